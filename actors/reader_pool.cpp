@@ -1,0 +1,63 @@
+#include "actors/reader_pool.hpp"
+
+#include <fmt/format.h>
+
+namespace callboard::actors {
+
+reader_pool::reader_pool(std::uint32_t threads, std::uint32_t queue_max) : queue_max_{queue_max} {
+  for (std::uint32_t i = 0; i < threads; ++i) {
+    threads_.emplace_back([this] { run(); });
+  }
+}
+
+reader_pool::~reader_pool() {
+  stop();
+}
+
+result<void> reader_pool::post(lane which, work job) {
+  {
+    const std::lock_guard guard{mutex_};
+    if (stopping_) return fail(errc::draining, "the node is shutting down");
+    if (which == lane::control) {
+      control_.push_back(std::move(job));
+    } else if (reads_.size() < queue_max_) {
+      reads_.push_back(std::move(job));
+    } else {
+      return fail(
+          errc::overloaded, fmt::format("{} reads are waiting for the journal", queue_max_), 100);
+    }
+  }
+  ready_.notify_one();
+  return {};
+}
+
+void reader_pool::stop() {
+  {
+    const std::lock_guard guard{mutex_};
+    stopping_ = true;
+  }
+  ready_.notify_all();
+  threads_.clear();
+}
+
+std::size_t reader_pool::depth() const {
+  const std::lock_guard guard{mutex_};
+  return control_.size() + reads_.size();
+}
+
+void reader_pool::run() {
+  std::unique_lock lock{mutex_};
+  while (true) {
+    ready_.wait(lock, [this] { return stopping_ || !control_.empty() || !reads_.empty(); });
+    auto& queue = control_.empty() ? reads_ : control_;
+    if (queue.empty()) return;
+    auto job = std::move(queue.front());
+    queue.pop_front();
+    lock.unlock();
+    job();
+    job = nullptr;
+    lock.lock();
+  }
+}
+
+} // namespace callboard::actors

@@ -1,0 +1,50 @@
+// The threads that read the journal, so that no actor ever waits for the disk.
+#pragma once
+
+#include "base/error.hpp"
+
+#include <condition_variable>
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+namespace callboard::actors {
+
+/// A fixed number of threads with one bounded queue. Any thread may post. Work on behalf of
+/// activations (`control`) goes before reads for subscribers and always passes the bound.
+class reader_pool {
+public:
+  using work = std::move_only_function<void()>;
+
+  enum class lane : std::uint8_t { control, reads };
+
+  /// `threads` 1..; `queue_max` bounds waiting reads.
+  reader_pool(std::uint32_t threads, std::uint32_t queue_max);
+
+  /// Finishes what is queued and joins.
+  ~reader_pool();
+
+  /// Errors: overloaded when `queue_max` reads wait; draining after `stop`.
+  [[nodiscard]] result<void> post(lane which, work job);
+
+  /// Runs what is queued, refuses more, joins the threads. Idempotent.
+  void stop();
+
+  [[nodiscard]] std::size_t depth() const;
+
+private:
+  void run();
+
+  mutable std::mutex mutex_;
+  std::condition_variable ready_;
+  std::deque<work> control_;
+  std::deque<work> reads_;
+  bool stopping_ = false;
+  const std::uint32_t queue_max_;
+  std::vector<std::jthread> threads_;
+};
+
+} // namespace callboard::actors

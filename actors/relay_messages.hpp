@@ -1,0 +1,78 @@
+// What shards, topics and relays say to each other (docs/architecture.md, "life of a publish").
+// A relay stands in for one topic on one I/O thread; a hub owns the relays of its I/O thread.
+#pragma once
+
+#include "base/ids.hpp"
+#include "base/names.hpp"
+#include "runtime/topic/event_batch.hpp"
+
+#include <string>
+
+namespace callboard::actors {
+
+/// RELAY -> SHARD, handed on to the topic. The topic need not exist yet: the shard remembers the
+/// relay and attaches it when the topic is made (at last_seq 0). Answered by `relay_attached`.
+struct attach_relay {
+  topic_ref topic;
+  /// Batches the topic may send before it needs `relay_credit`.
+  std::uint32_t credits = 0;
+};
+
+/// TOPIC -> RELAY (from the shard with `exists` false while there is no such topic). Every event
+/// after `last_seq` will come as `deliver` or be passed over with `relay_skipped`.
+struct relay_attached {
+  topic_ref topic;
+  bool exists = false;
+  bool ephemeral = false;
+  std::string epoch;
+  entity_id entity{};
+  sequence first_seq{};
+  sequence last_seq{};
+};
+
+/// TOPIC -> RELAY: committed events, in order; takes one credit.
+struct deliver {
+  runtime::event_batch_ptr batch;
+};
+
+/// TOPIC -> RELAY: the relay had no credit; everything up to `last_seq` must be read instead.
+/// `dropped`: ephemeral events that are gone for good.
+struct relay_skipped {
+  sequence last_seq{};
+  std::uint64_t dropped = 0;
+};
+
+/// RELAY -> TOPIC: so many batches were offered to every subscriber.
+struct relay_credit {
+  std::uint32_t credits = 0;
+};
+
+/// RELAY -> SHARD, handed on to the topic: its last subscriber on this thread left.
+struct detach_relay {
+  topic_ref topic;
+};
+
+/// TOPIC -> RELAY: deleted. The shard attaches the relay again if it is made anew.
+struct topic_gone {
+  topic_ref topic;
+};
+
+/// HUB -> every SHARD: tell me of topics of this tenant that match, now active or from now on.
+struct watch_pattern {
+  tenant_name tenant;
+  topic_pattern pattern;
+};
+
+struct unwatch_pattern {
+  tenant_name tenant;
+  topic_pattern pattern;
+};
+
+/// SHARD -> HUB: a watched topic became active. Events after `last_seq` are news to the watcher.
+struct topic_active {
+  topic_ref topic;
+  std::string epoch;
+  sequence last_seq{};
+};
+
+} // namespace callboard::actors

@@ -1,0 +1,332 @@
+// What clients ask of the broker and what it answers: plain structs without CAF, so that sessions
+// need not know actors. Every request is answered exactly once, by its correlation id.
+#pragma once
+
+#include "base/byte_budget.hpp"
+#include "base/durability.hpp"
+#include "base/error.hpp"
+#include "base/ids.hpp"
+#include "base/names.hpp"
+#include "runtime/topic/event_batch.hpp"
+#include "runtime/topic/position.hpp"
+#include "runtime/topic/topic_settings.hpp"
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+namespace callboard::actors {
+
+// -- publish (hot path) ----------------------------------------------------------------------
+
+/// One atomic publish: all events or none, 1..=batch_events_max.
+struct publish_request {
+  correlation_id correlation{};
+  std::vector<runtime::encoded_event> events;
+  /// The topic's last seq before the first of these events, if the publisher insists on it.
+  std::optional<sequence> expected;
+  durability level = durability::synced;
+  /// Not stored, no seq: goes to whoever is subscribed now.
+  bool ephemeral = false;
+};
+
+/// Everything one connection had ready for one topic. Requests are handled in order.
+struct publish_batch {
+  topic_ref topic;
+  std::vector<publish_request> requests;
+  /// Payload bytes taken from the node's budget; given back at commit or refusal.
+  byte_charge charge;
+};
+
+struct publish_outcome {
+  /// Of the first event. 0 for ephemeral publishes.
+  sequence first_seq{};
+  std::shared_ptr<const std::string> epoch;
+  durability reached = durability::synced;
+  /// One entry per event, only if some event was a duplicate; else seqs run on from `first_seq`.
+  struct each {
+    sequence seq{};
+    bool duplicate = false;
+  };
+  std::vector<each> events;
+};
+
+struct publish_reply {
+  correlation_id correlation{};
+  result<publish_outcome> outcome;
+};
+
+/// Answers of one commit to one connection.
+struct publish_replies {
+  std::vector<publish_reply> replies;
+};
+
+// -- topics ----------------------------------------------------------------------------------
+
+/// Settings as far as the caller named them; the rest stays or takes its default.
+struct topic_settings_patch {
+  std::optional<runtime::topic_kind> kind;
+  std::optional<runtime::topic_lane> lane;
+  std::optional<std::uint64_t> retention_age_s;
+  std::optional<std::uint64_t> retention_bytes;
+  std::optional<std::uint64_t> retention_events;
+  std::optional<std::uint32_t> dedupe_window_s;
+  std::optional<bool> hold_for_groups;
+};
+
+/// Makes the topic or changes its settings. The kind of an existing topic cannot change: exists.
+struct put_topic {
+  topic_ref topic;
+  topic_settings_patch patch;
+};
+
+struct get_topic {
+  topic_ref topic;
+};
+
+struct delete_topic {
+  topic_ref topic;
+};
+
+/// In order of name, after `after`. Channels of runs (`workflow.*`) only if asked for.
+struct list_topics {
+  tenant_name tenant;
+  std::string after;
+  std::uint32_t limit = 100;
+  bool with_run_channels = false;
+};
+
+struct topic_description {
+  std::string topic;
+  std::string epoch;
+  runtime::topic_settings settings;
+  sequence first_seq{};
+  sequence last_seq{};
+  std::uint64_t events = 0;
+  std::uint64_t bytes = 0;
+  bool created = false;
+};
+
+struct topic_list {
+  std::vector<topic_description> topics;
+  /// Continue with this `after`; empty at the end.
+  std::string next_after;
+};
+
+struct done {};
+
+// -- history ---------------------------------------------------------------------------------
+
+/// One page: at most `events_max` events and about `bytes_max` bytes (at least one event).
+struct read_events {
+  topic_ref topic;
+  runtime::position from;
+  std::uint32_t events_max = 100;
+  std::uint64_t bytes_max = 1 << 20;
+};
+
+struct event_page {
+  /// Never null.
+  runtime::event_batch_ptr batch;
+  sequence first_seq{};
+  sequence last_seq{};
+  sequence next_from{};
+};
+
+// -- consumer groups -------------------------------------------------------------------------
+
+struct group_ref {
+  topic_ref topic;
+  group_name group;
+
+  friend auto operator<=>(const group_ref&, const group_ref&) = default;
+};
+
+struct group_settings {
+  std::uint32_t hold_ms = 30'000;
+  std::uint32_t deliveries_max = 20;
+  std::uint32_t in_flight_max = 1000;
+  std::uint32_t backoff_min_ms = 100;
+  std::uint32_t backoff_max_ms = 60'000;
+  bool ordered_by_subject = false;
+  /// Empty: `<topic>.<group>.dead` (characters that a topic cannot have become '-').
+  std::string dead_letter_topic;
+
+  friend bool operator==(const group_settings&, const group_settings&) = default;
+};
+
+struct put_group {
+  group_ref group;
+  std::optional<std::uint32_t> hold_ms;
+  std::optional<std::uint32_t> deliveries_max;
+  std::optional<std::uint32_t> in_flight_max;
+  std::optional<std::uint32_t> backoff_min_ms;
+  std::optional<std::uint32_t> backoff_max_ms;
+  std::optional<bool> ordered_by_subject;
+  std::optional<std::string> dead_letter_topic;
+  /// Only for a group that is made now.
+  runtime::position from = runtime::from_first{};
+};
+
+struct get_group {
+  group_ref group;
+};
+
+struct delete_group {
+  group_ref group;
+};
+
+struct list_groups {
+  topic_ref topic;
+};
+
+struct group_description {
+  std::string group;
+  group_settings settings;
+  /// Everything up to here is acked.
+  sequence floor{};
+  sequence last_seq{};
+  std::uint64_t lag = 0;
+  std::uint64_t in_flight = 0;
+  std::uint64_t parked = 0;
+  std::uint64_t dead_lettered = 0;
+  std::uint64_t members = 0;
+  std::uint64_t oldest_unacked_age_ms = 0;
+  bool created = false;
+};
+
+struct group_list {
+  std::vector<group_description> groups;
+};
+
+/// Asks for up to `max` deliveries for `member`, waiting up to `wait_ms` for the first.
+struct fetch_deliveries {
+  group_ref group;
+  std::string member;
+  std::uint32_t max = 10;
+  std::uint32_t wait_ms = 0;
+};
+
+struct delivery {
+  /// Token of this delivery; names it in ack and nack. Opaque, URL-safe.
+  std::string token;
+  std::uint32_t attempt = 1;
+  runtime::delivered_event event;
+};
+
+struct delivery_list {
+  std::string epoch;
+  std::vector<delivery> deliveries;
+};
+
+/// Acks deliveries by token and, or, everything up to a seq. Answered once durable.
+struct ack_deliveries {
+  group_ref group;
+  std::vector<std::string> tokens;
+  std::optional<sequence> up_to;
+};
+
+struct nack_deliveries {
+  group_ref group;
+  std::vector<std::string> tokens;
+  /// Nothing: the group's backoff for this attempt.
+  std::optional<std::uint32_t> delay_ms;
+  std::string error;
+};
+
+struct ack_result {
+  /// Tokens that were no longer valid (held too long, acked before); acks of them changed nothing.
+  std::vector<std::string> lost;
+  sequence floor{};
+};
+
+/// Gives back at once what `member` holds; sent when its connection ends. Any group of any topic.
+struct leave_group {
+  group_ref group;
+  std::string member;
+};
+
+// -- presence --------------------------------------------------------------------------------
+
+struct presence_join {
+  topic_ref topic;
+  std::string member;
+  /// A JSON object, at most 4 KiB.
+  std::string state;
+};
+
+/// Renews the lease; sent by the connection's heartbeat.
+struct presence_renew {
+  topic_ref topic;
+  std::string member;
+};
+
+struct presence_leave {
+  topic_ref topic;
+  std::string member;
+  /// The connection vanished: unknown for the grace, and left only then.
+  bool vanished = false;
+};
+
+struct presence_list {
+  topic_ref topic;
+};
+
+struct presence_member {
+  std::string member;
+  std::string state;
+  std::uint64_t version = 0;
+  /// False: unknown, its lease has run out or the node restarted, and the grace runs.
+  bool present = true;
+};
+
+struct presence_members {
+  std::vector<presence_member> members;
+  std::uint64_t version = 0;
+};
+
+// -- envelope --------------------------------------------------------------------------------
+
+using control_body = std::variant<
+    put_topic,
+    get_topic,
+    delete_topic,
+    list_topics,
+    read_events,
+    put_group,
+    get_group,
+    delete_group,
+    list_groups,
+    fetch_deliveries,
+    ack_deliveries,
+    nack_deliveries,
+    leave_group,
+    presence_join,
+    presence_renew,
+    presence_leave,
+    presence_list>;
+
+struct control_request {
+  correlation_id correlation{};
+  control_body body;
+};
+
+using control_answer = std::variant<
+    done,
+    topic_description,
+    topic_list,
+    event_page,
+    group_description,
+    group_list,
+    delivery_list,
+    ack_result,
+    presence_members>;
+
+struct control_reply {
+  correlation_id correlation{};
+  result<control_answer> outcome;
+};
+
+} // namespace callboard::actors

@@ -1,0 +1,361 @@
+#include "base/config.hpp"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+#include <toml.hpp>
+
+#include <algorithm>
+#include <charconv>
+#include <fstream>
+#include <limits>
+#include <set>
+#include <sstream>
+
+namespace callboard {
+
+namespace {
+
+/// Bounds of a number; text and lists ignore them.
+struct bounds {
+  std::uint64_t min = 0;
+  std::uint64_t max = std::numeric_limits<std::int64_t>::max();
+};
+
+constexpr std::uint64_t day_ms = 86'400'000;
+
+/// Calls `visit(key, field, bounds, meaning)` for every setting: the one list of them all.
+template <class Config, class Visit>
+void visit_node_settings(Config& c, Visit&& visit) {
+  visit("node.id", c.node.id, bounds{}, "name of this node in logs, welcome frames and metrics");
+  visit("node.worker_threads", c.node.worker_threads, bounds{0, 256}, "threads of the actor pool; 0 = one per core");
+  visit("node.io_threads", c.node.io_threads, bounds{0, 64}, "threads that serve sockets; 0 = half the cores");
+  visit("node.reader_threads", c.node.reader_threads, bounds{1, 64}, "threads that read the journal for subscribers");
+  visit("node.payload_bytes_max", c.node.payload_bytes_max, bounds{1 << 20}, "payload bytes in flight on the whole node before publishes are refused");
+  visit("node.drain_timeout_ms", c.node.drain_timeout_ms, bounds{0, day_ms}, "how long SIGTERM waits for work in flight");
+  visit("listen.address", c.listen.address, bounds{}, "address that clients connect to");
+  visit("listen.port", c.listen.port, bounds{0, 65535}, "port that clients connect to; 0 = any free one");
+  visit("listen.tls_certificate", c.listen.tls_certificate, bounds{}, "PEM file with the certificate chain; empty = plaintext");
+  visit("listen.tls_key", c.listen.tls_key, bounds{}, "PEM file with the private key");
+  visit("listen.allow_plaintext", c.listen.allow_plaintext, bounds{}, "serve without TLS on an address other than loopback");
+  visit("listen.allowed_origins", c.listen.allowed_origins, bounds{}, "browser origins that may connect; empty = only the same host, [\"*\"] = any");
+}
+
+template <class Config, class Visit>
+void visit_storage_settings(Config& c, Visit&& visit) {
+  auto& s = c.storage;
+  visit("storage.data_dir", s.data_dir, bounds{}, "folder of the journal; one process at a time");
+  visit("storage.shard_count", s.shard_count, bounds{1, 4096}, "number of shards; fixed when the folder is made");
+  visit("storage.journal_queue_bytes_max", s.journal_queue_bytes_max, bounds{1 << 20}, "records waiting for the journal writer before appends are refused");
+  visit("storage.group_commit_bytes_max", s.group_commit_bytes_max, bounds{64 << 10, 256 << 20}, "most bytes that one fsync covers");
+  visit("storage.tail_cache_bytes_max", s.tail_cache_bytes_max, bounds{0}, "recent records kept in memory for subscribers that catch up");
+  visit("storage.block_cache_bytes_max", s.block_cache_bytes_max, bounds{1 << 20}, "block cache of the store");
+  visit("storage.disk_soft_bytes", s.disk_soft_bytes, bounds{0}, "free disk space below which publishes are refused");
+  visit("storage.disk_hard_bytes", s.disk_hard_bytes, bounds{0}, "free disk space below which all writes are refused");
+  visit("storage.ballast_bytes", s.ballast_bytes, bounds{0}, "file that is given up to let compaction work on a full disk");
+  visit("storage.reader_queue_max", s.reader_queue_max, bounds{1}, "reads waiting for a reader thread before more are refused");
+  visit("storage.scrub_bytes_per_s", s.scrub_bytes_per_s, bounds{0}, "pace of the background check of stored records; 0 = off");
+}
+
+template <class Config, class Visit>
+void visit_topic_settings(Config& c, Visit&& visit) {
+  auto& t = c.topics;
+  visit("topics.events_in_flight_max", t.events_in_flight_max, bounds{1}, "events of one topic waiting for commit");
+  visit("topics.shard_in_flight_max", t.shard_in_flight_max, bounds{1}, "events of one shard waiting for commit");
+  visit("topics.bulk_in_flight_max", t.bulk_in_flight_max, bounds{1}, "events of all bulk topics waiting for commit");
+  visit("topics.passivate_after_ms", t.passivate_after_ms, bounds{1, day_ms}, "idle time after which a topic leaves memory");
+  visit("topics.dedupe_window_s", t.dedupe_window_s, bounds{0, 2'592'000}, "how long an event id is remembered");
+  visit("topics.dedupe_cache_ids_max", t.dedupe_cache_ids_max, bounds{16}, "event ids of one topic kept in memory; older ones are looked up on disk");
+  visit("topics.retention_age_s", t.retention_age_s, bounds{}, "default age at which events go; 0 = never");
+  visit("topics.retention_bytes", t.retention_bytes, bounds{}, "default size of a topic; 0 = unlimited");
+  visit("topics.retention_events", t.retention_events, bounds{}, "default number of events of a topic; 0 = unlimited");
+  visit("topics.retention_check_ms", t.retention_check_ms, bounds{10, day_ms}, "how often retention is applied");
+  visit("topics.relay_credits", t.relay_credits, bounds{1, 65536}, "batches a topic may send an I/O thread before it is asked for more");
+  visit("topics.presence_lease_ms", t.presence_lease_ms, bounds{100, day_ms}, "how long a presence stands without renewal");
+  visit("topics.presence_grace_ms", t.presence_grace_ms, bounds{0, day_ms}, "how long a vanished member is unknown before it has left");
+  visit("topics.presence_members_max", t.presence_members_max, bounds{1}, "members present on one topic");
+  auto& g = c.groups;
+  visit("groups.hold_ms", g.hold_ms, bounds{10, day_ms}, "how long a delivery waits for its ack before it is redelivered");
+  visit("groups.deliveries_max", g.deliveries_max, bounds{1, 10'000}, "deliveries of one event before it goes to the dead-letter topic");
+  visit("groups.in_flight_max", g.in_flight_max, bounds{1, 1'000'000}, "deliveries of one group waiting for their acks");
+  visit("groups.ack_span_max", g.ack_span_max, bounds{16}, "distance of the newest ack from the floor before blocking events are parked");
+  visit("groups.backoff_min_ms", g.backoff_min_ms, bounds{1, day_ms}, "wait before the first redelivery after a nack without delay");
+  visit("groups.backoff_max_ms", g.backoff_max_ms, bounds{1, day_ms}, "longest wait before a redelivery");
+  visit("groups.fetch_wait_ms_max", g.fetch_wait_ms_max, bounds{0, day_ms}, "longest wait of a fetch for events");
+  visit("groups.groups_per_topic_max", g.groups_per_topic_max, bounds{1}, "consumer groups of one topic");
+}
+
+template <class Config, class Visit>
+void visit_limit_settings(Config& c, Visit&& visit) {
+  auto& l = c.limits;
+  visit("limits.body_bytes_max", l.body_bytes_max, bounds{1024}, "HTTP body");
+  visit("limits.header_bytes_max", l.header_bytes_max, bounds{512}, "HTTP request line and headers");
+  visit("limits.frame_bytes_max", l.frame_bytes_max, bounds{1024}, "WebSocket message");
+  visit("limits.inflated_bytes_max", l.inflated_bytes_max, bounds{1024}, "WebSocket message after decompression");
+  visit("limits.event_bytes_max", l.event_bytes_max, bounds{256}, "one event, encoded");
+  visit("limits.batch_events_max", l.batch_events_max, bounds{1, 100'000}, "events in one atomic batch");
+  visit("limits.requests_in_flight_max", l.requests_in_flight_max, bounds{1}, "unanswered requests of one connection");
+  visit("limits.connections_max", l.connections_max, bounds{1}, "client connections of the node");
+  visit("limits.subscriptions_max", l.subscriptions_max, bounds{1}, "subscriptions of one connection");
+  visit("limits.pattern_topics_max", l.pattern_topics_max, bounds{1}, "topics that one pattern may replay or resume");
+  visit("limits.output_frames_max", l.output_frames_max, bounds{1}, "frames waiting for one connection");
+  visit("limits.output_bytes_max", l.output_bytes_max, bounds{4096}, "bytes waiting for one connection");
+  visit("limits.handshake_timeout_ms", l.handshake_timeout_ms, bounds{10, day_ms}, "time for TLS and the first request's headers");
+  visit("limits.idle_timeout_ms", l.idle_timeout_ms, bounds{10, day_ms}, "silence after which a connection is closed");
+  visit("limits.request_timeout_ms", l.request_timeout_ms, bounds{10, day_ms}, "time for a body to arrive, and for an answer to be found");
+  visit("limits.ping_interval_ms", l.ping_interval_ms, bounds{10, day_ms}, "time between WebSocket pings, give or take 20 percent");
+  visit("limits.sse_comment_interval_ms", l.sse_comment_interval_ms, bounds{10, day_ms}, "time between comments on a quiet event stream");
+  visit("limits.publishes_per_s", l.publishes_per_s, bounds{}, "events one connection may publish a second; 0 = unlimited");
+  visit("limits.page_events_max", l.page_events_max, bounds{1, 100'000}, "events in one page of history");
+}
+
+template <class Config, class Visit>
+void visit_other_settings(Config& c, Visit&& visit) {
+  auto& a = c.auth;
+  visit("auth.required", a.required, bounds{}, "verify tokens; only `callboard dev` turns this off");
+  visit("auth.hs256_secret_file", a.hs256_secret_file, bounds{}, "file with the shared secret of HS256 tokens");
+  visit("auth.ed25519_public_key_file", a.ed25519_public_key_file, bounds{}, "PEM file with the public key of EdDSA tokens");
+  visit("auth.ed25519_private_key_file", a.ed25519_private_key_file, bounds{}, "PEM file with the private key that `token issue` signs with");
+  visit("auth.issuer", a.issuer, bounds{}, "required `iss` claim; empty = any");
+  visit("auth.audience", a.audience, bounds{}, "required `aud` claim; empty = any");
+  visit("auth.leeway_s", a.leeway_s, bounds{0, 60}, "tolerated clock difference when a token's times are checked");
+  visit("log.level", c.log.level, bounds{}, "trace, debug, info, warn, error or off");
+  visit("log.format", c.log.format, bounds{}, "text or json");
+}
+
+template <class Config, class Visit>
+void visit_settings(Config& c, Visit&& visit) {
+  visit_node_settings(c, visit);
+  visit_storage_settings(c, visit);
+  visit_topic_settings(c, visit);
+  visit_limit_settings(c, visit);
+  visit_other_settings(c, visit);
+}
+
+template <class T>
+constexpr bool is_number = std::is_integral_v<T> && !std::is_same_v<T, bool>;
+
+std::string shown(const std::string& value) {
+  return '"' + value + '"';
+}
+
+std::string shown(bool value) {
+  return value ? "true" : "false";
+}
+
+std::string shown(const std::vector<std::string>& value) {
+  return fmt::format("[{}]", fmt::join(value, ", "));
+}
+
+template <class T>
+  requires is_number<T>
+std::string shown(T value) {
+  return fmt::to_string(value);
+}
+
+std::unexpected<error> bad_setting(std::string_view key, std::string_view why) {
+  return fail(errc::invalid_setting, fmt::format("setting {}: {}", key, why));
+}
+
+template <class T>
+  requires is_number<T>
+result<void> assign_number(std::string_view key, T& field, std::int64_t value, bounds limit) {
+  const auto max = std::min<std::uint64_t>(limit.max, std::numeric_limits<T>::max());
+  if (value < 0 || static_cast<std::uint64_t>(value) < limit.min
+      || static_cast<std::uint64_t>(value) > max) {
+    return bad_setting(key, fmt::format("{} is not within {} and {}", value, limit.min, max));
+  }
+  field = static_cast<T>(value);
+  return {};
+}
+
+template <class T>
+result<void> assign_text(std::string_view key, T& field, std::string_view text, bounds limit) {
+  if constexpr (std::is_same_v<T, std::string>) {
+    field = text;
+  } else if constexpr (std::is_same_v<T, bool>) {
+    if (text != "true" && text != "false") return bad_setting(key, "is true or false");
+    field = text == "true";
+  } else if constexpr (std::is_same_v<T, std::vector<std::string>>) {
+    field.clear();
+    while (!text.empty()) {
+      const auto comma = std::min(text.find(','), text.size());
+      field.emplace_back(text.substr(0, comma));
+      text.remove_prefix(std::min(comma + 1, text.size()));
+    }
+  } else {
+    std::int64_t value = 0;
+    const auto [end, code] = std::from_chars(text.data(), text.data() + text.size(), value);
+    if (code != std::errc{} || end != text.data() + text.size()) {
+      return bad_setting(key, fmt::format("'{}' is not a whole number", text));
+    }
+    return assign_number(key, field, value, limit);
+  }
+  return {};
+}
+
+template <class T>
+result<void> assign_toml(std::string_view key, T& field, const toml::value& value, bounds limit) {
+  if constexpr (std::is_same_v<T, std::string>) {
+    if (!value.is_string()) return bad_setting(key, "takes a string");
+    field = value.as_string().str;
+  } else if constexpr (std::is_same_v<T, bool>) {
+    if (!value.is_boolean()) return bad_setting(key, "takes true or false");
+    field = value.as_boolean();
+  } else if constexpr (std::is_same_v<T, std::vector<std::string>>) {
+    if (!value.is_array()) return bad_setting(key, "takes a list of strings");
+    field.clear();
+    for (const auto& item : value.as_array()) {
+      if (!item.is_string()) return bad_setting(key, "takes a list of strings");
+      field.push_back(item.as_string().str);
+    }
+  } else {
+    if (!value.is_integer()) return bad_setting(key, "takes a whole number");
+    return assign_number(key, field, value.as_integer(), limit);
+  }
+  return {};
+}
+
+/// Levenshtein distance, for "did you mean".
+std::size_t distance(std::string_view a, std::string_view b) {
+  std::vector<std::size_t> row(b.size() + 1);
+  for (std::size_t j = 0; j <= b.size(); ++j) row[j] = j;
+  for (std::size_t i = 1; i <= a.size(); ++i) {
+    std::size_t diagonal = row[0];
+    row[0] = i;
+    for (std::size_t j = 1; j <= b.size(); ++j) {
+      const auto above = row[j];
+      row[j] = std::min({row[j] + 1, row[j - 1] + 1, diagonal + (a[i - 1] == b[j - 1] ? 0 : 1)});
+      diagonal = above;
+    }
+  }
+  return row[b.size()];
+}
+
+std::unexpected<error> unknown_key(std::string_view key) {
+  std::string nearest;
+  std::size_t best = std::numeric_limits<std::size_t>::max();
+  for (const auto& known : list_settings({})) {
+    const auto d = distance(key, known.key);
+    if (d < best) {
+      best = d;
+      nearest = known.key;
+    }
+  }
+  return bad_setting(key, fmt::format("is not known; did you mean {}?", nearest));
+}
+
+std::string place_of(const toml::value& value, std::string_view origin) {
+  return fmt::format("{}:{}", origin, value.location().line());
+}
+
+result<void> apply_section(
+    config& target, const std::string& section, const toml::value& table, std::string_view origin) {
+  for (const auto& [name, value] : table.as_table()) {
+    const auto key = section + '.' + name;
+    bool known = false;
+    result<void> outcome;
+    visit_settings(target, [&](std::string_view candidate, auto& field, bounds limit, auto) {
+      if (candidate != key) return;
+      known = true;
+      outcome = assign_toml(key, field, value, limit);
+    });
+    if (!known) outcome = unknown_key(key);
+    if (!outcome) {
+      return fail(
+          outcome.error().code,
+          fmt::format("{}: {}", place_of(value, origin), outcome.error().detail));
+    }
+  }
+  return {};
+}
+
+} // namespace
+
+result<config> parse_config(std::string_view text, std::string_view origin, config base) {
+  try {
+    std::istringstream stream{std::string{text}};
+    const auto root = toml::parse(stream, std::string{origin});
+    for (const auto& [section, table] : root.as_table()) {
+      if (!table.is_table()) {
+        return fail(
+            errc::invalid_setting,
+            fmt::format(
+                "{}: '{}' stands outside a section such as [listen]",
+                place_of(table, origin),
+                section));
+      }
+      if (auto outcome = apply_section(base, section, table, origin); !outcome) {
+        return std::unexpected{outcome.error()};
+      }
+    }
+  } catch (const std::exception& problem) {
+    return fail(errc::invalid_setting, fmt::format("{}: {}", origin, problem.what()));
+  }
+  if (auto sound = check_config(base); !sound) return std::unexpected{sound.error()};
+  return base;
+}
+
+result<config> load_config(const std::string& path, config base) {
+  std::ifstream file{path, std::ios::binary};
+  if (!file) return fail(errc::io_error, fmt::format("cannot read config file {}", path));
+  std::ostringstream text;
+  text << file.rdbuf();
+  return parse_config(text.str(), path, std::move(base));
+}
+
+result<void> set_setting(config& target, std::string_view assignment) {
+  const auto equals = assignment.find('=');
+  if (equals == std::string_view::npos) {
+    return fail(
+        errc::invalid_setting,
+        fmt::format("'{}' is not of the form key=value", assignment));
+  }
+  const auto key = assignment.substr(0, equals);
+  const auto text = assignment.substr(equals + 1);
+  bool known = false;
+  result<void> outcome;
+  visit_settings(target, [&](std::string_view candidate, auto& field, bounds limit, auto) {
+    if (candidate != key) return;
+    known = true;
+    outcome = assign_text(key, field, text, limit);
+  });
+  if (!known) return unknown_key(key);
+  return outcome;
+}
+
+result<void> check_config(const config& c) {
+  if (c.storage.disk_hard_bytes > c.storage.disk_soft_bytes) {
+    return bad_setting("storage.disk_hard_bytes", "must not be above storage.disk_soft_bytes");
+  }
+  if (c.listen.tls_certificate.empty() != c.listen.tls_key.empty()) {
+    return bad_setting("listen.tls_certificate", "and listen.tls_key go together");
+  }
+  if (c.groups.backoff_min_ms > c.groups.backoff_max_ms) {
+    return bad_setting("groups.backoff_min_ms", "must not be above groups.backoff_max_ms");
+  }
+  if (c.log.format != "text" && c.log.format != "json") {
+    return bad_setting("log.format", "is text or json");
+  }
+  constexpr std::string_view levels[] = {"trace", "debug", "info", "warn", "error", "off"};
+  if (std::ranges::find(levels, c.log.level) == std::end(levels)) {
+    return bad_setting("log.level", "is trace, debug, info, warn, error or off");
+  }
+  if (c.node.id.empty()) return bad_setting("node.id", "must not be empty");
+  return {};
+}
+
+std::vector<setting_info> list_settings(const config& settings) {
+  std::vector<setting_info> all;
+  visit_settings(settings, [&](std::string_view key, const auto& field, bounds, auto meaning) {
+    all.push_back(
+        {.key = std::string{key}, .value = shown(field), .default_value = {}, .meaning = meaning});
+  });
+  const config defaults;
+  std::size_t index = 0;
+  visit_settings(defaults, [&](auto, const auto& field, bounds, auto) {
+    all[index++].default_value = shown(field);
+  });
+  return all;
+}
+
+} // namespace callboard

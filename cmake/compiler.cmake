@@ -1,0 +1,41 @@
+# The compiler, its warnings and its sanitizers.
+if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 14)
+  message(FATAL_ERROR
+    "GCC ${CMAKE_CXX_COMPILER_VERSION} miscompiles coroutines (it destroys temporaries of a "
+    "co_await expression twice). Use Clang 19 (-DCMAKE_CXX_COMPILER=clang++-19) or GCC 14.")
+endif()
+
+set(CMAKE_CXX_STANDARD 23)
+set(CMAKE_CXX_STANDARD_REQUIRED ON)
+set(CMAKE_CXX_EXTENSIONS OFF)
+set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
+set(CMAKE_POSITION_INDEPENDENT_CODE ON)
+if(NOT CMAKE_BUILD_TYPE)
+  set(CMAKE_BUILD_TYPE RelWithDebInfo)
+endif()
+set(CMAKE_CXX_FLAGS_RELWITHDEBINFO "-O2 -g1")
+
+find_program(CALLBOARD_CCACHE ccache)
+if(CALLBOARD_CCACHE)
+  set(CMAKE_CXX_COMPILER_LAUNCHER ${CALLBOARD_CCACHE})
+endif()
+find_program(CALLBOARD_LLD NAMES ld.lld-19 ld.lld)
+if(CALLBOARD_LLD)
+  add_link_options(--ld-path=${CALLBOARD_LLD})
+endif()
+
+# "", "address" (with undefined) or "thread"
+set(CALLBOARD_SANITIZE "" CACHE STRING "sanitizer of this build")
+if(CALLBOARD_SANITIZE STREQUAL "address")
+  add_compile_options(-fsanitize=address,undefined -fno-sanitize-recover=undefined
+    -fno-omit-frame-pointer)
+  add_link_options(-fsanitize=address,undefined)
+elseif(CALLBOARD_SANITIZE STREQUAL "thread")
+  add_compile_options(-fsanitize=thread -fno-omit-frame-pointer)
+  add_link_options(-fsanitize=thread)
+endif()
+
+add_library(callboard_options INTERFACE)
+target_compile_options(callboard_options INTERFACE
+  -Wall -Wextra -Wpedantic -Wshadow -Wnon-virtual-dtor -Wold-style-cast -Woverloaded-virtual
+  -Wconversion -Wno-sign-conversion -Werror)

@@ -1,0 +1,20 @@
+# callboard_module(NAME SOURCES ... LINKS ...): the library callboard_NAME of folder NAME.
+# Its include root is the repository, so that every include names its module.
+function(callboard_module name)
+  cmake_parse_arguments(ARG "" "" "SOURCES;LINKS" ${ARGN})
+  add_library(callboard_${name} STATIC ${ARG_SOURCES})
+  add_library(callboard::${name} ALIAS callboard_${name})
+  target_include_directories(callboard_${name} PUBLIC ${CMAKE_SOURCE_DIR})
+  target_link_libraries(callboard_${name} PUBLIC ${ARG_LINKS} PRIVATE callboard_options)
+endfunction()
+
+# callboard_test(NAME SOURCES ... LINKS ... [LABELS ...]): the Catch2 program NAME and its test.
+function(callboard_test name)
+  cmake_parse_arguments(ARG "" "" "SOURCES;LINKS;LABELS" ${ARGN})
+  add_executable(${name} ${ARG_SOURCES})
+  target_link_libraries(${name} PRIVATE ${ARG_LINKS} callboard_catch callboard_options)
+  add_test(NAME ${name} COMMAND ${name})
+  if(ARG_LABELS)
+    set_tests_properties(${name} PROPERTIES LABELS "${ARG_LABELS}")
+  endif()
+endfunction()

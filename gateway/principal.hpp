@@ -1,0 +1,30 @@
+// Who a client is and what it may do, as its token says.
+#pragma once
+
+#include "base/error.hpp"
+#include "base/ids.hpp"
+#include "base/names.hpp"
+
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace callboard::gateway {
+
+/// Immutable once made. Patterns are matched against topic names; an empty list allows nothing.
+struct principal {
+  std::string subject;
+  tenant_name tenant;
+  std::vector<topic_pattern> publish;
+  std::vector<topic_pattern> subscribe;
+  std::vector<std::string> work;
+  bool admin = false;
+  /// When the token ends; nothing in a node without authentication.
+  std::optional<time_ms> expires;
+
+  [[nodiscard]] bool may_publish(std::string_view topic) const;
+  /// A pattern is allowed if one of ours covers it: equal, or a plain match of its text.
+  [[nodiscard]] bool may_subscribe(std::string_view topic_or_pattern) const;
+};
+
+} // namespace callboard::gateway

@@ -1,0 +1,65 @@
+// What a journal holds: records, each with a header that says where it belongs.
+#pragma once
+
+#include "base/ids.hpp"
+#include "base/shared_bytes.hpp"
+
+#include <string_view>
+
+namespace callboard::storage {
+
+/// What a record's payload is. On disk forever: numbers are never changed or reused.
+enum class record_kind : std::uint16_t {
+  topic_created = 1,
+  topic_configured = 2,
+  topic_deleted = 3,
+  /// 16 bytes identity, 8 bytes content hash (little-endian), then a callboard.v1.Event.
+  event = 4,
+  /// journal.Trimmed: nothing of the entity up to that sequence exists any more.
+  trimmed = 5,
+  group_created = 16,
+  group_configured = 17,
+  group_deleted = 18,
+  group_progress = 19,
+  presence_changed = 32,
+  /// State of the entity up to the sequence it carries; kept in the snapshot column family.
+  snapshot = 48,
+};
+
+/// True for kinds whose records count in their entity's own sequence and are found by it
+/// (events of a topic, progress of a group). The others only change views and snapshots.
+[[nodiscard]] constexpr bool is_sequenced(record_kind kind) {
+  return kind == record_kind::event || kind == record_kind::group_progress;
+}
+
+/// True for kinds that make a new entity, whose id is the record's own lsn.
+[[nodiscard]] constexpr bool creates_entity(record_kind kind) {
+  return kind == record_kind::topic_created || kind == record_kind::group_created;
+}
+
+/// A record that is to be written. The writer fills in lsn, term, shard time and checksum.
+struct record_draft {
+  record_kind kind{};
+  /// Ignored where `creates_entity(kind)`.
+  entity_id entity{};
+  /// For sequenced kinds the record's own sequence; for `snapshot` the last sequence it covers;
+  /// otherwise the entity's last sequence so far.
+  sequence entity_seq{};
+  shared_bytes payload;
+};
+
+/// A committed record as it is read back. `payload` shares its block's bytes.
+struct record {
+  callboard::lsn lsn{};
+  /// The entity's record before this one; 0 = none.
+  callboard::lsn previous{};
+  term_id term{};
+  time_ms time{};
+  entity_id entity{};
+  sequence entity_seq{};
+  record_kind kind{};
+  std::uint32_t key_id = 0;
+  shared_bytes payload;
+};
+
+} // namespace callboard::storage

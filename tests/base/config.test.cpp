@@ -1,0 +1,60 @@
+#include "base/config.hpp"
+
+#include "tests/support/catch.hpp"
+
+using namespace callboard;
+
+TEST_CASE("a config file changes what it names and nothing else", "[base][config]") {
+  const auto parsed = parse_config(
+      "[listen]\nport = 9000\nallowed_origins = [\"https://a.example\"]\n"
+      "[storage]\nshard_count = 8\n[log]\nlevel = \"debug\"\n",
+      "test.toml");
+  REQUIRE(parsed);
+  CHECK(parsed->listen.port == 9000);
+  CHECK(parsed->listen.allowed_origins == std::vector<std::string>{"https://a.example"});
+  CHECK(parsed->storage.shard_count == 8);
+  CHECK(parsed->log.level == "debug");
+  CHECK(parsed->limits.body_bytes_max == config{}.limits.body_bytes_max);
+}
+
+TEST_CASE("a wrong config is refused with file, line and key", "[base][config]") {
+  const auto problem = [](std::string_view text) {
+    const auto parsed = parse_config(text, "test.toml");
+    REQUIRE_FALSE(parsed);
+    CHECK(parsed.error().code == errc::invalid_setting);
+    return parsed.error().detail;
+  };
+  CHECK_THAT(problem("[listen]\nprot = 1\n"), Catch::Contains("test.toml:2"));
+  CHECK_THAT(problem("[listen]\nprot = 1\n"), Catch::Contains("did you mean listen.port"));
+  CHECK_THAT(problem("[listen]\nport = 70000\n"), Catch::Contains("65535"));
+  CHECK_THAT(problem("[listen]\nport = \"x\"\n"), Catch::Contains("whole number"));
+  CHECK_THAT(problem("[storage]\nshard_count = 0\n"), Catch::Contains("storage.shard_count"));
+  CHECK_THAT(problem("port = 1\n"), Catch::Contains("outside a section"));
+  CHECK_THAT(problem("[listen\n"), Catch::Contains("test.toml"));
+  CHECK_THAT(
+      problem("[storage]\ndisk_soft_bytes = 1\ndisk_hard_bytes = 2\n"),
+      Catch::Contains("disk_hard_bytes"));
+}
+
+TEST_CASE("--set takes every kind of value", "[base][config]") {
+  config c;
+  CHECK(set_setting(c, "listen.port=1234"));
+  CHECK(c.listen.port == 1234);
+  CHECK(set_setting(c, "auth.required=false"));
+  CHECK_FALSE(c.auth.required);
+  CHECK(set_setting(c, "listen.allowed_origins=https://a,https://b"));
+  CHECK(c.listen.allowed_origins.size() == 2);
+  CHECK_FALSE(set_setting(c, "listen.port"));
+  CHECK_FALSE(set_setting(c, "listen.port=abc"));
+  CHECK_FALSE(set_setting(c, "listen.port=-1"));
+  CHECK_FALSE(set_setting(c, "auth.required=yes"));
+}
+
+TEST_CASE("every setting is listed with default and meaning", "[base][config]") {
+  const auto all = list_settings({});
+  CHECK(all.size() > 60);
+  for (const auto& setting : all) {
+    CHECK(setting.value == setting.default_value);
+    CHECK_FALSE(setting.meaning.empty());
+  }
+}
