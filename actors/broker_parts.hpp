@@ -1,0 +1,26 @@
+// What every broker actor is built on.
+#pragma once
+
+#include "actors/reader_pool.hpp"
+#include "base/clock.hpp"
+#include "base/config.hpp"
+#include "base/metrics.hpp"
+#include "storage/journal.hpp"
+
+namespace callboard::actors {
+
+class router;
+
+/// Shared by all actors of the node; made by `node` before the actor system starts working and
+/// outliving it. Every member is safe to use from any actor.
+struct broker_parts {
+  const config& settings;
+  storage::journal& journal;
+  reader_pool& readers;
+  const clock& time;
+  metrics& counters;
+  /// Set before the first message is sent.
+  actors::router* router = nullptr;
+};
+
+} // namespace callboard::actors

@@ -1,0 +1,40 @@
+// The actors beside each SHARD that keep its consumer groups and its presence.
+//
+// Messages both accept:
+//   (boxed<control_request>, caf::actor reply_to)   group or presence bodies; answered by
+//                                                   boxed<control_reply> to reply_to
+//   boxed<topic_active>     SHARD: a topic of this shard became active (or was made)
+//   boxed<topic_gone>       SHARD: a topic was deleted; its groups and presence go with it
+//   boxed<deliver>, boxed<relay_attached>, boxed<relay_skipped>   as any relay: both may attach to
+//                                                   topics through the router, like a relay does
+// What the groups actor sends to the SHARD (its parent, given at spawn):
+//   boxed<held_floor>       how far the slowest group of a topic is; SHARD hands it to the topic
+#pragma once
+
+#include "actors/broker_parts.hpp"
+#include "base/ids.hpp"
+#include "base/names.hpp"
+
+#include <caf/actor.hpp>
+#include <caf/fwd.hpp>
+
+#include <optional>
+
+namespace callboard::actors {
+
+/// GROUPS -> SHARD -> TOPIC: nothing up to and including `floor` is needed by any group any more;
+/// no value: the topic has no groups. Sent in answer to `topic_active` and whenever it moves.
+struct held_floor {
+  topic_ref topic;
+  std::optional<sequence> floor;
+};
+
+/// All consumer groups of one shard. Ends on exit_msg; the shard links to it.
+[[nodiscard]] caf::actor spawn_groups(
+    caf::actor_system& system, shard_id shard, const broker_parts& parts, const caf::actor& parent);
+
+/// Presence on all topics of one shard.
+[[nodiscard]] caf::actor spawn_presence(
+    caf::actor_system& system, shard_id shard, const broker_parts& parts, const caf::actor& parent);
+
+} // namespace callboard::actors
