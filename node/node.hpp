@@ -1,0 +1,49 @@
+// The composition root: builds one node from its settings, in order, and takes it down in reverse.
+#pragma once
+
+#include "base/config.hpp"
+#include "base/error.hpp"
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+
+namespace callboard::node {
+
+/// One running node: journal, reader pool, actors, gateway. Lifecycle: `start`, serve, `drain`,
+/// `stop`. Not copyable, not movable; destroying it stops it.
+class node {
+public:
+  /// Builds everything and serves clients when it returns. Errors: locked, incompatible,
+  /// corruption (journal), io_error (port, certificate), invalid_setting.
+  [[nodiscard]] static result<std::unique_ptr<node>> start(const config& settings);
+
+  virtual ~node() = default;
+
+  /// The port that clients connect to.
+  [[nodiscard]] virtual std::uint16_t port() const = 0;
+
+  /// The base URL, for example "http://127.0.0.1:8700".
+  [[nodiscard]] virtual std::string url() const = 0;
+
+  /// Sends clients away gently and finishes work in flight; returns when done or after
+  /// `node.drain_timeout_ms`.
+  virtual void drain() = 0;
+
+  /// Stops gateway, actors, readers and journal, in this order. Idempotent.
+  virtual void stop() = 0;
+};
+
+/// Runs a node until SIGTERM or SIGINT, then drains and stops it; a second signal stops at once.
+/// `on_ready` is called once with the URL when it takes traffic. Blocks these signals in all
+/// threads, so call it from main before any thread is started.
+/// Errors: those of `node::start`.
+[[nodiscard]] result<void> run_until_signal(
+    const config& settings, const std::function<void(const std::string& url)>& on_ready);
+
+/// True if `address` can only be reached from this machine (127.0.0.0/8, ::1, localhost).
+[[nodiscard]] bool is_loopback(const std::string& address);
+
+} // namespace callboard::node
