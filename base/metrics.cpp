@@ -41,7 +41,16 @@ std::vector<double> metrics::latency_bounds() {
           0.025,   0.05,   0.1,     0.25,   0.5,   1.0,    2.5,   10.0};
 }
 
+void metrics::add_sampler(std::function<void()> sample) {
+  const std::lock_guard guard{mutex_};
+  samplers_.push_back(std::move(sample));
+}
+
 std::string metrics::expose() const {
+  {
+    const std::lock_guard guard{mutex_};
+    for (const auto& sample : samplers_) sample();
+  }
   return prometheus::TextSerializer{}.Serialize(registry_->Collect());
 }
 

@@ -8,8 +8,10 @@
 #include <prometheus/histogram.h>
 #include <prometheus/registry.h>
 
+#include <functional>
 #include <map>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <vector>
 
@@ -41,10 +43,16 @@ public:
 
   [[nodiscard]] prometheus::Registry& registry() { return *registry_; }
 
+  /// `sample` sets gauges; it is called before each exposition, on the thread that asks, and must
+  /// not block. What it refers to must outlive the last `expose`.
+  void add_sampler(std::function<void()> sample);
+
   /// All metrics in the Prometheus text format 0.0.4.
   [[nodiscard]] std::string expose() const;
 
 private:
+  mutable std::mutex mutex_;
+  std::vector<std::function<void()>> samplers_;
   std::shared_ptr<prometheus::Registry> registry_;
 };
 

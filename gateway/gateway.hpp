@@ -13,6 +13,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 
 namespace callboard::actors {
@@ -33,8 +34,9 @@ struct gateway_parts {
   std::function<std::optional<error>()> readiness;
   /// For `/v1/cluster` and `doctor`: a JSON object.
   std::function<std::string()> node_status;
-  /// For `/v1/admin/backup`: copies to a folder on the node and answers a JSON object.
-  std::function<result<std::string>(const std::string& target)> backup;
+  /// For `/v1/admin/backup`: copies to a folder on the node. Returns at once; `done` is called on
+  /// another thread (post back to the I/O thread) with a JSON object.
+  std::function<void(std::string target, std::function<void(result<std::string>)> done)> backup;
 };
 
 /// Lifecycle: `start` listens and serves; `drain` stops accepting, tells clients to go and waits

@@ -1,0 +1,195 @@
+#include "node/node.hpp"
+
+#include "actors/broker_parts.hpp"
+#include "actors/local_router.hpp"
+#include "actors/reader_pool.hpp"
+#include "base/byte_budget.hpp"
+#include "base/clock.hpp"
+#include "base/log.hpp"
+#include "base/metrics.hpp"
+#include "gateway/gateway.hpp"
+#include "node/system_config.hpp"
+#include "runtime/topic/broker_projection.hpp"
+#include "storage/journal.hpp"
+
+#include <fmt/format.h>
+
+#include <caf/actor_system.hpp>
+
+#include <algorithm>
+#include <atomic>
+#include <thread>
+
+namespace callboard::node {
+
+namespace {
+
+std::uint32_t worker_threads(const config& settings) {
+  if (settings.node.worker_threads != 0) return settings.node.worker_threads;
+  return std::max(1U, std::thread::hardware_concurrency());
+}
+
+/// Members are built top down and destroyed bottom up: nothing outlives what it stands on.
+class running_node final : public node {
+public:
+  explicit running_node(const config& settings)
+    : settings_{settings}, payload_budget_{settings.node.payload_bytes_max} {}
+
+  ~running_node() override { stop(); }
+
+  result<void> build() {
+    auto opened = storage::journal::open(
+        settings_.storage, std::make_shared<runtime::broker_projection>(), clock_, metrics_);
+    if (!opened) return std::unexpected{opened.error()};
+    journal_ = std::move(*opened);
+    readers_ = std::make_unique<actors::reader_pool>(
+        settings_.node.reader_threads, settings_.storage.reader_queue_max);
+    system_config_ = std::make_unique<system_config>(worker_threads(settings_));
+    system_ = std::make_unique<caf::actor_system>(*system_config_);
+    parts_ = std::make_unique<actors::broker_parts>(actors::broker_parts{
+        .settings = settings_,
+        .journal = *journal_,
+        .readers = *readers_,
+        .time = clock_,
+        .counters = metrics_});
+    router_ = std::make_unique<actors::local_router>(*system_, *parts_);
+    add_samplers();
+    auto started = gateway::gateway::start(gateway::gateway_parts{
+        .settings = settings_,
+        .system = *system_,
+        .router = *router_,
+        .time = clock_,
+        .counters = metrics_,
+        .payload_budget = payload_budget_,
+        .readiness = [this] { return readiness(); },
+        .node_status = [this] { return status_json(); },
+        .backup = [this](std::string target, auto done) { backup(std::move(target), done); }});
+    if (!started) return std::unexpected{started.error()};
+    gateway_ = std::move(*started);
+    return {};
+  }
+
+  [[nodiscard]] std::uint16_t port() const override { return gateway_->port(); }
+
+  [[nodiscard]] std::string url() const override {
+    const auto& listen = settings_.listen;
+    const bool is_v6 = listen.address.contains(':');
+    return fmt::format(
+        "{}://{}{}{}:{}",
+        listen.tls_certificate.empty() ? "http" : "https",
+        is_v6 ? "[" : "",
+        listen.address,
+        is_v6 ? "]" : "",
+        port());
+  }
+
+  void drain() override {
+    draining_ = true;
+    log_->info("draining: sending clients away");
+    if (gateway_) gateway_->drain(std::chrono::milliseconds{settings_.node.drain_timeout_ms});
+    if (router_) router_->drain();
+  }
+
+  void stop() override {
+    if (stopped_.exchange(true)) return;
+    if (gateway_) gateway_->stop();
+    if (router_) router_->stop();
+    if (readers_) readers_->stop();
+    if (journal_) journal_->close();
+    // The actor system waits for its last actor, so it goes only when nothing can reach one.
+    gateway_.reset();
+    router_.reset();
+    system_.reset();
+    readers_.reset();
+    journal_.reset();
+    log_->info("stopped");
+  }
+
+private:
+  std::optional<error> readiness() const {
+    if (draining_) return error{errc::draining, "the node is shutting down", 1000};
+    const auto status = journal_->status();
+    if (status.damage) return status.damage;
+    if (status.below_hard) {
+      return error{errc::storage_full, "free disk space is below storage.disk_hard_bytes", 5000};
+    }
+    return std::nullopt;
+  }
+
+  std::string status_json() const {
+    const auto status = journal_->status();
+    std::uint64_t quarantined = 0;
+    for (std::uint32_t i = 0; i < journal_->shard_count(); ++i) {
+      if (journal_->state(shard_id{i}).damage) ++quarantined;
+    }
+    return fmt::format(
+        R"({{"mode":"single","nodes":[{{"id":"{}","shards":{},"quarantined":{},"disk_free_bytes":{},)"
+        R"("log_bytes":{},"below_soft":{},"below_hard":{},"payload_bytes_in_flight":{}}}]}})",
+        settings_.node.id,
+        journal_->shard_count(),
+        quarantined,
+        status.disk_free_bytes,
+        status.log_bytes,
+        status.below_soft,
+        status.below_hard,
+        payload_budget_.used());
+  }
+
+  void backup(std::string target, const std::function<void(result<std::string>)>& done) {
+    auto posted = readers_->post(
+        actors::reader_pool::lane::control, [this, target = std::move(target), done] {
+          auto copied = journal_->backup(target, [](std::uint64_t, std::uint64_t) {});
+          if (!copied) return done(std::unexpected{copied.error()});
+          done(fmt::format(R"({{"bytes":{},"files":{}}})", copied->bytes, copied->files));
+        });
+    if (!posted) done(std::unexpected{posted.error()});
+  }
+
+  void add_samplers() {
+    auto& payload = metrics_.gauge(
+        "payload_bytes_in_flight", "Payload bytes between admission and commit or refusal.");
+    auto& payload_max = metrics_.gauge(
+        "payload_bytes_max", "Bound of payload_bytes_in_flight.");
+    payload_max.Set(static_cast<double>(payload_budget_.size_max()));
+    auto& reads = metrics_.gauge("reader_queue_depth", "Reads waiting for a reader thread.");
+    metrics_.add_sampler([this, &payload, &reads] {
+      payload.Set(static_cast<double>(payload_budget_.used()));
+      reads.Set(static_cast<double>(readers_->depth()));
+    });
+  }
+
+  const config settings_;
+  const std::shared_ptr<spdlog::logger> log_ = log::channel("node");
+  const system_clock clock_;
+  metrics metrics_;
+  byte_budget payload_budget_;
+  std::unique_ptr<storage::journal> journal_;
+  std::unique_ptr<actors::reader_pool> readers_;
+  std::unique_ptr<system_config> system_config_;
+  std::unique_ptr<caf::actor_system> system_;
+  std::unique_ptr<actors::broker_parts> parts_;
+  std::unique_ptr<actors::local_router> router_;
+  std::unique_ptr<gateway::gateway> gateway_;
+  std::atomic<bool> draining_{false};
+  std::atomic<bool> stopped_{false};
+};
+
+} // namespace
+
+result<std::unique_ptr<node>> node::start(const config& settings) {
+  if (auto sound = check_config(settings); !sound) return std::unexpected{sound.error()};
+  const auto& listen = settings.listen;
+  if (!is_loopback(listen.address) && listen.tls_certificate.empty() && !listen.allow_plaintext) {
+    return fail(
+        errc::invalid_setting,
+        fmt::format(
+            "{} can be reached from other machines: set listen.tls_certificate and "
+            "listen.tls_key, or allow plaintext explicitly (listen.allow_plaintext)",
+            listen.address));
+  }
+  auto made = std::make_unique<running_node>(settings);
+  if (auto built = made->build(); !built) return std::unexpected{built.error()};
+  return made;
+}
+
+} // namespace callboard::node

@@ -1,0 +1,61 @@
+// Runs a node between two signals.
+#include "base/log.hpp"
+#include "node/node.hpp"
+
+#include <arpa/inet.h>
+#include <csignal>
+#include <pthread.h>
+#include <thread>
+#include <unistd.h>
+
+namespace callboard::node {
+
+namespace {
+
+sigset_t stop_signals() {
+  sigset_t set;
+  sigemptyset(&set);
+  sigaddset(&set, SIGTERM);
+  sigaddset(&set, SIGINT);
+  return set;
+}
+
+/// Ends the process on a second signal: an operator who asks twice does not want to wait.
+void stop_on_second_signal(const sigset_t& set) {
+  std::thread{[set] {
+    int signal = 0;
+    sigwait(&set, &signal);
+    log::channel("node")->warn("second signal: stopping at once");
+    ::_exit(1);
+  }}.detach();
+}
+
+} // namespace
+
+result<void> run_until_signal(
+    const config& settings, const std::function<void(const std::string& url)>& on_ready) {
+  const auto set = stop_signals();
+  pthread_sigmask(SIG_BLOCK, &set, nullptr);
+  std::signal(SIGPIPE, SIG_IGN);
+  auto started = node::start(settings);
+  if (!started) return std::unexpected{started.error()};
+  on_ready((*started)->url());
+  int signal = 0;
+  sigwait(&set, &signal);
+  stop_on_second_signal(set);
+  (*started)->drain();
+  (*started)->stop();
+  return {};
+}
+
+bool is_loopback(const std::string& address) {
+  if (address == "localhost") return true;
+  in_addr v4{};
+  if (::inet_pton(AF_INET, address.c_str(), &v4) == 1) {
+    return (ntohl(v4.s_addr) >> 24) == 127;
+  }
+  in6_addr v6{};
+  return ::inet_pton(AF_INET6, address.c_str(), &v6) == 1 && IN6_IS_ADDR_LOOPBACK(&v6);
+}
+
+} // namespace callboard::node
