@@ -3,11 +3,14 @@
 // Messages both accept:
 //   (boxed<control_request>, caf::actor reply_to)   group or presence bodies; answered by
 //                                                   boxed<control_reply> to reply_to
+//   boxed<shard_activated>  SHARD: first message of all, and again after every new activation
 //   boxed<topic_active>     SHARD: a topic of this shard became active (or was made)
 //   boxed<topic_gone>       SHARD: a topic was deleted; its groups and presence go with it
 //   boxed<deliver>, boxed<relay_attached>, boxed<relay_skipped>   as any relay: both may attach to
 //                                                   topics through the router, like a relay does
 // What the groups actor sends to the SHARD (its parent, given at spawn):
+//   boxed<companion_append_failed>   both actors: an append failed; SHARD begins a new activation
+//                                    (unless it has by now) and tells everybody
 //   boxed<held_floor>       how far the slowest group of a topic is; SHARD hands it to the topic
 #pragma once
 
@@ -27,6 +30,17 @@ namespace callboard::actors {
 struct held_floor {
   topic_ref topic;
   std::optional<sequence> floor;
+};
+
+/// SHARD -> GROUPS and PRESENCE: what their appends must carry from now on. Companions append
+/// nothing before the first of these and drop what they held in memory at every later one.
+struct shard_activated {
+  activation_id activation{};
+};
+
+/// GROUPS or PRESENCE -> SHARD: an append under `activation` failed.
+struct companion_append_failed {
+  activation_id activation{};
 };
 
 /// All consumer groups of one shard. Ends on exit_msg; the shard links to it.
