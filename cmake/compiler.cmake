@@ -24,11 +24,15 @@ if(CALLBOARD_LLD)
   add_link_options(--ld-path=${CALLBOARD_LLD})
 endif()
 
-# "", "address" (with undefined) or "thread"
+# "", "address" (with undefined), "thread" or "fuzz" (address and undefined, for libFuzzer)
 set(CALLBOARD_SANITIZE "" CACHE STRING "sanitizer of this build")
 if(CALLBOARD_SANITIZE STREQUAL "address")
   add_compile_options(-fsanitize=address,undefined -fno-sanitize-recover=undefined
     -fno-omit-frame-pointer)
+  add_link_options(-fsanitize=address,undefined)
+elseif(CALLBOARD_SANITIZE STREQUAL "fuzz")
+  add_compile_options(-fsanitize=address,undefined,fuzzer-no-link
+    -fno-sanitize-recover=undefined -fno-omit-frame-pointer)
   add_link_options(-fsanitize=address,undefined)
 elseif(CALLBOARD_SANITIZE STREQUAL "thread")
   add_compile_options(-fsanitize=thread -fno-omit-frame-pointer)
