@@ -7,6 +7,7 @@
 #include "base/error.hpp"
 #include "base/ids.hpp"
 #include "base/names.hpp"
+#include "runtime/group/group_settings.hpp"
 #include "runtime/topic/event_batch.hpp"
 #include "runtime/topic/position.hpp"
 #include "runtime/topic/topic_settings.hpp"
@@ -144,18 +145,7 @@ struct group_ref {
   friend auto operator<=>(const group_ref&, const group_ref&) = default;
 };
 
-struct group_settings {
-  std::uint32_t hold_ms = 30'000;
-  std::uint32_t deliveries_max = 20;
-  std::uint32_t in_flight_max = 1000;
-  std::uint32_t backoff_min_ms = 100;
-  std::uint32_t backoff_max_ms = 60'000;
-  bool ordered_by_subject = false;
-  /// Empty: `<topic>.<group>.dead` (characters that a topic cannot have become '-').
-  std::string dead_letter_topic;
-
-  friend bool operator==(const group_settings&, const group_settings&) = default;
-};
+using runtime::group_settings;
 
 struct put_group {
   group_ref group;

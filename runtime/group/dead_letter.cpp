@@ -1,0 +1,111 @@
+#include "runtime/group/dead_letter.hpp"
+
+#include "base/hash.hpp"
+
+#include "proto/event.pb.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+namespace callboard::runtime {
+
+namespace {
+
+constexpr std::size_t topic_size_max = 255;
+
+void append_json_string(std::string& out, std::string_view text) {
+  out += '"';
+  for (const char c : text) {
+    const auto byte = static_cast<unsigned char>(c);
+    if (c == '"' || c == '\\') {
+      out += '\\';
+      out += c;
+    } else if (byte < 0x20) {
+      out += fmt::format("\\u{:04x}", byte);
+    } else {
+      out += c;
+    }
+  }
+  out += '"';
+}
+
+std::string history_json(const std::vector<attempt_record>& history) {
+  std::string out = "[";
+  for (const auto& attempt : history) {
+    if (out.size() > 1) out += ',';
+    out += fmt::format(
+        R"({{"attempt":{},"delivered_ms":{},"member":)",
+        attempt.number,
+        attempt.delivered.time_since_epoch().count());
+    append_json_string(out, attempt.member);
+    out += R"(,"outcome":)";
+    append_json_string(out, attempt.outcome);
+    out += R"(,"error":)";
+    append_json_string(out, attempt.error);
+    out += '}';
+  }
+  return out + ']';
+}
+
+void set_text(v1::Event& event, const std::string& name, std::string value) {
+  auto& extension = *event.add_extensions();
+  extension.set_name(name);
+  extension.set_text(std::move(value));
+}
+
+} // namespace
+
+result<encoded_event>
+make_dead_letter(const dead_letter& letter, const dead_letter_origin& origin) {
+  v1::Event event;
+  const auto proto = event_proto(letter.event.stored);
+  if (!event.ParseFromArray(proto.data(), static_cast<int>(proto.size()))) {
+    return fail(
+        errc::corruption, fmt::format("event {} is unreadable", letter.event.seq.raw()));
+  }
+  // A letter that dies again in a group of the dead-letter topic tells of its last death only.
+  auto& extensions = *event.mutable_extensions();
+  const auto stale = std::remove_if(extensions.begin(), extensions.end(), [](const auto& one) {
+    return one.name().starts_with("deadletter");
+  });
+  extensions.erase(stale, extensions.end());
+  set_text(event, "deadletterid", event.id());
+  set_text(event, "deadlettertopic", origin.topic.topic.str());
+  set_text(event, "deadlettergroup", origin.group.str());
+  set_text(event, "deadletterseq", std::to_string(letter.event.seq.raw()));
+  auto& attempts = *event.add_extensions();
+  attempts.set_name("deadletterattempts");
+  attempts.set_integer(static_cast<std::int32_t>(letter.attempts));
+  set_text(event, "deadletterhistory", history_json(letter.history));
+  std::sort(extensions.begin(), extensions.end(), [](const auto& a, const auto& b) {
+    return a.name() < b.name();
+  });
+  event.set_id(fmt::format(
+      "{}.{}.{}.dead", origin.epoch, letter.event.seq.raw(), origin.group.str()));
+
+  std::string stored(event_prefix_size, '\0');
+  event.AppendToString(&stored);
+  const auto body = std::string_view{stored}.substr(event_prefix_size);
+  write_event_prefix(stored.data(), event_identity(event.source(), event.id()), hash_64(body));
+  return encoded_event{shared_bytes{std::move(stored)}};
+}
+
+topic_name dead_letter_topic(
+    const topic_name& topic, const group_name& group, const std::string& chosen) {
+  if (!chosen.empty()) return topic_name::trusted(chosen);
+  auto name = group.str();
+  std::ranges::replace(name, '.', '-');
+  auto full = fmt::format("{}.{}.dead", topic.str(), name);
+  if (full.size() > topic_size_max) {
+    // A cut that ends in a dot would make an empty token.
+    auto kept = full.substr(0, topic_size_max - 22);
+    while (kept.ends_with('.')) {
+      kept.pop_back();
+    }
+    full = fmt::format("{}-{:016x}.dead", kept, hash_64(full));
+  }
+  return topic_name::trusted(std::move(full));
+}
+
+} // namespace callboard::runtime

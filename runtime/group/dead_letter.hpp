@@ -1,0 +1,32 @@
+// What a group publishes to its dead-letter topic.
+#pragma once
+
+#include "base/error.hpp"
+#include "base/names.hpp"
+#include "runtime/group/group_core.hpp"
+#include "runtime/topic/event_batch.hpp"
+
+#include <string>
+
+namespace callboard::runtime {
+
+/// Where a dead letter comes from.
+struct dead_letter_origin {
+  topic_ref topic;
+  std::string epoch;
+  group_name group;
+};
+
+/// The event as it was (type, source, subject, data, extensions), under an id made of epoch, seq
+/// and group, so that publishing it twice is harmless, with these extension attributes:
+/// deadletterid (its own id), deadlettertopic, deadlettergroup, deadletterseq, deadletterattempts
+/// and deadletterhistory (a JSON array of the attempts). Errors: corruption.
+[[nodiscard]] result<encoded_event>
+make_dead_letter(const dead_letter& letter, const dead_letter_origin& origin);
+
+/// The group's dead-letter topic: the chosen one, or `<topic>.<group>.dead` with the group's dots
+/// as '-', shortened by a hash where it would be too long.
+[[nodiscard]] topic_name dead_letter_topic(
+    const topic_name& topic, const group_name& group, const std::string& chosen);
+
+} // namespace callboard::runtime

@@ -1,0 +1,13 @@
+// Catalogue rows of consumer groups, as the journal's projector keeps them.
+#pragma once
+
+#include "storage/projection.hpp"
+#include "storage/record.hpp"
+
+namespace callboard::runtime {
+
+/// Applies one committed record: group_created, group_configured, group_deleted, and topic_deleted,
+/// which takes the topic's groups with it. All other kinds change nothing.
+void apply_group_record(const storage::record& record, storage::view_writer& out);
+
+} // namespace callboard::runtime
