@@ -8,6 +8,7 @@
 #include "runtime/topic/event_batch.hpp"
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -15,7 +16,7 @@
 
 namespace callboard::v1 {
 class Event;
-}
+}  // namespace callboard::v1
 
 namespace callboard::gateway {
 
@@ -32,6 +33,8 @@ struct event_defaults {
   /// Empty: a new UUIDv7.
   std::string id;
   std::uint32_t event_bytes_max = 1 << 20;
+  /// Goes into an id that is made; nothing: the machine's clock.
+  std::optional<time_ms> now;
 };
 
 /// Checks one event against CloudEvents 1.0 and encodes it for the journal. Does not add defaults.
@@ -46,8 +49,8 @@ encode_event(const v1::Event& event, std::uint32_t event_bytes_max);
 decode_structured(std::string_view json, const event_defaults& defaults, bool lenient = false);
 
 /// A CloudEvents JSON batch: an array of 1..=events_max events, encoded into one buffer.
-[[nodiscard]] result<std::vector<decoded_event>> decode_batch(
-    std::string_view json, const event_defaults& defaults, std::uint32_t events_max);
+[[nodiscard]] result<std::vector<decoded_event>>
+decode_batch(std::string_view json, const event_defaults& defaults, std::uint32_t events_max);
 
 /// CloudEvents binary mode: `headers` are (lower-case name, value), `content_type` may be empty.
 [[nodiscard]] result<decoded_event> decode_binary(
@@ -67,4 +70,4 @@ void append_event_json(std::string& out, const shared_bytes& stored, time_ms tim
 /// The `type` of a stored event, for the SSE `event:` field, and its `subject`.
 [[nodiscard]] std::string event_type(const shared_bytes& stored);
 
-} // namespace callboard::gateway
+}  // namespace callboard::gateway

@@ -1,0 +1,181 @@
+#include "gateway/problem.hpp"
+
+#include "gateway/json_text.hpp"
+
+#include <fmt/format.h>
+
+#include <iterator>
+
+namespace callboard::gateway {
+
+namespace {
+
+std::string_view title_of(unsigned status) {
+  switch (status) {
+  case 400:
+    return "Bad Request";
+  case 401:
+    return "Unauthorized";
+  case 403:
+    return "Forbidden";
+  case 404:
+    return "Not Found";
+  case 405:
+    return "Method Not Allowed";
+  case 409:
+    return "Conflict";
+  case 410:
+    return "Gone";
+  case 413:
+    return "Content Too Large";
+  case 415:
+    return "Unsupported Media Type";
+  case 429:
+    return "Too Many Requests";
+  case 503:
+    return "Service Unavailable";
+  case 504:
+    return "Gateway Timeout";
+  case 507:
+    return "Insufficient Storage";
+  default:
+    return "Internal Server Error";
+  }
+}
+
+bool is_plain(char c) {
+  const auto byte = static_cast<unsigned char>(c);
+  return byte >= 0x20 && byte < 0x7F && c != '"' && c != '\\';
+}
+
+void append_escaped(std::string& out, char32_t point) {
+  switch (point) {
+  case '"':
+    out += "\\\"";
+    return;
+  case '\\':
+    out += "\\\\";
+    return;
+  case '\n':
+    out += "\\n";
+    return;
+  case '\r':
+    out += "\\r";
+    return;
+  case '\t':
+    out += "\\t";
+    return;
+  default:
+    break;
+  }
+  if (point < 0x20 || point == 0x7F) {
+    fmt::format_to(std::back_inserter(out), "\\u{:04x}", static_cast<unsigned>(point));
+  } else {
+    append_utf8(out, point);
+  }
+}
+
+}  // namespace
+
+unsigned http_status(errc code) {
+  switch (code) {
+  case errc::bad_request:
+  case errc::invalid_name:
+  case errc::invalid_json:
+  case errc::invalid_event:
+  case errc::invalid_setting:
+    return 400;
+  case errc::unauthorized:
+    return 401;
+  case errc::forbidden:
+    return 403;
+  case errc::not_found:
+  case errc::topic_not_found:
+  case errc::group_not_found:
+    return 404;
+  case errc::method_not_allowed:
+    return 405;
+  case errc::sequence_conflict:
+  case errc::id_conflict:
+  case errc::exists:
+  case errc::lease_lost:
+  case errc::wrong_kind:
+  case errc::cancelled:
+    return 409;
+  case errc::cursor_expired:
+    return 410;
+  case errc::too_large:
+    return 413;
+  case errc::unsupported_media_type:
+    return 415;
+  case errc::overloaded:
+  case errc::rate_limited:
+  case errc::too_many_subscriptions:
+    return 429;
+  case errc::too_many_connections:
+  case errc::outcome_unknown:
+  case errc::not_enough_replicas:
+  case errc::stale_term:
+  case errc::quarantined:
+  case errc::draining:
+  case errc::locked:
+  case errc::unreachable:
+    return 503;
+  case errc::timeout:
+    return 504;
+  case errc::storage_full:
+  case errc::held_by_group:
+    return 507;
+  case errc::corruption:
+  case errc::io_error:
+  case errc::incompatible:
+  case errc::internal:
+    return 500;
+  }
+  return 500;
+}
+
+std::string problem_json(const error& problem) {
+  const auto status = http_status(problem.code);
+  std::string out = fmt::format(
+      R"({{"type":"urn:callboard:error:{}","title":"{}","status":{},"retryable":{},)",
+      name_of(problem.code),
+      title_of(status),
+      status,
+      is_retryable(problem.code));
+  append_error_members(out, problem);
+  out += '}';
+  return out;
+}
+
+void append_error_members(std::string& out, const error& problem) {
+  out += "\"code\":\"";
+  out += name_of(problem.code);
+  out += "\",\"detail\":";
+  append_json_string(out, problem.detail);
+  if (problem.retry_after_ms != 0) {
+    fmt::format_to(std::back_inserter(out), ",\"retry_after_ms\":{}", problem.retry_after_ms);
+  }
+}
+
+void append_json_string(std::string& out, std::string_view text) {
+  out += '"';
+  std::size_t at = 0;
+  while (at < text.size()) {
+    const auto begin = at;
+    while (at < text.size() && is_plain(text[at]))
+      ++at;
+    out.append(text, begin, at - begin);
+    if (at == text.size()) break;
+    const auto point = next_code_point(text, at);
+    if (point) {
+      append_escaped(out, *point);
+    } else {
+      append_utf8(out, 0xFFFD);  // bytes that are not UTF-8 must not make the whole text invalid
+      ++at;
+    }
+  }
+  out += '"';
+}
+
+}  // namespace callboard::gateway
