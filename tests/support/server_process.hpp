@@ -33,8 +33,8 @@ struct server_options {
   /// `dev` has no authentication, `serve` does.
   std::string command = "dev";
   /// Empty: a folder of the process's own.
-  std::filesystem::path data_dir;
-  std::vector<std::string> arguments;
+  std::filesystem::path data_dir{};
+  std::vector<std::string> arguments{};
   bool tls = false;
 };
 

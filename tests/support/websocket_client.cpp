@@ -145,7 +145,7 @@ json::object websocket_client::next(milliseconds limit) {
   if (queued_.empty()) queued_.push_back(receive_json(limit));
   auto frame = std::move(queued_.front());
   queued_.pop_front();
-  if (frame.at("op") != "events") return frame;
+  if (frame.at("op").as_string() != "events") return frame;
   auto events = std::move(frame.at("events").as_array());
   for (std::size_t i = events.size(); i-- > 0;) {
     auto event = std::move(events[i].as_object());
@@ -161,7 +161,7 @@ json::object websocket_client::next(milliseconds limit) {
 json::object websocket_client::next_op(std::string_view op, milliseconds limit) {
   for (;;) {
     auto frame = next(limit);
-    if (frame.at("op") == op) return frame;
+    if (frame.at("op").as_string() == op) return frame;
   }
 }
 
