@@ -31,10 +31,10 @@ struct event_defaults {
   std::string type = "callboard.event";
   std::string source = "/callboard";
   /// Empty: a new UUIDv7.
-  std::string id;
+  std::string id = {};
   std::uint32_t event_bytes_max = 1 << 20;
   /// Goes into an id that is made; nothing: the machine's clock.
-  std::optional<time_ms> now;
+  std::optional<time_ms> now = std::nullopt;
 };
 
 /// Checks one event against CloudEvents 1.0 and encodes it for the journal. Does not add defaults.
