@@ -1,0 +1,68 @@
+// Publishes the lines of standard input over a WebSocket, many in flight, through restarts of the
+// server: ids are made here before the first attempt, so a repeated attempt is no second event.
+#pragma once
+
+#include "cli/backoff.hpp"
+#include "cli/client/api.hpp"
+#include "cli/command.hpp"
+#include "cli/line_source.hpp"
+
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <optional>
+#include <string>
+
+namespace callboard::cli {
+
+struct publish_options {
+  std::string topic;
+  std::string type = "callboard.event";
+  std::string source = "/callboard/cli";
+  std::string subject;
+  std::string durability;
+  std::uint32_t in_flight_max = 64;
+  std::uint32_t retry_for_s = 0;
+};
+
+/// One run over one input. Holds at most `in_flight_max` unanswered events.
+class line_publisher {
+public:
+  line_publisher(const context& run, client::account who, const publish_options& options);
+
+  [[nodiscard]] exit_code publish_all();
+
+private:
+  struct pending {
+    std::string event;
+    std::string id;
+  };
+
+  [[nodiscard]] result<void> connect();
+  [[nodiscard]] result<void> read_input();
+  [[nodiscard]] result<void> send(pending event);
+  [[nodiscard]] result<void> receive(std::chrono::milliseconds wait);
+  void take_answer(std::string_view frame);
+  void take_refusal(pending event, const error& problem);
+  /// Puts what was not answered back in line, in the order it was sent.
+  void requeue_unanswered();
+  [[nodiscard]] std::optional<pending> event_of(const std::string& line);
+  /// False: give up.
+  [[nodiscard]] bool wait_to_reconnect();
+
+  const context& run_;
+  client::api api_;
+  const publish_options& options_;
+  line_source input_;
+  backoff backoff_;
+  std::optional<client::websocket> socket_;
+  std::uint64_t next_op_ = 1;
+  std::map<std::uint64_t, pending> in_flight_;
+  std::deque<pending> waiting_;
+  /// While the server is overloaded nothing is sent until then.
+  std::optional<client::deadline> paused_;
+  std::optional<client::deadline> give_up_;
+  bool refused_ = false;
+};
+
+}  // namespace callboard::cli

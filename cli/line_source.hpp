@@ -1,0 +1,38 @@
+// Lines of standard input, without blocking longer than asked.
+#pragma once
+
+#include "cli/command.hpp"
+
+#include <chrono>
+#include <optional>
+#include <string>
+
+namespace callboard::cli {
+
+/// Reads from the descriptor of `io` if there is one, else from its stream (which then never
+/// waits). A line is at most `line_bytes_max`; a longer one ends the input with an error.
+class line_source {
+public:
+  explicit line_source(const streams& io) : io_{io} {}
+
+  /// The next line that is not blank; nothing when `wait` has passed or the input has ended.
+  [[nodiscard]] std::optional<std::string> next(std::chrono::milliseconds wait);
+
+  [[nodiscard]] bool at_end() const { return ended_ && buffered_.empty(); }
+
+  [[nodiscard]] bool overlong() const { return overlong_; }
+
+  static constexpr std::size_t line_bytes_max = 8UL << 20;
+
+private:
+  [[nodiscard]] std::optional<std::string> take_line();
+  /// False if nothing came.
+  bool fill(std::chrono::milliseconds wait);
+
+  const streams& io_;
+  std::string buffered_;
+  bool ended_ = false;
+  bool overlong_ = false;
+};
+
+}  // namespace callboard::cli

@@ -1,0 +1,237 @@
+#include "cli/subscriber.hpp"
+
+#include "cli/client/event_stream.hpp"
+#include "cli/client/raw_json.hpp"
+
+#include <fmt/format.h>
+
+#include <charconv>
+#include <ostream>
+#include <thread>
+
+namespace callboard::cli {
+
+using namespace std::chrono_literals;
+
+resume_point::resume_point(const subscribe_options& options)
+    : is_pattern_{options.topic.find_first_of("*>") != std::string::npos}, from_{options.from} {}
+
+std::string resume_point::from_json() const {
+  if (!is_pattern_ && !last_cursor_.empty()) return client::json_quoted(last_cursor_);
+  if (is_pattern_ && !cursors_.empty()) {
+    std::string object;
+    for (const auto& [topic, cursor] : cursors_) {
+      object += object.empty() ? "{" : ",";
+      object += client::json_quoted(topic) + ":" + client::json_quoted(cursor);
+    }
+    return object + "}";
+  }
+  const bool is_number =
+      !from_.empty() && from_.find_first_not_of("0123456789") == std::string::npos;
+  return is_number ? from_ : client::json_quoted(from_);
+}
+
+void resume_point::passed(const std::string& topic, const std::string& cursor) {
+  if (cursor.empty()) return;
+  last_cursor_ = cursor;
+  if (is_pattern_) cursors_[topic] = cursor;
+}
+
+void resume_point::begins_at(const std::string& cursor) {
+  if (!is_pattern_ && last_cursor_.empty() && from_ == "now") last_cursor_ = cursor;
+}
+
+subscriber::subscriber(const context& run, client::account who, const subscribe_options& options)
+    : run_{run}, api_{std::move(who)}, options_{options}, resume_{options} {}
+
+exit_code subscriber::run_to_end() {
+  for (;;) {
+    result<step> next = step::more;
+    if (!socket_) {
+      if (auto made = subscribe(); !made) next = std::unexpected{made.error()};
+    } else {
+      next = receive();
+    }
+    if (next && *next == step::end) {
+      if (socket_) socket_->close();
+      return exit_code::done;
+    }
+    if (next && *next == step::more) continue;
+    if (!next) {
+      const bool may_retry =
+          next.error().code == errc::draining || next.error().code == errc::unreachable;
+      // Whoever was never connected most likely has the wrong address.
+      if (!may_retry || !was_subscribed_) return run_.refuse(next.error());
+    }
+    socket_.reset();
+    if (!wait_to_reconnect()) {
+      return run_.refuse(next ? error{errc::unreachable, "the server went away", 0} : next.error());
+    }
+  }
+}
+
+bool subscriber::wait_to_reconnect() {
+  if (!give_up_) give_up_ = client::deadline::after(std::chrono::seconds{options_.retry_for_s});
+  if (give_up_->passed()) return false;
+  std::this_thread::sleep_for(goaway_wait_ + backoff_.next());
+  goaway_wait_ = 0ms;
+  return true;
+}
+
+result<void> subscriber::subscribe() {
+  auto connected =
+      client::websocket::connect(api_.who().server, api_.websocket_for("callboard.v1.json"));
+  if (!connected) return std::unexpected{connected.error()};
+  socket_ = std::move(*connected);
+  auto frame = fmt::format(
+      R"({{"op":"subscribe","id":1,"topic":{},"from":{})",
+      client::json_quoted(options_.topic),
+      resume_.from_json());
+  if (!options_.slow.empty()) frame += fmt::format(R"(,"slow":"{}")", options_.slow);
+  return socket_->send_text(frame + "}");
+}
+
+result<subscriber::step> subscriber::receive() {
+  const auto wait = options_.wait_s == 0 ? 3'600'000ms : std::chrono::seconds{options_.wait_s};
+  auto message = socket_->receive(wait);
+  if (!message) {
+    const auto& closed = socket_->closed();
+    if (closed && closed->code == 4401) return fail(errc::unauthorized, message.error().detail);
+    if (closed && closed->code == 4403) return fail(errc::forbidden, message.error().detail);
+    return std::unexpected{message.error()};
+  }
+  if (!*message) return options_.wait_s == 0 ? step::more : step::end;
+  return take((*message)->data);
+}
+
+result<subscriber::step> subscriber::take(std::string_view frame) {
+  const auto members = client::json_members(frame);
+  if (!members) return fail(errc::invalid_json, "the server sent a frame that is not JSON");
+  const auto member = [&](std::string_view name) { return client::find_member(*members, name); };
+  const auto op = client::json_text(member("op"));
+  if (op == "event") return print(member("topic"), frame);
+  if (op == "events") {
+    const auto elements = client::json_elements(member("events"));
+    if (!elements) return fail(errc::invalid_json, "the server sent events without a list");
+    for (const auto element : *elements) {
+      if (print(member("topic"), element) == step::end) return step::end;
+    }
+    return step::more;
+  }
+  if (op == "ok") {
+    was_subscribed_ = true;
+    give_up_.reset();
+    backoff_.reset();
+    resume_.begins_at(client::json_text(member("cursor")));
+    if (member("recovered") == "false") {
+      run_.io.err << "callboard: events were missed: " << client::json_text(member("reason"))
+                  << "; first available seq " << member("first_seq") << std::endl;
+    }
+    return step::more;
+  }
+  if (op == "error") {
+    const auto code = client::json_text(member("code"));
+    return fail(errc_named(code).value_or(errc::internal), client::json_text(member("detail")));
+  }
+  if (op == "goaway") {
+    std::int64_t ms = 0;
+    const auto text = member("reconnect_after_ms");
+    std::from_chars(text.data(), text.data() + text.size(), ms);
+    goaway_wait_ = std::chrono::milliseconds{ms};
+    socket_->close();
+    return step::reconnect;
+  }
+  if (op == "lagging" || op == "gap") {
+    run_.io.err << "callboard: " << frame << std::endl;
+  }
+  return step::more;
+}
+
+subscriber::step subscriber::print(std::string_view topic, std::string_view delivery) {
+  const auto members = client::json_members(delivery);
+  if (!members) return step::more;
+  const auto own_topic = client::find_member(*members, "topic");
+  if (!own_topic.empty()) topic = own_topic;
+  std::string line = "{\"topic\":";
+  line += topic.empty() ? client::json_quoted(options_.topic) : std::string{topic};
+  for (const std::string_view name : {"seq", "cursor", "event"}) {
+    const auto value = client::find_member(*members, name);
+    if (!value.empty()) line += fmt::format(R"(,"{}":{})", name, value);
+  }
+  run_.io.out << line << "}" << std::endl;
+  resume_.passed(
+      client::json_text(topic), client::json_text(client::find_member(*members, "cursor")));
+  return options_.limit != 0 && ++printed_ >= options_.limit ? step::end : step::more;
+}
+
+namespace {
+
+/// Prints until the stream breaks or the limit is reached; true: reached.
+result<bool> follow_stream(
+    const context& run,
+    client::event_stream& stream,
+    const subscribe_options& options,
+    resume_point& resume,
+    std::uint64_t& printed) {
+  const auto wait = options.wait_s == 0 ? 3'600'000ms : std::chrono::seconds{options.wait_s};
+  for (;;) {
+    auto event = stream.next(wait);
+    if (!event) return std::unexpected{event.error()};
+    if (!*event) {
+      if (options.wait_s != 0) return true;
+      continue;
+    }
+    if (!client::json_members((*event)->data)) continue;
+    run.io.out << fmt::format(
+        R"({{"topic":{},"cursor":{},"event":{}}})",
+        client::json_quoted(options.topic),
+        client::json_quoted((*event)->id),
+        (*event)->data)
+               << std::endl;
+    resume.passed(options.topic, (*event)->id);
+    if (options.limit != 0 && ++printed >= options.limit) return true;
+  }
+}
+
+}  // namespace
+
+exit_code
+subscribe_over_sse(const context& run, client::account who, const subscribe_options& options) {
+  client::api api{std::move(who)};
+  resume_point resume{options};
+  backoff wait;
+  std::uint64_t printed = 0;
+  bool was_open = false;
+  std::optional<client::deadline> give_up;
+  for (;;) {
+    client::http_request request;
+    request.target =
+        api.topic_path(options.topic, "/events?from=" + client::percent_encoded(options.from));
+    if (!resume.last_cursor().empty()) {
+      request.headers.emplace_back("Last-Event-ID", resume.last_cursor());
+    }
+    if (!api.who().token.empty()) {
+      request.headers.emplace_back("Authorization", "Bearer " + api.who().token);
+    }
+    auto stream = client::event_stream::open(api.who().server, std::move(request));
+    result<bool> ended = false;
+    if (stream) {
+      was_open = true;
+      give_up.reset();
+      wait.reset();
+      ended = follow_stream(run, *stream, options, resume, printed);
+      if (ended) return exit_code::done;
+    } else {
+      ended = std::unexpected{stream.error()};
+    }
+    const auto code = ended.error().code;
+    if (!was_open || (code != errc::unreachable && code != errc::draining)) {
+      return run.refuse(ended.error());
+    }
+    if (!give_up) give_up = client::deadline::after(std::chrono::seconds{options.retry_for_s});
+    if (give_up->passed()) return run.refuse(ended.error());
+    std::this_thread::sleep_for(wait.next());
+  }
+}
+
+}  // namespace callboard::cli
