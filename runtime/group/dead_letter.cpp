@@ -1,8 +1,8 @@
 #include "runtime/group/dead_letter.hpp"
 
 #include "base/hash.hpp"
-
 #include "proto/event.pb.h"
+#include "runtime/json_string.hpp"
 
 #include <fmt/format.h>
 
@@ -13,22 +13,6 @@ namespace callboard::runtime {
 namespace {
 
 constexpr std::size_t topic_size_max = 255;
-
-void append_json_string(std::string& out, std::string_view text) {
-  out += '"';
-  for (const char c : text) {
-    const auto byte = static_cast<unsigned char>(c);
-    if (c == '"' || c == '\\') {
-      out += '\\';
-      out += c;
-    } else if (byte < 0x20) {
-      out += fmt::format("\\u{:04x}", byte);
-    } else {
-      out += c;
-    }
-  }
-  out += '"';
-}
 
 std::string history_json(const std::vector<attempt_record>& history) {
   std::string out = "[";
@@ -54,15 +38,14 @@ void set_text(v1::Event& event, const std::string& name, std::string value) {
   extension.set_text(std::move(value));
 }
 
-} // namespace
+}  // namespace
 
 result<encoded_event>
 make_dead_letter(const dead_letter& letter, const dead_letter_origin& origin) {
   v1::Event event;
   const auto proto = event_proto(letter.event.stored);
   if (!event.ParseFromArray(proto.data(), static_cast<int>(proto.size()))) {
-    return fail(
-        errc::corruption, fmt::format("event {} is unreadable", letter.event.seq.raw()));
+    return fail(errc::corruption, fmt::format("event {} is unreadable", letter.event.seq.raw()));
   }
   // A letter that dies again in a group of the dead-letter topic tells of its last death only.
   auto& extensions = *event.mutable_extensions();
@@ -81,8 +64,8 @@ make_dead_letter(const dead_letter& letter, const dead_letter_origin& origin) {
   std::sort(extensions.begin(), extensions.end(), [](const auto& a, const auto& b) {
     return a.name() < b.name();
   });
-  event.set_id(fmt::format(
-      "{}.{}.{}.dead", origin.epoch, letter.event.seq.raw(), origin.group.str()));
+  event.set_id(
+      fmt::format("{}.{}.{}.dead", origin.epoch, letter.event.seq.raw(), origin.group.str()));
 
   std::string stored(event_prefix_size, '\0');
   event.AppendToString(&stored);
@@ -91,8 +74,8 @@ make_dead_letter(const dead_letter& letter, const dead_letter_origin& origin) {
   return encoded_event{shared_bytes{std::move(stored)}};
 }
 
-topic_name dead_letter_topic(
-    const topic_name& topic, const group_name& group, const std::string& chosen) {
+topic_name
+dead_letter_topic(const topic_name& topic, const group_name& group, const std::string& chosen) {
   if (!chosen.empty()) return topic_name::trusted(chosen);
   auto name = group.str();
   std::ranges::replace(name, '.', '-');
@@ -108,4 +91,4 @@ topic_name dead_letter_topic(
   return topic_name::trusted(std::move(full));
 }
 
-} // namespace callboard::runtime
+}  // namespace callboard::runtime

@@ -26,7 +26,7 @@ make_dead_letter(const dead_letter& letter, const dead_letter_origin& origin);
 
 /// The group's dead-letter topic: the chosen one, or `<topic>.<group>.dead` with the group's dots
 /// as '-', shortened by a hash where it would be too long.
-[[nodiscard]] topic_name dead_letter_topic(
-    const topic_name& topic, const group_name& group, const std::string& chosen);
+[[nodiscard]] topic_name
+dead_letter_topic(const topic_name& topic, const group_name& group, const std::string& chosen);
 
-} // namespace callboard::runtime
+}  // namespace callboard::runtime

@@ -20,13 +20,14 @@ bool take_number(std::string_view& text, Number& out, bool last) {
   return true;
 }
 
-} // namespace
+}  // namespace
 
 std::string format_token(const delivery_token& token) {
   return fmt::format("{:x}.{:x}.{:x}", token.seq.raw(), token.attempt, token.nonce);
 }
 
 std::optional<delivery_token> parse_token(std::string_view text) {
+  const auto given = text;
   std::uint64_t seq = 0;
   delivery_token token;
   if (!take_number(text, seq, false) || !take_number(text, token.attempt, false)
@@ -35,8 +36,8 @@ std::optional<delivery_token> parse_token(std::string_view text) {
   }
   token.seq = sequence{seq};
   // One spelling only: a token is compared, logged and cached as text by others.
-  if (format_token(token) != text) return std::nullopt;
+  if (format_token(token) != given) return std::nullopt;
   return token;
 }
 
-} // namespace callboard::runtime
+}  // namespace callboard::runtime

@@ -26,4 +26,4 @@ struct delivery_token {
 /// Nothing for anything that `format_token` did not write.
 [[nodiscard]] std::optional<delivery_token> parse_token(std::string_view text);
 
-} // namespace callboard::runtime
+}  // namespace callboard::runtime

@@ -1,10 +1,9 @@
 #include "runtime/group/group_codec.hpp"
 
 #include "base/hash.hpp"
-#include "runtime/topic/event_batch.hpp"
-
 #include "proto/event.pb.h"
 #include "proto/journal.pb.h"
+#include "runtime/topic/event_batch.hpp"
 
 #include <algorithm>
 
@@ -106,7 +105,7 @@ std::string row_prefix(const topic_ref& topic, char kind) {
   return key;
 }
 
-} // namespace
+}  // namespace
 
 std::string encode_group_created(const group_definition& group) {
   journal::GroupCreated to;
@@ -239,4 +238,4 @@ std::optional<group_key> parse_group_row_key(std::string_view key) {
   return parsed;
 }
 
-} // namespace callboard::runtime
+}  // namespace callboard::runtime

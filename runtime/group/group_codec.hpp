@@ -64,4 +64,4 @@ struct group_key {
 /// Nothing for the rows of other things.
 [[nodiscard]] std::optional<group_key> parse_group_row_key(std::string_view key);
 
-} // namespace callboard::runtime
+}  // namespace callboard::runtime

@@ -16,17 +16,17 @@ constexpr std::chrono::milliseconds nack_delay_max = std::chrono::hours{24 * 7};
 /// Entries that one record lists when the floor passes them.
 constexpr std::size_t passed_per_record_max = 1000;
 
-} // namespace
+}  // namespace
 
 group_core::group_core(options with, group_ledger committed, sequence last_seq, group_time now)
-  : settings_{std::move(with.settings)},
-    limits_{with.limits},
-    nonce_{with.nonce},
-    random_{std::move(with.random)},
-    ledger_{std::move(committed)},
-    last_seq_{last_seq},
-    next_read_{ledger_.floor().next()},
-    settled_{ledger_.acked()} {
+    : settings_{std::move(with.settings)},
+      limits_{with.limits},
+      nonce_{with.nonce},
+      random_{std::move(with.random)},
+      ledger_{std::move(committed)},
+      last_seq_{last_seq},
+      next_read_{ledger_.floor().next()},
+      settled_{ledger_.acked()} {
   restore(now);
 }
 
@@ -58,8 +58,7 @@ result<void> group_core::fetch(fetch_command command, group_time now) {
         1000);
   }
   command.max = std::clamp(command.max, 1U, limits_.fetch_events_max);
-  const auto wait =
-      std::chrono::milliseconds{std::min(command.wait_ms, limits_.fetch_wait_ms_max)};
+  const auto wait = std::chrono::milliseconds{std::min(command.wait_ms, limits_.fetch_wait_ms_max)};
   waiters_.push_back({std::move(command), now.boot + wait, {}});
   return {};
 }
@@ -109,8 +108,8 @@ std::vector<std::string> group_core::nack(
     }
     end_attempt(parsed.seq, *event, "nack", why, now);
     const auto delay = std::chrono::milliseconds{delay_ms.value_or(0)};
-    const auto due = delay_ms ? now.shard + std::min(delay, nack_delay_max)
-                              : backoff(event->attempts, now);
+    const auto due =
+        delay_ms ? now.shard + std::min(delay, nack_delay_max) : backoff(event->attempts, now);
     schedule(parsed.seq, *event, due);
     urgent_ = true;
   }
@@ -165,8 +164,8 @@ void group_core::end_attempt(
   attempt.outcome = outcome;
   attempt.error = why.substr(0, attempt_error_size_max);
   append_history(event.history, {std::move(attempt)});
-  event.unrecorded = static_cast<std::uint32_t>(
-      std::min<std::size_t>(event.unrecorded + 1, event.history.size()));
+  event.unrecorded =
+      static_cast<std::uint32_t>(std::min<std::size_t>(event.unrecorded + 1, event.history.size()));
   unlink(seq, event);
   event.nonce = 0;
   event.member.clear();
@@ -197,17 +196,22 @@ time_ms group_core::backoff(std::uint32_t attempt, group_time now) {
 
 void group_core::unlink(sequence seq, const entry& event) {
   switch (event.at) {
-    case stage::held: {
-      holds_.erase({event.deadline, seq});
-      if (const auto it = members_.find(event.member); it != members_.end()) {
-        it->second.erase(seq);
-        if (it->second.empty()) members_.erase(it);
-      }
-      break;
+  case stage::held: {
+    holds_.erase({event.deadline, seq});
+    if (const auto it = members_.find(event.member); it != members_.end()) {
+      it->second.erase(seq);
+      if (it->second.empty()) members_.erase(it);
     }
-    case stage::waiting: retries_.erase({event.not_before, seq}); break;
-    case stage::dying: dying_.erase(seq); break;
-    case stage::blocked: break;
+    break;
+  }
+  case stage::waiting:
+    retries_.erase({event.not_before, seq});
+    break;
+  case stage::dying:
+    dying_.erase(seq);
+    break;
+  case stage::blocked:
+    break;
   }
   retry_loaded_.erase(seq);
 }
@@ -275,7 +279,8 @@ sequence group_core::floor_to_pass() const {
   auto target = newest - limits_.ack_span_max / 2;
   if (!fresh_.empty()) target = std::min(target, fresh_.front().event.seq.raw() - 1);
   auto it = entries_.upper_bound(ledger_.floor());
-  for (std::size_t n = 0; it != entries_.end() && n < passed_per_record_max; ++it) ++n;
+  for (std::size_t n = 0; it != entries_.end() && n < passed_per_record_max; ++it)
+    ++n;
   if (it != entries_.end()) target = std::min(target, it->first.raw() - 1);
   return target > floor ? sequence{target} : sequence{};
 }
@@ -290,8 +295,8 @@ group_progress group_core::take_progress() {
   }
   for (const auto seq : dirty_) {
     auto& event = entries_.at(seq);
-    const bool first = event.at == stage::held && event.attempts == 1 && !event.recorded
-                       && event.nonce == nonce_;
+    const bool first =
+        event.at == stage::held && event.attempts == 1 && !event.recorded && event.nonce == nonce_;
     event.recorded = true;
     if (first) {
       auto& ranges = progress.delivered;
@@ -319,6 +324,8 @@ group_progress group_core::take_progress() {
 void group_core::committed(const group_progress& progress) {
   ledger_.apply(progress);
   settled_.erase_up_to(ledger_.floor());
+  // After a restart reading begins at the floor, which acks of restored holds may have moved.
+  next_read_ = std::max(next_read_, ledger_.floor().next());
 }
 
 group_counts group_core::counts() const {
@@ -346,4 +353,4 @@ bool group_core::idle() const {
   return waiters_.empty() && holds_.empty() && dying_.empty() && !reading_ && !has_changes();
 }
 
-} // namespace callboard::runtime
+}  // namespace callboard::runtime

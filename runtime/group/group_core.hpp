@@ -166,6 +166,7 @@ public:
   /// The next read, if one is needed; `loaded` or `read_failed` answers it before the next.
   [[nodiscard]] std::optional<read_plan> plan_read(group_time now);
   void loaded(read_result result, group_time now);
+
   void read_failed() { reading_ = false; }
 
   /// Ends fetches whose wait is over and for which no read is under way.
@@ -288,4 +289,4 @@ private:
   boot_time changed_at_{};
 };
 
-} // namespace callboard::runtime
+}  // namespace callboard::runtime

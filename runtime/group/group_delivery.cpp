@@ -12,7 +12,7 @@ constexpr std::chrono::milliseconds dead_letter_retry_min{1000};
 constexpr std::uint32_t dead_letter_doublings_max = 6;
 constexpr std::size_t dead_letters_at_once_max = 16;
 
-} // namespace
+}  // namespace
 
 bool group_core::takes(sequence first) const {
   return !reading_ && first == next_read_ && fresh_.empty() && !waiters_.empty();
@@ -36,6 +36,8 @@ std::size_t group_core::room() const {
 
 void group_core::match(group_time now) {
   if (!unknown_.empty()) return;
+  // What is due again comes first, or a steady flow of new events would starve it: read it now.
+  if (retry_loaded_.empty() && !retries_.empty() && retries_.begin()->first <= now.shard) return;
   std::size_t at = 0;
   while (!waiters_.empty() && room() > 0) {
     // One each in turn, so that a large fetch does not take everything from a small one.
@@ -44,7 +46,8 @@ void group_core::match(group_time now) {
       const auto& one = waiters_[at % waiters_.size()];
       return one.given.size() >= one.command.max;
     };
-    for (; tried < waiters_.size() && is_full(); ++tried) ++at;
+    for (; tried < waiters_.size() && is_full(); ++tried)
+      ++at;
     if (tried == waiters_.size()) break;
     auto event = next_retry(now);
     if (!event) event = next_fresh();
@@ -252,4 +255,4 @@ void group_core::dead_letter_failed(sequence seq, group_time now) {
   event.failures = std::min(event.failures + 1, dead_letter_doublings_max);
 }
 
-} // namespace callboard::runtime
+}  // namespace callboard::runtime

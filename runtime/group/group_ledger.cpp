@@ -9,7 +9,8 @@ void append_history(std::vector<attempt_record>& history, const std::vector<atte
   history.insert(history.end(), more.begin(), more.end());
   if (history.size() > attempt_history_max) {
     history.erase(
-        history.begin(), history.begin() + static_cast<std::ptrdiff_t>(history.size() - attempt_history_max));
+        history.begin(),
+        history.begin() + static_cast<std::ptrdiff_t>(history.size() - attempt_history_max));
   }
 }
 
@@ -18,7 +19,7 @@ group_ledger::group_ledger(
     const std::vector<seq_range>& acked,
     std::vector<pending_event> pending,
     std::uint64_t dead_lettered)
-  : floor_{floor}, dead_lettered_{dead_lettered} {
+    : floor_{floor}, dead_lettered_{dead_lettered} {
   for (const auto& range : acked) {
     acked_.add(range);
   }
@@ -79,8 +80,8 @@ sequence group_ledger::needed_after() const {
 }
 
 std::uint64_t group_ledger::lag(sequence last) const {
-  const auto passed = static_cast<std::uint64_t>(
-      std::distance(pending_.begin(), pending_.upper_bound(floor_)));
+  const auto passed =
+      static_cast<std::uint64_t>(std::distance(pending_.begin(), pending_.upper_bound(floor_)));
   const auto above = last > floor_ ? last.distance_from(floor_) : 0;
   const auto acked = acked_.count();
   return passed + (above > acked ? above - acked : 0);
@@ -99,4 +100,4 @@ void group_ledger::raise_floor() {
   }
 }
 
-} // namespace callboard::runtime
+}  // namespace callboard::runtime

@@ -113,4 +113,4 @@ private:
 /// Appends `more` to `history`, dropping the oldest beyond `attempt_history_max`.
 void append_history(std::vector<attempt_record>& history, const std::vector<attempt_record>& more);
 
-} // namespace callboard::runtime
+}  // namespace callboard::runtime

@@ -1,8 +1,7 @@
 #include "runtime/group/group_projection.hpp"
 
-#include "runtime/group/group_codec.hpp"
-
 #include "proto/journal.pb.h"
+#include "runtime/group/group_codec.hpp"
 
 namespace callboard::runtime {
 
@@ -49,26 +48,31 @@ void apply_configured(const storage::record& record, storage::view_writer& out) 
   out.put(view_id::catalogue, key, row.SerializeAsString());
 }
 
-} // namespace
+}  // namespace
 
 void apply_group_record(const storage::record& record, storage::view_writer& out) {
   switch (record.kind) {
-    case record_kind::group_created: apply_created(record, out); break;
-    case record_kind::group_configured: apply_configured(record, out); break;
-    case record_kind::group_deleted: {
-      journal::GroupDeleted from;
-      if (parse(from, record)) out.erase(view_id::catalogue, key_of(from));
-      break;
-    }
-    case record_kind::topic_deleted: {
-      journal::TopicDeleted from;
-      if (!parse(from, record)) break;
-      const auto prefix = group_row_prefix(topic_of(from));
-      out.erase_range(view_id::catalogue, prefix, key_after(prefix));
-      break;
-    }
-    default: break;
+  case record_kind::group_created:
+    apply_created(record, out);
+    break;
+  case record_kind::group_configured:
+    apply_configured(record, out);
+    break;
+  case record_kind::group_deleted: {
+    journal::GroupDeleted from;
+    if (parse(from, record)) out.erase(view_id::catalogue, key_of(from));
+    break;
+  }
+  case record_kind::topic_deleted: {
+    journal::TopicDeleted from;
+    if (!parse(from, record)) break;
+    const auto prefix = group_row_prefix(topic_of(from));
+    out.erase_range(view_id::catalogue, prefix, key_after(prefix));
+    break;
+  }
+  default:
+    break;
   }
 }
 
-} // namespace callboard::runtime
+}  // namespace callboard::runtime

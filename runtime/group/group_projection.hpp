@@ -10,4 +10,4 @@ namespace callboard::runtime {
 /// which takes the topic's groups with it. All other kinds change nothing.
 void apply_group_record(const storage::record& record, storage::view_writer& out);
 
-} // namespace callboard::runtime
+}  // namespace callboard::runtime

@@ -19,4 +19,4 @@ struct group_settings {
   friend bool operator==(const group_settings&, const group_settings&) = default;
 };
 
-} // namespace callboard::runtime
+}  // namespace callboard::runtime

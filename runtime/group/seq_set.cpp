@@ -68,4 +68,4 @@ std::vector<seq_range> seq_set::ranges() const {
   return all;
 }
 
-} // namespace callboard::runtime
+}  // namespace callboard::runtime

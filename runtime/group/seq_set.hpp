@@ -54,4 +54,4 @@ private:
   std::map<std::uint64_t, std::uint64_t> ranges_;
 };
 
-} // namespace callboard::runtime
+}  // namespace callboard::runtime

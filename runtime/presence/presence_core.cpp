@@ -1,0 +1,121 @@
+#include "runtime/presence/presence_core.hpp"
+
+#include <algorithm>
+#include <utility>
+
+namespace callboard::runtime {
+
+presence_core::presence_core(
+    presence_limits limits, std::vector<presence_entry> known, std::uint64_t version, boot_time now)
+    : limits_{limits}, version_{version} {
+  for (auto& one : known) {
+    auto& added = members_[one.member];
+    added.state = std::move(one.state);
+    added.version = one.version;
+    version_ = std::max(version_, one.version);
+    arm(one.member, added, now + limits_.grace);
+  }
+}
+
+result<void> presence_core::join(const std::string& name, std::string state, boot_time now) {
+  if (name.empty() || name.size() > presence_member_size_max) {
+    return fail(errc::bad_request, "a member's name has 1 to 255 bytes");
+  }
+  if (state.empty()) state = "{}";
+  if (state.size() > presence_state_size_max) {
+    return fail(errc::too_large, "a member's state has at most 4096 bytes");
+  }
+  if (state.front() != '{') return fail(errc::bad_request, "a member's state is a JSON object");
+  const auto it = members_.find(name);
+  if (it == members_.end() && members_.size() >= limits_.members_max) {
+    return fail(
+        errc::overloaded, "the topic has as many members as topics.presence_members_max", 1000);
+  }
+  auto& one = members_[name];
+  const bool is_new = it == members_.end();
+  if (is_new || one.state != state) {
+    changes_.push_back({is_new ? presence_event::joined : presence_event::updated, name, state});
+    one.state = std::move(state);
+  }
+  one.present = true;
+  arm(name, one, now + limits_.lease);
+  return {};
+}
+
+result<void> presence_core::renew(const std::string& name, boot_time now) {
+  const auto it = members_.find(name);
+  if (it == members_.end()) {
+    return fail(errc::not_found, "not a member of this topic (any more): join again");
+  }
+  it->second.present = true;
+  arm(name, it->second, now + limits_.lease);
+  return {};
+}
+
+void presence_core::leave(const std::string& name, bool vanished, boot_time now) {
+  const auto it = members_.find(name);
+  if (it == members_.end()) return;
+  if (!vanished) {
+    remove(it);
+  } else if (it->second.present) {
+    it->second.present = false;
+    arm(name, it->second, now + limits_.grace);
+  }
+}
+
+void presence_core::tick(boot_time now) {
+  while (!deadlines_.empty() && deadlines_.begin()->first <= now) {
+    const auto [deadline, name] = *deadlines_.begin();
+    const auto it = members_.find(name);
+    if (!it->second.present) {
+      remove(it);
+      continue;
+    }
+    it->second.present = false;
+    // From the end of the lease, however late this tick is.
+    arm(name, it->second, deadline + limits_.grace);
+  }
+}
+
+presence_batch presence_core::take_changes() {
+  presence_batch batch;
+  batch.version = ++version_;
+  batch.changes = std::exchange(changes_, {});
+  std::set<std::string> touched;
+  for (const auto& change : batch.changes) {
+    touched.insert(change.member);
+  }
+  for (const auto& name : touched) {
+    const auto it = members_.find(name);
+    if (it == members_.end()) {
+      batch.left.push_back(name);
+      continue;
+    }
+    it->second.version = batch.version;
+    batch.joined_or_updated.push_back({name, it->second.state, batch.version, true});
+  }
+  return batch;
+}
+
+std::vector<presence_entry> presence_core::list() const {
+  std::vector<presence_entry> all;
+  all.reserve(members_.size());
+  for (const auto& [name, one] : members_) {
+    all.push_back({name, one.state, one.version, one.present});
+  }
+  return all;
+}
+
+void presence_core::arm(const std::string& name, member& one, boot_time deadline) {
+  deadlines_.erase({one.deadline, name});
+  one.deadline = deadline;
+  deadlines_.emplace(deadline, name);
+}
+
+void presence_core::remove(std::map<std::string, member>::iterator it) {
+  deadlines_.erase({it->second.deadline, it->first});
+  changes_.push_back({presence_event::left, it->first, std::move(it->second.state)});
+  members_.erase(it);
+}
+
+}  // namespace callboard::runtime

@@ -1,0 +1,89 @@
+#include "runtime/group/dead_letter.hpp"
+
+#include "base/hash.hpp"
+#include "proto/event.pb.h"
+
+#include "tests/support/catch.hpp"
+
+#include <map>
+
+namespace callboard::runtime {
+
+namespace {
+
+dead_letter letter_of(const v1::Event& event) {
+  dead_letter letter;
+  std::string stored(event_prefix_size, '\0');
+  event.AppendToString(&stored);
+  letter.event.seq = sequence{42};
+  letter.event.stored = shared_bytes{stored};
+  letter.attempts = 2;
+  letter.history = {
+      {1, time_ms{std::chrono::milliseconds{5}}, "w-1", "hold_expired", ""},
+      {2, time_ms{std::chrono::milliseconds{6}}, "w-2", "nack", "a \"quoted\"\nline"}};
+  return letter;
+}
+
+v1::Event decoded(const encoded_event& event) {
+  v1::Event back;
+  const auto proto = event_proto(event.stored);
+  REQUIRE(back.ParseFromArray(proto.data(), static_cast<int>(proto.size())));
+  return back;
+}
+
+}  // namespace
+
+TEST_CASE("a dead letter keeps the event and tells how it died", "[runtime][group]") {
+  v1::Event event;
+  event.set_id("order-1");
+  event.set_source("/shop");
+  event.set_type("order.placed");
+  event.set_subject("customer-9");
+  event.set_json(R"({"total":1.50})");
+  auto& extension = *event.add_extensions();
+  extension.set_name("traceparent");
+  extension.set_text("00-aa");
+  const dead_letter_origin origin{
+      {tenant_name::trusted("acme"), topic_name::trusted("orders")},
+      "7-1",
+      group_name::trusted("billing")};
+  const auto made = make_dead_letter(letter_of(event), origin);
+  REQUIRE(made);
+  const auto back = decoded(*made);
+  CHECK(back.id() == "7-1.42.billing.dead");
+  CHECK(back.source() == "/shop");
+  CHECK(back.type() == "order.placed");
+  CHECK(back.subject() == "customer-9");
+  CHECK(back.json() == R"({"total":1.50})");
+  std::map<std::string, std::string> texts;
+  for (const auto& one : back.extensions())
+    texts[one.name()] = one.text();
+  CHECK(texts.at("deadletterid") == "order-1");
+  CHECK(texts.at("deadlettertopic") == "orders");
+  CHECK(texts.at("deadlettergroup") == "billing");
+  CHECK(texts.at("deadletterseq") == "42");
+  CHECK(texts.at("traceparent") == "00-aa");
+  CHECK(
+      texts.at("deadletterhistory")
+      == R"([{"attempt":1,"delivered_ms":5,"member":"w-1","outcome":"hold_expired","error":""},)"
+         R"({"attempt":2,"delivered_ms":6,"member":"w-2","outcome":"nack",)"
+         R"("error":"a \"quoted\"\u000aline"}])");
+  CHECK(made->identity() == event_identity("/shop", back.id()));
+  CHECK(made->content() == hash_64(event_proto(made->stored)));
+  // The same letter again is the same bytes: publishing it twice is harmless.
+  CHECK(make_dead_letter(letter_of(event), origin)->stored == made->stored);
+}
+
+TEST_CASE("the dead-letter topic is always a topic", "[runtime][group]") {
+  const auto name = [](const std::string& topic, const std::string& group) {
+    return dead_letter_topic(topic_name::trusted(topic), group_name::trusted(group), "").str();
+  };
+  CHECK(name("orders", "billing") == "orders.billing.dead");
+  CHECK(name("orders", "..a.") == "orders.--a-.dead");
+  const auto longest = name(std::string(255, 'a'), std::string(255, 'b'));
+  CHECK(topic_name::parse(longest));
+  CHECK(longest != name(std::string(255, 'a'), std::string(254, 'b')));
+  CHECK(dead_letter_topic({}, {}, "chosen").str() == "chosen");
+}
+
+}  // namespace callboard::runtime
