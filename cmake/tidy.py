@@ -46,8 +46,8 @@ THIRD_PARTY = [
     ),
     (
         r"boost/asio",
-        r"gateway/|cli/|bench/|tests/|examples/|actors/relay_hub\.(cpp|hpp)",
-        "Asio stays in the gateway and in clients",
+        r"gateway/|cli/|bench/|tests/|examples/|actors/io_[a-z_]+\.(cpp|hpp)|actors/relay_[a-z_]+\.(cpp|hpp)",
+        "Asio stays in the gateway, in clients and in actors of I/O threads",
     ),
     (r"CLI/", r"cli/|bench/|examples/", "the command line stays in cli/"),
     (r"toml\.hpp", r"base/config", "settings are read in base/config*.cpp"),
