@@ -1,0 +1,195 @@
+#include "actors/topic_subscription.hpp"
+
+#include "actors/relay.hpp"
+
+#include <algorithm>
+#include <utility>
+
+namespace callboard::actors {
+
+topic_subscription::topic_subscription(
+    relay& source,
+    subscription_output& output,
+    runtime::slow_policy policy,
+    runtime::credit_account& credits,
+    runtime::position from)
+    : source_{&source},
+      topic_{source.topic()},
+      output_{&output},
+      core_{policy, credits},
+      from_{std::move(from)} {}
+
+topic_subscription::~topic_subscription() {
+  if (source_ != nullptr) source_->remove(*this);
+}
+
+void topic_subscription::open() {
+  if (source_ != nullptr) source_->add(*this);
+}
+
+bool topic_subscription::topic_is_gone() const {
+  return source_ == nullptr || !source_->head().exists;
+}
+
+void topic_subscription::abandon() {
+  source_ = nullptr;
+  over_ = true;
+}
+
+void topic_subscription::begin(const runtime::topic_head& head) {
+  started_ = true;
+  const auto outcome = core_.start(from_, head);
+  output_->started(*this, outcome, head);
+  resume();
+}
+
+void topic_subscription::restart(const runtime::topic_head& head, bool existed_before) {
+  drop_waiting();
+  const auto gone = core_.restart(head);
+  if (existed_before) output_->gap(*this, runtime::loss::epoch_changed, gone, head);
+  if (!stalled_) resume();
+}
+
+void topic_subscription::topic_gone(const runtime::topic_head& head) {
+  drop_waiting();
+  std::optional<runtime::seq_gap> gone;
+  if (core_.behind_by() > 0) gone = runtime::seq_gap{core_.next(), core_.head()};
+  output_->gap(*this, runtime::loss::topic_missing, gone, head);
+}
+
+void topic_subscription::deliver(
+    offered_batch& batch, runtime::portion planned, delivery_mode mode) {
+  if (planned.count == 0) return;
+  const auto taken = output_->write(*this, batch, planned, mode);
+  if (taken < planned.count) stalled_ = true;
+  tell(core_.sent(planned, taken));
+}
+
+void topic_subscription::offer(const offered_batch_ptr& batch) {
+  if (!started_ || over_) return;
+  if (batch->batch->ephemeral) return offer_ephemeral(batch);
+  if (!waiting_.empty()) flush_ephemeral();
+  const auto planned = core_.offer(batch->first_seq(), batch->count());
+  if (planned.count != 0) return deliver(*batch, planned, delivery_mode::live);
+  if (!reading_ && !stalled_) resume();
+}
+
+void topic_subscription::skipped(sequence last, std::uint64_t dropped) {
+  if (!started_ || over_) return;
+  dropped_ += dropped;
+  core_.skipped(last);
+  if (!stalled_) resume();
+}
+
+void topic_subscription::tell(const runtime::advice& what) {
+  if (what.tell_lagging) {
+    drop_waiting();
+    output_->lagging(*this, core_.behind_by(), std::exchange(dropped_, 0));
+  }
+  if (what.tell_caught_up) output_->caught_up(*this);
+  if (what.disconnect) {
+    over_ = true;
+    output_->disconnect(*this);
+  }
+}
+
+void topic_subscription::resume() {
+  stalled_ = false;
+  if (!started_ || over_ || std::exchange(pumping_, true)) return;
+  flush_ephemeral();
+  while (!over_ && !stalled_ && !reading_) {
+    const auto at = core_.wanted();
+    if (!at) break;
+    const auto kept = core_.is_searching() ? nullptr : source_->find(*at);
+    if (kept != nullptr) {
+      feed(*kept);
+      continue;
+    }
+    reading_ = true;
+    source_->read_for(*this);
+  }
+  pumping_ = false;
+}
+
+void topic_subscription::feed(offered_batch& batch) {
+  const auto plan = core_.page(batch.first_seq(), batch.count());
+  if (plan.gap) output_->gap(*this, runtime::loss::trimmed, plan.gap, source_->head());
+  deliver(batch, plan.send, delivery_mode::catching_up);
+}
+
+void topic_subscription::page(
+    const offered_batch_ptr& page, sequence first_seq, sequence next_from) {
+  reading_ = false;
+  if (over_) return;
+  if (page != nullptr) {
+    feed(*page);
+    if (!stalled_) resume();
+    return;
+  }
+  const auto plan = core_.empty_page(first_seq, next_from);
+  if (plan.gap) output_->gap(*this, runtime::loss::trimmed, plan.gap, source_->head());
+  tell(plan.tell);
+  if (!plan.retry_later && !stalled_) resume();
+}
+
+void topic_subscription::read_failed(const error& why) {
+  reading_ = false;
+  if (over_) return;
+  over_ = true;
+  output_->failed(*this, why);
+}
+
+void topic_subscription::drop_waiting() {
+  for (const auto& one : waiting_)
+    dropped_ += one.batch->count() - one.sent;
+  waiting_ = {};
+}
+
+void topic_subscription::offer_ephemeral(const offered_batch_ptr& batch) {
+  if (!core_.takes_ephemeral()) {
+    dropped_ += batch->count();
+    return;
+  }
+  waiting_.push_back({batch, 0});
+  if (!stalled_) flush_ephemeral();
+  if (waiting_.empty()) return;
+  if (core_.policy() == runtime::slow_policy::disconnect && stalled_) {
+    return tell({.disconnect = true});
+  }
+  // The oldest go until what waits is within its bound again.
+  const std::uint32_t keep =
+      core_.policy() == runtime::slow_policy::latest ? 1 : waiting_events_max;
+  std::uint64_t waiting = 0;
+  for (const auto& one : waiting_)
+    waiting += one.batch->count() - one.sent;
+  while (waiting > keep) {
+    auto& oldest = waiting_.front();
+    const auto left = oldest.batch->count() - oldest.sent;
+    const auto gone = static_cast<std::uint32_t>(std::min<std::uint64_t>(left, waiting - keep));
+    oldest.sent += gone;
+    waiting -= gone;
+    dropped_ += gone;
+    if (gone == left) waiting_.erase(waiting_.begin());
+  }
+}
+
+void topic_subscription::flush_ephemeral() {
+  if (!waiting_.empty() && !core_.takes_ephemeral()) drop_waiting();
+  if (dropped_ != 0 && !core_.is_behind()) output_->lagging(*this, 0, std::exchange(dropped_, 0));
+  while (!waiting_.empty()) {
+    auto& oldest = waiting_.front();
+    const auto left = core_.credits().allowed(oldest.batch->count() - oldest.sent);
+    if (left == 0) return;
+    const auto taken =
+        output_->write(*this, *oldest.batch, {oldest.sent, left}, delivery_mode::live);
+    core_.credits().take(taken);
+    oldest.sent += taken;
+    if (taken < left) {
+      stalled_ = true;
+      return;
+    }
+    if (oldest.sent == oldest.batch->count()) waiting_.erase(waiting_.begin());
+  }
+}
+
+}  // namespace callboard::actors
