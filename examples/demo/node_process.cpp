@@ -51,7 +51,7 @@ result<std::chrono::milliseconds> node_process::start() {
   const auto listen = "127.0.0.1:" + std::to_string(port_);
   const auto log = data_dir_ + ".log";
   std::vector<std::string> words{
-      program_, "dev", "--data", data_dir_, "--listen", listen, "--set", "log.level=\"warn\""};
+      program_, "dev", "--data", data_dir_, "--listen", listen, "--set", "log.level=warn"};
   std::vector<char*> arguments;
   for (auto& word : words)
     arguments.push_back(word.data());
