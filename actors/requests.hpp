@@ -10,6 +10,7 @@
 #include "runtime/group/group_settings.hpp"
 #include "runtime/topic/event_batch.hpp"
 #include "runtime/topic/position.hpp"
+#include "runtime/topic/publish.hpp"
 #include "runtime/topic/topic_settings.hpp"
 
 #include <memory>
@@ -22,16 +23,9 @@ namespace callboard::actors {
 
 // -- publish (hot path) ----------------------------------------------------------------------
 
-/// One atomic publish: all events or none, 1..=batch_events_max.
-struct publish_request {
-  correlation_id correlation{};
-  std::vector<runtime::encoded_event> events;
-  /// The topic's last seq before the first of these events, if the publisher insists on it.
-  std::optional<sequence> expected;
-  durability level = durability::synced;
-  /// Not stored, no seq: goes to whoever is subscribed now.
-  bool ephemeral = false;
-};
+using runtime::publish_outcome;
+using runtime::publish_reply;
+using runtime::publish_request;
 
 /// Everything one connection had ready for one topic. Requests are handled in order.
 struct publish_batch {
@@ -39,24 +33,6 @@ struct publish_batch {
   std::vector<publish_request> requests;
   /// Payload bytes taken from the node's budget; given back at commit or refusal.
   byte_charge charge;
-};
-
-struct publish_outcome {
-  /// Of the first event. 0 for ephemeral publishes.
-  sequence first_seq{};
-  std::shared_ptr<const std::string> epoch;
-  durability reached = durability::synced;
-  /// One entry per event, only if some event was a duplicate; else seqs run on from `first_seq`.
-  struct each {
-    sequence seq{};
-    bool duplicate = false;
-  };
-  std::vector<each> events;
-};
-
-struct publish_reply {
-  correlation_id correlation{};
-  result<publish_outcome> outcome;
 };
 
 /// Answers of one commit to one connection.

@@ -42,4 +42,4 @@ endif()
 add_library(callboard_options INTERFACE)
 target_compile_options(callboard_options INTERFACE
   -Wall -Wextra -Wpedantic -Wshadow -Wnon-virtual-dtor -Wold-style-cast -Woverloaded-virtual
-  -Wconversion -Wno-sign-conversion -Werror)
+  -Wconversion -Wno-sign-conversion -Wno-missing-designated-field-initializers -Werror)

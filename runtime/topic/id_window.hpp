@@ -1,0 +1,81 @@
+// The event ids of one topic within its dedupe window: recent ones whole, older ones as
+// fingerprints that say where to look. Memory is bounded; nothing inside the window is forgotten.
+#pragma once
+
+#include "base/hash.hpp"
+#include "base/ids.hpp"
+
+#include <boost/unordered/unordered_flat_map.hpp>
+
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <optional>
+#include <vector>
+
+namespace callboard::runtime {
+
+/// What is remembered of a recent event.
+struct remembered_event {
+  sequence seq{};
+  std::uint64_t content = 0;
+};
+
+/// Lifecycle: filled by `insert` in order of seq, emptied by time. A recent id costs about 64
+/// bytes, an older one 16. Not thread-safe; belongs to its topic core.
+///
+/// A fingerprint is 32 bits of the identity's high half at a place given by its low half; a hit is
+/// a candidate that must be compared with the stored event, a miss is final.
+class id_window {
+public:
+  /// `recent_max` whole ids; `total_max` ids altogether.
+  id_window(std::size_t recent_max, std::size_t total_max)
+    : recent_max_{recent_max}, total_max_{total_max} {}
+
+  /// Forgets ids older than `cutoff`. Precondition: times of inserts do not go back.
+  void expire(time_ms cutoff);
+
+  [[nodiscard]] std::optional<remembered_event> find_recent(const hash128& identity) const;
+
+  /// Seqs of older events that may have this identity; appended to `out`.
+  void find_candidates(const hash128& identity, std::vector<sequence>& out) const;
+
+  /// Precondition: not full; the identity is not in the window.
+  void insert(const hash128& identity, remembered_event event, time_ms time);
+
+  /// No more ids fit before the window has moved on.
+  [[nodiscard]] bool is_full(std::size_t adding) const { return size_ + adding > total_max_; }
+
+  [[nodiscard]] std::size_t size() const { return size_; }
+
+private:
+  /// Open-addressing table of fingerprints of consecutive events.
+  struct generation {
+    struct slot {
+      std::uint32_t fingerprint = 0;
+      /// 1-based distance from `first`; 0 = free.
+      std::uint32_t offset = 0;
+    };
+
+    sequence first{};
+    time_ms newest{};
+    std::size_t used = 0;
+    std::vector<slot> slots;
+  };
+
+  struct arrival {
+    hash128 identity;
+    time_ms time{};
+  };
+
+  void retire_oldest();
+
+  std::size_t recent_max_;
+  std::size_t total_max_;
+  std::size_t size_ = 0;
+  boost::unordered_flat_map<hash128, remembered_event, std::hash<hash128>> recent_;
+  std::deque<arrival> order_;
+  std::deque<generation> older_;
+};
+
+} // namespace callboard::runtime

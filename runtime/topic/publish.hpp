@@ -1,0 +1,45 @@
+// A publish and its answer, as the gateway makes it and the topic core decides it.
+#pragma once
+
+#include "base/durability.hpp"
+#include "base/error.hpp"
+#include "base/ids.hpp"
+#include "runtime/topic/event_batch.hpp"
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace callboard::runtime {
+
+/// One atomic publish: all events or none, 1..=batch_events_max.
+struct publish_request {
+  correlation_id correlation{};
+  std::vector<encoded_event> events;
+  /// The topic's last seq before the first of these events, if the publisher insists on it.
+  std::optional<sequence> expected;
+  durability level = durability::synced;
+  /// Not stored, no seq: goes to whoever is subscribed now.
+  bool ephemeral = false;
+};
+
+struct publish_outcome {
+  /// Of the first event. 0 for ephemeral publishes.
+  sequence first_seq{};
+  std::shared_ptr<const std::string> epoch;
+  durability reached = durability::synced;
+  /// One entry per event, only if some event was a duplicate; else seqs run on from `first_seq`.
+  struct each {
+    sequence seq{};
+    bool duplicate = false;
+  };
+  std::vector<each> events;
+};
+
+struct publish_reply {
+  correlation_id correlation{};
+  result<publish_outcome> outcome;
+};
+
+} // namespace callboard::runtime
