@@ -33,7 +33,7 @@ result<void> check_exposure(const config& settings, serve_mode mode) {
     return fail(
         errc::invalid_setting,
         fmt::format(
-            "`callboard dev` has no authentication and listens only on this machine, not on {}; "
+            "`callboard dev` has no authentication and listens on loopback only, not on {}; "
             "use `callboard serve`",
             listen.address));
   }
