@@ -64,7 +64,8 @@ void visit_topic_settings(Config& c, Visit&& visit) {
   visit("topics.bulk_in_flight_max", t.bulk_in_flight_max, bounds{1}, "events of all bulk topics waiting for commit");
   visit("topics.passivate_after_ms", t.passivate_after_ms, bounds{1, day_ms}, "idle time after which a topic leaves memory");
   visit("topics.dedupe_window_s", t.dedupe_window_s, bounds{0, 2'592'000}, "how long an event id is remembered");
-  visit("topics.dedupe_cache_ids_max", t.dedupe_cache_ids_max, bounds{16}, "event ids of one topic kept in memory; older ones are looked up on disk");
+  visit("topics.dedupe_cache_ids_max", t.dedupe_cache_ids_max, bounds{16}, "recent event ids of one topic kept whole; older ones as 16-byte fingerprints");
+  visit("topics.dedupe_ids_max", t.dedupe_ids_max, bounds{1024}, "event ids of one topic within its dedupe window before publishes are refused");
   visit("topics.dedupe_filter_bytes_max", t.dedupe_filter_bytes_max, bounds{1 << 20}, "memory of one topic for filters over older event ids; past it publishes are refused");
   visit("topics.retention_age_s", t.retention_age_s, bounds{}, "default age at which events go; 0 = never");
   visit("topics.retention_bytes", t.retention_bytes, bounds{}, "default size of a topic; 0 = unlimited");
@@ -194,11 +195,30 @@ result<void> assign_text(std::string_view key, T& field, std::string_view text, 
   return {};
 }
 
+/// toml11 3 wraps strings, toml11 4 (Debian 13) does not.
+template <class Value>
+std::string text_of(const Value& value) {
+  if constexpr (requires { value.as_string().str; }) {
+    return value.as_string().str;
+  } else {
+    return value.as_string();
+  }
+}
+
+template <class Location>
+std::size_t line_of(const Location& location) {
+  if constexpr (requires { location.line(); }) {
+    return location.line();
+  } else {
+    return location.first_line_number();
+  }
+}
+
 template <class T>
 result<void> assign_toml(std::string_view key, T& field, const toml::value& value, bounds limit) {
   if constexpr (std::is_same_v<T, std::string>) {
     if (!value.is_string()) return bad_setting(key, "takes a string");
-    field = value.as_string().str;
+    field = text_of(value);
   } else if constexpr (std::is_same_v<T, bool>) {
     if (!value.is_boolean()) return bad_setting(key, "takes true or false");
     field = value.as_boolean();
@@ -207,7 +227,7 @@ result<void> assign_toml(std::string_view key, T& field, const toml::value& valu
     field.clear();
     for (const auto& item : value.as_array()) {
       if (!item.is_string()) return bad_setting(key, "takes a list of strings");
-      field.push_back(item.as_string().str);
+      field.push_back(text_of(item));
     }
   } else {
     if (!value.is_integer()) return bad_setting(key, "takes a whole number");
@@ -246,7 +266,7 @@ std::unexpected<error> unknown_key(std::string_view key) {
 }
 
 std::string place_of(const toml::value& value, std::string_view origin) {
-  return fmt::format("{}:{}", origin, value.location().line());
+  return fmt::format("{}:{}", origin, line_of(value.location()));
 }
 
 result<void> apply_section(
