@@ -32,8 +32,8 @@ struct held_floor {
   std::optional<sequence> floor;
 };
 
-/// SHARD -> GROUPS and PRESENCE: what their appends must carry from now on. Companions append
-/// nothing before the first of these and drop what they held in memory at every later one.
+/// SHARD -> GROUPS and PRESENCE: what their appends must carry from now on. Companions serve
+/// nothing before the first of these.
 struct shard_activated {
   activation_id activation{};
 };

@@ -58,6 +58,8 @@ struct read_plan {
   /// A run of at most `run_events_max` from here on; 0 = none.
   sequence run_from{};
   std::uint32_t run_events_max = 0;
+  /// The topic's last event as the group knows it.
+  sequence known_last{};
 };
 
 struct read_result {

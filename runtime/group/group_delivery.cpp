@@ -153,6 +153,7 @@ std::optional<read_plan> group_core::plan_read(group_time now) {
     }
   }
   if (plan.single.empty() && plan.run_from == sequence{}) return std::nullopt;
+  plan.known_last = last_seq_;
   reading_ = true;
   return plan;
 }

@@ -1,0 +1,108 @@
+// What the two companions of a shard (groups, presence) have in common: reading and writing the
+// journal without waiting for it, and a clock tick while there is something to time.
+#pragma once
+
+#include "actors/boxed.hpp"
+#include "actors/broker_parts.hpp"
+#include "actors/reader_pool.hpp"
+#include "actors/requests.hpp"
+#include "actors/shard_companions.hpp"
+#include "storage/journal.hpp"
+
+#include <caf/event_based_actor.hpp>
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <utility>
+#include <vector>
+
+namespace callboard::actors {
+
+/// INTERNAL: the rest of work that went through the disk, to be run in the actor.
+struct continuation {
+  std::move_only_function<void()> run;
+};
+
+/// INTERNAL: time has passed.
+struct companion_tick {};
+
+/// A control request on its way through the actor.
+struct pending_request {
+  correlation_id correlation{};
+  control_body body;
+  caf::actor reply_to;
+};
+
+/// Base of both actors. Continuations run in the actor, after any number of other messages: they
+/// must look up again what they are about. Survives a restart: nothing.
+class companion : public caf::event_based_actor {
+public:
+  companion(
+      caf::actor_config& config, shard_id shard, const broker_parts& parts, caf::actor parent);
+
+  void on_exit() override { parent_ = nullptr; }
+
+protected:
+  template <class T>
+  using read_work = std::move_only_function<result<T>(storage::shard_reader&)>;
+  template <class T>
+  using read_done = std::move_only_function<void(result<T>)>;
+  using append_done = std::move_only_function<void(const result<storage::append_receipt>&)>;
+
+  /// Runs `work` on the reader pool with a fresh look at the shard, then `done` in this actor.
+  template <class T>
+  void read(reader_pool::lane lane, read_work<T> work, read_done<T> done) {
+    // A shared pointer, so that `done` is still here if the pool refuses the job.
+    auto rest = std::make_shared<read_done<T>>(std::move(done));
+    auto posted = parts_.readers.post(
+        lane,
+        [this, self = caf::actor_cast<caf::actor>(this), rest, work = std::move(work)]() mutable {
+          auto reader = parts_.journal.read(shard_);
+          auto outcome = reader ? work(**reader) : result<T>{std::unexpected{reader.error()}};
+          resume(self, [rest, outcome = std::move(outcome)]() mutable {
+            (*rest)(std::move(outcome));
+          });
+        });
+    if (posted) return;
+    resume(caf::actor_cast<caf::actor>(this), [rest, why = std::move(posted.error())]() mutable {
+      (*rest)(std::unexpected{why});
+    });
+  }
+
+  /// Appends records of this shard; `done` runs in this actor when they are committed or failed.
+  /// Errors: those of `journal::append`; then `done` does not run.
+  [[nodiscard]] result<void>
+  append(std::vector<storage::record_draft> records, bool frees_space, append_done done);
+
+  /// Tells the shard that an append failed, so that it begins a new activation.
+  void report_failed_append();
+
+  void answer(const pending_request& to, result<control_answer> outcome);
+
+  /// Calls `on_tick` in a while, once however often it is asked for.
+  void arm_tick();
+  virtual void on_tick() = 0;
+
+  /// The handlers every companion has; derived behaviours add theirs.
+  [[nodiscard]] caf::message_handler common_handlers();
+
+  virtual void on_activated(bool first) = 0;
+
+  [[nodiscard]] boot_time boot() const { return parts_.time.boot(); }
+
+  [[nodiscard]] time_ms shard_time() const { return parts_.journal.shard_time(shard_); }
+
+  const shard_id shard_;
+  const broker_parts& parts_;
+  caf::actor parent_;
+  /// Set by the shard's first message.
+  std::optional<activation_id> activation_;
+
+private:
+  static void resume(const caf::actor& self, std::move_only_function<void()> rest);
+
+  bool tick_armed_ = false;
+};
+
+}  // namespace callboard::actors

@@ -1,0 +1,174 @@
+#include "actors/group_reads.hpp"
+
+#include "runtime/group/group_projection.hpp"
+
+#include <fmt/format.h>
+
+#include <map>
+
+namespace callboard::actors {
+
+namespace {
+
+using runtime::loaded_event;
+using storage::record;
+using storage::record_kind;
+using storage::view_id;
+
+/// Catalogue rows of groups in memory, so that the tail is applied by the same code as on disk.
+class group_row_table final : public storage::view_writer {
+public:
+  void put(view_id, std::string_view key, std::string_view value) override {
+    rows[std::string{key}] = value;
+  }
+
+  void erase(view_id, std::string_view key) override { rows.erase(std::string{key}); }
+
+  void erase_range(view_id, std::string_view first, std::string_view last) override {
+    rows.erase(rows.lower_bound(std::string{first}), rows.lower_bound(std::string{last}));
+  }
+
+  std::optional<std::string> get(view_id, std::string_view key) override {
+    const auto it = rows.find(std::string{key});
+    return it == rows.end() ? std::nullopt : std::optional{it->second};
+  }
+
+  std::map<std::string, std::string> rows;
+};
+
+/// Adds all group rows on disk, tenant by tenant: a tenant's 'g' rows come before its 't' rows.
+result<void> scan_group_rows(storage::shard_reader& reader, group_row_table& table) {
+  std::string from;
+  while (true) {
+    std::optional<std::string> tenant;
+    auto found = reader.scan(view_id::catalogue, from, {}, [&](std::string_view key, auto) {
+      tenant = key.substr(0, key.find('\0'));
+      return false;
+    });
+    if (!found || !tenant) return found;
+    const auto prefix = *tenant + '\0' + 'g';
+    auto scanned = reader.scan(
+        view_id::catalogue,
+        prefix,
+        runtime::key_after(prefix),
+        [&](std::string_view key, std::string_view value) {
+          table.put(view_id::catalogue, key, value);
+          return true;
+        });
+    if (!scanned) return scanned;
+    from = *tenant + '\1';
+  }
+}
+
+loaded_event to_event(const record& from) {
+  return {{from.entity_seq, from.time, from.payload}, runtime::subject_key(from.payload)};
+}
+
+/// The first event of the topic at or after `seq`.
+result<std::optional<loaded_event>>
+read_one(storage::shard_reader& reader, entity_id topic, sequence seq) {
+  std::optional<loaded_event> found;
+  auto visited = reader.visit_entity(topic, seq, [&](const record& from) {
+    if (from.kind != record_kind::event) return true;
+    found = to_event(from);
+    return false;
+  });
+  if (!visited) return std::unexpected{visited.error()};
+  return found;
+}
+
+}  // namespace
+
+result<group_rows> read_group_rows(storage::shard_reader& reader) {
+  group_row_table table;
+  if (auto scanned = scan_group_rows(reader, table); !scanned) {
+    return std::unexpected{scanned.error()};
+  }
+  auto merged = reader.visit_tail([&](const record& from) {
+    runtime::apply_group_record(from, table);
+    return true;
+  });
+  if (!merged) return std::unexpected{merged.error()};
+  group_rows rows;
+  for (const auto& [key, value] : table.rows) {
+    auto parsed = runtime::parse_group_row_key(key);
+    auto row = runtime::decode_group_row(value);
+    if (!parsed || !row) return fail(errc::corruption, "a group's catalogue row is unreadable");
+    rows.emplace_back(std::move(*parsed), std::move(*row));
+  }
+  return rows;
+}
+
+result<loaded_group> read_group(storage::shard_reader& reader, const runtime::group_row& row) {
+  loaded_group group{runtime::group_ledger{row.start_after}, {}, 0};
+  auto snapshot = reader.snapshot(row.entity);
+  if (!snapshot) return std::unexpected{snapshot.error()};
+  if (*snapshot) {
+    auto ledger = runtime::decode_group_snapshot((*snapshot)->state.view());
+    if (!ledger) return std::unexpected{ledger.error()};
+    group.ledger = std::move(*ledger);
+    group.last_progress = (*snapshot)->covered;
+  }
+  std::optional<error> broken;
+  auto replayed =
+      reader.visit_entity(row.entity, group.last_progress.next(), [&](const record& from) {
+        if (from.kind != record_kind::group_progress) return true;
+        const auto progress = runtime::decode_group_progress(from.payload.view());
+        if (!progress) {
+          broken = progress.error();
+          return false;
+        }
+        group.ledger.apply(*progress);
+        group.last_progress = from.entity_seq;
+        ++group.since_snapshot;
+        return true;
+      });
+  if (!replayed) return std::unexpected{replayed.error()};
+  if (broken) return std::unexpected{*broken};
+  return group;
+}
+
+result<runtime::read_result> read_planned(
+    storage::shard_reader& reader,
+    entity_id topic,
+    const runtime::read_plan& plan,
+    std::uint64_t bytes_max) {
+  const auto span = reader.entity_span(topic);
+  if (!span) return std::unexpected{span.error()};
+  runtime::read_result read;
+  // No events at all: retention has taken every one that was known when the plan was made.
+  read.gone_up_to = *span ? sequence{(*span)->first.raw() - 1} : plan.known_last;
+  for (const auto seq : plan.single) {
+    if (seq <= read.gone_up_to) continue;
+    auto found = read_one(reader, topic, seq);
+    if (!found) return std::unexpected{found.error()};
+    if (!*found || (*found)->event.seq != seq) {
+      return fail(errc::corruption, fmt::format("event {} of a topic is missing", seq.raw()));
+    }
+    read.single.push_back(std::move(**found));
+  }
+  if (plan.run_from == sequence{} || !*span) return read;
+  std::uint64_t bytes = 0;
+  const auto from = std::max(plan.run_from, read.gone_up_to.next());
+  auto visited = reader.visit_entity(topic, from, [&](const record& one) {
+    if (one.kind != record_kind::event) return true;
+    bytes += one.payload.size();
+    read.run.push_back(to_event(one));
+    return bytes < bytes_max && read.run.size() < plan.run_events_max;
+  });
+  if (!visited) return std::unexpected{visited.error()};
+  return read;
+}
+
+result<std::vector<std::optional<time_ms>>> read_event_times(
+    storage::shard_reader& reader, entity_id topic, const std::vector<sequence>& seqs) {
+  std::vector<std::optional<time_ms>> times;
+  for (const auto seq : seqs) {
+    auto found = read_one(reader, topic, seq);
+    if (!found) return std::unexpected{found.error()};
+    times.push_back(*found ? std::optional{(*found)->event.time} : std::nullopt);
+  }
+  return times;
+}
+
+}  // namespace callboard::actors

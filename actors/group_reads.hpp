@@ -1,0 +1,43 @@
+// What groups read from the journal. Runs on the reader pool: blocks on disk, touches no actor.
+#pragma once
+
+#include "base/error.hpp"
+#include "runtime/group/group_codec.hpp"
+#include "runtime/group/group_core.hpp"
+#include "storage/journal.hpp"
+
+#include <utility>
+#include <vector>
+
+namespace callboard::actors {
+
+using group_rows = std::vector<std::pair<runtime::group_key, runtime::group_row>>;
+
+/// All groups of the shard, tail included. Skips over topics, so it costs what the groups cost.
+[[nodiscard]] result<group_rows> read_group_rows(storage::shard_reader& reader);
+
+/// A group as its committed records leave it.
+struct loaded_group {
+  runtime::group_ledger ledger;
+  /// Its last progress record.
+  sequence last_progress{};
+  /// Progress records that the latest snapshot does not cover.
+  std::uint32_t since_snapshot = 0;
+};
+
+[[nodiscard]] result<loaded_group>
+read_group(storage::shard_reader& reader, const runtime::group_row& row);
+
+/// Carries out a plan. At least one event of a run is read, then up to `bytes_max`.
+/// Errors: those of the reader; corruption if an event is missing without having been trimmed.
+[[nodiscard]] result<runtime::read_result> read_planned(
+    storage::shard_reader& reader,
+    entity_id topic,
+    const runtime::read_plan& plan,
+    std::uint64_t bytes_max);
+
+/// Times of these events; nothing for one that is gone.
+[[nodiscard]] result<std::vector<std::optional<time_ms>>>
+read_event_times(storage::shard_reader& reader, entity_id topic, const std::vector<sequence>& seqs);
+
+}  // namespace callboard::actors

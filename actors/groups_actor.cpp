@@ -1,0 +1,386 @@
+#include "actors/groups_actor.hpp"
+
+#include "actors/router.hpp"
+#include "base/log.hpp"
+
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+
+namespace callboard::actors {
+
+namespace {
+
+using namespace std::chrono_literals;
+
+constexpr std::size_t early_requests_max = 10'000;
+constexpr boot_time attach_patience = 5s;
+constexpr boot_time directory_retry_after = 1s;
+
+/// The topic that a request is about; nothing for requests of other families.
+const topic_ref* topic_of(const control_body& body) {
+  return std::visit(
+      [](const auto& one) -> const topic_ref* {
+        if constexpr (requires { one.group.topic; }) {
+          return &one.group.topic;
+        } else if constexpr (std::is_same_v<std::decay_t<decltype(one)>, list_groups>) {
+          return &one.topic;
+        } else {
+          return nullptr;
+        }
+      },
+      body);
+}
+
+}  // namespace
+
+groups_actor::groups_actor(
+    caf::actor_config& config, shard_id shard, const broker_parts& parts, caf::actor parent)
+    : companion{config, shard, parts, std::move(parent)},
+      deliveries_{
+          parts.counters.counter("group_deliveries_total", "events handed to group members")},
+      redeliveries_{parts.counters.counter(
+          "group_redeliveries_total", "of these, events that were delivered before")},
+      acks_{parts.counters.counter("group_acks_total", "deliveries acked and durable")},
+      dead_letters_{parts.counters.counter(
+          "group_dead_letters_total", "events published to a dead-letter topic")},
+      clamped_{parts.counters.counter(
+          "group_cursors_clamped_total", "groups found ahead of their topic and set back")} {}
+
+caf::behavior groups_actor::make_behavior() {
+  return common_handlers().or_else(
+      [this](const boxed<control_request>& request, const caf::actor& reply_to) {
+        on_request({request->correlation, std::move(request->body), reply_to});
+      },
+      [this](const boxed<topic_active>& message) { on_topic_active(*message); },
+      [this](const boxed<topic_gone>& message) { on_topic_gone(message->topic); },
+      [this](const boxed<relay_attached>& message) { on_attached(*message); },
+      [this](const boxed<deliver>& message) { on_deliver(*message); },
+      [this](const boxed<relay_skipped>& message) { on_skipped(*message); },
+      [this](const boxed<publish_replies>& replies) { on_letters(*replies); });
+}
+
+void groups_actor::on_exit() {
+  early_.clear();
+  topics_.clear();
+  companion::on_exit();
+}
+
+void groups_actor::on_activated(bool first) {
+  // Groups hold nothing that a failed append of somebody else could have taken from them.
+  if (first) load_directory();
+}
+
+void groups_actor::load_directory() {
+  read<group_rows>(
+      reader_pool::lane::control,
+      [](storage::shard_reader& reader) { return read_group_rows(reader); },
+      [this](result<group_rows> rows) { on_directory(std::move(rows)); });
+}
+
+void groups_actor::on_directory(result<group_rows> rows) {
+  if (!rows) {
+    log::channel("actors")->error(
+        "groups of shard {} cannot be read: {}", shard_.raw(), rows.error().detail);
+    directory_retry_ = boot() + directory_retry_after;
+    arm_tick();
+    return;
+  }
+  for (auto& [key, row] : *rows) {
+    auto& topic = topics_[key.topic];
+    topic.ref = key.topic;
+    topic.groups[key.group].row = std::move(row);
+  }
+  ready_ = true;
+  for (auto& [ref, message] : std::exchange(early_topics_, {})) {
+    on_topic_active(message);
+  }
+  for (auto& request : std::exchange(early_, {})) {
+    on_request(std::move(request));
+  }
+}
+
+void groups_actor::on_request(pending_request request) {
+  if (!ready_) {
+    if (early_.size() >= early_requests_max) {
+      return answer(request, fail(errc::overloaded, "the groups of the shard are being read", 500));
+    }
+    early_.push_back(std::move(request));
+    return;
+  }
+  const auto* named = topic_of(request.body);
+  if (named == nullptr) {
+    return answer(request, fail(errc::internal, "this request is not about consumer groups"));
+  }
+  if (auto checked = check_request(request.body); !checked) {
+    return answer(request, std::unexpected{checked.error()});
+  }
+  if (std::holds_alternative<leave_group>(request.body)) return leave(std::move(request));
+  const auto ref = *named;
+  auto& topic = topics_[ref];
+  topic.ref = ref;
+  with_topic(topic, std::move(request));
+}
+
+void groups_actor::on_topic_active(const topic_active& message) {
+  if (!ready_) {
+    early_topics_[message.topic] = message;
+    return;
+  }
+  auto* topic = find_topic(message.topic);
+  if (topic == nullptr || topic->groups.empty()) {
+    send(parent_, box(held_floor{message.topic, std::nullopt}));
+    return;
+  }
+  topic->floor_owed = true;
+  tell_floor(*topic);
+}
+
+void groups_actor::on_topic_gone(const topic_ref& ref) {
+  early_topics_.erase(ref);
+  auto* topic = find_topic(ref);
+  if (topic == nullptr) return;
+  const error gone{errc::topic_not_found, "the topic was deleted"};
+  std::vector<storage::record_draft> records;
+  for (auto& [name, slot] : topic->groups) {
+    if (slot.unit) {
+      // The catalogue rows went with the topic; what is left of the group is its own records.
+      const auto last =
+          slot.unit->appending ? slot.unit->last_progress.next() : slot.unit->last_progress;
+      records.push_back(
+          {storage::record_kind::trimmed,
+           slot.row.entity,
+           last,
+           shared_bytes{runtime::encode_trimmed(last)}});
+    }
+    drop_unit(slot, gone);
+    refuse_waiting(slot, gone);
+  }
+  for (const auto& request : std::exchange(topic->waiting, {})) {
+    answer(request, std::unexpected{gone});
+  }
+  if (topic->state != group_topic::link::detached) unlink_from(*topic);
+  topics_.erase(ref);
+  hot_.erase(ref);
+  if (records.empty()) return;
+  // Only gives space back, so that a failure costs nothing but that.
+  if (auto queued = append(std::move(records), true, [](const auto&) {}); !queued) {
+    log::channel("actors")->debug("records of deleted groups stay: {}", queued.error().detail);
+  }
+}
+
+void groups_actor::link_to(group_topic& topic) {
+  topic.state = group_topic::link::attaching;
+  topic.since = boot();
+  hot_.insert(topic.ref);
+  parts_.router->attach(
+      {topic.ref, parts_.settings.topics.relay_credits}, caf::actor_cast<caf::actor>(this));
+  arm_tick();
+}
+
+void groups_actor::unlink_from(group_topic& topic) {
+  topic.state = group_topic::link::detached;
+  topic.peer = nullptr;
+  parts_.router->detach({topic.ref}, caf::actor_cast<caf::actor>(this));
+}
+
+void groups_actor::on_attached(const relay_attached& message) {
+  auto* topic = find_topic(message.topic);
+  if (topic == nullptr || topic->state == group_topic::link::detached) {
+    parts_.router->detach({message.topic}, caf::actor_cast<caf::actor>(this));
+    return;
+  }
+  auto waiting = std::exchange(topic->waiting, {});
+  if (!message.exists) {
+    for (const auto& request : waiting) {
+      answer(request, fail(errc::topic_not_found, "there is no such topic"));
+    }
+    on_topic_gone(topic_ref{message.topic});
+    return;
+  }
+  topic->state = group_topic::link::attached;
+  topic->since = boot();
+  topic->ephemeral = message.ephemeral;
+  topic->epoch = message.epoch;
+  topic->entity = message.entity;
+  topic->first_seq = message.first_seq;
+  topic->last_seq = message.last_seq;
+  topic->peer = current_sender();
+  drop_strangers(*topic);
+  for (auto& [name, slot] : topic->groups) {
+    if (!slot.unit) continue;
+    slot.unit->core.topic_grew(message.last_seq);
+    pump(*topic, name);
+  }
+  for (auto& request : waiting) {
+    handle(*topic, std::move(request));
+  }
+}
+
+/// Groups of an earlier topic of this name; its deletion took them, whatever the rows say.
+void groups_actor::drop_strangers(group_topic& topic) {
+  const error gone{errc::group_not_found, "the group went with an earlier topic of this name"};
+  for (auto it = topic.groups.begin(); it != topic.groups.end();) {
+    auto& slot = it->second;
+    if (slot.row.topic_entity == topic.entity || slot.changing) {
+      ++it;
+      continue;
+    }
+    drop_unit(slot, gone);
+    refuse_waiting(slot, gone);
+    it = topic.groups.erase(it);
+  }
+}
+
+void groups_actor::on_deliver(const deliver& message) {
+  if (const auto& peer = current_sender()) {
+    send(caf::actor_cast<caf::actor>(peer), box(relay_credit{1}));
+  }
+  const auto& batch = *message.batch;
+  auto* topic = find_topic(batch.topic);
+  if (topic == nullptr || batch.ephemeral || batch.events.empty()) return;
+  const auto first = batch.events.front().seq;
+  topic->last_seq = std::max(topic->last_seq, batch.events.back().seq);
+  std::vector<runtime::loaded_event> events;
+  for (auto& [name, slot] : topic->groups) {
+    if (!slot.unit) continue;
+    auto& core = slot.unit->core;
+    if (core.takes(first)) {
+      if (events.empty()) {
+        for (const auto& event : batch.events) {
+          events.push_back({event, runtime::subject_key(event.stored)});
+        }
+      }
+      core.offer(events);
+    } else {
+      core.topic_grew(topic->last_seq);
+    }
+    pump(*topic, name);
+  }
+}
+
+void groups_actor::on_skipped(const relay_skipped& message) {
+  const auto& peer = current_sender();
+  for (const auto& ref : hot_) {
+    auto& topic = topics_.at(ref);
+    if (topic.peer != peer) continue;
+    topic.last_seq = std::max(topic.last_seq, message.last_seq);
+    for (auto& [name, slot] : topic.groups) {
+      if (!slot.unit) continue;
+      slot.unit->core.topic_grew(topic.last_seq);
+      pump(topic, name);
+    }
+    return;
+  }
+}
+
+void groups_actor::on_tick() {
+  if (!ready_ && activation_ && directory_retry_ != boot_time{}) {
+    if (boot() < directory_retry_) return arm_tick();
+    directory_retry_ = {};
+    load_directory();
+  }
+  expire_letters();
+  const std::vector<topic_ref> hot(hot_.begin(), hot_.end());
+  for (const auto& ref : hot) {
+    if (auto* topic = find_topic(ref)) tick_topic(*topic);
+  }
+  if (!hot_.empty()) arm_tick();
+}
+
+void groups_actor::tick_topic(group_topic& topic) {
+  const auto patience =
+      boot_time{std::chrono::milliseconds{parts_.settings.topics.passivate_after_ms}};
+  bool active = !topic.waiting.empty();
+  for (auto& [name, slot] : topic.groups) {
+    if (slot.unit) pump(topic, name);
+    if (slot.unit && slot.unit->core.idle() && !slot.unit->appending && !slot.unit->writing
+        && slot.unit->on_next_record.empty() && boot() - slot.unit->used >= patience) {
+      slot.unit.reset();
+    }
+    active = active || slot.unit || slot.loading || slot.changing;
+  }
+  if (topic.state == group_topic::link::attaching && boot() - topic.since >= attach_patience) {
+    // An answer was lost, with a shard that was made anew perhaps.
+    link_to(topic);
+  }
+  if (active || boot() - topic.since < patience) return;
+  if (topic.state != group_topic::link::detached) unlink_from(topic);
+  hot_.erase(topic.ref);
+  if (topic.groups.empty()) topics_.erase(topic_ref{topic.ref});
+}
+
+void groups_actor::tell_floor(group_topic& topic) {
+  std::optional<sequence> lowest;
+  for (const auto& [name, slot] : topic.groups) {
+    if (slot.changing && slot.row.entity == entity_id{}) continue;
+    if (!slot.needed_after) return read_floors(topic);
+    lowest = lowest ? std::min(*lowest, *slot.needed_after) : *slot.needed_after;
+  }
+  if (!std::exchange(topic.floor_owed, false) && topic.floor_told == lowest) return;
+  topic.floor_told = lowest;
+  send(parent_, box(held_floor{topic.ref, lowest}));
+}
+
+void groups_actor::read_floors(group_topic& topic) {
+  if (std::exchange(topic.reading_floors, true)) return;
+  using floors = std::vector<std::pair<group_name, sequence>>;
+  std::vector<std::pair<group_name, runtime::group_row>> unread;
+  for (const auto& [name, slot] : topic.groups) {
+    if (!slot.needed_after) unread.emplace_back(name, slot.row);
+  }
+  read<floors>(
+      reader_pool::lane::control,
+      [unread](storage::shard_reader& reader) -> result<floors> {
+        floors found;
+        for (const auto& [name, row] : unread) {
+          auto group = read_group(reader, row);
+          if (!group) return std::unexpected{group.error()};
+          found.emplace_back(name, group->ledger.needed_after());
+        }
+        return found;
+      },
+      [this, ref = topic.ref](result<floors> found) {
+        auto* after = find_topic(ref);
+        if (after == nullptr) return;
+        after->reading_floors = false;
+        if (!found) {
+          // Retention waits until it is asked again; nothing is lost by that.
+          log::channel("actors")->warn("floors of groups unread: {}", found.error().detail);
+          return;
+        }
+        for (const auto& [name, floor] : *found) {
+          auto* slot = find_slot(ref, name);
+          if (slot != nullptr && !slot->needed_after) slot->needed_after = floor;
+        }
+        tell_floor(*after);
+      });
+}
+
+group_topic* groups_actor::find_topic(const topic_ref& ref) {
+  const auto it = topics_.find(ref);
+  return it == topics_.end() ? nullptr : &it->second;
+}
+
+group_slot* groups_actor::find_slot(const topic_ref& ref, const group_name& name) {
+  auto* topic = find_topic(ref);
+  if (topic == nullptr) return nullptr;
+  const auto it = topic->groups.find(name);
+  return it == topic->groups.end() ? nullptr : &it->second;
+}
+
+group_unit*
+groups_actor::find_unit(const topic_ref& ref, const group_name& name, std::uint64_t number) {
+  auto* slot = find_slot(ref, name);
+  return slot != nullptr && slot->unit && slot->unit->number == number ? slot->unit.get() : nullptr;
+}
+
+caf::actor spawn_groups(
+    caf::actor_system& system,
+    shard_id shard,
+    const broker_parts& parts,
+    const caf::actor& parent) {
+  return system.spawn<groups_actor>(shard, parts, parent);
+}
+
+}  // namespace callboard::actors

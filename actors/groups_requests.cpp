@@ -1,0 +1,474 @@
+// What clients ask of consumer groups.
+#include "actors/groups_actor.hpp"
+#include "runtime/group/dead_letter.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+namespace callboard::actors {
+
+namespace {
+
+constexpr std::size_t member_size_max = 255;
+constexpr std::size_t tokens_max = 10'000;
+constexpr std::uint32_t hold_ms_max = 86'400'000;
+constexpr std::uint32_t in_flight_limit = 1'000'000;
+constexpr std::uint32_t deliveries_limit = 10'000;
+
+const group_name* group_of(const control_body& body) {
+  return std::visit(
+      [](const auto& one) -> const group_name* {
+        if constexpr (requires { one.group.group; }) {
+          return &one.group.group;
+        } else {
+          return nullptr;
+        }
+      },
+      body);
+}
+
+runtime::group_settings default_settings(const config::groups_section& from) {
+  runtime::group_settings settings;
+  settings.hold_ms = from.hold_ms;
+  settings.deliveries_max = from.deliveries_max;
+  settings.in_flight_max = from.in_flight_max;
+  settings.backoff_min_ms = from.backoff_min_ms;
+  settings.backoff_max_ms = from.backoff_max_ms;
+  return settings;
+}
+
+runtime::group_settings merge(runtime::group_settings base, const put_group& patch) {
+  base.hold_ms = patch.hold_ms.value_or(base.hold_ms);
+  base.deliveries_max = patch.deliveries_max.value_or(base.deliveries_max);
+  base.in_flight_max = patch.in_flight_max.value_or(base.in_flight_max);
+  base.backoff_min_ms = patch.backoff_min_ms.value_or(base.backoff_min_ms);
+  base.backoff_max_ms = patch.backoff_max_ms.value_or(base.backoff_max_ms);
+  base.ordered_by_subject = patch.ordered_by_subject.value_or(base.ordered_by_subject);
+  base.dead_letter_topic = patch.dead_letter_topic.value_or(base.dead_letter_topic);
+  return base;
+}
+
+result<void>
+check_range(std::string_view key, std::uint32_t value, std::uint32_t least, std::uint32_t most) {
+  if (value >= least && value <= most) return {};
+  return fail(
+      errc::invalid_setting,
+      fmt::format("{} is {}, not within {} and {}", key, value, least, most));
+}
+
+result<void> check_settings(const runtime::group_settings& settings, const topic_name& topic) {
+  for (const auto& checked :
+       {check_range("hold_ms", settings.hold_ms, 10, hold_ms_max),
+        check_range("deliveries_max", settings.deliveries_max, 1, deliveries_limit),
+        check_range("in_flight_max", settings.in_flight_max, 1, in_flight_limit),
+        check_range("backoff_min_ms", settings.backoff_min_ms, 1, hold_ms_max),
+        check_range(
+            "backoff_max_ms", settings.backoff_max_ms, settings.backoff_min_ms, hold_ms_max)}) {
+    if (!checked) return checked;
+  }
+  if (settings.dead_letter_topic.empty()) return {};
+  if (auto parsed = topic_name::parse(settings.dead_letter_topic); !parsed) {
+    return fail(errc::invalid_setting, "dead_letter_topic: " + parsed.error().detail);
+  }
+  if (settings.dead_letter_topic == topic.str()) {
+    return fail(errc::invalid_setting, "a topic cannot be its own dead_letter_topic");
+  }
+  return {};
+}
+
+group_description
+describe_slot(const group_name& name, const group_slot& slot, const runtime::group_counts& counts) {
+  group_description made;
+  made.group = name.str();
+  made.settings = slot.row.settings;
+  made.floor = counts.floor;
+  made.last_seq = counts.last_seq;
+  made.lag = counts.lag;
+  made.in_flight = counts.in_flight;
+  made.parked = counts.parked;
+  made.dead_lettered = counts.dead_lettered;
+  made.members = counts.members;
+  return made;
+}
+
+const std::string* member_of(const control_body& body) {
+  if (const auto* fetch = std::get_if<fetch_deliveries>(&body)) return &fetch->member;
+  if (const auto* leave = std::get_if<leave_group>(&body)) return &leave->member;
+  return nullptr;
+}
+
+std::size_t tokens_in(const control_body& body) {
+  if (const auto* ack = std::get_if<ack_deliveries>(&body)) return ack->tokens.size();
+  if (const auto* nack = std::get_if<nack_deliveries>(&body)) return nack->tokens.size();
+  return 0;
+}
+
+}  // namespace
+
+result<void> groups_actor::check_request(const control_body& body) {
+  if (const auto* member = member_of(body); member != nullptr && member->size() > member_size_max) {
+    return fail(errc::bad_request, "a member's name has at most 255 bytes");
+  }
+  if (tokens_in(body) > tokens_max) {
+    return fail(errc::too_large, "at most 10000 deliveries can be named at once");
+  }
+  return {};
+}
+
+void groups_actor::leave(pending_request request) {
+  const auto& body = std::get<leave_group>(request.body);
+  auto* slot = find_slot(body.group.topic, body.group.group);
+  answer(request, control_answer{actors::done{}});
+  // Whoever is not active holds nothing, and leaving must not wake anything up.
+  if (slot == nullptr || !slot->unit) return;
+  slot->unit->core.leave(body.member, now());
+  pump(*find_topic(body.group.topic), body.group.group);
+}
+
+void groups_actor::with_topic(group_topic& topic, pending_request request) {
+  if (topic.state == group_topic::link::attached) return handle(topic, std::move(request));
+  if (topic.waiting.size() >= group_requests_waiting_max) {
+    return answer(request, fail(errc::overloaded, "the topic is being read", 200));
+  }
+  topic.waiting.push_back(std::move(request));
+  if (topic.state == group_topic::link::detached) link_to(topic);
+}
+
+void groups_actor::handle(group_topic& topic, pending_request request) {
+  topic.since = boot();
+  if (topic.ephemeral) {
+    return answer(
+        request, fail(errc::wrong_kind, "an ephemeral topic keeps no events for a consumer group"));
+  }
+  if (std::holds_alternative<list_groups>(request.body)) return list(topic, std::move(request));
+  const auto name = *group_of(request.body);
+  const auto it = topic.groups.find(name);
+  if (it == topic.groups.end()) {
+    if (std::holds_alternative<put_group>(request.body)) return put(topic, std::move(request));
+    return answer(
+        request, fail(errc::group_not_found, fmt::format("there is no group '{}'", name.str())));
+  }
+  with_group(topic, name, std::move(request));
+}
+
+void groups_actor::with_group(group_topic& topic, const group_name& name, pending_request request) {
+  auto& slot = topic.groups.at(name);
+  if (slot.unit && !slot.changing) return handle_active(topic, name, std::move(request));
+  if (slot.waiting.size() >= group_requests_waiting_max) {
+    return answer(request, fail(errc::overloaded, "the group is being read", 200));
+  }
+  slot.waiting.push_back(std::move(request));
+  if (!slot.unit && !slot.changing) load(topic, name);
+}
+
+void groups_actor::handle_active(
+    group_topic& topic, const group_name& name, pending_request request) {
+  auto& slot = topic.groups.at(name);
+  auto& unit = *slot.unit;
+  unit.used = boot();
+  if (std::holds_alternative<put_group>(request.body)) return put(topic, std::move(request));
+  if (std::holds_alternative<delete_group>(request.body)) {
+    return remove(topic, name, std::move(request));
+  }
+  if (std::holds_alternative<get_group>(request.body)) {
+    return describe(topic, {name}, std::move(request), false);
+  }
+  if (const auto* fetch = std::get_if<fetch_deliveries>(&request.body)) {
+    const auto key = ++fetch_keys_;
+    auto queued = unit.core.fetch({key, fetch->member, fetch->max, fetch->wait_ms}, now());
+    if (!queued) return answer(request, std::unexpected{queued.error()});
+    unit.fetches.emplace(key, std::move(request));
+  } else if (const auto* ack = std::get_if<ack_deliveries>(&request.body)) {
+    auto lost = unit.core.ack(ack->tokens, ack->up_to, now());
+    acks_.Increment(static_cast<double>(ack->tokens.size() - lost.size()));
+    answer_when_durable(unit, std::move(request), std::move(lost));
+  } else if (const auto* nack = std::get_if<nack_deliveries>(&request.body)) {
+    auto lost = unit.core.nack(nack->tokens, nack->delay_ms, nack->error, now());
+    answer_when_durable(unit, std::move(request), std::move(lost));
+  }
+  pump(topic, name);
+}
+
+/// Also a refusal waits for the records that it may rest on.
+void groups_actor::answer_when_durable(
+    group_unit& unit, pending_request request, std::vector<std::string> lost) {
+  if (unit.core.has_changes()) {
+    unit.on_next_record.push_back({std::move(request), std::move(lost)});
+  } else if (unit.writing) {
+    unit.on_this_record.push_back({std::move(request), std::move(lost)});
+  } else {
+    answer(request, control_answer{ack_result{std::move(lost), unit.core.ledger().floor()}});
+  }
+}
+
+void groups_actor::put(group_topic& topic, pending_request request) {
+  const auto& body = std::get<put_group>(request.body);
+  const auto name = body.group.group;
+  const auto it = topic.groups.find(name);
+  const bool is_new = it == topic.groups.end();
+  const auto before = is_new ? default_settings(parts_.settings.groups) : it->second.row.settings;
+  const auto settings = merge(before, body);
+  if (auto checked = check_settings(settings, topic.ref.topic); !checked) {
+    return answer(request, std::unexpected{checked.error()});
+  }
+  if (is_new) {
+    if (topic.groups.size() >= parts_.settings.groups.groups_per_topic_max) {
+      return answer(
+          request,
+          fail(errc::too_large, "the topic has as many groups as groups.groups_per_topic_max"));
+    }
+    return make(topic, std::move(request), settings);
+  }
+  if (settings == before) return describe(topic, {name}, std::move(request), false);
+  if (settings.ordered_by_subject != before.ordered_by_subject) {
+    return answer(
+        request, fail(errc::exists, "ordered_by_subject cannot change: make another group"));
+  }
+  configure(topic, name, std::move(request), settings);
+}
+
+void groups_actor::make(
+    group_topic& topic, pending_request request, const runtime::group_settings& settings) {
+  const auto from = std::get<put_group>(request.body).from;
+  const auto before_first = sequence{std::max<std::uint64_t>(topic.first_seq.raw(), 1) - 1};
+  const auto within = [&](sequence seq) {
+    return std::clamp(seq, std::min(before_first, topic.last_seq), topic.last_seq);
+  };
+  if (std::holds_alternative<runtime::from_now>(from)) {
+    return make_after(topic, std::move(request), settings, topic.last_seq);
+  }
+  if (std::holds_alternative<runtime::from_first>(from)) {
+    return make_after(topic, std::move(request), settings, within(before_first));
+  }
+  if (const auto* seq = std::get_if<runtime::from_seq>(&from)) {
+    const sequence before{std::max<std::uint64_t>(seq->seq.raw(), 1) - 1};
+    return make_after(topic, std::move(request), settings, within(before));
+  }
+  if (const auto* cursor = std::get_if<runtime::after_cursor>(&from)) {
+    if (cursor->cursor.epoch != topic.epoch || cursor->cursor.seq < before_first) {
+      return answer(
+          request,
+          fail(
+              errc::cursor_expired,
+              fmt::format(
+                  "the cursor names history that is gone; the first available seq is {}",
+                  before_first.next().raw())));
+    }
+    return make_after(topic, std::move(request), settings, within(cursor->cursor.seq));
+  }
+  const auto time = std::get<runtime::from_time>(from).time;
+  read<std::optional<sequence>>(
+      reader_pool::lane::reads,
+      [entity = topic.entity, time](storage::shard_reader& reader) {
+        return reader.first_at_or_after(entity, time);
+      },
+      [this, ref = topic.ref, request = std::move(request), settings](
+          result<std::optional<sequence>> found) mutable {
+        auto* after = find_topic(ref);
+        if (!found) return answer(request, std::unexpected{found.error()});
+        if (after == nullptr || after->state != group_topic::link::attached) {
+          return answer(request, fail(errc::topic_not_found, "the topic was deleted"));
+        }
+        const auto start = *found ? sequence{(*found)->raw() - 1} : after->last_seq;
+        make_after(*after, std::move(request), settings, start);
+      });
+}
+
+void groups_actor::make_after(
+    group_topic& topic,
+    pending_request request,
+    const runtime::group_settings& settings,
+    sequence start_after) {
+  const auto name = std::get<put_group>(request.body).group.group;
+  if (topic.groups.contains(name)) return with_group(topic, name, std::move(request));
+  const runtime::group_definition group{topic.ref, name, topic.entity, start_after, settings};
+  auto& slot = topic.groups[name];
+  slot.row = {entity_id{}, topic.entity, start_after, settings};
+  slot.changing = true;
+  auto shared = std::make_shared<pending_request>(std::move(request));
+  auto queued = append(
+      {{storage::record_kind::group_created,
+        {},
+        {},
+        shared_bytes{runtime::encode_group_created(group)}}},
+      false,
+      [this, ref = topic.ref, name, shared](const result<storage::append_receipt>& outcome) {
+        auto* after = find_topic(ref);
+        auto* made = find_slot(ref, name);
+        if (!outcome || made == nullptr || after == nullptr) {
+          const auto why =
+              outcome ? error{errc::topic_not_found, "the topic was deleted"} : outcome.error();
+          if (!outcome) report_failed_append();
+          answer(*shared, std::unexpected{why});
+          if (made == nullptr) return;
+          refuse_waiting(*made, why);
+          after->groups.erase(name);
+          return;
+        }
+        made->row.entity = entity_id{outcome->first.raw()};
+        made->changing = false;
+        activate(*after, name, {runtime::group_ledger{made->row.start_after}, {}, 0});
+        describe(*after, {name}, std::move(*shared), true);
+        run_waiting(*after, name);
+      });
+  if (queued) return;
+  topic.groups.erase(name);
+  answer(*shared, std::unexpected{queued.error()});
+}
+
+void groups_actor::configure(
+    group_topic& topic,
+    const group_name& name,
+    pending_request request,
+    const runtime::group_settings& settings) {
+  auto& slot = topic.groups.at(name);
+  const runtime::group_definition group{
+      topic.ref, name, slot.row.topic_entity, slot.row.start_after, settings};
+  slot.changing = true;
+  auto shared = std::make_shared<pending_request>(std::move(request));
+  auto queued = append(
+      {{storage::record_kind::group_configured,
+        slot.row.entity,
+        slot.unit->last_progress,
+        shared_bytes{runtime::encode_group_configured(group)}}},
+      false,
+      [this, ref = topic.ref, name, shared, settings](
+          const result<storage::append_receipt>& outcome) {
+        auto* after = find_topic(ref);
+        auto* changed = find_slot(ref, name);
+        if (!outcome) report_failed_append();
+        if (changed == nullptr || !outcome) {
+          answer(
+              *shared,
+              outcome ? fail(errc::group_not_found, "the group was deleted")
+                      : std::unexpected{outcome.error()});
+        }
+        if (changed == nullptr) return;
+        changed->changing = false;
+        if (outcome) {
+          changed->row.settings = settings;
+          if (changed->unit) changed->unit->core.change_settings(settings, now());
+          with_group(*after, name, std::move(*shared));
+        }
+        run_waiting(*after, name);
+      });
+  if (queued) return;
+  slot.changing = false;
+  answer(*shared, std::unexpected{queued.error()});
+}
+
+void groups_actor::remove(group_topic& topic, const group_name& name, pending_request request) {
+  auto& slot = topic.groups.at(name);
+  const auto last =
+      slot.unit->appending ? slot.unit->last_progress.next() : slot.unit->last_progress;
+  const error gone{errc::group_not_found, "the group was deleted"};
+  // Whatever a record under way would have said: the group is gone behind it.
+  const runtime::group_definition group{topic.ref, name, {}, {}, {}};
+  slot.changing = true;
+  auto shared = std::make_shared<pending_request>(std::move(request));
+  auto queued = append(
+      {{storage::record_kind::trimmed,
+        slot.row.entity,
+        last,
+        shared_bytes{runtime::encode_trimmed(last)}},
+       {storage::record_kind::group_deleted,
+        slot.row.entity,
+        last,
+        shared_bytes{runtime::encode_group_deleted(group)}}},
+      true,
+      [this, ref = topic.ref, name, shared, gone](const result<storage::append_receipt>& outcome) {
+        auto* after = find_topic(ref);
+        auto* removed = find_slot(ref, name);
+        if (!outcome) {
+          report_failed_append();
+          answer(*shared, std::unexpected{outcome.error()});
+          if (removed == nullptr) return;
+          removed->changing = false;
+          return run_waiting(*after, name);
+        }
+        answer(*shared, control_answer{actors::done{}});
+        if (removed == nullptr) return;
+        drop_unit(*removed, gone);
+        auto waiting = std::exchange(removed->waiting, {});
+        after->groups.erase(name);
+        tell_floor(*after);
+        // One of them may make it anew.
+        for (auto& one : waiting) {
+          with_topic(*after, std::move(one));
+        }
+      });
+  if (queued) return drop_unit(slot, gone);
+  slot.changing = false;
+  answer(*shared, std::unexpected{queued.error()});
+}
+
+void groups_actor::list(group_topic& topic, pending_request request) {
+  group_names names;
+  for (const auto& [name, slot] : topic.groups) {
+    if (slot.row.entity == entity_id{}) continue;
+    names.push_back(name);
+  }
+  for (const auto& name : names) {
+    // Comes back here once that one is read.
+    if (!topic.groups.at(name).unit) return with_group(topic, name, std::move(request));
+  }
+  describe(topic, std::move(names), std::move(request), false);
+}
+
+void groups_actor::describe(
+    group_topic& topic, group_names names, pending_request request, bool created) {
+  struct answer_in_making {
+    std::vector<group_description> groups;
+    std::vector<std::size_t> aged;
+    std::vector<sequence> oldest;
+  };
+
+  answer_in_making made;
+  for (const auto& name : names) {
+    auto& slot = topic.groups.at(name);
+    slot.unit->used = boot();
+    const auto counts = slot.unit->core.counts();
+    made.groups.push_back(describe_slot(name, slot, counts));
+    made.groups.back().created = created;
+    if (!counts.oldest) continue;
+    made.aged.push_back(made.groups.size() - 1);
+    made.oldest.push_back(*counts.oldest);
+  }
+  const bool as_list = std::holds_alternative<list_groups>(request.body);
+  auto finish = [this, as_list, request = std::move(request), made](
+                    result<std::vector<std::optional<time_ms>>> times) mutable {
+    if (!times) return answer(request, std::unexpected{times.error()});
+    for (std::size_t i = 0; i < times->size(); ++i) {
+      if (!(*times)[i]) continue;
+      const auto age = (shard_time() - *(*times)[i]).count();
+      made.groups[made.aged[i]].oldest_unacked_age_ms =
+          static_cast<std::uint64_t>(std::max<std::int64_t>(age, 0));
+    }
+    if (as_list) return answer(request, control_answer{group_list{std::move(made.groups)}});
+    answer(request, control_answer{std::move(made.groups.front())});
+  };
+  if (made.oldest.empty()) return finish(std::vector<std::optional<time_ms>>{});
+  read<std::vector<std::optional<time_ms>>>(
+      reader_pool::lane::reads,
+      [entity = topic.entity, seqs = made.oldest](storage::shard_reader& reader) {
+        return read_event_times(reader, entity, seqs);
+      },
+      std::move(finish));
+}
+
+void groups_actor::run_waiting(group_topic& topic, const group_name& name) {
+  const auto it = topic.groups.find(name);
+  if (it == topic.groups.end()) return;
+  for (auto& request : std::exchange(it->second.waiting, {})) {
+    with_topic(topic, std::move(request));
+  }
+}
+
+void groups_actor::refuse_waiting(group_slot& slot, const error& why) {
+  for (const auto& request : std::exchange(slot.waiting, {})) {
+    answer(request, std::unexpected{why});
+  }
+}
+
+}  // namespace callboard::actors
