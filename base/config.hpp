@@ -50,7 +50,7 @@ struct config {
     std::uint32_t shard_in_flight_max = 8192;
     std::uint32_t bulk_in_flight_max = 2048;
     std::uint32_t passivate_after_ms = 60'000;
-    std::uint32_t dedupe_window_s = 300;
+    std::uint32_t dedupe_window_s = 120;
     std::uint32_t dedupe_cache_ids_max = 262'144;
     std::uint64_t dedupe_filter_bytes_max = 128ULL << 20;
     std::uint64_t retention_age_s = 0;

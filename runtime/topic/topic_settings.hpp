@@ -19,7 +19,7 @@ struct topic_settings {
   std::uint64_t retention_age_s = 0;
   std::uint64_t retention_bytes = 0;
   std::uint64_t retention_events = 0;
-  std::uint32_t dedupe_window_s = 300;
+  std::uint32_t dedupe_window_s = 120;
   /// Retention waits for the slowest consumer group; publishes are refused at `retention_bytes`.
   bool hold_for_groups = false;
 
