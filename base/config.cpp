@@ -65,7 +65,6 @@ void visit_topic_settings(Config& c, Visit&& visit) {
   visit("topics.passivate_after_ms", t.passivate_after_ms, bounds{1, day_ms}, "idle time after which a topic leaves memory");
   visit("topics.dedupe_window_s", t.dedupe_window_s, bounds{0, 2'592'000}, "how long an event id is remembered");
   visit("topics.dedupe_cache_ids_max", t.dedupe_cache_ids_max, bounds{16}, "recent event ids of one topic kept whole; older ones as 16-byte fingerprints");
-  visit("topics.dedupe_filter_bytes_max", t.dedupe_filter_bytes_max, bounds{1 << 20}, "memory of one topic for filters over older event ids; past it publishes are refused");
   visit("topics.retention_age_s", t.retention_age_s, bounds{}, "default age at which events go; 0 = never");
   visit("topics.retention_bytes", t.retention_bytes, bounds{}, "default size of a topic; 0 = unlimited");
   visit("topics.retention_events", t.retention_events, bounds{}, "default number of events of a topic; 0 = unlimited");
