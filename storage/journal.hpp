@@ -85,6 +85,7 @@ public:
     sequence first{};
     sequence last{};
   };
+
   [[nodiscard]] virtual result<std::optional<span>> entity_span(entity_id entity) = 0;
 
   /// First sequence of the entity whose record has a time >= `time`; nothing if all are older.
@@ -96,6 +97,7 @@ public:
     sequence covered{};
     shared_bytes state;
   };
+
   [[nodiscard]] virtual result<std::optional<snapshot_row>> snapshot(entity_id entity) = 0;
 
   /// View rows as of `applied()`; merge `visit_tail` where that is too old.
@@ -103,8 +105,8 @@ public:
   get(view_id view, std::string_view key) = 0;
 
   /// Rows of `view` with keys in [first, last), in key order. `last` empty = to the end.
-  virtual result<void> scan(
-      view_id view, std::string_view first, std::string_view last, const row_visitor& visit) = 0;
+  virtual result<void>
+  scan(view_id view, std::string_view first, std::string_view last, const row_visitor& visit) = 0;
 };
 
 /// Free space, sizes and queue depths for `/metrics`, `doctor` and admission.
@@ -170,4 +172,4 @@ public:
   virtual void close() = 0;
 };
 
-} // namespace callboard::storage
+}  // namespace callboard::storage

@@ -1,4 +1,5 @@
-// What can be done with the data directory of a stopped node: verify, dump, export, repair, restore.
+// What can be done with the data directory of a stopped node: verify, dump, export, repair,
+// restore.
 #pragma once
 
 #include "storage/journal.hpp"
@@ -44,12 +45,10 @@ struct repair_report {
 /// Rebuilds what can be read into a new directory `<data_dir>.repaired-N`, puts it in place of the
 /// old one, keeps the old one beside it, and gives every shard that lost records a new incarnation.
 [[nodiscard]] result<repair_report> repair_directory(
-    const std::string& data_dir,
-    std::shared_ptr<const projection> views,
-    const progress& report);
+    const std::string& data_dir, std::shared_ptr<const projection> views, const progress& report);
 
 /// Makes `data_dir` (which must not exist or be empty) from a backup; new incarnation everywhere.
-[[nodiscard]] result<backup_info> restore_backup(
-    const std::string& backup_dir, const std::string& data_dir, const progress& report);
+[[nodiscard]] result<backup_info>
+restore_backup(const std::string& backup_dir, const std::string& data_dir, const progress& report);
 
-} // namespace callboard::storage
+}  // namespace callboard::storage

@@ -49,4 +49,4 @@ public:
   virtual void apply(std::span<const record> block, view_writer& out) const = 0;
 };
 
-} // namespace callboard::storage
+}  // namespace callboard::storage

@@ -62,4 +62,4 @@ struct record {
   shared_bytes payload;
 };
 
-} // namespace callboard::storage
+}  // namespace callboard::storage

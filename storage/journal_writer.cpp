@@ -1,0 +1,276 @@
+#include "storage/journal_writer.hpp"
+
+#include "base/log.hpp"
+#include "storage/keys.hpp"
+
+#include <fmt/format.h>
+
+#include <chrono>
+
+namespace callboard::storage {
+
+namespace {
+
+/// How long the last projection waits for a group to ride in.
+constexpr std::chrono::milliseconds projection_delay{5};
+constexpr std::chrono::milliseconds idle_wait{250};
+constexpr boot_time mark_sync_interval = std::chrono::seconds{1};
+constexpr std::size_t heads_max = 131'072;
+
+}  // namespace
+
+journal_writer::instruments::instruments(metrics& counters)
+    : fsync_seconds{counters.histogram(
+          "journal_fsync_seconds", "Time of one fsync of the journal", metrics::latency_bounds())},
+      group_records{counters.histogram(
+          "journal_group_records",
+          "Records that one fsync covers",
+          {1, 4, 16, 64, 256, 1024, 4096, 16384})},
+      group_bytes{counters.histogram(
+          "journal_group_bytes",
+          "Bytes that one fsync covers",
+          {1024, 8192, 65536, 262144, 1048576, 4194304, 16777216})},
+      records{counters.counter("journal_records_total", "Records committed")},
+      bytes{counters.counter("journal_bytes_total", "Bytes of committed records")},
+      failures{counters.counter("journal_failures_total", "Writes and fsyncs that failed")},
+      queue_bytes{counters.gauge("journal_queue_bytes", "Bytes that wait for the journal writer")},
+      queue_oldest_seconds{counters.gauge(
+          "journal_queue_oldest_seconds", "Age of the oldest append that waits for the writer")} {}
+
+journal_writer::journal_writer(writer_parts parts)
+    : parts_{std::move(parts)},
+      files_{file_system_or_default(parts_.seams.file_system)},
+      heads_{heads_max},
+      projector_{parts_.views, heads_},
+      group_{parts_.shards, heads_, parts_.time},
+      instruments_{parts_.counters} {
+  db_options_.block_cache = rocksdb::NewLRUCache(parts_.settings.block_cache_bytes_max);
+  db_options_.file_system = parts_.seams.file_system;
+  db_options_.listener = background_;
+}
+
+journal_writer::~journal_writer() {
+  stop();
+}
+
+void journal_writer::stop() {
+  stopping_ = true;
+  parts_.queue.close();
+  if (thread_.joinable()) thread_.join();
+}
+
+void journal_writer::request_reopen(const error& why) {
+  const std::lock_guard guard{requests_mutex_};
+  if (!reopen_request_) reopen_request_ = why;
+}
+
+bool journal_writer::run_between_groups(between_groups work) {
+  const std::lock_guard guard{requests_mutex_};
+  if (between_groups_) return false;
+  between_groups_ = std::move(work);
+  return true;
+}
+
+void journal_writer::run() {
+  for (;;) {
+    const bool has_projection = batch_.Count() > 0;
+    const auto woken =
+        waiting_.empty()
+            ? parts_.queue.wait(waiting_, has_projection ? projection_delay : idle_wait)
+            : append_queue::wakeup::work;
+    if (woken == append_queue::wakeup::closed) break;
+    if (woken == append_queue::wakeup::timeout) {
+      if (has_projection) flush_projection();
+      const auto load = parts_.queue.now();
+      instruments_.queue_bytes.Set(static_cast<double>(load.bytes));
+      instruments_.queue_oldest_seconds.Set(std::chrono::duration<double>(load.oldest_age).count());
+    }
+    commit_waiting();
+    sync_mark_if_due(false);
+  }
+  flush_projection();
+  sync_mark_if_due(true);
+  parts_.shards.close_database();
+}
+
+void journal_writer::commit_waiting() {
+  std::optional<error> request;
+  {
+    const std::lock_guard guard{requests_mutex_};
+    request = std::exchange(reopen_request_, {});
+  }
+  if (auto background = background_->take(); background && !request) request = background;
+  if (request) reopen(*request);
+  if (auto damage = parts_.shards.node_damage()) {
+    refuse_all_waiting({errc::quarantined, damage->detail});
+    return;
+  }
+  const auto db = parts_.shards.acquire();
+  if (!db) return;
+  do_between_groups(*db);
+  if (waiting_.empty()) return;
+  parts_.space.refresh();
+  if (auto full = parts_.space.refusal(true)) {
+    refuse_all_waiting(*full);
+    return;
+  }
+  commit_one_group(*db);
+}
+
+void journal_writer::commit_one_group(database& db) {
+  group_.fill(db, waiting_, parts_.settings.group_commit_bytes_max);
+  // Refusals first: nothing of theirs was written, and what their owners queued behind them is
+  // refused in its turn.
+  answer_refused();
+  if (group_.empty()) {
+    group_.clear();
+    return;
+  }
+  auto done = write_group(db);
+  if (!done) {
+    fail_group(done.error());
+    return;
+  }
+  group_.publish();
+  for (auto& staged : group_.staged()) {
+    answer(staged.append, append_stage::committed, staged.receipt);
+  }
+  instruments_.group_records.Observe(static_cast<double>(group_.record_count()));
+  instruments_.group_bytes.Observe(static_cast<double>(group_.byte_count()));
+  instruments_.records.Increment(static_cast<double>(group_.record_count()));
+  instruments_.bytes.Increment(static_cast<double>(group_.byte_count()));
+  project_group(db);
+  group_.clear();
+}
+
+result<void> journal_writer::write_group(database& db) {
+  for (const auto& block : group_.blocks()) {
+    const auto key = keys::log_block(block->shard, block->first);
+    batch_.Put(db.handle(family::log), std::string_view{key}, *block->bytes).PermitUncheckedError();
+  }
+  rocksdb::WriteOptions options;
+  options.sync = false;
+  auto written = checked(db.raw().Write(options, &batch_), "writing the journal");
+  if (!written) return written;
+  publish_applied();
+  batch_.Clear();
+  projector_.end_pass();
+  for (auto& staged : group_.staged()) {
+    if (staged.append.request.tell_written) {
+      staged.append.request.listener(append_stage::written, staged.receipt);
+    }
+  }
+  const auto before = parts_.time.boot();
+  auto synced = checked(db.raw().SyncWAL(), "syncing the journal");
+  if (!synced) return synced;
+  instruments_.fsync_seconds.Observe(
+      std::chrono::duration<double>(parts_.time.boot() - before).count());
+  for (const auto& block : group_.blocks())
+    durable_[block->shard.raw()] = block->last().raw();
+  mark_is_dirty_ = true;
+  return mark_->write(durable_);
+}
+
+void journal_writer::project_group(database& db) {
+  heads_.forget_old();
+  const tail_block* before = nullptr;
+  for (const auto& block : group_.blocks()) {
+    auto& slot = parts_.shards.slot(block->shard);
+    std::uint8_t generation = 0;
+    {
+      const std::lock_guard guard{slot.mutex};
+      if (slot.damage) continue;
+      generation = slot.view_generation;
+    }
+    cached_.push_back(block->shard);
+    cached_bytes_ += block->footprint();
+    if (auto done = projector_.project(db, *block, generation, batch_); !done) {
+      parts_.shards.quarantine(block->shard, done.error());
+      continue;
+    }
+    reclaimable_in_batch_ |= !block->changes.empty();
+    if (before != nullptr && before->shard == block->shard) {
+      applied_in_batch_.back().second = block->last();
+    } else {
+      applied_in_batch_.emplace_back(block->shard, block->last());
+    }
+    before = block.get();
+  }
+  for (const auto& [shard, applied] : applied_in_batch_) {
+    projector::put_applied(db, shard, applied, batch_);
+  }
+}
+
+void journal_writer::publish_applied() {
+  for (const auto& [shard, applied] : applied_in_batch_) {
+    auto& slot = parts_.shards.slot(shard);
+    const std::lock_guard guard{slot.mutex};
+    slot.applied = std::max(slot.applied, applied);
+  }
+  applied_in_batch_.clear();
+  evict_tail_cache();
+  if (std::exchange(reclaimable_in_batch_, false) && parts_.reclaimable) parts_.reclaimable();
+}
+
+void journal_writer::evict_tail_cache() {
+  while (cached_bytes_ > parts_.settings.tail_cache_bytes_max && !cached_.empty()) {
+    auto& slot = parts_.shards.slot(cached_.front());
+    const std::lock_guard guard{slot.mutex};
+    if (slot.tail.empty()) {
+      cached_.pop_front();
+      continue;
+    }
+    if (slot.tail.oldest()->last() > slot.applied) return;
+    cached_bytes_ -= std::min(cached_bytes_, slot.tail.pop());
+    cached_.pop_front();
+  }
+}
+
+void journal_writer::flush_projection() {
+  if (batch_.Count() == 0) return;
+  const auto db = parts_.shards.acquire();
+  if (!db) return;
+  // Not synced: it is made again from the log if it is lost.
+  auto written =
+      checked(db->raw().Write(rocksdb::WriteOptions{}, &batch_), "writing the projection");
+  if (!written) {
+    request_reopen(written.error());
+    return;
+  }
+  publish_applied();
+  batch_.Clear();
+  projector_.end_pass();
+}
+
+void journal_writer::sync_mark_if_due(bool now) {
+  if (!mark_is_dirty_ || !mark_) return;
+  const auto boot = parts_.time.boot();
+  if (!now && boot - mark_synced_at_ < mark_sync_interval) return;
+  mark_synced_at_ = boot;
+  mark_is_dirty_ = false;
+  if (auto synced = mark_->sync(); !synced) request_reopen(synced.error());
+}
+
+void journal_writer::do_between_groups(database& db) {
+  between_groups work;
+  {
+    const std::lock_guard guard{requests_mutex_};
+    work = std::exchange(between_groups_, {});
+  }
+  if (work) work(db, batch_, projector_);
+}
+
+void journal_writer::answer(
+    queued_append& append, append_stage stage, const result<append_receipt>& outcome) {
+  parts_.queue.answered(append);
+  if (append.request.listener) append.request.listener(stage, outcome);
+}
+
+void journal_writer::answer_refused() {
+  for (auto& refused : group_.refused()) {
+    answer(refused.append, append_stage::committed, std::unexpected{refused.why});
+  }
+  group_.refused().clear();
+}
+
+}  // namespace callboard::storage

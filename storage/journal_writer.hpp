@@ -1,0 +1,135 @@
+// The journal writer: one thread that commits everything queued meanwhile, from all shards, with
+// one write and one fsync, and runs the projector on what is committed.
+#pragma once
+
+#include "base/clock.hpp"
+#include "base/config.hpp"
+#include "base/metrics.hpp"
+#include "storage/append_queue.hpp"
+#include "storage/background_errors.hpp"
+#include "storage/commit_group.hpp"
+#include "storage/directory.hpp"
+#include "storage/disk_space.hpp"
+#include "storage/head_table.hpp"
+#include "storage/mark.hpp"
+#include "storage/open_options.hpp"
+#include "storage/projector.hpp"
+#include "storage/recovery.hpp"
+#include "storage/store.hpp"
+
+#include <rocksdb/write_batch.h>
+
+#include <atomic>
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <thread>
+#include <vector>
+
+namespace callboard::storage {
+
+/// What the writer is built on; everything outlives it.
+struct writer_parts {
+  const config::storage_section& settings;
+  const directory_paths& paths;
+  const open_options& seams;
+  const clock& time;
+  metrics& counters;
+  store& shards;
+  append_queue& queue;
+  disk_space& space;
+  std::shared_ptr<const projection> views;
+  /// Wakes upkeep: there is space to give back.
+  std::function<void()> reclaimable;
+};
+
+/// Owned by the journal. Opens the store, runs its own thread from `start` to `stop`, and opens the
+/// store again after a failed write or fsync. Survives a restart: what was committed.
+class journal_writer {
+public:
+  explicit journal_writer(writer_parts parts);
+  ~journal_writer();
+
+  /// Opens the store and starts the thread. Errors: as open_store.
+  [[nodiscard]] result<void> start(const mark_state& mark);
+
+  /// Commits what is queued, projects it, syncs the mark, closes the store. Idempotent.
+  void stop();
+
+  /// The same fsync must not be retried: whoever saw one fail tells so here.
+  void request_reopen(const error& why);
+
+  /// Work that must happen between two groups, on the writer thread, for instance switching views.
+  /// The function adds its changes to the batch. False if other work still waits there.
+  using between_groups = std::function<void(database&, rocksdb::WriteBatch&, projector&)>;
+  bool run_between_groups(between_groups work);
+
+private:
+  struct instruments {
+    explicit instruments(metrics& counters);
+
+    prometheus::Histogram& fsync_seconds;
+    prometheus::Histogram& group_records;
+    prometheus::Histogram& group_bytes;
+    prometheus::Counter& records;
+    prometheus::Counter& bytes;
+    prometheus::Counter& failures;
+    prometheus::Gauge& queue_bytes;
+    prometheus::Gauge& queue_oldest_seconds;
+  };
+
+  void run();
+  void commit_waiting();
+  void commit_one_group(database& db);
+  [[nodiscard]] result<void> write_group(database& db);
+  void project_group(database& db);
+  void publish_applied();
+  void flush_projection();
+  void evict_tail_cache();
+  void sync_mark_if_due(bool now);
+  void do_between_groups(database& db);
+
+  void answer_refused();
+  void answer(queued_append& append, append_stage stage, const result<append_receipt>& outcome);
+  void fail_group(const error& why);
+  void refuse_waiting_of_failed_shards();
+  void refuse_all_waiting(const error& why);
+  void reopen(const error& why);
+  [[nodiscard]] result<void> open_database();
+  [[nodiscard]] result<void> load_shard(database& db, shard_id shard);
+  [[nodiscard]] result<void> project_tail(database& db, shard_id shard, const shard_position& at);
+  [[nodiscard]] result<tail_block_ptr>
+  rebuild_block(database& db, shard_id shard, const block_bytes& bytes, lsn first);
+  void write_views_row(database& db, shard_id shard, std::uint8_t generation);
+
+  writer_parts parts_;
+  std::shared_ptr<background_errors> background_ = std::make_shared<background_errors>();
+  database_options db_options_;
+  std::shared_ptr<rocksdb::FileSystem> files_;
+  std::unique_ptr<mark_writer> mark_;
+  std::vector<std::uint64_t> durable_;
+  boot_time mark_synced_at_{};
+  bool mark_is_dirty_ = false;
+
+  head_table heads_;
+  projector projector_;
+  commit_group group_;
+  rocksdb::WriteBatch batch_;
+  /// Per shard in `batch_`: applied up to here once it is written.
+  std::vector<std::pair<shard_id, lsn>> applied_in_batch_;
+  std::deque<queued_append> waiting_;
+  std::deque<shard_id> cached_;
+  std::uint64_t cached_bytes_ = 0;
+  bool reclaimable_in_batch_ = false;
+
+  std::mutex requests_mutex_;
+  std::optional<error> reopen_request_;
+  between_groups between_groups_;
+
+  instruments instruments_;
+  std::atomic<bool> stopping_{false};
+  std::jthread thread_;
+};
+
+}  // namespace callboard::storage

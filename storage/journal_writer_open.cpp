@@ -1,0 +1,237 @@
+// The journal writer's other half: opening the store, and what happens when a write fails.
+#include "base/log.hpp"
+#include "storage/journal_writer.hpp"
+#include "storage/keys.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <chrono>
+
+namespace callboard::storage {
+
+namespace {
+
+constexpr std::chrono::milliseconds reopen_delay_min{50};
+constexpr std::chrono::milliseconds reopen_delay_max{2000};
+/// Projection of a tail that is found when opening: bytes per batch.
+constexpr std::size_t recovery_batch_bytes = 4 << 20;
+
+}  // namespace
+
+result<void> journal_writer::start(const mark_state& mark) {
+  durable_ = mark.lsns;
+  auto opened = open_store(parts_.paths, mark, db_options_);
+  if (!opened) return std::unexpected{opened.error()};
+  for (std::uint32_t i = 0; i < parts_.shards.shard_count(); ++i) {
+    if (auto loaded = load_shard(**opened, shard_id{i}); !loaded) {
+      return std::unexpected{loaded.error()};
+    }
+  }
+  auto writer = mark_writer::open(*files_, parts_.paths.mark.string(), mark);
+  if (!writer) return std::unexpected{writer.error()};
+  mark_ = std::move(*writer);
+  parts_.shards.install(std::move(*opened));
+  thread_ = std::jthread{[this] { run(); }};
+  return {};
+}
+
+result<void> journal_writer::load_shard(database& db, shard_id shard) {
+  auto at = locate_shard(db, shard);
+  if (!at) return std::unexpected{at.error()};
+  auto& slot = parts_.shards.slot(shard);
+  if (!at->view_version) write_views_row(db, shard, at->view_generation);
+  {
+    const std::lock_guard guard{slot.mutex};
+    slot.first = at->first;
+    slot.applied = at->applied;
+    slot.committed = at->last;
+    slot.incarnation = at->incarnation;
+    slot.view_generation = at->view_generation;
+    slot.tail.clear();
+  }
+  // Shard time goes on when the store is opened again within one process.
+  if (!thread_.joinable()) slot.clock.start(parts_.time, at->last_time);
+  durable_[shard.raw()] = std::max(durable_[shard.raw()], at->last.raw());
+  auto projected = project_tail(db, shard, *at);
+  if (!projected) return projected;
+  const std::lock_guard guard{slot.mutex};
+  slot.applied = at->last;
+  return {};
+}
+
+void journal_writer::write_views_row(database& db, shard_id shard, std::uint8_t generation) {
+  std::string value(1, static_cast<char>(generation));
+  append_little(value, parts_.views->version());
+  const auto key = keys::meta_row(shard.raw(), keys::meta_tag::views);
+  batch_.Put(db.handle(family::meta), std::string_view{key}, value).PermitUncheckedError();
+}
+
+result<void> journal_writer::project_tail(database& db, shard_id shard, const shard_position& at) {
+  const auto flush = [&](lsn applied) -> result<void> {
+    if (applied > at.applied) projector::put_applied(db, shard, applied, batch_);
+    auto written =
+        checked(db.raw().Write(rocksdb::WriteOptions{}, &batch_), "writing the projection");
+    batch_.Clear();
+    projector_.end_pass();
+    heads_.clear();
+    return written;
+  };
+  lsn reached = at.applied;
+  auto visited = visit_blocks(
+      db,
+      shard,
+      at.applied,
+      at.last,
+      [&](const block_bytes& bytes, lsn first, lsn last) -> result<bool> {
+        auto block = rebuild_block(db, shard, bytes, first);
+        if (!block) return std::unexpected{block.error()};
+        auto done = projector_.project(db, **block, at.view_generation, batch_);
+        if (!done) return std::unexpected{done.error()};
+        reached = last;
+        if (batch_.GetDataSize() < recovery_batch_bytes) return true;
+        if (auto flushed = flush(reached); !flushed) return std::unexpected{flushed.error()};
+        return true;
+      });
+  if (!visited) {
+    batch_.Clear();
+    projector_.end_pass();
+    heads_.clear();
+    return visited;
+  }
+  return batch_.Count() == 0 ? result<void>{} : flush(reached);
+}
+
+result<tail_block_ptr>
+journal_writer::rebuild_block(database& db, shard_id shard, const block_bytes& bytes, lsn first) {
+  block_reader reader{bytes, first};
+  if (auto sound = reader.open(); !sound) return std::unexpected{sound.error()};
+  auto block = std::make_shared<tail_block>();
+  block->shard = shard;
+  block->first = first;
+  block->span = reader.span();
+  block->bytes = bytes;
+  entry_collector entries;
+  entries.start(first);
+  record next;
+  while (reader.next_trusted(next) == block_step::record) {
+    auto head = heads_.get(db, shard, next.entity);
+    if (!head) return std::unexpected{head.error()};
+    auto added = entries.add(next, next.payload.view(), (*head)->slots);
+    if (!added) return std::unexpected{added.error()};
+    projector::note((*head)->head, next);
+    block->time = next.time;
+  }
+  block->entries = entries.take_entries();
+  block->changes = entries.take_changes();
+  return block;
+}
+
+void journal_writer::fail_group(const error& why) {
+  instruments_.failures.Increment();
+  log::channel("storage")->error("a group commit failed: {}", why.detail);
+  group_.abandon();
+  const error unknown{
+      errc::outcome_unknown,
+      fmt::format("it may or may not be on disk ({}). Retry with the same id.", why.detail)};
+  for (auto& staged : group_.staged()) {
+    answer(staged.append, append_stage::committed, std::unexpected{unknown});
+  }
+  group_.clear();
+  refuse_waiting_of_failed_shards();
+  reopen(why);
+}
+
+void journal_writer::refuse_waiting_of_failed_shards() {
+  parts_.queue.take(waiting_);
+  std::deque<queued_append> kept;
+  for (auto& append : waiting_) {
+    auto& slot = parts_.shards.slot(append.request.shard);
+    bool is_cancelled = false;
+    {
+      const std::lock_guard guard{slot.mutex};
+      is_cancelled = append.request.activation <= slot.failed;
+    }
+    if (is_cancelled) {
+      answer(
+          append,
+          append_stage::committed,
+          fail(errc::cancelled, "an earlier append of this shard failed"));
+    } else {
+      kept.push_back(std::move(append));
+    }
+  }
+  waiting_ = std::move(kept);
+}
+
+void journal_writer::refuse_all_waiting(const error& why) {
+  for (auto& append : std::exchange(waiting_, {})) {
+    auto& slot = parts_.shards.slot(append.request.shard);
+    error answer_with = why;
+    {
+      const std::lock_guard guard{slot.mutex};
+      if (append.request.activation <= slot.failed) {
+        answer_with = {errc::cancelled, "an earlier append of this shard failed"};
+      } else if (append.request.activation == slot.activation) {
+        fail_activation(slot);
+      }
+    }
+    answer(append, append_stage::committed, std::unexpected{answer_with});
+  }
+}
+
+void journal_writer::reopen(const error& why) {
+  if (why.code == errc::corruption) {
+    // Nothing gets better by opening damaged files again; what is sound stays readable.
+    parts_.shards.damage_node(why);
+    return;
+  }
+  log::channel("storage")->warn("opening the store again after: {}", why.detail);
+  parts_.shards.damage_node({errc::io_error, "the store is being opened again: " + why.detail});
+  batch_.Clear();
+  applied_in_batch_.clear();
+  reclaimable_in_batch_ = false;
+  projector_.end_pass();
+  heads_.clear();
+  cached_.clear();
+  cached_bytes_ = 0;
+  mark_.reset();
+  parts_.shards.close_database();
+  auto delay = reopen_delay_min;
+  while (!stopping_) {
+    auto opened = open_database();
+    if (opened) {
+      static_cast<void>(background_->take());
+      parts_.shards.clear_node_damage();
+      log::channel("storage")->info("the store is open again");
+      return;
+    }
+    if (opened.error().code == errc::corruption) {
+      parts_.shards.damage_node(opened.error());
+      return;
+    }
+    parts_.shards.damage_node(opened.error());
+    if (opened.error().code == errc::storage_full) parts_.space.give_up_ballast();
+    std::this_thread::sleep_for(delay);
+    delay = std::min(delay * 2, reopen_delay_max);
+  }
+}
+
+result<void> journal_writer::open_database() {
+  auto mark = read_mark(*files_, parts_.paths.mark.string(), parts_.shards.shard_count());
+  if (!mark) return std::unexpected{mark.error()};
+  // What this process knows to be fsynced counts, also where the mark's own write failed.
+  mark->lsns = durable_;
+  auto opened = open_store(parts_.paths, *mark, db_options_);
+  if (!opened) return std::unexpected{opened.error()};
+  for (std::uint32_t i = 0; i < parts_.shards.shard_count(); ++i) {
+    if (auto loaded = load_shard(**opened, shard_id{i}); !loaded) return loaded;
+  }
+  auto writer = mark_writer::open(*files_, parts_.paths.mark.string(), *mark);
+  if (!writer) return std::unexpected{writer.error()};
+  mark_ = std::move(*writer);
+  parts_.shards.install(std::move(*opened));
+  return {};
+}
+
+}  // namespace callboard::storage

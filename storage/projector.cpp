@@ -1,0 +1,177 @@
+#include "storage/projector.hpp"
+
+#include "storage/keys.hpp"
+
+#include <algorithm>
+
+namespace callboard::storage {
+
+namespace {
+
+constexpr char snapshot_format = 1;
+
+void put(
+    rocksdb::WriteBatch& into,
+    database& db,
+    family which,
+    std::string_view key,
+    std::string_view value) {
+  // A batch in memory takes anything; its only failure is a size beyond 4 GiB.
+  into.Put(db.handle(which), key, value).PermitUncheckedError();
+}
+
+}  // namespace
+
+void projector::note(entity_head& head, const record& written) {
+  head.last = written.lsn;
+  if (is_sequenced(written.kind)) {
+    head.last_seq = written.entity_seq;
+    head.dies_below_snapshot = written.kind == record_kind::group_progress;
+  }
+}
+
+result<void> projector::project(
+    database& from,
+    const tail_block& block,
+    std::uint8_t view_generation,
+    rocksdb::WriteBatch& into) {
+  into.SetSavePoint();
+  read_records(block);
+  auto done = project_rows(from, block, into);
+  if (done) {
+    apply_views(from, block, view_generation, into);
+    if (auto failure = pass_.take_failure()) done = std::unexpected{*failure};
+  }
+  records_.clear();
+  const auto status = done ? into.PopSavePoint() : into.RollbackToSavePoint();
+  if (!status.ok() && done) return std::unexpected{error_of(status, "projecting")};
+  return done;
+}
+
+void projector::read_records(const tail_block& block) {
+  records_.clear();
+  block_reader reader{block.bytes, block.first};
+  if (!reader.open()) return;
+  record next;
+  while (reader.next_trusted(next) == block_step::record)
+    records_.push_back(std::move(next));
+}
+
+result<void>
+projector::project_rows(database& from, const tail_block& block, rocksdb::WriteBatch& into) {
+  changed_.clear();
+  for (const auto& entry : block.entries) {
+    const auto kind = entry.is_sequenced ? keys::index_class::sequenced : keys::index_class::others;
+    encode_index_value(value_, block, entry);
+    put(into,
+        from,
+        family::index,
+        keys::index_row(block.shard, entry.entity, kind, entry.first),
+        value_);
+    auto head = heads_.get(from, block.shard, entry.entity);
+    if (!head) return std::unexpected{head.error()};
+    (*head)->is_changed = true;
+  }
+  for (const auto& change : block.changes) {
+    auto head = heads_.get(from, block.shard, change.entity);
+    if (!head) return std::unexpected{head.error()};
+    apply_change(from, block, change, **head, into);
+  }
+  for (const auto& entry : block.entries) {
+    auto head = heads_.get(from, block.shard, entry.entity);
+    if (!head || !std::exchange((*head)->is_changed, false)) continue;
+    encode(value_, (*head)->head);
+    put(into, from, family::index, keys::head_row(block.shard, entry.entity), value_);
+  }
+  if (block.first == lsn{1}) {
+    value_.clear();
+    append_little(value_, block.first.raw());
+    const auto term = records_.empty() ? term_id{1} : records_.front().term;
+    put(into,
+        from,
+        family::meta,
+        keys::meta_row(block.shard.raw(), keys::meta_tag::term, term.raw()),
+        value_);
+  }
+  return {};
+}
+
+void projector::apply_change(
+    database& from,
+    const tail_block& block,
+    const block_change& change,
+    cached_head& cached,
+    rocksdb::WriteBatch& into) {
+  auto& head = cached.head;
+  switch (change.kind) {
+  case record_kind::trimmed:
+    head.floor = std::max(head.floor, change.up_to);
+    head.trim_lsn = change.lsn;
+    break;
+  case record_kind::snapshot:
+    head.covered = change.up_to;
+    head.snapshot_lsn = change.lsn;
+    encode_snapshot_value(value_, change.up_to, change.lsn, payload_at(block, change.lsn));
+    put(into, from, family::snapshot, keys::snapshot_row(block.shard, change.entity), value_);
+    break;
+  default:
+    head.deleted_lsn = change.lsn;
+    into.Delete(
+            from.handle(family::snapshot),
+            std::string_view{keys::snapshot_row(block.shard, change.entity)})
+        .PermitUncheckedError();
+    break;
+  }
+  put(into, from, family::meta, keys::reclaim_row(block.shard, change.entity), {});
+}
+
+std::string_view projector::payload_at(const tail_block&, lsn at) const {
+  const auto found = std::ranges::lower_bound(records_, at, {}, &record::lsn);
+  return found == records_.end() ? std::string_view{} : found->payload.view();
+}
+
+void projector::apply_views(
+    database& from,
+    const tail_block& block,
+    std::uint8_t view_generation,
+    rocksdb::WriteBatch& into) {
+  if (records_.empty()) read_records(block);
+  pass_.enter(from, into, block.shard, view_generation);
+  views_->apply(records_, pass_);
+}
+
+void projector::put_applied(
+    database& from, shard_id shard, lsn applied, rocksdb::WriteBatch& into) {
+  char value[8];
+  store_little(value, applied.raw());
+  put(into,
+      from,
+      family::meta,
+      keys::meta_row(shard.raw(), keys::meta_tag::applied),
+      {value, sizeof(value)});
+}
+
+void projector::end_pass() {
+  pass_.reset();
+  records_.clear();
+}
+
+void encode_snapshot_value(std::string& out, sequence covered, lsn at, std::string_view state) {
+  out.clear();
+  out.push_back(snapshot_format);
+  append_little(out, covered.raw());
+  append_little(out, at.raw());
+  out.append(state);
+}
+
+result<snapshot_value> decode_snapshot_value(std::string_view in) {
+  if (in.size() < 17 || in[0] != snapshot_format) {
+    return fail(errc::corruption, "a snapshot row does not parse");
+  }
+  return snapshot_value{
+      .covered = sequence{load_little<std::uint64_t>(in.data() + 1)},
+      .at = lsn{load_little<std::uint64_t>(in.data() + 9)},
+      .state = in.substr(17)};
+}
+
+}  // namespace callboard::storage

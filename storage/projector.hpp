@@ -1,0 +1,85 @@
+// The one projector: from committed blocks to index, heads, snapshots and views.
+#pragma once
+
+#include "base/error.hpp"
+#include "storage/database.hpp"
+#include "storage/head_table.hpp"
+#include "storage/projection.hpp"
+#include "storage/tail_block.hpp"
+#include "storage/view_pass.hpp"
+
+#include <rocksdb/write_batch.h>
+
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace callboard::storage {
+
+/// Turns blocks, in lsn order per shard, into changes of a write batch. A pass begins after the
+/// batch of the one before was written. One thread.
+class projector {
+public:
+  projector(std::shared_ptr<const projection> views, head_table& heads)
+      : views_{std::move(views)}, heads_{heads} {}
+
+  /// Notes in `head` that `written` is the entity's newest record. Whoever makes blocks does this
+  /// for each record before `project` sees the block.
+  static void note(entity_head& head, const record& written);
+
+  /// Adds the rows of one block to `into`. On error `into` is as before.
+  /// Errors: as database::get; corruption if a head row or a payload does not parse.
+  [[nodiscard]] result<void> project(
+      database& from,
+      const tail_block& block,
+      std::uint8_t view_generation,
+      rocksdb::WriteBatch& into);
+
+  /// Adds the row that says how far a shard is applied.
+  static void put_applied(database& from, shard_id shard, lsn applied, rocksdb::WriteBatch& into);
+
+  /// The batch was written (or will never be).
+  void end_pass();
+
+  /// Applies the records of one block to the view rows of one generation only.
+  void apply_views(
+      database& from,
+      const tail_block& block,
+      std::uint8_t view_generation,
+      rocksdb::WriteBatch& into);
+
+  [[nodiscard]] std::optional<error> take_view_failure() { return pass_.take_failure(); }
+
+private:
+  [[nodiscard]] result<void>
+  project_rows(database& from, const tail_block& block, rocksdb::WriteBatch& into);
+  void apply_change(
+      database& from,
+      const tail_block& block,
+      const block_change& change,
+      cached_head& head,
+      rocksdb::WriteBatch& into);
+  [[nodiscard]] std::string_view payload_at(const tail_block& block, lsn at) const;
+  void read_records(const tail_block& block);
+
+  std::shared_ptr<const projection> views_;
+  head_table& heads_;
+  view_pass pass_;
+  std::vector<record> records_;
+  std::vector<cached_head*> changed_;
+  std::string value_;
+};
+
+/// Value of a snapshot row: covered sequence, lsn of the record, state.
+void encode_snapshot_value(std::string& out, sequence covered, lsn at, std::string_view state);
+
+struct snapshot_value {
+  sequence covered{};
+  lsn at{};
+  std::string_view state;
+};
+
+/// Errors: corruption.
+[[nodiscard]] result<snapshot_value> decode_snapshot_value(std::string_view in);
+
+}  // namespace callboard::storage

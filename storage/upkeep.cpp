@@ -1,0 +1,62 @@
+#include "storage/upkeep.hpp"
+
+namespace callboard::storage {
+
+upkeep::upkeep(upkeep_parts parts)
+    : parts_{std::move(parts)},
+      log_bytes_gauge_{parts_.counters.gauge("journal_log_bytes", "Size of the stored records")},
+      free_bytes_gauge_{
+          parts_.counters.gauge("disk_free_bytes", "Free space of the data directory")},
+      quarantined_gauge_{
+          parts_.counters.gauge("quarantined_shards", "Shards out of service because of damage")} {}
+
+upkeep::~upkeep() {
+  stop();
+}
+
+void upkeep::start() {
+  thread_ = std::jthread{[this](const std::stop_token& stopping) { run(stopping); }};
+}
+
+void upkeep::stop() {
+  thread_.request_stop();
+  woken_.notify_all();
+  if (thread_.joinable()) thread_.join();
+}
+
+void upkeep::wake() {
+  {
+    const std::lock_guard guard{mutex_};
+    is_wanted_ = true;
+  }
+  woken_.notify_one();
+}
+
+void upkeep::run(const std::stop_token& stopping) {
+  while (!stopping.stop_requested()) {
+    parts_.space.refresh();
+    parts_.space.restore_ballast();
+    if (const auto db = parts_.shards.acquire()) round(*db, stopping);
+    quarantined_gauge_.Set(parts_.shards.quarantined_count());
+    free_bytes_gauge_.Set(static_cast<double>(parts_.space.free_bytes()));
+    std::unique_lock lock{mutex_};
+    woken_.wait_for(lock, stopping, parts_.seams.upkeep_interval, [this] { return is_wanted_; });
+    is_wanted_ = false;
+  }
+}
+
+void upkeep::round(database& db, const std::stop_token&) {
+  read_sizes(db);
+}
+
+void upkeep::read_sizes(database& db) {
+  std::uint64_t tables = 0;
+  std::uint64_t memory = 0;
+  auto* log = db.handle(family::log);
+  db.raw().GetIntProperty(log, rocksdb::DB::Properties::kLiveSstFilesSize, &tables);
+  db.raw().GetIntProperty(log, rocksdb::DB::Properties::kCurSizeAllMemTables, &memory);
+  log_bytes_ = tables + memory;
+  log_bytes_gauge_.Set(static_cast<double>(tables + memory));
+}
+
+}  // namespace callboard::storage

@@ -1,0 +1,226 @@
+// The journal's contract when nothing goes wrong: order, groups, fences, reads, reopening.
+#include "tests/storage/journal_fixture.hpp"
+#include "tests/support/catch.hpp"
+
+#include <set>
+
+using namespace callboard;
+using namespace callboard::storage;
+using namespace callboard::storage::testing;
+
+TEST_CASE("appends are numbered in order and read back after a restart", "[storage][journal]") {
+  journal_fixture f;
+  f.open();
+  const auto topic = f.make_topic(shard_id{1}, "orders");
+  CHECK(topic == entity_id{1});
+  std::vector<std::string> sent;
+  for (std::uint64_t seq = 1; seq <= 300; ++seq) {
+    sent.push_back("event " + std::to_string(seq));
+    const auto receipt = f.append(shard_id{1}, {event(topic, seq, sent.back())});
+    REQUIRE(receipt);
+    CHECK(receipt->first == lsn{seq + 1});
+  }
+  CHECK(f.read(shard_id{1}, topic).value() == sent);
+  f.close();
+  f.open();
+  CHECK(f.journal->state(shard_id{1}).committed == lsn{301});
+  CHECK(f.read(shard_id{1}, topic).value() == sent);
+  const std::vector<std::string> rest{sent.begin() + 99, sent.end()};
+  CHECK(f.read(shard_id{1}, topic, 100).value() == rest);
+  CHECK(f.read(shard_id{1}, topic, 301).value().empty());
+}
+
+TEST_CASE("one append spans blocks and stays in order", "[storage][journal]") {
+  journal_fixture f;
+  f.open();
+  const auto topic = f.make_topic(shard_id{0}, "big");
+  std::vector<record_draft> records;
+  std::vector<std::string> sent;
+  for (std::uint64_t seq = 1; seq <= 100; ++seq) {
+    sent.emplace_back(seq == 50 ? 200'000 : 5'000, static_cast<char>('a' + seq % 26));
+    records.push_back(event(topic, seq, sent.back()));
+  }
+  REQUIRE(f.append(shard_id{0}, std::move(records)));
+  CHECK(f.read(shard_id{0}, topic).value() == sent);
+  f.close();
+  f.open();
+  CHECK(f.read(shard_id{0}, topic).value() == sent);
+}
+
+TEST_CASE("entities of one shard are read apart, from cache and from disk", "[storage][journal]") {
+  journal_fixture f;
+  f.settings.tail_cache_bytes_max = GENERATE(0ULL, 4096ULL, 64ULL << 20);
+  f.open();
+  const auto a = f.make_topic(shard_id{2}, "a");
+  const auto b = f.make_topic(shard_id{2}, "b");
+  std::vector<std::string> of_a;
+  std::vector<std::string> of_b;
+  std::vector<pending_append> pending;
+  for (std::uint64_t seq = 1; seq <= 500; ++seq) {
+    of_a.push_back("a" + std::to_string(seq));
+    of_b.push_back("b" + std::to_string(seq));
+    pending.push_back(
+        f.start(shard_id{2}, {event(a, seq, of_a.back()), event(b, seq, of_b.back())}));
+  }
+  for (auto& append : pending)
+    REQUIRE(append.wait());
+  CHECK(f.read(shard_id{2}, a).value() == of_a);
+  CHECK(f.read(shard_id{2}, b).value() == of_b);
+  const auto reader = f.journal->read(shard_id{2}).value();
+  const auto span = reader->entity_span(a).value();
+  REQUIRE(span);
+  CHECK(span->first == sequence{1});
+  CHECK(span->last == sequence{500});
+  CHECK_FALSE(reader->entity_span(entity_id{77}).value());
+}
+
+TEST_CASE("a reader does not see what commits after it was made", "[storage][journal]") {
+  journal_fixture f;
+  f.open();
+  const auto topic = f.make_topic(shard_id{0}, "t");
+  REQUIRE(f.append(shard_id{0}, {event(topic, 1, "one")}));
+  const auto before = f.journal->read(shard_id{0}).value();
+  REQUIRE(f.append(shard_id{0}, {event(topic, 2, "two")}));
+  int seen = 0;
+  REQUIRE(before->visit_entity(topic, sequence{1}, [&](const record&) { return ++seen > 0; }));
+  CHECK(seen == 1);
+  CHECK(before->committed() == lsn{2});
+}
+
+TEST_CASE("views and tail together show every committed record once", "[storage][journal]") {
+  journal_fixture f;
+  f.open();
+  const auto topic = f.make_topic(shard_id{0}, "t");
+  for (std::uint64_t seq = 1; seq <= 200; ++seq) {
+    REQUIRE(f.append(shard_id{0}, {event(topic, seq, "x")}));
+    const auto reader = f.journal->read(shard_id{0}).value();
+    const auto row = reader->get(view_id::topic_state, std::to_string(topic.raw())).value();
+    std::uint64_t count = row ? std::stoull(*row) : 0;
+    auto expected = reader->applied();
+    REQUIRE(reader->visit_tail([&](const record& next) {
+      expected = expected.next();
+      CHECK(next.lsn == expected);
+      if (next.kind == record_kind::event) ++count;
+      return true;
+    }));
+    CHECK(expected == reader->committed());
+    CHECK(count == seq);
+  }
+}
+
+TEST_CASE("records carry term, time, chain and checksum", "[storage][journal]") {
+  journal_fixture f;
+  f.open();
+  const auto a = f.make_topic(shard_id{0}, "a");
+  const auto b = f.make_topic(shard_id{0}, "b");
+  f.time.advance(std::chrono::milliseconds{1234});
+  const auto receipt =
+      f.append(shard_id{0}, {event(a, 1, "x"), event(b, 1, "y"), event(a, 2, "z")});
+  REQUIRE(receipt);
+  CHECK(receipt->time == f.time.wall());
+  f.wait_applied(shard_id{0});
+  std::vector<record> found;
+  const auto reader = f.journal->read(shard_id{0}).value();
+  REQUIRE(reader->visit_entity(a, sequence{1}, [&](const record& next) {
+    found.push_back(next);
+    return true;
+  }));
+  REQUIRE(found.size() == 2);
+  CHECK(found[0].previous == lsn{a.raw()});
+  CHECK(found[1].previous == found[0].lsn);
+  CHECK(found[1].time == f.time.wall());
+  CHECK(found[1].term == term_id{1});
+  CHECK(reader->first_at_or_after(a, f.time.wall()).value() == sequence{1});
+  CHECK_FALSE(reader->first_at_or_after(a, f.time.wall() + std::chrono::milliseconds{1}).value());
+}
+
+TEST_CASE("appends of an older activation are refused", "[storage][journal]") {
+  journal_fixture f;
+  f.open();
+  const auto topic = f.make_topic(shard_id{0}, "t");
+  const auto old = f.activation(shard_id{0});
+  f.activate_anew(shard_id{0});
+  const auto refused = f.journal->append(
+      {.shard = shard_id{0}, .activation = old, .records = {event(topic, 1, "x")}});
+  REQUIRE_FALSE(refused);
+  CHECK(refused.error().code == errc::stale_term);
+  CHECK(f.append(shard_id{0}, {event(topic, 1, "x")}));
+}
+
+TEST_CASE("a sequence that does not follow is refused and fences the shard", "[storage][journal]") {
+  journal_fixture f;
+  f.open();
+  const auto topic = f.make_topic(shard_id{0}, "t");
+  REQUIRE(f.append(shard_id{0}, {event(topic, 1, "x")}));
+  const auto wrong = f.append(shard_id{0}, {event(topic, 3, "x")});
+  REQUIRE_FALSE(wrong);
+  CHECK(wrong.error().code == errc::sequence_conflict);
+  const auto behind = f.append(shard_id{0}, {event(topic, 2, "x")});
+  REQUIRE_FALSE(behind);
+  CHECK(behind.error().code == errc::stale_term);
+  f.activate_anew(shard_id{0});
+  CHECK(f.append(shard_id{0}, {event(topic, 2, "x")}));
+  CHECK(f.read(shard_id{0}, topic).value().size() == 2);
+}
+
+TEST_CASE("the queue is bounded and says so", "[storage][journal]") {
+  journal_fixture f;
+  f.settings.journal_queue_bytes_max = 1 << 20;
+  f.open();
+  const auto topic = f.make_topic(shard_id{0}, "t");
+  const auto never = f.append(shard_id{0}, {event(topic, 1, std::string(2 << 20, 'x'))});
+  REQUIRE_FALSE(never);
+  CHECK(never.error().code == errc::too_large);
+}
+
+TEST_CASE("snapshots are found in the tail and after a restart", "[storage][journal]") {
+  journal_fixture f;
+  f.open();
+  const auto made = f.append(shard_id{0}, {draft(record_kind::group_created, entity_id{}, 0, "g")});
+  const entity_id group{made.value().first.raw()};
+  for (std::uint64_t seq = 1; seq <= 5; ++seq) {
+    REQUIRE(f.append(
+        shard_id{0}, {draft(record_kind::group_progress, group, seq, std::to_string(seq))}));
+  }
+  CHECK_FALSE(f.journal->read(shard_id{0}).value()->snapshot(group).value());
+  REQUIRE(f.append(shard_id{0}, {draft(record_kind::snapshot, group, 3, "state at 3")}));
+  const auto check = [&] {
+    const auto reader = f.journal->read(shard_id{0}).value();
+    const auto row = reader->snapshot(group).value();
+    REQUIRE(row);
+    CHECK(row->covered == sequence{3});
+    CHECK(row->state.view() == "state at 3");
+    const auto span = reader->entity_span(group).value();
+    REQUIRE(span);
+    CHECK(span->first == sequence{4});
+    CHECK(span->last == sequence{5});
+    CHECK(f.read(shard_id{0}, group, 1).value() == std::vector<std::string>{"4", "5"});
+  };
+  check();
+  f.wait_applied(shard_id{0});
+  check();
+  f.close();
+  f.open();
+  check();
+}
+
+TEST_CASE("another shard count is refused with instructions", "[storage][journal]") {
+  journal_fixture f;
+  f.open();
+  f.close();
+  f.settings.shard_count = 8;
+  const auto opened = f.try_open();
+  REQUIRE_FALSE(opened);
+  CHECK(opened.error().code == errc::incompatible);
+  CHECK_THAT(opened.error().detail, Catch::Contains("storage.shard_count = 4"));
+}
+
+TEST_CASE("one process, one journal per data directory", "[storage][journal]") {
+  journal_fixture f;
+  f.open();
+  metrics counters;
+  const auto second = storage::journal::open(f.settings, f.views, f.time, counters);
+  REQUIRE_FALSE(second);
+  CHECK(second.error().code == errc::locked);
+  CHECK_THAT(second.error().detail, Catch::Contains("in use by another process"));
+}
