@@ -20,7 +20,7 @@ constexpr std::uint32_t publish_events = 2;
 constexpr std::uint32_t publish_durability = 4;
 constexpr std::uint32_t server_welcome = 2;
 constexpr std::uint32_t server_error = 6;
-constexpr std::uint32_t server_delivery = 8;
+constexpr std::uint32_t server_delivery = 7;
 constexpr std::uint32_t delivery_events = 5;
 constexpr std::uint32_t event_id = 1;
 

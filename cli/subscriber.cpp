@@ -41,6 +41,14 @@ void resume_point::begins_at(const std::string& cursor) {
   if (!is_pattern_ && last_cursor_.empty() && from_ == "now") last_cursor_ = cursor;
 }
 
+void resume_point::begins_at_each(std::string_view cursors) {
+  const auto members = client::json_members(cursors);
+  if (!members || from_ != "now") return;
+  for (const auto& [topic, cursor] : *members) {
+    cursors_.emplace(topic, client::json_text(cursor));
+  }
+}
+
 subscriber::subscriber(const context& run, client::account who, const subscribe_options& options)
     : run_{run}, api_{std::move(who)}, options_{options}, resume_{options} {}
 
@@ -123,6 +131,7 @@ result<subscriber::step> subscriber::take(std::string_view frame) {
     give_up_.reset();
     backoff_.reset();
     resume_.begins_at(client::json_text(member("cursor")));
+    resume_.begins_at_each(member("cursors"));
     if (member("recovered") == "false") {
       run_.io.err << "callboard: events were missed: " << client::json_text(member("reason"))
                   << "; first available seq " << member("first_seq") << std::endl;
@@ -141,9 +150,10 @@ result<subscriber::step> subscriber::take(std::string_view frame) {
     socket_->close();
     return step::reconnect;
   }
-  if (op == "lagging" || op == "gap") {
-    run_.io.err << "callboard: " << frame << std::endl;
+  if (op == "gap") {
+    resume_.passed(client::json_text(member("topic")), client::json_text(member("cursor")));
   }
+  if (op == "lagging" || op == "gap") run_.io.err << "callboard: " << frame << std::endl;
   return step::more;
 }
 

@@ -36,6 +36,9 @@ public:
   /// The answer to a subscribe operation names where "now" is.
   void begins_at(const std::string& cursor);
 
+  /// The same of a pattern: an object of topics and cursors.
+  void begins_at_each(std::string_view cursors);
+
   [[nodiscard]] const std::string& last_cursor() const { return last_cursor_; }
 
 private:

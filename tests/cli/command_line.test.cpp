@@ -1,0 +1,330 @@
+// The program as its users meet it: exit codes, help, tables, JSON lines.
+#include "base/config.hpp"
+#include "cli/run.hpp"
+
+#include "tests/cli/tiny_server.hpp"
+#include "tests/support/catch.hpp"
+#include "tests/support/temp_dir.hpp"
+
+#include <array>
+#include <fstream>
+#include <sstream>
+
+using namespace callboard;
+using testing::json_response;
+using testing::tiny_connection;
+using testing::tiny_server;
+
+namespace {
+
+struct outcome {
+  int code = -1;
+  std::string out;
+  std::string err;
+};
+
+constexpr auto families = std::to_array<cli::family>(
+    {cli::add_publish,
+     cli::add_subscribe,
+     cli::add_topic,
+     cli::add_group,
+     cli::add_presence,
+     cli::add_doctor,
+     cli::add_config,
+     cli::add_completion});
+
+outcome call(std::vector<std::string> words, const std::string& input = {}) {
+  words.insert(words.begin(), "callboard");
+  std::vector<const char*> arguments;
+  for (const auto& word : words)
+    arguments.push_back(word.c_str());
+  std::istringstream in{input};
+  std::ostringstream out;
+  std::ostringstream err;
+  const cli::streams io{.in = in, .out = out, .err = err};
+  const int code = cli::run(arguments, io, families);
+  return {code, out.str(), err.str()};
+}
+
+/// Answers every request with the same, and keeps what was asked.
+struct fixed_answer {
+  explicit fixed_answer(std::string response)
+      : server{[this, response = std::move(response)](tiny_connection& c) {
+          for (auto head = c.read_head(); !head.empty(); head = c.read_head()) {
+            const auto at = head.find("Content-Length: ");
+            const auto size = at == std::string::npos ? 0 : std::stoul(head.substr(at + 16));
+            requests.push_back(head + c.read(size));
+            c.write(response);
+          }
+        }} {}
+
+  std::vector<std::string> requests;
+  tiny_server server;
+};
+
+std::string file_with(const testing::temp_dir& folder, const std::string& text) {
+  const auto path = (folder.path() / "settings.toml").string();
+  std::ofstream{path} << text;
+  return path;
+}
+
+}  // namespace
+
+TEST_CASE("wrong usage exits with 2 and says why", "[cli]") {
+  for (const auto& words : std::vector<std::vector<std::string>>{
+           {},
+           {"dance"},
+           {"topic"},
+           {"topic", "show"},
+           {"topic", "list", "--limit", "no"},
+           {"topic", "list", "--output", "xml"},
+           {"topic", "create", "a", "--kind", "soft"},
+           {"publish"},
+           {"publish", "a", "not json"},
+           {"subscribe", "a", "--slow", "never"},
+           {"topic", "list", "--server", "localhost"},
+           {"completion", "tcsh"}}) {
+    const auto done = call(words);
+    INFO(done.err);
+    CHECK(done.code == 2);
+    CHECK_FALSE(done.err.empty());
+    CHECK(done.out.empty());
+  }
+}
+
+TEST_CASE("every command's help shows an example and exits with 0", "[cli]") {
+  const std::vector<std::vector<std::string>> commands{
+      {},
+      {"publish"},
+      {"subscribe"},
+      {"topic"},
+      {"topic", "list"},
+      {"topic", "show"},
+      {"topic", "create"},
+      {"topic", "set"},
+      {"topic", "delete"},
+      {"group"},
+      {"group", "list"},
+      {"group", "show"},
+      {"group", "create"},
+      {"group", "set"},
+      {"group", "delete"},
+      {"group", "fetch"},
+      {"group", "ack"},
+      {"group", "nack"},
+      {"presence"},
+      {"presence", "show"},
+      {"config"},
+      {"config", "check"},
+      {"config", "show"},
+      {"doctor"},
+      {"completion"}};
+  for (auto words : commands) {
+    words.emplace_back("--help");
+    const auto done = call(words);
+    INFO(done.out);
+    CHECK(done.code == 0);
+    CHECK_THAT(done.out, Catch::Contains("Example:\n  "));
+  }
+  CHECK(call({"--version"}).out.starts_with("callboard "));
+}
+
+TEST_CASE("an absent server exits with 3, for every command that needs one", "[cli]") {
+  const std::vector<std::vector<std::string>> commands{
+      {"topic", "list"},
+      {"topic", "show", "a"},
+      {"topic", "set", "a"},
+      {"group", "list", "a"},
+      {"group", "fetch", "a", "g"},
+      {"presence", "show", "a"},
+      {"publish", "a", "1"},
+      {"publish", "a"},
+      {"subscribe", "a"},
+      {"subscribe", "a", "--sse"},
+      {"doctor"}};
+  for (auto words : commands) {
+    words.insert(words.end(), {"--server", "http://127.0.0.1:1"});
+    const auto done = call(words, "{}\n");
+    INFO(words[0] << ": " << done.err);
+    CHECK(done.code == 3);
+  }
+}
+
+TEST_CASE("a refusal exits with 1 and names the code", "[cli]") {
+  fixed_answer with{
+      json_response(R"({"code":"topic_not_found","detail":"no topic b"})", "404 Not Found")};
+  const auto done = call({"topic", "show", "b", "--server", with.server.url()});
+  CHECK(done.code == 1);
+  CHECK_THAT(done.err, Catch::Contains("topic_not_found: no topic b"));
+  CHECK(done.out.empty());
+}
+
+TEST_CASE("topics are listed as an aligned table, or as the JSON that came", "[cli]") {
+  const std::string topic =
+      R"({"topic":"orders","epoch":"1.1","kind":"durable","lane":"bulk","first_seq":1,)"
+      R"("last_seq":12345,"events":12345,"bytes":9})";
+  fixed_answer with{json_response(R"({"topics":[)" + topic + R"(],"next_after":""})")};
+  const auto done = call({"topic", "list", "--server", with.server.url(), "--tenant", "acme"});
+  CHECK(done.code == 0);
+  CHECK(
+      done.out
+      == "TOPIC   KIND     LANE  FIRST   LAST  EVENTS  BYTES  EPOCH\n"
+         "orders  durable  bulk      1  12345   12345      9    1.1\n");
+  REQUIRE(with.requests.size() == 1);
+  CHECK_THAT(with.requests[0], Catch::Contains("GET /v1/tenants/acme/topics?limit=1000 "));
+  const auto json = call({"topic", "list", "--server", with.server.url(), "--output", "json"});
+  CHECK(json.out == R"({"topics":[)" + topic + "]}\n");
+}
+
+TEST_CASE("pages of a list are followed to the end", "[cli]") {
+  int page = 0;
+  tiny_server server{[&](tiny_connection& c) {
+    for (auto head = c.read_head(); !head.empty(); head = c.read_head()) {
+      CHECK(head.contains("after=a") == (page != 0));
+      c.write(json_response(
+          page++ == 0 ? R"({"topics":[{"topic":"a"}],"next_after":"a"})"
+                      : R"({"topics":[{"topic":"b"}],"next_after":""})"));
+    }
+  }};
+  const auto done = call({"topic", "list", "--server", server.url(), "--output", "json"});
+  CHECK(done.out == "{\"topics\":[{\"topic\":\"a\"},{\"topic\":\"b\"}]}\n");
+}
+
+TEST_CASE("settings of a topic become the body of PUT", "[cli]") {
+  fixed_answer with{json_response(R"({"topic":"a","retention":{"max_events":5}})")};
+  const auto done = call(
+      {"topic",
+       "create",
+       "a",
+       "--max-events",
+       "5",
+       "--lane",
+       "bulk",
+       "--hold-for-groups",
+       "true",
+       "--server",
+       with.server.url()});
+  INFO(done.err);
+  CHECK(done.code == 0);
+  CHECK_THAT(done.out, Catch::Contains("retention.max_events  5\n"));
+  REQUIRE(with.requests.size() == 1);
+  CHECK_THAT(with.requests[0], Catch::StartsWith("PUT /v1/tenants/default/topics/a "));
+  CHECK_THAT(
+      with.requests[0],
+      Catch::EndsWith(R"({"lane":"bulk","retention":{"max_events":5},"hold_for_groups":true})"));
+}
+
+TEST_CASE("one event is published with its attributes, a CloudEvent as it is", "[cli]") {
+  fixed_answer with{json_response(R"({"topic":"a","seq":1})")};
+  const auto url = with.server.url();
+  CHECK(
+      call({"publish",
+            "a",
+            "{\"n\":1}",
+            "--type",
+            "t 1",
+            "--id",
+            "i",
+            "--expected-seq",
+            "0",
+            "--durability",
+            "written",
+            "--server",
+            url})
+          .out
+      == "{\"topic\":\"a\",\"seq\":1}\n");
+  CHECK(call({"publish", "a", R"({"specversion":"1.0","id":"x"})", "--server", url}).code == 0);
+  CHECK(call({"publish", "a", "hello", "--text", "--server", url}).code == 0);
+  REQUIRE(with.requests.size() == 3);
+  CHECK_THAT(
+      with.requests[0],
+      Catch::StartsWith("POST /v1/tenants/default/topics/a/events?type=t%201&source="
+                        "%2Fcallboard%2Fcli&durability=written "));
+  CHECK_THAT(with.requests[0], Catch::Contains("Idempotency-Key: i\r\n"));
+  CHECK_THAT(with.requests[0], Catch::Contains("Callboard-Expected-Seq: 0\r\n"));
+  CHECK_THAT(with.requests[1], Catch::Contains("Content-Type: application/cloudevents+json\r\n"));
+  CHECK_THAT(with.requests[2], Catch::EndsWith("\r\n\r\n\"hello\""));
+}
+
+TEST_CASE("deliveries are printed and acked", "[cli]") {
+  fixed_answer with{json_response(
+      R"({"epoch":"1","deliveries":[{"delivery":"t1","seq":1},{"delivery":"t2","seq":2}]})")};
+  const auto done = call({"group", "fetch", "a", "g", "--ack", "--server", with.server.url()});
+  CHECK(done.code == 0);
+  CHECK(done.out == "{\"delivery\":\"t1\",\"seq\":1}\n{\"delivery\":\"t2\",\"seq\":2}\n");
+  REQUIRE(with.requests.size() == 2);
+  CHECK_THAT(with.requests[1], Catch::Contains("/topics/a/groups/g/ack "));
+  CHECK_THAT(with.requests[1], Catch::EndsWith(R"({"deliveries":["t1","t2"]})"));
+}
+
+TEST_CASE("a sound settings file is shown by what it changes", "[cli]") {
+  const testing::temp_dir folder;
+  const auto file = file_with(folder, "[listen]\nport = 9000\n");
+  const auto done = call({"config", "check", file});
+  INFO(done.err);
+  CHECK(done.code == 0);
+  CHECK_THAT(done.out, Catch::Contains("is sound"));
+  CHECK_THAT(done.out, Catch::Contains("listen.port"));
+  CHECK_THAT(done.out, !Catch::Contains("storage.shard_count"));
+}
+
+TEST_CASE("a broken settings file exits with 1 and names the place", "[cli]") {
+  const testing::temp_dir folder;
+  const auto unknown = call({"config", "check", file_with(folder, "[listen]\nprot = 9000\n")});
+  CHECK(unknown.code == 1);
+  CHECK_THAT(unknown.err, Catch::Contains("listen.prot") && Catch::Contains("listen.port"));
+  const auto relation = call(
+      {"config",
+       "check",
+       file_with(folder, "[storage]\ndisk_hard_bytes = 10\ndisk_soft_bytes = 5\n")});
+  CHECK(relation.code == 1);
+  CHECK_THAT(relation.err, Catch::Contains("disk_hard_bytes"));
+  CHECK(call({"config", "check", "/no/such/file"}).code == 1);
+}
+
+TEST_CASE("every setting is listed, also as Markdown and JSON", "[cli]") {
+  const auto settings = list_settings(config{});
+  const auto rows = call({"config", "show"}).out;
+  const auto markdown = call({"config", "show", "--markdown"}).out;
+  const auto json = call({"config", "show", "--output", "json"}).out;
+  for (const auto& s : settings) {
+    INFO(s.key);
+    CHECK(rows.contains(s.key));
+    CHECK(markdown.contains("| `" + s.key.substr(s.key.find('.') + 1) + "` |"));
+    CHECK(json.contains("\"key\":\"" + s.key + "\""));
+  }
+  CHECK_THAT(markdown, Catch::Contains("## [storage]"));
+}
+
+TEST_CASE("completion scripts know every command and option", "[cli]") {
+  for (const auto* shell : {"bash", "zsh", "fish"}) {
+    const auto done = call({"completion", shell});
+    INFO(shell);
+    CHECK(done.code == 0);
+    for (const auto* word : {"subscribe", "nack", "max-events", "server", "completion"}) {
+      INFO(word);
+      CHECK(done.out.contains(word));
+    }
+  }
+}
+
+TEST_CASE("doctor tells what is wrong and what is not", "[cli]") {
+  tiny_server server{[](tiny_connection& c) {
+    for (auto head = c.read_head(); !head.empty(); head = c.read_head()) {
+      if (head.starts_with("GET /readyz")) {
+        c.write(json_response(R"({"code":"draining","detail":"shutting down"})", "503 No"));
+      } else if (head.starts_with("GET /v1/cluster")) {
+        c.write(json_response(
+            R"({"nodes":[{"id":"n1","shards":4,"quarantined":1,"disk_free_bytes":2048}]})"));
+      } else {
+        c.write(json_response("{}"));
+      }
+    }
+  }};
+  const auto done = call({"doctor", "--server", server.url()});
+  CHECK(done.code == 1);
+  CHECK_THAT(done.out, Catch::Contains("reachable"));
+  CHECK_THAT(done.out, Catch::Contains("shutting down"));
+  CHECK_THAT(done.out, Catch::Contains("1 of 4 quarantined"));
+  CHECK_THAT(done.out, Catch::Contains("2.0 KiB free"));
+}

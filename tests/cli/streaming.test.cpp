@@ -1,0 +1,251 @@
+// publish and subscribe through lost connections, refusals and drains.
+#include "cli/client/raw_json.hpp"
+#include "cli/run.hpp"
+#include "cli/subscriber.hpp"
+
+#include "tests/cli/tiny_server.hpp"
+#include "tests/support/catch.hpp"
+
+#include <array>
+#include <map>
+#include <sstream>
+
+using namespace callboard;
+using testing::tiny_connection;
+using testing::tiny_server;
+
+namespace {
+
+struct outcome {
+  int code = -1;
+  std::string out;
+  std::string err;
+};
+
+outcome call(std::vector<std::string> words, const std::string& input = {}) {
+  constexpr auto families = std::to_array<cli::family>({cli::add_publish, cli::add_subscribe});
+  words.insert(words.begin(), "callboard");
+  std::vector<const char*> arguments;
+  for (const auto& word : words)
+    arguments.push_back(word.c_str());
+  std::istringstream in{input};
+  std::ostringstream out;
+  std::ostringstream err;
+  const cli::streams io{.in = in, .out = out, .err = err};
+  const int code = cli::run(arguments, io, families);
+  return {code, out.str(), err.str()};
+}
+
+std::string member(const std::string& object, std::string_view name) {
+  const auto members = client::json_members(object);
+  return members ? std::string{client::find_member(*members, name)} : std::string{};
+}
+
+std::string event_id(const std::string& publish_frame) {
+  return client::json_text(member(member(publish_frame, "event"), "id"));
+}
+
+void send_event(const tiny_connection& c, int seq) {
+  const auto n = std::to_string(seq);
+  c.write_frame(
+      1,
+      R"({"op":"event","sub":1,"topic":"a","seq":)" + n + R"(,"cursor":"e:)" + n
+          + R"(","event":{"id":")" + n + R"(","data":1.50}})");
+}
+
+int lines_of(const std::string& text) {
+  return static_cast<int>(std::ranges::count(text, '\n'));
+}
+
+}  // namespace
+
+TEST_CASE("lines are published over one WebSocket and each is answered", "[cli]") {
+  std::vector<std::string> frames;
+  tiny_server server{[&](tiny_connection& c) {
+    (void)c.upgrade("callboard.v1.json");
+    c.write_frame(1, R"({"op":"welcome"})");
+    int opcode = 0;
+    for (auto frame = c.read_frame(opcode); opcode == 1; frame = c.read_frame(opcode)) {
+      frames.push_back(frame);
+      c.write_frame(
+          1,
+          R"({"op":"ok","id":)" + member(frame, "id") + R"(,"topic":"a","seq":)"
+              + std::to_string(frames.size()) + R"(,"cursor":"e:1","duplicate":false})");
+    }
+    c.write_frame(8, std::string("\x03\xe8", 2));
+  }};
+  const auto done = call(
+      {"publish", "a", "--server", server.url(), "--type", "t"},
+      "{\"n\":1.50}\n\n{\"specversion\":\"1.0\",\"id\":\"own\",\"source\":\"s\",\"type\":\"x\"}"
+      "\n7");
+  INFO(done.err);
+  CHECK(done.code == 0);
+  CHECK(lines_of(done.out) == 3);
+  REQUIRE(frames.size() == 3);
+  CHECK(member(member(frames[0], "event"), "data") == R"({"n":1.50})");
+  CHECK(member(member(frames[0], "event"), "type") == "\"t\"");
+  CHECK(event_id(frames[1]) == "own");
+  CHECK_THAT(done.out, Catch::Contains(R"({"id":"own","topic":"a","seq":2,)"));
+}
+
+TEST_CASE("what was not answered is sent again with the same ids", "[cli]") {
+  std::map<std::string, int> seen;
+  int connection = 0;
+  tiny_server server{[&](tiny_connection& c) {
+    (void)c.upgrade("callboard.v1.json");
+    ++connection;
+    int opcode = 0;
+    int answered = 0;
+    for (auto frame = c.read_frame(opcode); opcode == 1; frame = c.read_frame(opcode)) {
+      ++seen[event_id(frame)];
+      // The first connection takes everything and answers one.
+      if (connection == 1 && answered++ == 1) return;
+      c.write_frame(1, R"({"op":"ok","id":)" + member(frame, "id") + R"(,"seq":1})");
+    }
+    c.write_frame(8, std::string("\x03\xe8", 2));
+  }};
+  const auto done =
+      call({"publish", "a", "--server", server.url(), "--retry-for", "20"}, "1\n2\n3\n4\n");
+  INFO(done.err);
+  CHECK(done.code == 0);
+  CHECK(lines_of(done.out) == 4);
+  CHECK(seen.size() == 4);
+  CHECK(server.accepted() == 2);
+}
+
+TEST_CASE("overload is waited out, other refusals are told and exit with 1", "[cli]") {
+  std::map<std::string, int> seen;
+  tiny_server server{[&](tiny_connection& c) {
+    (void)c.upgrade("callboard.v1.json");
+    int opcode = 0;
+    for (auto frame = c.read_frame(opcode); opcode == 1; frame = c.read_frame(opcode)) {
+      const auto id = member(frame, "id");
+      const bool is_bad = member(member(frame, "event"), "data") == "2";
+      if (is_bad) {
+        c.write_frame(
+            1, R"({"op":"error","id":)" + id + R"(,"code":"invalid_event","detail":"no"})");
+      } else if (++seen[event_id(frame)] == 1) {
+        c.write_frame(
+            1,
+            R"({"op":"error","id":)" + id
+                + R"(,"code":"overloaded","detail":"busy","retry_after_ms":10})");
+      } else {
+        c.write_frame(1, R"({"op":"ok","id":)" + id + R"(,"seq":1})");
+      }
+    }
+    c.write_frame(8, std::string("\x03\xe8", 2));
+  }};
+  const auto done = call({"publish", "a", "--server", server.url()}, "1\n2\n3\n");
+  CHECK(done.code == 1);
+  CHECK(lines_of(done.out) == 2);
+  CHECK_THAT(done.err, Catch::Contains("invalid_event: no"));
+  CHECK(seen.size() == 2);
+}
+
+TEST_CASE("a subscription prints events as they came and stops at its limit", "[cli]") {
+  std::string subscribe;
+  tiny_server server{[&](tiny_connection& c) {
+    (void)c.upgrade("callboard.v1.json");
+    int opcode = 0;
+    subscribe = c.read_frame(opcode);
+    c.write_frame(1, R"({"op":"ok","id":1,"sub":1,"epoch":"e","cursor":"e:0","recovered":true})");
+    send_event(c, 1);
+    c.write_frame(
+        1,
+        R"({"op":"events","sub":1,"topic":"a","events":[{"seq":2,"cursor":"e:2","event":{}},)"
+        R"({"seq":3,"cursor":"e:3","event":{}}]})");
+    (void)c.read_frame(opcode);
+    c.write_frame(8, std::string("\x03\xe8", 2));
+  }};
+  const auto done =
+      call({"subscribe", "a", "--from", "1", "--limit", "2", "--server", server.url()});
+  INFO(done.err);
+  CHECK(done.code == 0);
+  CHECK(
+      done.out
+      == "{\"topic\":\"a\",\"seq\":1,\"cursor\":\"e:1\",\"event\":{\"id\":\"1\",\"data\":1.50}}\n"
+         "{\"topic\":\"a\",\"seq\":2,\"cursor\":\"e:2\",\"event\":{}}\n");
+  CHECK(subscribe == R"({"op":"subscribe","id":1,"topic":"a","from":1})");
+}
+
+TEST_CASE("after a lost connection and after a drain it resumes by cursor", "[cli]") {
+  std::vector<std::string> from;
+  tiny_server server{[&](tiny_connection& c) {
+    (void)c.upgrade("callboard.v1.json");
+    int opcode = 0;
+    from.push_back(member(c.read_frame(opcode), "from"));
+    c.write_frame(1, R"({"op":"ok","id":1,"sub":1,"epoch":"e","cursor":"e:4","recovered":true})");
+    if (from.size() == 1) return;
+    send_event(c, 3 + static_cast<int>(from.size()));
+    if (from.size() == 2) {
+      c.write_frame(1, R"({"op":"goaway","reconnect_after_ms":1})");
+      (void)c.read_frame(opcode);
+      return;
+    }
+    (void)c.read_frame(opcode);
+  }};
+  const auto done = call({"subscribe", "a", "--limit", "2", "--server", server.url()});
+  INFO(done.err);
+  CHECK(done.code == 0);
+  CHECK(from == std::vector<std::string>{R"("now")", R"("e:4")", R"("e:5")"});
+  CHECK(lines_of(done.out) == 2);
+}
+
+TEST_CASE("a gap is told and a refused subscription exits with 1", "[cli]") {
+  int connection = 0;
+  tiny_server server{[&](tiny_connection& c) {
+    (void)c.upgrade("callboard.v1.json");
+    int opcode = 0;
+    (void)c.read_frame(opcode);
+    if (++connection == 1) {
+      c.write_frame(
+          1,
+          R"({"op":"ok","id":1,"sub":1,"cursor":"e:9","recovered":false,"reason":"trimmed",)"
+          R"("first_seq":10})");
+      send_event(c, 10);
+    } else {
+      c.write_frame(1, R"({"op":"error","id":1,"code":"forbidden","detail":"not yours"})");
+    }
+    (void)c.read_frame(opcode);
+  }};
+  const auto gap =
+      call({"subscribe", "a", "--from", "e:1", "--limit", "1", "--server", server.url()});
+  CHECK(gap.code == 0);
+  CHECK_THAT(gap.err, Catch::Contains("trimmed") && Catch::Contains("10"));
+  const auto refused = call({"subscribe", "a", "--server", server.url()});
+  CHECK(refused.code == 1);
+  CHECK_THAT(refused.err, Catch::Contains("forbidden: not yours"));
+}
+
+TEST_CASE("an event stream resumes with Last-Event-ID", "[cli]") {
+  std::vector<std::string> heads;
+  tiny_server server{[&](tiny_connection& c) {
+    heads.push_back(c.read_head());
+    const auto n = std::to_string(heads.size());
+    c.write(
+        "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n"
+        "id: e:"
+        + n + "\ndata: {\"n\":" + n + "}\n\n");
+  }};
+  const auto done = call(
+      {"subscribe", "a", "--sse", "--from", "first", "--limit", "2", "--server", server.url()});
+  INFO(done.err);
+  CHECK(done.code == 0);
+  REQUIRE(heads.size() == 2);
+  CHECK_THAT(heads[0], Catch::Contains("/topics/a/events?from=first "));
+  CHECK_THAT(heads[0], !Catch::Contains("Last-Event-ID"));
+  CHECK_THAT(heads[1], Catch::Contains("Last-Event-ID: e:1\r\n"));
+  CHECK_THAT(done.out, Catch::Contains(R"({"topic":"a","cursor":"e:2","event":{"n":2}})"));
+}
+
+TEST_CASE("a pattern resumes from the cursor of each topic", "[cli]") {
+  const cli::subscribe_options options{.topic = "a.*"};
+  cli::resume_point resume{options};
+  CHECK(resume.from_json() == R"("now")");
+  resume.begins_at_each(R"({"a.x":"e:7"})");
+  resume.passed("a.y", "f:1");
+  resume.passed("a.y", "f:2");
+  // An ephemeral event has no cursor and moves nothing.
+  resume.passed("a.y", "");
+  CHECK(resume.from_json() == R"({"a.x":"e:7","a.y":"f:2"})");
+}
