@@ -93,8 +93,11 @@ BANNED_CODE = [
         r"cli/|bench/|tests/|examples/",
         "logs go through base/log.hpp",
     ),
-    (r"^\s*using namespace (?!std::(chrono|string_view)?_?literals|std::\w*literals)",
-     r"tests/|bench/|examples/|cli/", "names are written with their namespace"),
+    (
+        r"^\s*using namespace (?!(std::)?\w*literals|std::\w+_literals)(std|boost|caf|rocksdb|google)\b",
+        r"tests/|bench/|examples/|cli/",
+        "names of libraries are written with their namespace",
+    ),
     (r"\b(FIXME|TODO|XXX)\b", r"$^", "finish it, or write it into an issue"),
     (r"catch \(\.\.\.\) *\{\s*\}", r"$^", "no error is swallowed"),
 ]

@@ -1,3 +1,4 @@
+// The transport of a TLS connection.
 #include "gateway/socket_state.hpp"
 #include "gateway/transports.hpp"
 

@@ -1,3 +1,4 @@
+// Makes tokens; verifying them is in auth.cpp.
 #include "gateway/auth.hpp"
 #include "gateway/base64.hpp"
 #include "gateway/token_keys.hpp"

@@ -7,6 +7,7 @@
 
 #include <mutex>
 #include <optional>
+#include <utility>
 
 namespace callboard::storage {
 
