@@ -52,6 +52,13 @@ void id_window::insert(const hash128& identity, remembered_event event, time_ms 
   if (order_.size() > recent_max_) retire_oldest();
 }
 
+void id_window::forget_last(std::size_t count) {
+  for (; count > 0 && !order_.empty(); --count, --size_) {
+    recent_.erase(order_.back().identity);
+    order_.pop_back();
+  }
+}
+
 void id_window::retire_oldest() {
   const auto oldest = order_.front();
   order_.pop_front();

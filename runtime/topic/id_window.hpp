@@ -43,6 +43,10 @@ public:
   /// Precondition: not full; the identity is not in the window.
   void insert(const hash128& identity, remembered_event event, time_ms time);
 
+  /// Takes the latest inserts back. Precondition: `count` inserts since the last `expire`, and
+  /// `count <= recent_max`.
+  void forget_last(std::size_t count);
+
   /// No more ids fit before the window has moved on.
   [[nodiscard]] bool is_full(std::size_t adding) const { return size_ + adding > total_max_; }
 

@@ -360,6 +360,24 @@ topic_effects topic_core::failed(append_key key, const error& why) {
   return out;
 }
 
+topic_effects topic_core::refused(append_key key, const error& why) {
+  topic_effects out;
+  if (dead_ || appends_.empty() || appends_.back().key != key) return out;
+  auto undone = std::move(appends_.back());
+  appends_.pop_back();
+  if (undone.trim) trimming_ = false;
+  if (!undone.events.empty()) {
+    next_last_ = sequence{undone.events.front().seq.raw() - 1};
+    events_in_flight_ -= static_cast<std::uint32_t>(undone.events.size());
+    if (image_.settings.dedupe_window_s != 0) window_.forget_last(undone.events.size());
+  }
+  for (auto& waiting : undone.replies) {
+    if (waiting.reply.outcome) waiting.reply.outcome = std::unexpected{why};
+    out.replies.push_back({waiting.publisher, std::move(waiting.reply)});
+  }
+  return out;
+}
+
 topic_effects topic_core::candidates_read(std::vector<window_row> rows, time_ms now) {
   topic_effects out;
   now_ = std::max(now_, now);

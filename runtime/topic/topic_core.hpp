@@ -131,6 +131,9 @@ public:
   /// The append, and all behind it, are not in the journal (or nobody knows).
   [[nodiscard]] topic_effects failed(append_key key, const error& why);
 
+  /// The last append was refused before anything was written: as if it had never been decided.
+  [[nodiscard]] topic_effects refused(append_key key, const error& why);
+
   /// Answer to `read_candidates`: what is stored at these seqs (events that are gone are left out).
   [[nodiscard]] topic_effects candidates_read(std::vector<window_row> rows, time_ms now);
 
@@ -157,6 +160,9 @@ public:
   [[nodiscard]] std::uint32_t in_flight() const { return events_in_flight_; }
 
   [[nodiscard]] bool is_dead() const { return dead_; }
+
+  /// Publishes wait for `candidates_read`.
+  [[nodiscard]] bool is_parked() const { return !parked_.empty(); }
 
   /// Nothing in flight, nothing waiting, nobody attached.
   [[nodiscard]] bool is_idle() const {

@@ -1,0 +1,180 @@
+#include "actors/local_router.hpp"
+
+#include "actors/shard_actor.hpp"
+#include "actors/topic_reads.hpp"
+#include "base/log.hpp"
+
+#include <caf/actor_system.hpp>
+#include <caf/scoped_actor.hpp>
+#include <caf/send.hpp>
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+namespace callboard::actors {
+
+namespace {
+
+constexpr std::uint32_t overloaded_retry_ms = 50;
+constexpr auto stop_patience = std::chrono::seconds{5};
+
+const topic_ref* topic_of(const control_body& body) {
+  return std::visit(
+      [](const auto& one) -> const topic_ref* {
+        if constexpr (requires { one.group.topic; }) {
+          return &one.group.topic;
+        } else if constexpr (requires { one.topic.topic; }) {
+          return &one.topic;
+        } else {
+          return nullptr;
+        }
+      },
+      body);
+}
+
+std::unexpected<error> is_draining() {
+  return fail(errc::draining, "the node is shutting down; reconnect", 1000);
+}
+
+} // namespace
+
+local_router::local_router(caf::actor_system& system, broker_parts& parts)
+  : system_{system},
+    parts_{parts},
+    counters_{parts.counters},
+    bulk_events_{parts.settings.topics.bulk_in_flight_max} {
+  parts_.router = this;
+  const auto count = parts_.journal.shard_count();
+  for (std::uint32_t i = 0; i < count; ++i) {
+    admission_.push_back(
+        std::make_unique<byte_budget>(parts_.settings.topics.shard_in_flight_max));
+  }
+  const topic_admission admission{bulk_events_};
+  for (std::uint32_t i = 0; i < count; ++i) {
+    shards_.push_back(spawn_shard(
+        system_,
+        {.parts = parts_, .admission = admission, .counters = counters_, .shard = shard_id{i}}));
+  }
+  auto& in_flight = parts_.counters.gauge(
+      "events_in_flight", "Events between admission and commit, all shards.");
+  auto& busiest = parts_.counters.gauge(
+      "shard_events_in_flight_highest", "Events in flight of the busiest shard.");
+  auto& bound = parts_.counters.gauge("shard_events_in_flight_max", "Bound of one shard.");
+  bound.Set(parts_.settings.topics.shard_in_flight_max);
+  parts_.counters.add_sampler([this, &in_flight, &busiest] {
+    std::uint64_t sum = 0;
+    std::uint64_t highest = 0;
+    for (const auto& one : admission_) {
+      sum += one->used();
+      highest = std::max(highest, one->used());
+    }
+    in_flight.Set(static_cast<double>(sum));
+    busiest.Set(static_cast<double>(highest));
+  });
+}
+
+local_router::~local_router() {
+  stop();
+}
+
+std::size_t local_router::index_of(const topic_ref& topic) const {
+  return shard_index(topic, static_cast<std::uint32_t>(shards_.size()));
+}
+
+result<void> local_router::publish(publish_batch batch, const caf::actor& reply_to) {
+  if (draining_) return is_draining();
+  std::uint64_t count = 0;
+  for (const auto& request : batch.requests) count += request.events.size();
+  const auto index = index_of(batch.topic);
+  auto events = admission_[index]->charge(count);
+  if (!events) {
+    counters_.refused_overloaded.Increment(static_cast<double>(batch.requests.size()));
+    return fail(
+        errc::overloaded,
+        fmt::format(
+            "{} events of this topic's shard wait for their commit; retry later",
+            admission_[index]->used()),
+        overloaded_retry_ms);
+  }
+  caf::anon_send(
+      shards_[index], box(admitted_publish{std::move(batch), std::move(*events)}), reply_to);
+  return {};
+}
+
+result<void> local_router::control(control_request request, const caf::actor& reply_to) {
+  const auto& body = request.body;
+  if (std::holds_alternative<list_topics>(body) || std::holds_alternative<get_topic>(body)
+      || std::holds_alternative<read_events>(body)) {
+    return read(std::move(request), reply_to);
+  }
+  // What ends or gives back work is let through to the last.
+  const bool gives_back = std::holds_alternative<ack_deliveries>(body)
+                          || std::holds_alternative<nack_deliveries>(body)
+                          || std::holds_alternative<leave_group>(body)
+                          || std::holds_alternative<presence_leave>(body);
+  if (draining_ && !gives_back) return is_draining();
+  const auto index = index_of(*topic_of(body));
+  caf::anon_send(shards_[index], box(std::move(request)), reply_to);
+  return {};
+}
+
+result<void> local_router::read(control_request request, const caf::actor& reply_to) {
+  return parts_.readers.post(
+      reader_pool::lane::reads,
+      [&journal = parts_.journal, request = std::move(request), reply_to]() mutable {
+        const auto answer = [&]() -> result<control_answer> {
+          if (const auto* get = std::get_if<get_topic>(&request.body)) {
+            return describe_topic(journal, get->topic);
+          }
+          if (const auto* list = std::get_if<list_topics>(&request.body)) {
+            return list_topics_page(journal, *list);
+          }
+          return read_event_page(journal, std::get<read_events>(request.body));
+        };
+        caf::anon_send(reply_to, box(control_reply{request.correlation, answer()}));
+      });
+}
+
+void local_router::attach(attach_relay message, const caf::actor& relay) {
+  const auto index = index_of(message.topic);
+  caf::anon_send(shards_[index], box(std::move(message)), relay);
+}
+
+void local_router::detach(detach_relay message, const caf::actor& relay) {
+  const auto index = index_of(message.topic);
+  caf::anon_send(shards_[index], box(std::move(message)), relay);
+}
+
+void local_router::watch(const watch_pattern& message, const caf::actor& hub) {
+  for (const auto& shard : shards_) caf::anon_send(shard, box(watch_pattern{message}), hub);
+}
+
+void local_router::unwatch(const unwatch_pattern& message, const caf::actor& hub) {
+  for (const auto& shard : shards_) caf::anon_send(shard, box(unwatch_pattern{message}), hub);
+}
+
+void local_router::drain() {
+  draining_ = true;
+}
+
+void local_router::stop() {
+  if (stopped_.exchange(true)) return;
+  draining_ = true;
+  caf::scoped_actor waiter{system_, true};
+  std::size_t left = shards_.size();
+  for (const auto& shard : shards_) {
+    waiter->monitor(shard);
+    caf::anon_send_exit(shard, caf::exit_reason::user_shutdown);
+  }
+  shards_.clear();
+  bool expired = false;
+  while (left > 0 && !expired) {
+    waiter->receive(
+        [&](const caf::down_msg&) { --left; },
+        caf::after(stop_patience) >> [&] { expired = true; });
+  }
+  if (expired) log::channel("actors")->error("{} shards did not end in time", left);
+}
+
+} // namespace callboard::actors

@@ -1,0 +1,57 @@
+// The router of a single node: all shards are here.
+#pragma once
+
+#include "actors/broker_parts.hpp"
+#include "actors/router.hpp"
+#include "actors/topic_actor.hpp"
+#include "base/byte_budget.hpp"
+
+#include <caf/actor.hpp>
+#include <caf/fwd.hpp>
+
+#include <atomic>
+#include <memory>
+#include <vector>
+
+namespace callboard::actors {
+
+/// Lifecycle: made with all shards spawned, `drain`, `stop`. Admission is one atomic credit per
+/// shard, counted in events; what is beyond it is refused at once. Any thread.
+class local_router final : public router {
+public:
+  /// Sets `parts.router` to itself. Both arguments outlive it.
+  local_router(caf::actor_system& system, broker_parts& parts);
+  ~local_router() override;
+
+  local_router(const local_router&) = delete;
+  local_router& operator=(const local_router&) = delete;
+
+  [[nodiscard]] result<void> publish(publish_batch batch, const caf::actor& reply_to) override;
+  [[nodiscard]] result<void>
+  control(control_request request, const caf::actor& reply_to) override;
+  void attach(attach_relay message, const caf::actor& relay) override;
+  void detach(detach_relay message, const caf::actor& relay) override;
+  void watch(const watch_pattern& message, const caf::actor& hub) override;
+  void unwatch(const unwatch_pattern& message, const caf::actor& hub) override;
+
+  /// New publishes and changes are refused with `draining`; what is in flight goes on.
+  void drain();
+
+  /// Ends all shards, topics and companions and waits for them, at most a few seconds. Idempotent.
+  void stop();
+
+private:
+  [[nodiscard]] std::size_t index_of(const topic_ref& topic) const;
+  [[nodiscard]] result<void> read(control_request request, const caf::actor& reply_to);
+
+  caf::actor_system& system_;
+  broker_parts& parts_;
+  topic_counters_shared counters_;
+  byte_budget bulk_events_;
+  std::vector<std::unique_ptr<byte_budget>> admission_;
+  std::vector<caf::actor> shards_;
+  std::atomic<bool> draining_{false};
+  std::atomic<bool> stopped_{false};
+};
+
+} // namespace callboard::actors

@@ -1,0 +1,606 @@
+#include "actors/shard_actor.hpp"
+
+#include "actors/reader_pool.hpp"
+#include "actors/topic_reads.hpp"
+#include "base/log.hpp"
+#include "runtime/topic/topic_codec.hpp"
+
+#include <caf/actor_ostream.hpp>
+#include <caf/event_based_actor.hpp>
+#include <caf/send.hpp>
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <deque>
+#include <optional>
+#include <unordered_map>
+#include <variant>
+#include <vector>
+
+namespace callboard::actors {
+
+namespace {
+
+/// A topic as the journal has it, ready to be spawned; nothing if there is no such topic.
+struct loaded_topic {
+  runtime::topic_image image;
+  std::vector<runtime::window_row> window;
+};
+
+/// INTERNAL: answer of the reader pool.
+struct topic_loaded {
+  topic_ref topic;
+  activation_id activation{};
+  result<std::optional<loaded_topic>> outcome;
+};
+
+/// INTERNAL: the record that makes a topic is on disk, or is not.
+struct topic_made {
+  topic_ref topic;
+  activation_id activation{};
+  result<storage::append_receipt> outcome;
+};
+
+/// INTERNAL: topics that retention wants to touch.
+struct sweep_told {
+  result<sweep_page> page;
+};
+
+/// INTERNAL: time has passed.
+struct shard_tick {};
+
+/// A message that waits for its topic.
+struct waiting_publish {
+  boxed<admitted_publish> message;
+  caf::actor reply_to;
+};
+
+struct waiting_control {
+  boxed<control_request> message;
+  caf::actor reply_to;
+};
+
+struct waiting_attach {
+  boxed<attach_relay> message;
+  caf::actor relay;
+};
+
+using waiting = std::variant<waiting_publish, waiting_control, waiting_attach>;
+
+enum class topic_stage : std::uint8_t { loading, making, active, passivating };
+
+struct topic_slot {
+  topic_stage stage = topic_stage::loading;
+  caf::actor actor;
+  std::string epoch;
+  sequence last_seq{};
+  std::deque<waiting> held;
+  /// What a topic that is being made will have.
+  runtime::topic_settings settings;
+  /// The request that made it, to be answered with its description.
+  std::optional<waiting_control> maker;
+};
+
+constexpr auto activation_retry = std::chrono::milliseconds{500};
+constexpr std::size_t absent_relays_max = 100'000;
+
+class shard_actor final : public caf::event_based_actor {
+public:
+  shard_actor(caf::actor_config& config, const shard_setup& setup)
+    : event_based_actor{config},
+      parts_{setup.parts},
+      admission_{setup.admission},
+      counters_{setup.counters},
+      shard_{setup.shard} {}
+
+  const char* name() const override { return "callboard.shard"; }
+
+  void on_exit() override {
+    for (auto& [name, slot] : topics_) {
+      if (slot.actor) anon_send_exit(slot.actor, caf::exit_reason::user_shutdown);
+    }
+    topics_.clear();
+    absent_.clear();
+    watches_.clear();
+    if (groups_) anon_send_exit(groups_, caf::exit_reason::user_shutdown);
+    if (presence_) anon_send_exit(presence_, caf::exit_reason::user_shutdown);
+    groups_ = nullptr;
+    presence_ = nullptr;
+  }
+
+  caf::behavior make_behavior() override {
+    const auto self = handle();
+    groups_ = spawn_groups(home_system(), shard_, parts_, self);
+    presence_ = spawn_presence(home_system(), shard_, parts_, self);
+    set_down_handler([this](caf::down_msg& down) { on_down(down); });
+    activate();
+    arm_tick();
+    return {
+        [this](boxed<admitted_publish>& message, const caf::actor& reply_to) {
+          on_publish(message, reply_to);
+        },
+        [this](boxed<control_request>& message, const caf::actor& reply_to) {
+          on_control(message, reply_to);
+        },
+        [this](boxed<attach_relay>& message, const caf::actor& relay) {
+          on_attach(message, relay);
+        },
+        [this](const boxed<detach_relay>& message, const caf::actor& relay) {
+          on_detach(message, relay);
+        },
+        [this](const boxed<watch_pattern>& message, const caf::actor& hub) {
+          on_watch(*message, hub);
+        },
+        [this](const boxed<unwatch_pattern>& message, const caf::actor& hub) {
+          std::erase_if(watches_, [&](const watch& one) {
+            return one.hub == hub && one.tenant == message->tenant
+                   && one.pattern == message->pattern;
+          });
+        },
+        [this](boxed<topic_loaded>& message) { on_loaded(*message); },
+        [this](boxed<topic_made>& message) { on_made(*message); },
+        [this](const boxed<topic_idle>& message) { on_idle(message->topic); },
+        [this](const boxed<topic_busy>& message) { on_busy(message->topic); },
+        [this](const boxed<topic_failed>& message) { on_failed(message->activation); },
+        [this](const boxed<topic_deleted>& message) { on_deleted(message->topic); },
+        [this](const boxed<companion_append_failed>& message) { on_failed(message->activation); },
+        [this](boxed<held_floor>& message) {
+          const auto found = topics_.find(message->topic);
+          if (found != topics_.end() && found->second.actor) {
+            send(found->second.actor, message);
+          }
+        },
+        [this](boxed<sweep_told>& message) { on_sweep(*message); },
+        [this](const boxed<shard_tick>&) { on_tick(); },
+    };
+  }
+
+private:
+  struct watch {
+    tenant_name tenant;
+    topic_pattern pattern;
+    caf::actor hub;
+  };
+
+  caf::actor handle() { return caf::actor_cast<caf::actor>(this); }
+
+  // -- activation ----------------------------------------------------------------------------
+
+  /// Begins an activation; until that works, publishes are refused with its error.
+  void activate() {
+    auto begun = parts_.journal.begin_activation(shard_);
+    if (!begun) {
+      activation_ = std::unexpected{begun.error()};
+      return;
+    }
+    activation_ = *begun;
+    send(groups_, box(shard_activated{*begun}));
+    send(presence_, box(shard_activated{*begun}));
+  }
+
+  /// An append of this activation failed: what is in memory may be ahead of the journal.
+  void on_failed(activation_id failed) {
+    if (!activation_ || *activation_ != failed) return;
+    log::channel("actors")->warn(
+        "an append of shard {} failed; its topics are read again", shard_.raw());
+    for (auto& [topic, slot] : topics_) {
+      if (slot.stage == topic_stage::active || slot.stage == topic_stage::passivating) {
+        slot.stage = topic_stage::passivating;
+        anon_send_exit(slot.actor, caf::exit_reason::user_shutdown);
+      }
+    }
+    activate();
+  }
+
+  // -- routing -------------------------------------------------------------------------------
+
+  void on_publish(boxed<admitted_publish>& message, const caf::actor& reply_to) {
+    const auto found = topics_.find(message->batch.topic);
+    if (found != topics_.end() && found->second.stage == topic_stage::active) {
+      return send(found->second.actor, std::move(message), reply_to);
+    }
+    auto name = message->batch.topic;
+    hold(name, waiting_publish{std::move(message), reply_to});
+  }
+
+  void on_control(boxed<control_request>& message, const caf::actor& reply_to) {
+    const auto route = [&]<class Body>(const Body& body) {
+      if constexpr (requires { body.group; }) {
+        send(groups_, message, reply_to);
+      } else if constexpr (
+          std::is_same_v<Body, list_groups>) {
+        send(groups_, message, reply_to);
+      } else if constexpr (
+          std::is_same_v<Body, presence_join> || std::is_same_v<Body, presence_renew>
+          || std::is_same_v<Body, presence_leave> || std::is_same_v<Body, presence_list>) {
+        send(presence_, message, reply_to);
+      } else if constexpr (std::is_same_v<Body, put_topic> || std::is_same_v<Body, delete_topic>) {
+        const auto found = topics_.find(body.topic);
+        if (found != topics_.end() && found->second.stage == topic_stage::active) {
+          return send(found->second.actor, message, reply_to);
+        }
+        hold(topic_ref{body.topic}, waiting_control{message, reply_to});
+      } else {
+        refuse(
+            waiting_control{message, reply_to},
+            {errc::internal, "this request does not go through a shard", 0});
+      }
+    };
+    std::visit(route, message->body);
+  }
+
+  void on_attach(boxed<attach_relay>& message, const caf::actor& relay) {
+    const auto found = topics_.find(message->topic);
+    if (found != topics_.end() && found->second.stage == topic_stage::active) {
+      return send(found->second.actor, std::move(message), relay);
+    }
+    auto name = message->topic;
+    hold(name, waiting_attach{std::move(message), relay});
+  }
+
+  void on_detach(const boxed<detach_relay>& message, const caf::actor& relay) {
+    forget_absent(message->topic, relay);
+    const auto found = topics_.find(message->topic);
+    if (found == topics_.end()) return;
+    std::erase_if(found->second.held, [&](const waiting& one) {
+      const auto* attach = std::get_if<waiting_attach>(&one);
+      return attach != nullptr && attach->relay == relay;
+    });
+    if (found->second.stage == topic_stage::active) {
+      send(found->second.actor, message, relay);
+    }
+  }
+
+  void hold(const topic_ref& name, waiting one) {
+    const auto [place, is_new] = topics_.try_emplace(name);
+    place->second.held.push_back(std::move(one));
+    if (is_new) load(name);
+  }
+
+  void forward(topic_slot& slot, waiting& one) {
+    std::visit(
+        [&]<class One>(One& message) {
+          if constexpr (std::is_same_v<One, waiting_attach>) {
+            send(slot.actor, std::move(message.message), message.relay);
+          } else {
+            send(slot.actor, std::move(message.message), message.reply_to);
+          }
+        },
+        one);
+  }
+
+  void refuse(const waiting& one, const error& why) {
+    if (const auto* publish = std::get_if<waiting_publish>(&one)) {
+      publish_replies replies;
+      for (const auto& request : publish->message->batch.requests) {
+        replies.replies.push_back({request.correlation, std::unexpected{why}});
+      }
+      send(publish->reply_to, box(std::move(replies)));
+    } else if (const auto* control = std::get_if<waiting_control>(&one)) {
+      send(
+          control->reply_to,
+          box(control_reply{control->message->correlation, std::unexpected{why}}));
+    } else {
+      // The relay waits until the topic can be read or is made.
+      const auto& attach = std::get<waiting_attach>(one);
+      remember_absent(attach);
+    }
+  }
+
+  // -- loading and making --------------------------------------------------------------------
+
+  void load(const topic_ref& name) {
+    auto posted = parts_.readers.post(
+        reader_pool::lane::control,
+        [self = handle(), &parts = parts_, shard = shard_, name, activation = current()] {
+          caf::anon_send(
+              self, box(topic_loaded{name, activation, load_topic(parts, shard, name)}));
+        });
+    if (!posted) {
+      send(this, box(topic_loaded{name, current(), std::unexpected{posted.error()}}));
+    }
+  }
+
+  static result<std::optional<loaded_topic>>
+  load_topic(const broker_parts& parts, shard_id shard, const topic_ref& name) {
+    auto reader = parts.journal.read(shard);
+    if (!reader) return std::unexpected{reader.error()};
+    const auto row = find_topic_row(**reader, name);
+    if (!row) return std::unexpected{row.error()};
+    if (!*row) return std::nullopt;
+    auto image = read_topic_image(**reader, **row, parts.journal.state(shard).incarnation);
+    if (!image) return std::unexpected{image.error()};
+    loaded_topic loaded{.image = std::move(*image)};
+    const auto window_s = loaded.image.settings.dedupe_window_s;
+    if (window_s != 0) {
+      auto window = read_id_window(
+          **reader,
+          loaded.image.entity,
+          parts.journal.shard_time(shard) - std::chrono::seconds{window_s},
+          runtime::topic_limits{}.window_ids_max);
+      if (!window) return std::unexpected{window.error()};
+      loaded.window = std::move(*window);
+    }
+    return loaded;
+  }
+
+  [[nodiscard]] activation_id current() const { return activation_.value_or(activation_id{}); }
+
+  void on_loaded(topic_loaded& message) {
+    const auto found = topics_.find(message.topic);
+    if (found == topics_.end() || found->second.stage != topic_stage::loading) return;
+    if (message.activation != current()) return load(message.topic);
+    if (!message.outcome) return fail_slot(found->first, message.outcome.error());
+    if (*message.outcome) {
+      return start(message.topic, found->second, std::move(**message.outcome));
+    }
+    make_or_refuse(message.topic, found->second);
+  }
+
+  /// There is no such topic: the first publish or put makes it, the rest hears that it is not there.
+  void make_or_refuse(const topic_ref& name, topic_slot& slot) {
+    const auto makes = [](const waiting& one) {
+      if (std::holds_alternative<waiting_publish>(one)) return true;
+      const auto* control = std::get_if<waiting_control>(&one);
+      return control != nullptr && std::holds_alternative<put_topic>(control->message->body);
+    };
+    const auto maker = std::ranges::find_if(slot.held, makes);
+    const error absent{
+        errc::topic_not_found, fmt::format("there is no topic '{}'", name.topic.str()), 0};
+    for (auto one = slot.held.begin(); one != maker; ++one) refuse(*one, absent);
+    slot.held.erase(slot.held.begin(), maker);
+    if (slot.held.empty()) {
+      topics_.erase(name);
+      return;
+    }
+    slot.settings = runtime::topic_settings::defaults(parts_.settings.topics);
+    if (auto* control = std::get_if<waiting_control>(&slot.held.front())) {
+      const auto& patch = std::get<put_topic>(control->message->body).patch;
+      slot.settings.kind = patch.kind.value_or(slot.settings.kind);
+      slot.settings = *patch_settings(slot.settings, patch);
+      slot.maker = std::move(*control);
+      slot.held.pop_front();
+    }
+    make(name, slot);
+  }
+
+  void make(const topic_ref& name, topic_slot& slot) {
+    if (!activation_) return fail_slot(name, activation_.error());
+    slot.stage = topic_stage::making;
+    std::vector<storage::record_draft> records;
+    records.push_back(
+        {.kind = storage::record_kind::topic_created,
+         .payload = runtime::encode_topic_created(name, slot.settings)});
+    auto queued = parts_.journal.append(
+        {.shard = shard_,
+         .activation = *activation_,
+         .records = std::move(records),
+         .listener = [self = handle(), name, activation = *activation_](
+                         storage::append_stage, const result<storage::append_receipt>& outcome) {
+           caf::anon_send(self, box(topic_made{name, activation, outcome}));
+         }});
+    if (!queued) fail_slot(name, queued.error());
+  }
+
+  void on_made(topic_made& message) {
+    const auto found = topics_.find(message.topic);
+    if (found == topics_.end() || found->second.stage != topic_stage::making) return;
+    if (!message.outcome) {
+      const auto why = message.outcome.error();
+      fail_slot(found->first, why);
+      return on_failed(message.activation);
+    }
+    runtime::topic_image image;
+    image.name = message.topic;
+    image.entity = entity_id{message.outcome->first.raw()};
+    image.epoch = runtime::format_epoch(image.entity, parts_.journal.state(shard_).incarnation);
+    image.settings = found->second.settings;
+    if (found->second.maker) {
+      const auto& maker = *found->second.maker;
+      topic_description made{
+          .topic = image.name.topic.str(),
+          .epoch = image.epoch,
+          .settings = image.settings,
+          .first_seq = image.first_seq,
+          .last_seq = image.last_seq,
+          .created = true};
+      send(
+          maker.reply_to,
+          box(control_reply{maker.message->correlation, control_answer{std::move(made)}}));
+      found->second.maker.reset();
+    }
+    if (message.activation != current()) {
+      found->second.stage = topic_stage::loading;
+      return load(message.topic);
+    }
+    start(message.topic, found->second, {.image = std::move(image)});
+  }
+
+  void start(const topic_ref& name, topic_slot& slot, loaded_topic loaded) {
+    if (!activation_) return fail_slot(name, activation_.error());
+    slot.stage = topic_stage::active;
+    slot.epoch = loaded.image.epoch;
+    slot.last_seq = loaded.image.last_seq;
+    slot.actor = spawn_topic(
+        home_system(),
+        topic_setup{
+            .parts = parts_,
+            .admission = admission_,
+            .counters = counters_,
+            .shard = shard_,
+            .activation = *activation_,
+            .image = std::move(loaded.image),
+            .window = std::move(loaded.window)},
+        handle());
+    monitor(slot.actor);
+    // Who waited for the topic to be made comes before the event that makes it interesting.
+    attach_absent(name, slot);
+    tell_active(name, slot);
+    for (auto& one : slot.held) forward(slot, one);
+    slot.held.clear();
+  }
+
+  void fail_slot(const topic_ref& name_in, const error& why) {
+    const auto name = name_in;
+    const auto found = topics_.find(name);
+    auto held = std::move(found->second.held);
+    auto maker = std::move(found->second.maker);
+    topics_.erase(found);
+    if (maker) refuse(std::move(*maker), why);
+    for (const auto& one : held) refuse(one, why);
+  }
+
+  // -- passivation and end of topics -----------------------------------------------------------
+
+  void on_idle(const topic_ref& name) {
+    const auto found = topics_.find(name);
+    if (found == topics_.end() || found->second.stage != topic_stage::active) return;
+    found->second.stage = topic_stage::passivating;
+    send(found->second.actor, box(passivate_topic{}));
+  }
+
+  void on_busy(const topic_ref& name) {
+    const auto found = topics_.find(name);
+    if (found == topics_.end() || found->second.stage != topic_stage::passivating) return;
+    found->second.stage = topic_stage::active;
+    auto held = std::exchange(found->second.held, {});
+    for (auto& one : held) forward(found->second, one);
+  }
+
+  void on_deleted(const topic_ref& name) {
+    const auto found = topics_.find(name);
+    if (found != topics_.end()) found->second.stage = topic_stage::passivating;
+    send(groups_, box(topic_gone{name}));
+    send(presence_, box(topic_gone{name}));
+  }
+
+  /// A topic ended: whoever wrote to it meanwhile gets a new one.
+  void on_down(const caf::down_msg& down) {
+    for (auto& [name, relays] : absent_) {
+      std::erase_if(relays, [&](const waiting_attach& one) {
+        return one.relay.address() == down.source;
+      });
+    }
+    std::erase_if(absent_, [](const auto& one) { return one.second.empty(); });
+    std::erase_if(watches_, [&](const watch& one) { return one.hub.address() == down.source; });
+    const auto found = std::ranges::find_if(topics_, [&](const auto& one) {
+      return one.second.actor && one.second.actor.address() == down.source;
+    });
+    if (found == topics_.end()) return;
+    auto& [name, slot] = *found;
+    slot.actor = nullptr;
+    if (slot.held.empty()) {
+      topics_.erase(found);
+      return;
+    }
+    slot.stage = topic_stage::loading;
+    load(topic_ref{name});
+  }
+
+  // -- relays of topics that are not there, and patterns ---------------------------------------
+
+  void remember_absent(const waiting_attach& one) {
+    auto& relays = absent_[one.message->topic];
+    const bool known = std::ranges::any_of(
+        relays, [&](const waiting_attach& other) { return other.relay == one.relay; });
+    if (known || absent_.size() > absent_relays_max) return;
+    monitor(one.relay);
+    relays.push_back(one);
+    send(one.relay, box(relay_attached{.topic = one.message->topic, .exists = false}));
+  }
+
+  void forget_absent(const topic_ref& name, const caf::actor& relay) {
+    const auto found = absent_.find(name);
+    if (found == absent_.end()) return;
+    std::erase_if(found->second, [&](const waiting_attach& one) { return one.relay == relay; });
+    if (found->second.empty()) absent_.erase(found);
+  }
+
+  void attach_absent(const topic_ref& name, topic_slot& slot) {
+    const auto found = absent_.find(name);
+    if (found == absent_.end()) return;
+    for (auto& one : found->second) send(slot.actor, one.message, one.relay);
+    absent_.erase(found);
+  }
+
+  void on_watch(const watch_pattern& message, const caf::actor& hub) {
+    monitor(hub);
+    watches_.push_back({message.tenant, message.pattern, hub});
+    for (const auto& [name, slot] : topics_) {
+      if (slot.stage == topic_stage::active && name.tenant == message.tenant
+          && message.pattern.matches(name.topic.str())) {
+        send(hub, box(topic_active{name, slot.epoch, slot.last_seq}));
+      }
+    }
+  }
+
+  void tell_active(const topic_ref& name, const topic_slot& slot) {
+    const topic_active news{name, slot.epoch, slot.last_seq};
+    send(groups_, box(topic_active{news}));
+    send(presence_, box(topic_active{news}));
+    for (const auto& one : watches_) {
+      if (one.tenant == name.tenant && one.pattern.matches(name.topic.str())) {
+        send(one.hub, box(topic_active{news}));
+      }
+    }
+  }
+
+  // -- time ----------------------------------------------------------------------------------
+
+  void arm_tick() {
+    const auto every = std::chrono::milliseconds{parts_.settings.topics.retention_check_ms};
+    delayed_send(
+        this, activation_ ? every : std::min(every, activation_retry), box(shard_tick{}));
+  }
+
+  void on_tick() {
+    if (!activation_) activate();
+    if (activation_ && !sweeping_) {
+      auto posted = parts_.readers.post(
+          reader_pool::lane::reads,
+          [self = handle(), &parts = parts_, shard = shard_, after = sweep_after_] {
+            auto reader = parts.journal.read(shard);
+            caf::anon_send(
+                self,
+                box(sweep_told{
+                    reader ? find_due_topics(**reader, after, parts.journal.shard_time(shard))
+                           : std::unexpected{reader.error()}}));
+          });
+      sweeping_ = posted.has_value();
+    }
+    arm_tick();
+  }
+
+  void on_sweep(sweep_told& message) {
+    sweeping_ = false;
+    if (!message.page) return;
+    sweep_after_ = message.page->next;
+    for (const auto& name : message.page->due) {
+      // Waking it is enough: an active topic applies its retention itself.
+      const auto [place, is_new] = topics_.try_emplace(name);
+      if (is_new) load(name);
+    }
+  }
+
+  const broker_parts& parts_;
+  topic_admission admission_;
+  topic_counters_shared& counters_;
+  const shard_id shard_;
+  result<activation_id> activation_ = fail(errc::draining, "the shard is starting");
+  caf::actor groups_;
+  caf::actor presence_;
+  std::unordered_map<topic_ref, topic_slot> topics_;
+  std::unordered_map<topic_ref, std::vector<waiting_attach>> absent_;
+  std::vector<watch> watches_;
+  std::string sweep_after_;
+  bool sweeping_ = false;
+};
+
+} // namespace
+
+caf::actor spawn_shard(caf::actor_system& system, const shard_setup& setup) {
+  return system.spawn<shard_actor>(setup);
+}
+
+} // namespace callboard::actors

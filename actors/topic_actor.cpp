@@ -1,0 +1,556 @@
+#include "actors/topic_actor.hpp"
+
+#include "actors/reader_pool.hpp"
+#include "actors/topic_reads.hpp"
+#include "base/log.hpp"
+#include "runtime/topic/topic_codec.hpp"
+
+#include <caf/actor_ostream.hpp>
+#include <caf/send.hpp>
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <optional>
+
+namespace callboard::actors {
+
+namespace {
+
+using runtime::append_key;
+using runtime::publisher_key;
+using runtime::relay_key;
+using runtime::topic_effects;
+
+/// INTERNAL: how far an append has come.
+struct append_told {
+  append_key key{};
+  storage::append_stage stage{};
+  result<storage::append_receipt> outcome;
+};
+
+/// INTERNAL: identities of stored events, or why they cannot be read.
+struct candidates_told {
+  result<std::vector<runtime::window_row>> rows;
+};
+
+/// INTERNAL: how far retention may trim.
+struct trim_told {
+  result<trim_target> target;
+};
+
+/// INTERNAL: time has passed.
+struct topic_tick {};
+
+/// INTERNAL: a change of settings or the deletion is on disk, or is not.
+struct change_told {
+  result<storage::append_receipt> outcome;
+};
+
+constexpr std::size_t changes_waiting_max = 100;
+
+class topic_actor final : public caf::event_based_actor {
+public:
+  topic_actor(caf::actor_config& config, topic_setup setup, caf::actor shard)
+    : event_based_actor{config},
+      parts_{setup.parts},
+      admission_{setup.admission},
+      counters_{setup.counters},
+      shard_{setup.shard},
+      activation_{setup.activation},
+      parent_{std::move(shard)},
+      core_{
+          std::move(setup.image),
+          {.events_in_flight_max = parts_.settings.topics.events_in_flight_max,
+           .recent_ids_max = parts_.settings.topics.dedupe_cache_ids_max}} {
+    for (const auto& row : setup.window) core_.remember(row);
+  }
+
+  const char* name() const override { return "callboard.topic"; }
+
+  void on_exit() override {
+    counters_.active.Decrement();
+    parent_ = nullptr;
+    publishers_.clear();
+    relays_.clear();
+    changes_.clear();
+  }
+
+  caf::behavior make_behavior() override {
+    counters_.active.Increment();
+    touch();
+    set_down_handler([this](caf::down_msg& down) { on_down(down); });
+    arm_tick();
+    return {
+        [this](boxed<admitted_publish>& message, const caf::actor& reply_to) {
+          on_publish(*message, reply_to);
+        },
+        [this](boxed<append_told>& message) { on_append(*message); },
+        [this](const boxed<attach_relay>& message, const caf::actor& relay) {
+          on_attach(*message, relay);
+        },
+        [this](const boxed<relay_credit>& message) { on_credit(message->credits); },
+        [this](const boxed<detach_relay>&, const caf::actor& relay) {
+          core_.detach(key_of(relay));
+          relays_.erase(relay.id());
+          touch();
+        },
+        [this](boxed<control_request>& message, const caf::actor& reply_to) {
+          on_change(std::move(*message), reply_to);
+        },
+        [this](boxed<change_told>& message) { on_change_told(message->outcome); },
+        [this](boxed<candidates_told>& message) { on_candidates(*message); },
+        [this](boxed<trim_told>& message) { on_trim(*message); },
+        [this](const boxed<held_floor>& message) { core_.held(message->floor); },
+        [this](const boxed<topic_tick>&) { on_tick(); },
+        [this](const boxed<passivate_topic>&) { on_passivate(); },
+    };
+  }
+
+private:
+  struct publisher {
+    caf::actor handle;
+    std::uint32_t waiting = 0;
+  };
+
+  /// Credits of batches, given back when the append they ended in is done.
+  struct held_charges {
+    append_key key{};
+    byte_charge bytes;
+    byte_charge events;
+    byte_charge bulk;
+    boot_time since{};
+  };
+
+  static relay_key key_of(const caf::actor& relay) { return relay_key{relay.id()}; }
+
+  caf::actor self_handle() { return caf::actor_cast<caf::actor>(this); }
+
+  time_ms now() const { return parts_.journal.shard_time(shard_); }
+
+  void touch() { used_ = parts_.time.boot(); }
+
+  bool is_bulk() const {
+    return core_.image().settings.lane == runtime::topic_lane::bulk;
+  }
+
+  // -- publish -------------------------------------------------------------------------------
+
+  void on_publish(admitted_publish& message, const caf::actor& reply_to) {
+    touch();
+    auto& requests = message.batch.requests;
+    std::uint64_t count = 0;
+    for (const auto& request : requests) count += request.events.size();
+    held_charges charges{
+        .bytes = std::move(message.batch.charge),
+        .events = std::move(message.events),
+        .since = parts_.time.boot()};
+    if (deleting_) {
+      return refuse(requests, reply_to, {errc::topic_not_found, "the topic was deleted", 0});
+    }
+    if (is_bulk()) {
+      auto bulk = admission_.bulk_events.charge(count);
+      if (!bulk) {
+        counters_.refused_overloaded.Increment(static_cast<double>(requests.size()));
+        return refuse(
+            requests,
+            reply_to,
+            {errc::overloaded, "too many events of bulk topics wait for their commit", 100});
+      }
+      charges.bulk = std::move(*bulk);
+    }
+    auto& from = publishers_[reply_to.id()];
+    if (!from.handle) from.handle = reply_to;
+    from.waiting += static_cast<std::uint32_t>(requests.size());
+    auto effects = core_.publish(publisher_key{reply_to.id()}, std::move(requests), now());
+    keep(std::move(charges), effects);
+    carry_out(std::move(effects));
+  }
+
+  /// Holds the credits until the append of these effects, or what is parked, is done.
+  void keep(held_charges charges, const topic_effects& effects) {
+    if (!effects.appends.empty()) {
+      charges.key = effects.appends.back().key;
+      charges_.push_back(std::move(charges));
+    } else if (core_.is_parked()) {
+      parked_charges_.push_back(std::move(charges));
+    }
+  }
+
+  void refuse(
+      const std::vector<publish_request>& requests, const caf::actor& reply_to, const error& why) {
+    publish_replies replies;
+    for (const auto& request : requests) {
+      replies.replies.push_back({request.correlation, std::unexpected{why}});
+    }
+    send(reply_to, box(std::move(replies)));
+  }
+
+  // -- effects -------------------------------------------------------------------------------
+
+  void carry_out(topic_effects effects) {
+    for (auto& one : effects.appends) append(std::move(one));
+    send_replies(effects.replies);
+    for (auto& one : effects.deliveries) {
+      const auto found = relays_.find(one.relay.raw());
+      if (found != relays_.end()) send(found->second, box(deliver{std::move(one.batch)}));
+    }
+    for (const auto& one : effects.skips) {
+      const auto found = relays_.find(one.relay.raw());
+      if (found != relays_.end()) {
+        send(found->second, box(relay_skipped{one.last_seq, one.dropped}));
+      }
+    }
+    if (effects.candidates) read_candidates(std::move(effects.candidates->seqs));
+    if (effects.trim) plan_trim(*effects.trim);
+    if (effects.reload) {
+      send(parent_, box(topic_failed{activation_}));
+      quit();
+    }
+  }
+
+  void append(topic_effects::append one) {
+    const auto key = one.key;
+    std::uint64_t bytes = 0;
+    for (const auto& record : one.records) bytes += record.payload.size();
+    if (!one.frees_space) {
+      counters_.published.Increment(static_cast<double>(one.records.size()));
+      counters_.published_bytes.Increment(static_cast<double>(bytes));
+    }
+    auto queued = parts_.journal.append(
+        {.shard = shard_,
+         .activation = activation_,
+         .records = std::move(one.records),
+         .tell_written = one.tell_written,
+         .frees_space = one.frees_space,
+         .listener = [self = self_handle(), key](
+                         storage::append_stage stage,
+                         const result<storage::append_receipt>& outcome) {
+           caf::anon_send<caf::message_priority::high>(
+               self, box(append_told{key, stage, outcome}));
+         }});
+    if (queued) return;
+    // Refused at the door: nothing was written and nothing was decided after it.
+    if (!charges_.empty() && charges_.back().key == key) charges_.pop_back();
+    carry_out(core_.refused(key, queued.error()));
+  }
+
+  void send_replies(std::vector<topic_effects::reply>& replies) {
+    std::size_t i = 0;
+    while (i < replies.size()) {
+      // Replies of one commit come grouped by publisher more often than not.
+      const auto key = replies[i].publisher;
+      publish_replies out;
+      for (; i < replies.size() && replies[i].publisher == key; ++i) {
+        count(replies[i].reply);
+        out.replies.push_back(std::move(replies[i].reply));
+      }
+      const auto found = publishers_.find(key.raw());
+      if (found == publishers_.end()) continue;
+      found->second.waiting -= static_cast<std::uint32_t>(out.replies.size());
+      send(found->second.handle, box(std::move(out)));
+      if (found->second.waiting == 0) publishers_.erase(found);
+    }
+  }
+
+  void count(const publish_reply& reply) {
+    if (!reply.outcome) {
+      auto& refused = reply.outcome.error().code == errc::overloaded
+                          ? counters_.refused_overloaded
+                          : counters_.refused_other;
+      refused.Increment();
+      return;
+    }
+    const auto duplicates = std::ranges::count(
+        reply.outcome->events, true, &publish_outcome::each::duplicate);
+    if (duplicates != 0) counters_.duplicates.Increment(static_cast<double>(duplicates));
+  }
+
+  void on_append(append_told& told) {
+    if (told.stage == storage::append_stage::written) return carry_out(core_.written(told.key));
+    const auto now_boot = parts_.time.boot();
+    while (!charges_.empty() && charges_.front().key <= told.key) {
+      const auto waited = now_boot - charges_.front().since;
+      counters_.publish_to_durable.Observe(std::chrono::duration<double>(waited).count());
+      charges_.pop_front();
+    }
+    if (told.outcome) return carry_out(core_.committed(told.key, told.outcome->time));
+    carry_out(core_.failed(told.key, told.outcome.error()));
+  }
+
+  // -- reads ---------------------------------------------------------------------------------
+
+  template <class Message, class Work>
+  void read(Work work) {
+    auto posted = parts_.readers.post(
+        reader_pool::lane::control,
+        [self = self_handle(), &parts = parts_, shard = shard_, work = std::move(work)]() mutable {
+          auto reader = parts.journal.read(shard);
+          if (!reader) return caf::anon_send(self, box(Message{std::unexpected{reader.error()}}));
+          caf::anon_send(self, box(Message{work(**reader)}));
+        });
+    if (!posted) send(this, box(Message{std::unexpected{posted.error()}}));
+  }
+
+  void read_candidates(std::vector<sequence> seqs) {
+    // Candidates may still be on their way to the disk; those are found in the tail of commits.
+    read<candidates_told>([entity = core_.image().entity, seqs = std::move(seqs)](
+                              storage::shard_reader& reader) {
+      return read_window_rows(reader, entity, seqs);
+    });
+  }
+
+  void on_candidates(candidates_told& told) {
+    if (!told.rows) {
+      return carry_out(core_.failed(append_key{}, told.rows.error()));
+    }
+    auto effects = core_.candidates_read(std::move(*told.rows), now());
+    auto charges = std::exchange(parked_charges_, {});
+    for (auto& one : charges) keep(std::move(one), effects);
+    carry_out(std::move(effects));
+  }
+
+  void plan_trim(const topic_effects::plan_trim& plan) {
+    const auto& image = core_.image();
+    read<trim_told>([entity = image.entity, first = image.first_seq, plan](
+                        storage::shard_reader& reader) {
+      return find_trim_target(reader, entity, first, plan);
+    });
+  }
+
+  void on_trim(trim_told& told) {
+    if (!told.target) {
+      log::channel("actors")->warn(
+          "retention of topic {} could not read the journal: {}",
+          core_.image().name.topic.str(),
+          told.target.error().detail);
+    }
+    const auto target = told.target.value_or(trim_target{});
+    const auto before = core_.image().first_seq;
+    if (target.up_to >= before) {
+      counters_.trimmed.Increment(
+          static_cast<double>(target.up_to.next().distance_from(before)));
+    }
+    carry_out(core_.trim_planned(target.up_to, target.bytes));
+  }
+
+  // -- relays --------------------------------------------------------------------------------
+
+  void on_attach(const attach_relay& message, const caf::actor& relay) {
+    touch();
+    monitor(relay);
+    relays_[relay.id()] = relay;
+    const auto image = core_.attach(key_of(relay), message.credits);
+    send(
+        relay,
+        box(relay_attached{
+            .topic = image.name,
+            .exists = true,
+            .ephemeral = image.settings.kind == runtime::topic_kind::ephemeral,
+            .epoch = image.epoch,
+            .entity = image.entity,
+            .first_seq = image.first_seq,
+            .last_seq = image.last_seq}));
+  }
+
+  void on_credit(std::uint32_t credits) {
+    const auto& sender = current_sender();
+    if (sender != nullptr) carry_out(core_.credit(relay_key{sender->id()}, credits));
+  }
+
+  void on_down(const caf::down_msg& down) {
+    core_.detach(relay_key{down.source.id()});
+    relays_.erase(down.source.id());
+    touch();
+  }
+
+  // -- settings and deletion -----------------------------------------------------------------
+
+  struct change {
+    control_request request;
+    caf::actor reply_to;
+    runtime::topic_settings settings;
+  };
+
+  void answer(const change& to, result<control_answer> outcome) {
+    send(to.reply_to, box(control_reply{to.request.correlation, std::move(outcome)}));
+  }
+
+  void on_change(control_request request, const caf::actor& reply_to) {
+    touch();
+    if (changes_.size() >= changes_waiting_max) {
+      send(
+          reply_to,
+          box(control_reply{
+              request.correlation,
+              fail(errc::overloaded, "too many changes of this topic are waiting", 100)}));
+      return;
+    }
+    changes_.push_back({std::move(request), reply_to, {}});
+    if (changes_.size() == 1) start_change();
+  }
+
+  void start_change() {
+    while (!changes_.empty()) {
+      auto& next = changes_.front();
+      const auto& image = core_.image();
+      if (std::holds_alternative<delete_topic>(next.request.body)) {
+        deleting_ = true;
+        return write_change(
+            storage::record_kind::topic_deleted,
+            runtime::encode_topic_deleted(image.name, image.last_seq));
+      }
+      auto patched = patch_settings(image.settings, std::get<put_topic>(next.request.body).patch);
+      if (patched && *patched != image.settings) {
+        next.settings = *patched;
+        return write_change(
+            storage::record_kind::topic_configured,
+            runtime::encode_topic_configured(image.name, *patched));
+      }
+      if (patched) {
+        answer(next, describe());
+      } else {
+        answer(next, std::unexpected{patched.error()});
+      }
+      changes_.pop_front();
+    }
+  }
+
+  void write_change(storage::record_kind kind, shared_bytes payload) {
+    std::vector<storage::record_draft> records;
+    records.push_back(
+        {.kind = kind,
+         .entity = core_.image().entity,
+         .entity_seq = core_.image().last_seq,
+         .payload = std::move(payload)});
+    auto queued = parts_.journal.append(
+        {.shard = shard_,
+         .activation = activation_,
+         .records = std::move(records),
+         .frees_space = kind == storage::record_kind::topic_deleted,
+         .listener = [self = self_handle()](
+                         storage::append_stage, const result<storage::append_receipt>& outcome) {
+           caf::anon_send(self, box(change_told{outcome}));
+         }});
+    if (!queued) send(this, box(change_told{std::unexpected{queued.error()}}));
+  }
+
+  void on_change_told(const result<storage::append_receipt>& outcome) {
+    auto done_change = std::move(changes_.front());
+    changes_.pop_front();
+    if (!outcome) {
+      answer(done_change, std::unexpected{outcome.error()});
+      deleting_ = false;
+      return carry_out(core_.failed(append_key{}, outcome.error()));
+    }
+    if (deleting_) return end_deleted(done_change);
+    core_.configured(done_change.settings);
+    answer(done_change, describe());
+    start_change();
+  }
+
+  void end_deleted(const change& by) {
+    for (const auto& [id, relay] : relays_) send(relay, box(topic_gone{core_.image().name}));
+    // Publishes that were decided before the deletion are answered by their own commits.
+    answer(by, control_answer{actors::done{}});
+    for (const auto& waiting : changes_) {
+      answer(waiting, fail(errc::topic_not_found, "the topic was deleted"));
+    }
+    changes_.clear();
+    carry_out(
+        core_.failed(append_key{}, {errc::topic_not_found, "the topic was deleted", 0}).replies);
+    send(parent_, box(topic_deleted{core_.image().name}));
+    quit();
+  }
+
+  void carry_out(std::vector<topic_effects::reply> replies) { send_replies(replies); }
+
+  topic_description describe() const {
+    const auto& image = core_.image();
+    return {
+        .topic = image.name.topic.str(),
+        .epoch = image.epoch,
+        .settings = image.settings,
+        .first_seq = image.first_seq,
+        .last_seq = image.last_seq,
+        .events = image.last_seq.raw() + 1 - image.first_seq.raw(),
+        .bytes = image.stored_bytes};
+  }
+
+  // -- time ----------------------------------------------------------------------------------
+
+  void arm_tick() {
+    delayed_send(
+        this,
+        std::chrono::milliseconds{parts_.settings.topics.retention_check_ms},
+        box(topic_tick{}));
+  }
+
+  void on_tick() {
+    carry_out(core_.tick(now()));
+    const auto idle = parts_.time.boot() - used_;
+    if (core_.is_idle() && changes_.empty()
+        && idle >= std::chrono::milliseconds{parts_.settings.topics.passivate_after_ms}) {
+      send(parent_, box(topic_idle{core_.image().name}));
+    }
+    arm_tick();
+  }
+
+  void on_passivate() {
+    if (core_.is_idle() && changes_.empty()) return quit();
+    send(parent_, box(topic_busy{core_.image().name}));
+  }
+
+  const broker_parts& parts_;
+  topic_admission admission_;
+  topic_counters_shared& counters_;
+  const shard_id shard_;
+  const activation_id activation_;
+  caf::actor parent_;
+  runtime::topic_core core_;
+  std::unordered_map<std::uint64_t, publisher> publishers_;
+  std::unordered_map<std::uint64_t, caf::actor> relays_;
+  std::deque<held_charges> charges_;
+  std::vector<held_charges> parked_charges_;
+  std::deque<change> changes_;
+  bool deleting_ = false;
+  boot_time used_{};
+};
+
+} // namespace
+
+topic_counters_shared::topic_counters_shared(metrics& counters)
+  : published{counters.counter("published_events_total", "Events given a seq.")},
+    published_bytes{counters.counter("published_bytes_total", "Stored bytes of these events.")},
+    duplicates{counters.counter("duplicate_events_total", "Events answered with an earlier seq.")},
+    refused_overloaded{counters.counter(
+        "publish_refused_total", "Publishes refused.", {{"reason", "overloaded"}})},
+    refused_other{
+        counters.counter("publish_refused_total", "Publishes refused.", {{"reason", "other"}})},
+    trimmed{counters.counter("trimmed_events_total", "Events let go by retention.")},
+    publish_to_durable{counters.histogram(
+        "publish_to_durable_seconds",
+        "From the topic's mailbox to the commit.",
+        metrics::latency_bounds())},
+    active{counters.gauge("topics_active", "Topics in memory.")} {}
+
+caf::actor spawn_topic(caf::actor_system& system, topic_setup setup, const caf::actor& shard) {
+  return system.spawn<topic_actor>(std::move(setup), shard);
+}
+
+result<runtime::topic_settings>
+patch_settings(runtime::topic_settings settings, const topic_settings_patch& with) {
+  if (with.kind && *with.kind != settings.kind) {
+    return fail(
+        errc::exists, "the kind of an existing topic cannot change; delete it and make it anew");
+  }
+  settings.lane = with.lane.value_or(settings.lane);
+  settings.retention_age_s = with.retention_age_s.value_or(settings.retention_age_s);
+  settings.retention_bytes = with.retention_bytes.value_or(settings.retention_bytes);
+  settings.retention_events = with.retention_events.value_or(settings.retention_events);
+  settings.dedupe_window_s = with.dedupe_window_s.value_or(settings.dedupe_window_s);
+  settings.hold_for_groups = with.hold_for_groups.value_or(settings.hold_for_groups);
+  return settings;
+}
+
+} // namespace callboard::actors

@@ -1,0 +1,93 @@
+// The TOPIC actor: one active topic. Spawned, routed to and passivated by its SHARD.
+//
+// Lifecycle: made with what committed records say; ends when the shard asks it to after it was
+// idle, or by itself when an append failed; then all unanswered work has been answered with an
+// error and a new one is made from the journal. Nothing of it survives but its records.
+#pragma once
+
+#include "actors/boxed.hpp"
+#include "actors/broker_parts.hpp"
+#include "actors/relay_messages.hpp"
+#include "actors/requests.hpp"
+#include "actors/shard_companions.hpp"
+#include "base/byte_budget.hpp"
+#include "runtime/topic/topic_core.hpp"
+#include "storage/journal.hpp"
+
+#include <caf/event_based_actor.hpp>
+
+#include <deque>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+namespace callboard::actors {
+
+/// Admission that all topics of the node share.
+struct topic_admission {
+  /// Events of bulk topics between publish and commit.
+  byte_budget& bulk_events;
+};
+
+/// ROUTER -> SHARD -> TOPIC: a batch with the credit it was admitted under.
+struct admitted_publish {
+  publish_batch batch;
+  byte_charge events;
+};
+
+/// TOPIC -> SHARD: nothing to do for a while; may be passivated.
+struct topic_idle {
+  topic_ref topic;
+};
+
+/// TOPIC -> SHARD: an append under `activation` failed; the topic is about to end.
+struct topic_failed {
+  activation_id activation{};
+};
+
+/// TOPIC -> SHARD: the topic's deletion is on disk; the topic is about to end.
+struct topic_deleted {
+  topic_ref topic;
+};
+
+/// SHARD -> TOPIC: end now if you are still idle (answered by DOWN), else stay (`topic_busy`).
+struct passivate_topic {};
+
+/// TOPIC -> SHARD: work came in between; not passivated.
+struct topic_busy {
+  topic_ref topic;
+};
+
+/// Counters that all topics of the node add to.
+struct topic_counters_shared {
+  explicit topic_counters_shared(metrics& counters);
+
+  prometheus::Counter& published;
+  prometheus::Counter& published_bytes;
+  prometheus::Counter& duplicates;
+  prometheus::Counter& refused_overloaded;
+  prometheus::Counter& refused_other;
+  prometheus::Counter& trimmed;
+  prometheus::Histogram& publish_to_durable;
+  prometheus::Gauge& active;
+};
+
+/// What a topic is made with.
+struct topic_setup {
+  const broker_parts& parts;
+  topic_admission admission;
+  topic_counters_shared& counters;
+  shard_id shard{};
+  activation_id activation{};
+  runtime::topic_image image;
+  std::vector<runtime::window_row> window;
+};
+
+/// Settings after a patch. Errors: exists when the kind would change.
+[[nodiscard]] result<runtime::topic_settings>
+patch_settings(runtime::topic_settings settings, const topic_settings_patch& with);
+
+[[nodiscard]] caf::actor
+spawn_topic(caf::actor_system& system, topic_setup setup, const caf::actor& shard);
+
+} // namespace callboard::actors
