@@ -236,6 +236,18 @@ void add_bench(CLI::App& app, context& run) {
       "callboard bench all --data /var/tmp",
       nullptr);
   add_timing(all, a->bench);
+  // Without a workload: all of them.
+  family.require_subcommand(0, 1);
+  family.callback([&run, &app, &family, a] {
+    if (!family.get_subcommands().empty()) return;
+    run.action = [&run, &app, a] {
+      if (auto named = name_server(run, app, a->bench); !named) {
+        return run.misuse(named.error().detail);
+      }
+      print_machine(run, *a);
+      return run_all(run, a->bench);
+    };
+  });
 }
 
 }  // namespace callboard::cli

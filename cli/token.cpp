@@ -19,7 +19,7 @@ struct token_options {
   std::string config_file;
   std::string secret_file;
   std::string private_key_file;
-  std::string subject;
+  std::string subject = "callboard-cli";
   std::vector<std::string> publish;
   std::vector<std::string> subscribe;
   std::vector<std::string> work;
@@ -78,7 +78,7 @@ void add_token(CLI::App& app, context& run) {
   command.add_option("--secret-file", o->secret_file, "shared secret for HS256")->type_name("FILE");
   command.add_option("--private-key-file", o->private_key_file, "Ed25519 key (PEM) for EdDSA")
       ->type_name("FILE");
-  command.add_option("--subject", o->subject, "who the token is for")->required();
+  command.add_option("--subject", o->subject, "who the token is for")->capture_default_str();
   const auto add_patterns = [&](const std::string& name, std::vector<std::string>& into) {
     command.add_option("--" + name, into, "topic or pattern it may " + name + "; may be repeated")
         ->type_name("PATTERN")

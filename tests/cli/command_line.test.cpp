@@ -7,6 +7,7 @@
 #include "tests/support/temp_dir.hpp"
 
 #include <array>
+#include <filesystem>
 #include <fstream>
 #include <sstream>
 
@@ -294,6 +295,26 @@ TEST_CASE("every setting is listed, also as Markdown and JSON", "[cli]") {
     CHECK(json.contains("\"key\":\"" + s.key + "\""));
   }
   CHECK_THAT(markdown, Catch::Contains("## [storage]"));
+}
+
+TEST_CASE("docs/configuration.md lists the settings as they are", "[cli]") {
+  std::ifstream file{CALLBOARD_SOURCE_DIR "/docs/configuration.md"};
+  std::ostringstream text;
+  text << file.rdbuf();
+  INFO("after a change: callboard config show --markdown >docs/configuration.md");
+  CHECK(text.str() == call({"config", "show", "--markdown"}).out);
+}
+
+TEST_CASE("the settings files that come with the program are sound", "[cli]") {
+  int count = 0;
+  for (const auto& entry : std::filesystem::directory_iterator{CALLBOARD_SOURCE_DIR "/config"}) {
+    if (entry.path().extension() != ".toml") continue;
+    const auto done = call({"config", "check", entry.path().string()});
+    INFO(entry.path() << ": " << done.err);
+    CHECK(done.code == 0);
+    ++count;
+  }
+  CHECK(count > 0);
 }
 
 TEST_CASE("completion scripts know every command and option", "[cli]") {
