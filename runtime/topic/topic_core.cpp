@@ -33,7 +33,10 @@ topic_core::topic_core(topic_image image, const topic_limits& limits)
   : image_{std::move(image)},
     epoch_{std::make_shared<const std::string>(image_.epoch)},
     limits_{limits},
-    window_{limits.recent_ids_max, limits.window_ids_max},
+    // What is not committed yet cannot be looked up, so its ids must all be among the recent ones.
+    window_{
+        std::max<std::size_t>(limits.recent_ids_max, limits.events_in_flight_max),
+        limits.window_ids_max},
     next_last_{image_.last_seq} {}
 
 void topic_core::remember(const window_row& row) {

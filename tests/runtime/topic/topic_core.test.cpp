@@ -1,0 +1,263 @@
+// Rules of one topic, each as a small story.
+#include "tests/runtime/topic/core_fixture.hpp"
+#include "tests/support/catch.hpp"
+
+using namespace callboard;
+using namespace callboard::runtime;
+using callboard::testing::core_fixture;
+using callboard::testing::make_event;
+using callboard::testing::make_request;
+
+TEST_CASE("events are numbered from 1 and acked only after commit", "[topic]") {
+  core_fixture topic;
+  topic.publish(make_request(1, {"a"}));
+  topic.publish(make_request(2, {"b", "c"}));
+  CHECK(topic.replies.empty());
+  topic.commit();
+  REQUIRE(topic.replies.size() == 1);
+  CHECK(topic.replies[0].reply.outcome->first_seq == sequence{1});
+  CHECK(topic.replies[0].reply.outcome->reached == durability::synced);
+  topic.commit();
+  REQUIRE(topic.replies.size() == 2);
+  CHECK(topic.replies[1].reply.outcome->first_seq == sequence{2});
+  CHECK(topic.core.image().last_seq == sequence{3});
+}
+
+TEST_CASE("a retry answers the first seq, but not before that event is durable", "[topic]") {
+  core_fixture topic;
+  topic.publish(make_request(1, {"a"}));
+  topic.publish(make_request(2, {"a"}));
+  CHECK(topic.pending.size() == 1);
+  CHECK(topic.replies.empty());
+  topic.commit();
+  REQUIRE(topic.replies.size() == 2);
+  const auto& again = *topic.replies[1].reply.outcome;
+  CHECK(again.first_seq == sequence{1});
+  REQUIRE(again.events.size() == 1);
+  CHECK(again.events[0].duplicate);
+}
+
+TEST_CASE("a retry whose original fails is not acked", "[topic]") {
+  core_fixture topic;
+  topic.publish(make_request(1, {"a"}));
+  topic.publish(make_request(2, {"a"}));
+  topic.fail();
+  REQUIRE(topic.replies.size() == 2);
+  CHECK_FALSE(topic.replies[0].reply.outcome);
+  CHECK_FALSE(topic.replies[1].reply.outcome);
+  CHECK(topic.reload);
+}
+
+TEST_CASE("the same id with other content is a conflict and stores nothing", "[topic]") {
+  core_fixture topic;
+  topic.publish(make_request(1, {"a"}));
+  topic.commit();
+  publish_request other{.correlation = correlation_id{2}};
+  other.events.push_back(make_event("b"));
+  other.events.push_back(make_event("a", "different"));
+  topic.publish(std::move(other));
+  REQUIRE(topic.replies.size() == 2);
+  CHECK(topic.replies[1].reply.outcome.error().code == errc::id_conflict);
+  CHECK(topic.pending.empty());
+  topic.publish(make_request(3, {"b"}));
+  topic.commit();
+  CHECK(topic.replies[2].reply.outcome->first_seq == sequence{2});
+}
+
+TEST_CASE("the same id twice in one request counts once", "[topic]") {
+  core_fixture topic;
+  topic.publish(make_request(1, {"a", "a", "b"}));
+  topic.commit();
+  const auto& outcome = *topic.replies[0].reply.outcome;
+  REQUIRE(outcome.events.size() == 3);
+  CHECK(outcome.events[1].duplicate);
+  CHECK(outcome.events[1].seq == sequence{1});
+  CHECK(outcome.events[2].seq == sequence{2});
+  CHECK(topic.stored.size() == 2);
+}
+
+TEST_CASE("expected_seq is compared with what was handed out, and answers wait", "[topic]") {
+  core_fixture topic;
+  topic.publish(make_request(1, {"a"}));
+  auto stale = make_request(2, {"b"});
+  stale.expected = sequence{0};
+  topic.publish(std::move(stale));
+  auto right = make_request(3, {"c"});
+  right.expected = sequence{1};
+  topic.publish(std::move(right));
+  CHECK(topic.replies.empty()); // the refusal rests on an event that may yet fail
+  topic.commit_all();
+  REQUIRE(topic.replies.size() == 3);
+  CHECK(topic.replies[0].reply.outcome);
+  CHECK(topic.replies[1].reply.outcome.error().code == errc::sequence_conflict);
+  CHECK(topic.replies[2].reply.outcome->first_seq == sequence{2});
+}
+
+TEST_CASE("work in flight is bounded and the refusal says when to retry", "[topic]") {
+  core_fixture topic{{}, {.events_in_flight_max = 3}};
+  topic.publish(make_request(1, {"a", "b", "c"}));
+  topic.publish(make_request(2, {"d"}));
+  topic.commit();
+  REQUIRE(topic.replies.size() == 2);
+  CHECK(topic.replies[1].reply.outcome.error().code == errc::overloaded);
+  CHECK(topic.replies[1].reply.outcome.error().retry_after_ms > 0);
+  topic.publish(make_request(3, {"d"}));
+  topic.commit();
+  CHECK(topic.replies[2].reply.outcome->first_seq == sequence{4});
+}
+
+TEST_CASE("an append that is refused at the door leaves no trace", "[topic]") {
+  core_fixture topic;
+  topic.publish(make_request(1, {"a"}));
+  topic.publish(make_request(2, {"b"}));
+  const auto key = topic.pending.back().key;
+  topic.pending.pop_back();
+  topic.take(topic.core.refused(key, {errc::storage_full, "full", 1000}));
+  REQUIRE(topic.replies.size() == 1);
+  CHECK(topic.replies[0].reply.outcome.error().code == errc::storage_full);
+  topic.publish(make_request(3, {"b"}));
+  topic.commit_all();
+  REQUIRE(topic.replies.size() == 3);
+  CHECK(topic.replies[2].reply.outcome->first_seq == sequence{2});
+  CHECK(topic.replies[2].reply.outcome->events.empty());
+}
+
+TEST_CASE("written acks leave before the fsync, the others after it", "[topic]") {
+  core_fixture topic;
+  auto fast = make_request(1, {"a"});
+  fast.level = durability::written;
+  std::vector<publish_request> both;
+  both.push_back(std::move(fast));
+  both.push_back(make_request(2, {"b"}));
+  topic.take(topic.core.publish(publisher_key{1}, std::move(both), topic.now));
+  REQUIRE(topic.pending.size() == 1);
+  CHECK(topic.pending[0].tell_written);
+  topic.take(topic.core.written(topic.pending[0].key));
+  REQUIRE(topic.replies.size() == 1);
+  CHECK(topic.replies[0].reply.outcome->reached == durability::written);
+  CHECK(topic.deliveries.empty());
+  topic.commit();
+  CHECK(topic.replies.size() == 2);
+}
+
+TEST_CASE("an old id is looked up before anything behind it is decided", "[topic][dedupe]") {
+  core_fixture topic{{}, {.events_in_flight_max = 2, .recent_ids_max = 2}};
+  for (int i = 1; i <= 6; ++i) {
+    topic.publish(make_request(i, {"id" + std::to_string(i)}));
+    topic.commit();
+  }
+  topic.replies.clear();
+  topic.publish(make_request(10, {"id1"}));
+  topic.publish(make_request(11, {"new"}));
+  CHECK(topic.asked == std::vector<sequence>{sequence{1}});
+  CHECK(topic.pending.empty());
+  topic.answer_candidates();
+  topic.commit_all();
+  REQUIRE(topic.replies.size() == 2);
+  CHECK(topic.replies[0].reply.outcome->events.at(0).duplicate);
+  CHECK(topic.replies[0].reply.outcome->first_seq == sequence{1});
+  CHECK(topic.replies[1].reply.outcome->first_seq == sequence{7});
+}
+
+TEST_CASE("an id is forgotten when its window has passed", "[topic][dedupe]") {
+  topic_settings settings;
+  settings.dedupe_window_s = 10;
+  core_fixture topic{settings};
+  topic.publish(make_request(1, {"a"}));
+  topic.commit();
+  topic.now += std::chrono::seconds{9};
+  topic.publish(make_request(2, {"a"}));
+  CHECK(topic.replies.back().reply.outcome->events.at(0).duplicate);
+  topic.now += std::chrono::seconds{2};
+  topic.publish(make_request(3, {"a"}));
+  topic.commit();
+  CHECK(topic.replies.back().reply.outcome->first_seq == sequence{2});
+}
+
+TEST_CASE("a relay gets every event once or is told what it must read", "[topic][relay]") {
+  core_fixture topic;
+  topic.publish(make_request(1, {"a"}));
+  topic.commit();
+  const auto image = topic.core.attach(relay_key{5}, 1);
+  CHECK(image.last_seq == sequence{1});
+  topic.publish(make_request(2, {"b"}));
+  topic.commit();
+  REQUIRE(topic.deliveries.size() == 1);
+  CHECK(topic.deliveries[0].batch->events.at(0).seq == sequence{2});
+  topic.publish(make_request(3, {"c"}));
+  topic.publish(make_request(4, {"d"}));
+  topic.commit_all();
+  CHECK(topic.deliveries.size() == 1);
+  topic.take(topic.core.credit(relay_key{5}, 2));
+  REQUIRE(topic.skips.size() == 1);
+  CHECK(topic.skips[0].last_seq == sequence{4});
+  topic.publish(make_request(5, {"e"}));
+  topic.commit();
+  REQUIRE(topic.deliveries.size() == 2);
+  CHECK(topic.deliveries[1].batch->events.at(0).seq == sequence{5});
+}
+
+TEST_CASE("ephemeral events have no seq, are not stored, and drops are counted", "[topic]") {
+  core_fixture topic;
+  (void)topic.core.attach(relay_key{5}, 1);
+  auto one = make_request(1, {"x"});
+  one.ephemeral = true;
+  topic.publish(std::move(one));
+  CHECK(topic.pending.empty());
+  REQUIRE(topic.deliveries.size() == 1);
+  CHECK(topic.deliveries[0].batch->ephemeral);
+  CHECK(topic.replies.at(0).reply.outcome->first_seq == sequence{0});
+  auto two = make_request(2, {"y"});
+  two.ephemeral = true;
+  topic.publish(std::move(two));
+  CHECK(topic.deliveries.size() == 1);
+  topic.take(topic.core.credit(relay_key{5}, 1));
+  REQUIRE(topic.skips.size() == 1);
+  CHECK(topic.skips[0].dropped == 1);
+}
+
+TEST_CASE("retention asks for what is above its limits and trims once", "[topic][retention]") {
+  topic_settings settings;
+  settings.retention_events = 2;
+  core_fixture topic{settings};
+  for (int i = 1; i <= 5; ++i) topic.publish(make_request(i, {std::to_string(i)}));
+  topic.commit_all();
+  topic.take(topic.core.tick(topic.now));
+  REQUIRE(topic.plan);
+  CHECK(topic.plan->up_to_by_count == sequence{3});
+  topic.plan.reset();
+  topic.take(topic.core.tick(topic.now));
+  CHECK_FALSE(topic.plan); // one trim at a time
+  topic.take(topic.core.trim_planned(sequence{3}, 75));
+  REQUIRE(topic.pending.size() == 1);
+  CHECK(topic.pending[0].frees_space);
+  CHECK(topic.pending[0].records.at(0).kind == storage::record_kind::trimmed);
+  topic.commit();
+  CHECK(topic.core.image().first_seq == sequence{4});
+  topic.take(topic.core.tick(topic.now));
+  CHECK_FALSE(topic.plan);
+}
+
+TEST_CASE("a group that is behind holds retention and then publishes", "[topic][retention]") {
+  topic_settings settings;
+  settings.retention_bytes = 60;
+  settings.hold_for_groups = true;
+  core_fixture topic{settings};
+  topic.publish(make_request(1, {"a"}));
+  topic.publish(make_request(2, {"b"}));
+  topic.publish(make_request(3, {"c"}));
+  topic.commit_all();
+  topic.take(topic.core.tick(topic.now));
+  CHECK_FALSE(topic.plan); // the groups have not spoken yet
+  topic.core.held(sequence{1});
+  topic.publish(make_request(4, {"d"}));
+  REQUIRE_FALSE(topic.replies.back().reply.outcome);
+  CHECK(topic.replies.back().reply.outcome.error().code == errc::held_by_group);
+  topic.take(topic.core.tick(topic.now));
+  REQUIRE(topic.plan);
+  CHECK(topic.plan->up_to_max == sequence{1});
+  topic.core.held(std::nullopt);
+  topic.publish(make_request(5, {"d"}));
+  topic.commit_all();
+  CHECK(topic.replies.back().reply.outcome);
+}
