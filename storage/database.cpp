@@ -147,6 +147,18 @@ database::open(const std::string& path, open_mode mode, const database_options& 
   return opened;
 }
 
+result<std::shared_ptr<database>> database::rebuild(const std::string& path) {
+  const auto db_options = node_options(open_mode::salvage, {});
+  std::vector<rocksdb::ColumnFamilyDescriptor> families;
+  for (std::size_t i = 0; i < family_count; ++i) {
+    families.emplace_back(
+        std::string{family_names[i]}, family_options(static_cast<family>(i), nullptr));
+  }
+  const auto status = rocksdb::RepairDB(path, db_options, families);
+  if (!status.ok()) return std::unexpected{error_of(status, "rebuilding " + path)};
+  return open(path, open_mode::salvage, {});
+}
+
 database::~database() {
   if (!db_) return;
   for (auto* handle : handles_)

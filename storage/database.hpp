@@ -46,6 +46,10 @@ public:
   [[nodiscard]] static result<std::shared_ptr<database>>
   open(const std::string& path, open_mode mode, const database_options& options);
 
+  /// Lets RocksDB make its own files anew from whatever tables and logs are there, and opens the
+  /// result read-only. Only for a copy: what does not fit is thrown away.
+  [[nodiscard]] static result<std::shared_ptr<database>> rebuild(const std::string& path);
+
   ~database();
   database(const database&) = delete;
   database& operator=(const database&) = delete;

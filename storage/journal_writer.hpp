@@ -99,8 +99,6 @@ private:
   [[nodiscard]] result<void> open_database();
   [[nodiscard]] result<void> load_shard(database& db, shard_id shard);
   [[nodiscard]] result<void> project_tail(database& db, shard_id shard, const shard_position& at);
-  [[nodiscard]] result<tail_block_ptr>
-  rebuild_block(database& db, shard_id shard, const block_bytes& bytes, lsn first);
   void write_views_row(database& db, shard_id shard, std::uint8_t generation);
 
   writer_parts parts_;

@@ -84,7 +84,7 @@ result<void> journal_writer::project_tail(database& db, shard_id shard, const sh
       at.applied,
       at.last,
       [&](const block_bytes& bytes, lsn first, lsn last) -> result<bool> {
-        auto block = rebuild_block(db, shard, bytes, first);
+        auto block = projector_.reread(db, shard, bytes, first);
         if (!block) return std::unexpected{block.error()};
         auto done = projector_.project(db, **block, at.view_generation, batch_);
         if (!done) return std::unexpected{done.error()};
@@ -100,31 +100,6 @@ result<void> journal_writer::project_tail(database& db, shard_id shard, const sh
     return visited;
   }
   return batch_.Count() == 0 ? result<void>{} : flush(reached);
-}
-
-result<tail_block_ptr>
-journal_writer::rebuild_block(database& db, shard_id shard, const block_bytes& bytes, lsn first) {
-  block_reader reader{bytes, first};
-  if (auto sound = reader.open(); !sound) return std::unexpected{sound.error()};
-  auto block = std::make_shared<tail_block>();
-  block->shard = shard;
-  block->first = first;
-  block->span = reader.span();
-  block->bytes = bytes;
-  entry_collector entries;
-  entries.start(first);
-  record next;
-  while (reader.next_trusted(next) == block_step::record) {
-    auto head = heads_.get(db, shard, next.entity);
-    if (!head) return std::unexpected{head.error()};
-    auto added = entries.add(next, next.payload.view(), (*head)->slots);
-    if (!added) return std::unexpected{added.error()};
-    projector::note((*head)->head, next);
-    block->time = next.time;
-  }
-  block->entries = entries.take_entries();
-  block->changes = entries.take_changes();
-  return block;
 }
 
 void journal_writer::fail_group(const error& why) {

@@ -90,8 +90,9 @@ decode_mark(std::string_view bytes, std::uint32_t shard_count, std::string_view 
       .has_bad_slot = !slots[0] || !slots[1]};
 }
 
-result<mark_state>
-read_mark(rocksdb::FileSystem& files, const std::string& path, std::uint32_t shard_count) {
+namespace {
+
+result<std::string> read_whole(rocksdb::FileSystem& files, const std::string& path) {
   std::uint64_t size = 0;
   auto sound = checked(files.GetFileSize(path, {}, &size, nullptr), "reading " + path);
   if (!sound) return fail(errc::corruption, sound.error().detail);
@@ -102,7 +103,28 @@ read_mark(rocksdb::FileSystem& files, const std::string& path, std::uint32_t sha
   rocksdb::Slice read;
   sound = checked(file->Read(0, bytes.size(), {}, &read, bytes.data(), nullptr), "reading " + path);
   if (!sound) return std::unexpected{sound.error()};
-  return decode_mark({read.data(), read.size()}, shard_count, path);
+  return read.ToString();
+}
+
+}  // namespace
+
+result<mark_state>
+read_mark(rocksdb::FileSystem& files, const std::string& path, std::uint32_t shard_count) {
+  auto bytes = read_whole(files, path);
+  if (!bytes) return std::unexpected{bytes.error()};
+  return decode_mark(*bytes, shard_count, path);
+}
+
+result<std::uint32_t> shard_count_of_mark(rocksdb::FileSystem& files, const std::string& path) {
+  auto bytes = read_whole(files, path);
+  if (!bytes) return std::unexpected{bytes.error()};
+  const std::string_view all{*bytes};
+  for (const auto slot : {all.substr(0, all.size() / 2), all.substr(all.size() / 2)}) {
+    if (slot.size() < header_size) continue;
+    const auto count = load_little<std::uint32_t>(slot.data() + 16);
+    if (count > 0 && count <= 4096 && decode_slot(slot, count)) return count;
+  }
+  return fail(errc::corruption, path + " is damaged");
 }
 
 result<void> create_mark(

@@ -34,6 +34,10 @@ decode_mark(std::string_view bytes, std::uint32_t shard_count, std::string_view 
 [[nodiscard]] result<mark_state>
 read_mark(rocksdb::FileSystem& files, const std::string& path, std::uint32_t shard_count);
 
+/// The number of shards that a mark file speaks of; for a directory whose settings are lost.
+[[nodiscard]] result<std::uint32_t>
+shard_count_of_mark(rocksdb::FileSystem& files, const std::string& path);
+
 /// Makes a mark file, fsynced.
 [[nodiscard]] result<void> create_mark(
     rocksdb::FileSystem& files, const std::string& path, std::span<const std::uint64_t> lsns);

@@ -30,6 +30,31 @@ void projector::note(entity_head& head, const record& written) {
   }
 }
 
+result<tail_block_ptr>
+projector::reread(database& db, shard_id shard, const block_bytes& bytes, lsn first) {
+  block_reader reader{bytes, first};
+  if (auto sound = reader.open(); !sound) return std::unexpected{sound.error()};
+  auto block = std::make_shared<tail_block>();
+  block->shard = shard;
+  block->first = first;
+  block->span = reader.span();
+  block->bytes = bytes;
+  entry_collector entries;
+  entries.start(first);
+  record next;
+  while (reader.next_trusted(next) == block_step::record) {
+    auto head = heads_.get(db, shard, next.entity);
+    if (!head) return std::unexpected{head.error()};
+    auto added = entries.add(next, next.payload.view(), (*head)->slots);
+    if (!added) return std::unexpected{added.error()};
+    note((*head)->head, next);
+    block->time = next.time;
+  }
+  block->entries = entries.take_entries();
+  block->changes = entries.take_changes();
+  return block;
+}
+
 result<void> projector::project(
     database& from,
     const tail_block& block,

@@ -27,6 +27,11 @@ public:
   /// for each record before `project` sees the block.
   static void note(entity_head& head, const record& written);
 
+  /// The block that was read back from disk, and its records noted in their heads.
+  /// Errors: as database::get, corruption.
+  [[nodiscard]] result<tail_block_ptr>
+  reread(database& from, shard_id shard, const block_bytes& bytes, lsn first);
+
   /// Adds the rows of one block to `into`. On error `into` is as before.
   /// Errors: as database::get; corruption if a head row or a payload does not parse.
   [[nodiscard]] result<void> project(

@@ -6,6 +6,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 namespace callboard::storage {
 
 namespace {
@@ -91,9 +93,9 @@ result<void> inspect_shard(database& db, shard_id shard, lsn acknowledged) {
       db, shard, at->applied, at->last, [](const auto&, lsn, lsn) -> result<bool> { return true; });
 }
 
-/// A new mark file has generations 1 and 2.
+/// A new mark file has generations 1 and 2 and no lsns.
 bool was_used(const mark_state& mark) {
-  return mark.generation > 2;
+  return mark.generation > 2 || std::ranges::any_of(mark.lsns, [](auto at) { return at != 0; });
 }
 
 error with_advice(const error& why, const directory_paths& paths) {

@@ -1,0 +1,289 @@
+// Rebuilding what can still be read of a damaged data directory into a new one.
+#include "base/hash.hpp"
+#include "base/log.hpp"
+#include "storage/head_table.hpp"
+#include "storage/keys.hpp"
+#include "storage/mark.hpp"
+#include "storage/offline.hpp"
+#include "storage/projector.hpp"
+#include "storage/recovery.hpp"
+#include "storage/stopped_store.hpp"
+
+#include <fmt/format.h>
+#include <rocksdb/write_batch.h>
+
+#include <algorithm>
+#include <map>
+
+namespace callboard::storage {
+
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::size_t batch_bytes = 4 << 20;
+constexpr std::size_t heads_max = 1 << 20;
+/// The incarnation of a shard whose own cannot be read any more: above any that was counted up to.
+constexpr std::uint64_t incarnation_when_unknown = 1 << 20;
+
+/// Copies the readable part of one shard and projects it anew.
+class shard_repair {
+public:
+  shard_repair(
+      database& from,
+      database& to,
+      shard_id shard,
+      std::shared_ptr<const projection> views,
+      repair_report& report)
+      : from_{from},
+        to_{to},
+        shard_{shard},
+        heads_{heads_max},
+        views_{std::move(views)},
+        projector_{views_, heads_},
+        report_{report} {}
+
+  /// `acknowledged`: the mark's lsn, 0 if unknown. Returns the last lsn kept.
+  result<lsn> run(lsn acknowledged) {
+    result<void> outcome;
+    visit_readable_blocks(
+        from_,
+        shard_,
+        [&](const block_bytes& bytes, lsn first) {
+          outcome = keep(bytes, first);
+          return outcome.has_value();
+        },
+        [&](damage_report damage) {
+          is_lossy_ = true;
+          report_.damage.push_back(std::move(damage));
+        });
+    if (!outcome) return std::unexpected{outcome.error()};
+    const lsn last{expected_.raw() - 1};
+    if (acknowledged > last) lose(acknowledged.raw() - last.raw());
+    if (auto done = finish(last); !done) return std::unexpected{done.error()};
+    return last;
+  }
+
+private:
+  struct gap {
+    entity_id entity;
+    std::uint64_t first;
+    std::uint64_t last;
+  };
+
+  void lose(std::uint64_t count) {
+    report_.records_lost += count;
+    is_lossy_ = true;
+  }
+
+  result<void> keep(const block_bytes& bytes, lsn first) {
+    while (first > expected_) {
+      auto hole = hole_at(from_, shard_, expected_);
+      if (hole && *hole) {
+        put_hole(expected_, **hole);
+        expected_ = (*hole)->next();
+        continue;
+      }
+      report_.damage.push_back(
+          {.file = "db (log)",
+           .shard = shard_.raw(),
+           .lsn = expected_.raw(),
+           .what = fmt::format("lsns {} to {} are missing", expected_.raw(), first.raw() - 1)});
+      put_hole(expected_, lsn{first.raw() - 1});
+      lose(first.raw() - expected_.raw());
+      expected_ = first;
+    }
+    note_gaps(bytes, first);
+    auto block = projector_.reread(to_, shard_, bytes, first);
+    if (!block) return std::unexpected{block.error()};
+    const auto key = keys::log_block(shard_, first);
+    batch_.Put(to_.handle(family::log), std::string_view{key}, *bytes).PermitUncheckedError();
+    if (auto done = projector_.project(to_, **block, 0, batch_); !done) return done;
+    expected_ = (*block)->last().next();
+    return batch_.GetDataSize() < batch_bytes ? result<void>{} : flush();
+  }
+
+  void note_gaps(const block_bytes& bytes, lsn first) {
+    block_reader reader{bytes, first};
+    if (!reader.open()) return;
+    record next;
+    while (reader.next_trusted(next) == block_step::record) {
+      ++report_.records_kept;
+      if (!is_sequenced(next.kind)) continue;
+      auto& last = last_seqs_[next.entity.raw()];
+      const auto seq = next.entity_seq.raw();
+      if (seq > last + 1) gaps_.push_back({next.entity, last + 1, seq - 1});
+      last = seq;
+    }
+  }
+
+  void put_hole(lsn first, lsn last) {
+    char value[8];
+    store_little(value, last.raw());
+    const auto key = keys::meta_row(shard_.raw(), keys::meta_tag::hole, first.raw());
+    batch_.Put(to_.handle(family::meta), std::string_view{key}, rocksdb::Slice{value, 8})
+        .PermitUncheckedError();
+  }
+
+  result<void> flush() {
+    auto written =
+        checked(to_.raw().Write(rocksdb::WriteOptions{}, &batch_), "writing the new store");
+    batch_.Clear();
+    projector_.end_pass();
+    heads_.forget_old();
+    return written;
+  }
+
+  /// Sequences that are gone and not trimmed are written down as lost, so that reads pass them.
+  result<void> put_lost_rows() {
+    for (const auto& [entity, first, last] : gaps_) {
+      auto head = heads_.get(to_, shard_, entity);
+      if (!head) return std::unexpected{head.error()};
+      if (last <= (*head)->head.dead_floor().raw()) continue;
+      char value[8];
+      store_little(value, last);
+      const auto key = keys::index_row(shard_, entity, keys::index_class::lost, first);
+      batch_.Put(to_.handle(family::index), std::string_view{key}, rocksdb::Slice{value, 8})
+          .PermitUncheckedError();
+    }
+    return {};
+  }
+
+  result<void> finish(lsn last) {
+    if (auto done = flush(); !done) return done;
+    if (auto done = put_lost_rows(); !done) return done;
+    std::uint64_t incarnation = incarnation_when_unknown;
+    if (const auto position = locate_shard(from_, shard_)) {
+      incarnation = position->incarnation.raw();
+    } else {
+      is_lossy_ = true;
+    }
+    char value[8];
+    store_little(value, is_lossy_ ? incarnation + 1 : incarnation);
+    const auto key = keys::meta_row(shard_.raw(), keys::meta_tag::incarnation);
+    batch_.Put(to_.handle(family::meta), std::string_view{key}, rocksdb::Slice{value, 8})
+        .PermitUncheckedError();
+    std::string version(1, '\0');
+    append_little(version, views_->version());
+    const auto views_key = keys::meta_row(shard_.raw(), keys::meta_tag::views);
+    batch_.Put(to_.handle(family::meta), std::string_view{views_key}, version)
+        .PermitUncheckedError();
+    projector::put_applied(to_, shard_, last, batch_);
+    return flush();
+  }
+
+  database& from_;
+  database& to_;
+  shard_id shard_;
+  head_table heads_;
+  std::shared_ptr<const projection> views_;
+  projector projector_;
+  repair_report& report_;
+  rocksdb::WriteBatch batch_;
+  lsn expected_{1};
+  bool is_lossy_ = false;
+  std::map<std::uint64_t, std::uint64_t> last_seqs_;
+  std::vector<gap> gaps_;
+};
+
+/// The first of `<root>.<word>-1`, `-2`, … that does not exist.
+fs::path free_name(const fs::path& root, std::string_view word) {
+  for (int n = 1;; ++n) {
+    const fs::path candidate{fmt::format("{}.{}-{}", root.string(), word, n)};
+    std::error_code ignored;
+    if (!fs::exists(candidate, ignored)) return candidate;
+  }
+}
+
+/// Opens what there is; if not even that works, lets RocksDB rebuild its own files in a copy.
+result<std::shared_ptr<database>>
+open_damaged(const directory_paths& paths, const fs::path& scratch, repair_report& report) {
+  auto opened = database::open(paths.db.string(), open_mode::salvage, {});
+  if (opened) return opened;
+  report.damage.push_back(
+      {.file = paths.db.string(), .shard = 0, .lsn = 0, .what = opened.error().detail});
+  std::error_code problem;
+  fs::copy(paths.db, scratch, fs::copy_options::recursive, problem);
+  if (problem) return fail(errc::io_error, "copying the store: " + problem.message());
+  return database::rebuild(scratch.string());
+}
+
+result<std::uint32_t> shard_count_of(const directory_paths& paths, repair_report& report) {
+  auto settings = read_settings(paths);
+  if (settings && *settings) return (*settings)->shard_count;
+  if (!settings && settings.error().code != errc::corruption) {
+    return std::unexpected{settings.error()};
+  }
+  report.damage.push_back(
+      {.file = paths.settings.string(), .shard = 0, .lsn = 0, .what = "missing or damaged"});
+  // The mark knows the number, too.
+  auto count = shard_count_of_mark(*rocksdb::FileSystem::Default(), paths.mark.string());
+  if (count) return *count;
+  return fail(
+      errc::corruption,
+      fmt::format(
+          "neither {} nor {} says how many shards there are: make the settings file again by "
+          "hand, see docs/formats.md \"settings\"",
+          paths.settings.string(),
+          paths.mark.string()));
+}
+
+result<void> put_in_place(const directory_paths& old, const fs::path& made) {
+  std::error_code problem;
+  fs::rename(old.root, free_name(old.root, "damaged"), problem);
+  if (!problem) fs::rename(made, old.root, problem);
+  if (problem) return fail(errc::io_error, "putting the new store in place: " + problem.message());
+  return {};
+}
+
+}  // namespace
+
+result<repair_report> repair_directory(
+    const std::string& data_dir, std::shared_ptr<const projection> views, const progress& report) {
+  const directory_paths old{fs::path{data_dir}.lexically_normal()};
+  auto lock = lock_existing(old);
+  if (!lock) return std::unexpected{lock.error()};
+  repair_report found;
+  auto shard_count = shard_count_of(old, found);
+  if (!shard_count) return std::unexpected{shard_count.error()};
+  auto& files = *rocksdb::FileSystem::Default();
+  auto mark = read_mark(files, old.mark.string(), *shard_count);
+  if (!mark) {
+    found.damage.push_back(
+        {.file = old.mark.string(), .shard = 0, .lsn = 0, .what = mark.error().detail});
+  }
+  const directory_paths made{free_name(old.root, "repaired")};
+  std::error_code problem;
+  fs::create_directories(made.db, problem);
+  if (problem) return fail(errc::io_error, "creating " + made.db.string());
+  const auto scratch = made.root / "salvage";
+  auto from = open_damaged(old, scratch, found);
+  if (!from) return std::unexpected{from.error()};
+  auto to = database::open(made.db.string(), open_mode::create, {});
+  if (!to) return std::unexpected{to.error()};
+  std::vector<std::uint64_t> lsns;
+  for (std::uint32_t i = 0; i < *shard_count; ++i) {
+    shard_repair repair{**from, **to, shard_id{i}, views, found};
+    auto last = repair.run(lsn{mark ? mark->lsns[i] : 0});
+    if (!last) return std::unexpected{last.error()};
+    lsns.push_back(last->raw());
+    if (report) report(i + 1, *shard_count);
+  }
+  if (auto synced = checked((*to)->raw().SyncWAL(), "syncing the new store"); !synced) {
+    return std::unexpected{synced.error()};
+  }
+  from->reset();
+  to->reset();
+  fs::remove_all(scratch, problem);
+  auto done = write_settings(
+      made,
+      {.format = directory_format,
+       .shard_count = *shard_count,
+       .hash_name = std::string{shard_hash_name}});
+  if (done) done = create_mark(files, made.mark.string(), lsns);
+  if (done) done = put_in_place(old, made.root);
+  if (!done) return std::unexpected{done.error()};
+  return found;
+}
+
+}  // namespace callboard::storage

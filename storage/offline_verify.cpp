@@ -1,0 +1,291 @@
+// Verifying and dumping the data directory of a stopped node.
+#include "storage/entity_head.hpp"
+#include "storage/keys.hpp"
+#include "storage/offline.hpp"
+#include "storage/recovery.hpp"
+#include "storage/stopped_store.hpp"
+#include "storage/tail_block.hpp"
+#include "storage/wal_check.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <unordered_map>
+
+namespace callboard::storage {
+
+namespace {
+
+/// What the log says about one entity.
+struct entity_trace {
+  lsn last{};
+  std::uint64_t last_seq = 0;
+  /// Gaps in its sequence: first missing, last missing.
+  std::vector<std::pair<std::uint64_t, std::uint64_t>> gaps;
+  std::vector<std::uint64_t> applied_seqs;
+};
+
+/// Checks one shard: blocks, density, chains, sequences, index.
+class shard_check {
+public:
+  shard_check(database& db, shard_id shard, verify_report& report)
+      : db_{db}, shard_{shard}, report_{report} {}
+
+  void run(std::optional<lsn> acknowledged) {
+    auto position = locate_shard(db_, shard_);
+    if (position) {
+      applied_ = position->applied;
+    } else {
+      damaged(lsn{}, position.error().detail);
+    }
+    visit_readable_blocks(
+        db_,
+        shard_,
+        [this](const block_bytes& bytes, lsn first) {
+          take_block(bytes, first);
+          return true;
+        },
+        [this](damage_report damage) { report_.damage.push_back(std::move(damage)); });
+    const lsn last{expected_.raw() - 1};
+    if (acknowledged && last < *acknowledged) {
+      damaged(
+          last,
+          fmt::format(
+              "ends at lsn {}, but lsn {} was acknowledged", last.raw(), acknowledged->raw()));
+    }
+    if (applied_ > last) damaged(last, "views stand for more than the log has");
+    check_entities();
+  }
+
+private:
+  void damaged(lsn at, std::string what) {
+    report_.damage.push_back(
+        {.file = "db (log)", .shard = shard_.raw(), .lsn = at.raw(), .what = std::move(what)});
+  }
+
+  void take_block(const block_bytes& bytes, lsn first) {
+    while (first > expected_) {
+      const auto hole = hole_at(db_, shard_, expected_);
+      if (hole && *hole) {
+        expected_ = (*hole)->next();
+        continue;
+      }
+      damaged(
+          expected_, fmt::format("lsns {} to {} are missing", expected_.raw(), first.raw() - 1));
+      expected_ = first;
+    }
+    block_reader reader{bytes, first};
+    if (!reader.open()) return;
+    report_.bytes += bytes->size();
+    record next;
+    while (reader.next_trusted(next) == block_step::record)
+      take_record(next);
+    blocks_.push_back(first.raw());
+    expected_ = reader.last().next();
+  }
+
+  void take_record(const record& next) {
+    ++report_.records;
+    auto& trace = entities_[next.entity.raw()];
+    if (next.previous < trace.last || next.previous >= next.lsn) {
+      damaged(
+          next.lsn,
+          fmt::format(
+              "record names lsn {} as the one before it of entity {}, the log has {}",
+              next.previous.raw(),
+              next.entity.raw(),
+              trace.last.raw()));
+    }
+    trace.last = next.lsn;
+    if (!is_sequenced(next.kind)) return;
+    const auto seq = next.entity_seq.raw();
+    if (seq <= trace.last_seq) {
+      damaged(next.lsn, fmt::format("entity {} has sequence {} twice", next.entity.raw(), seq));
+      return;
+    }
+    if (seq != trace.last_seq + 1) trace.gaps.emplace_back(trace.last_seq + 1, seq - 1);
+    trace.last_seq = seq;
+    if (next.lsn <= applied_) trace.applied_seqs.push_back(seq);
+  }
+
+  void check_entities() {
+    for (const auto& [entity, trace] : entities_)
+      check_entity(entity_id{entity}, trace);
+  }
+
+  void check_entity(entity_id entity, const entity_trace& trace) {
+    std::string row;
+    const auto exists = db_.get(family::index, keys::head_row(shard_, entity), row);
+    if (!exists) return damaged(trace.last, exists.error().detail);
+    const auto head = *exists ? decode_head(row) : std::optional{entity_head{}};
+    if (!head) return damaged(trace.last, "head row does not parse");
+    // Without a head the entity was deleted, and these are its remains.
+    if (!*exists && trace.last <= applied_) return;
+    const auto floor = head->dead_floor().raw();
+    for (const auto& [first, last] : trace.gaps) {
+      if (last > floor && !is_lost(entity, std::max(first, floor + 1), last)) {
+        damaged(
+            trace.last,
+            fmt::format("entity {}: sequences {} to {} are missing", entity.raw(), first, last));
+      }
+    }
+    check_index(entity, trace, floor);
+  }
+
+  bool is_lost(entity_id entity, std::uint64_t first, std::uint64_t last) {
+    const auto rows = db_.iterate(family::index, nullptr, nullptr);
+    const auto key = keys::index_row(shard_, entity, keys::index_class::lost, first);
+    rows->SeekForPrev(std::string_view{key});
+    return rows->Valid()
+           && keys::is_index_row(
+               rows->key().ToStringView(), shard_, entity, keys::index_class::lost)
+           && rows->value().size() == 8 && load_little<std::uint64_t>(rows->value().data()) >= last;
+  }
+
+  void check_index(entity_id entity, const entity_trace& trace, std::uint64_t floor) {
+    const auto live =
+        std::ranges::count_if(trace.applied_seqs, [&](std::uint64_t seq) { return seq > floor; });
+    std::int64_t indexed = 0;
+    const auto rows = db_.iterate(family::index, nullptr, nullptr);
+    const auto start = keys::index_row(shard_, entity, keys::index_class::sequenced, 0);
+    for (rows->Seek(std::string_view{start});
+         rows->Valid()
+         && keys::is_index_row(
+             rows->key().ToStringView(), shard_, entity, keys::index_class::sequenced);
+         rows->Next()) {
+      const auto first = keys::number_of_index_row(rows->key().ToStringView());
+      const auto value = decode_index_value(rows->value().ToStringView());
+      if (!value) return damaged(trace.last, value.error().detail);
+      const auto end = first + value->count;
+      if (end <= floor + 1) continue;
+      if (!std::ranges::binary_search(blocks_, value->block.raw())) {
+        damaged(
+            value->block,
+            fmt::format("the index of entity {} names a block that does not exist", entity.raw()));
+      }
+      indexed += static_cast<std::int64_t>(end - std::max(first, floor + 1));
+    }
+    if (!rows->status().ok()) return damaged(trace.last, rows->status().ToString());
+    if (indexed != live) {
+      damaged(
+          trace.last,
+          fmt::format(
+              "entity {}: {} live records, {} of them in the index", entity.raw(), live, indexed));
+    }
+  }
+
+  database& db_;
+  shard_id shard_;
+  verify_report& report_;
+  lsn applied_{};
+  lsn expected_{1};
+  std::vector<std::uint64_t> blocks_;
+  std::unordered_map<std::uint64_t, entity_trace> entities_;
+};
+
+void verify_logs(const directory_paths& paths, verify_report& report) {
+  for (const auto& file : wal_files(paths.db)) {
+    const auto found = check_wal(file);
+    if (found.is_sound || !found.has_more) continue;
+    report.damage.push_back(
+        {.file = file.string(),
+         .shard = 0,
+         .lsn = 0,
+         .what = fmt::format(
+             "does not verify at byte {} of {}, and sound records follow",
+             found.offset,
+             found.size)});
+  }
+}
+
+std::optional<mark_state>
+verify_mark(const directory_paths& paths, std::uint32_t shard_count, verify_report& report) {
+  const auto report_mark = [&](std::string what) {
+    report.damage.push_back(
+        {.file = paths.mark.string(), .shard = 0, .lsn = 0, .what = std::move(what)});
+  };
+  auto mark = read_mark(*rocksdb::FileSystem::Default(), paths.mark.string(), shard_count);
+  if (!mark) {
+    report_mark(mark.error().detail);
+    return std::nullopt;
+  }
+  if (mark->has_bad_slot) {
+    report_mark("one of its two slots does not verify: torn by a power cut, or damaged");
+  }
+  return *mark;
+}
+
+}  // namespace
+
+result<verify_report> verify_directory(const std::string& data_dir, const progress& report) {
+  const directory_paths paths{data_dir};
+  auto lock = lock_existing(paths);
+  if (!lock) return std::unexpected{lock.error()};
+  verify_report found;
+  auto settings = read_settings(paths);
+  if (!settings && settings.error().code != errc::corruption) {
+    return std::unexpected{settings.error()};
+  }
+  if (!settings || !*settings) {
+    found.damage.push_back(
+        {.file = paths.settings.string(),
+         .shard = 0,
+         .lsn = 0,
+         .what = settings ? "is missing" : settings.error().detail});
+    return found;
+  }
+  found.shards = (*settings)->shard_count;
+  const auto mark = verify_mark(paths, found.shards, found);
+  verify_logs(paths, found);
+  auto db = database::open(paths.db.string(), open_mode::read_only, {});
+  if (!db) {
+    found.damage.push_back(
+        {.file = paths.db.string(), .shard = 0, .lsn = 0, .what = db.error().detail});
+    return found;
+  }
+  verify_tables(**db, found.damage);
+  for (std::uint32_t i = 0; i < found.shards; ++i) {
+    const auto acknowledged = mark ? std::optional{lsn{mark->lsns[i]}} : std::nullopt;
+    shard_check{**db, shard_id{i}, found}.run(acknowledged);
+    if (report) report(i + 1, found.shards);
+  }
+  return found;
+}
+
+result<void> dump_directory(
+    const std::string& data_dir,
+    std::optional<shard_id> shard,
+    lsn from,
+    const std::function<bool(shard_id, const record&)>& visit) {
+  auto opened = open_stopped(data_dir, open_mode::read_only);
+  if (!opened) return std::unexpected{opened.error()};
+  if (shard && shard->raw() >= opened->fixed.shard_count) {
+    return fail(errc::not_found, fmt::format("there is no shard {}", shard->raw()));
+  }
+  const auto first = shard ? shard->raw() : 0;
+  const auto end = shard ? shard->raw() + 1 : opened->fixed.shard_count;
+  bool wanted = true;
+  for (auto i = first; i < end && wanted; ++i) {
+    auto at = locate_shard(*opened->db, shard_id{i});
+    if (!at) return std::unexpected{at.error()};
+    const auto start = std::max({from, at->first, lsn{1}});
+    auto done = visit_blocks(
+        *opened->db,
+        shard_id{i},
+        lsn{start.raw() - 1},
+        at->last,
+        [&](const block_bytes& bytes, lsn block, lsn) -> result<bool> {
+          block_reader reader{bytes, block};
+          if (auto sound = reader.open(); !sound) return std::unexpected{sound.error()};
+          record next;
+          while (wanted && reader.next(next) == block_step::record) {
+            if (next.lsn >= start) wanted = visit(shard_id{i}, next);
+          }
+          return wanted;
+        });
+    if (!done) return done;
+  }
+  return {};
+}
+
+}  // namespace callboard::storage
