@@ -52,7 +52,6 @@ struct config {
     std::uint32_t passivate_after_ms = 60'000;
     std::uint32_t dedupe_window_s = 120;
     std::uint32_t dedupe_cache_ids_max = 262'144;
-    std::uint64_t dedupe_filter_bytes_max = 128ULL << 20;
     std::uint64_t retention_age_s = 0;
     std::uint64_t retention_bytes = 0;
     std::uint64_t retention_events = 0;
