@@ -1,0 +1,4 @@
+callboard_test(actors_topic_test
+  SOURCES topic/broker.test.cpp
+  LINKS callboard_actors_topics callboard_storage
+  LABELS unit)
