@@ -136,7 +136,10 @@ unsigned http_status(errc code) {
 }
 
 std::string problem_json(const error& problem) {
-  const auto status = http_status(problem.code);
+  return problem_json(problem, http_status(problem.code));
+}
+
+std::string problem_json(const error& problem, unsigned status) {
   std::string out = fmt::format(
       R"({{"type":"urn:callboard:error:{}","title":"{}","status":{},"retryable":{},)",
       name_of(problem.code),

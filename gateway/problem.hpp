@@ -14,10 +14,13 @@ namespace callboard::gateway {
 /// retry_after_ms where there is one.
 [[nodiscard]] std::string problem_json(const error& problem);
 
+/// The same with another status than the one that stands for the code (408, 431 and the like).
+[[nodiscard]] std::string problem_json(const error& problem, unsigned status);
+
 /// `"code":"...","detail":"..."[,"retry_after_ms":n]` for use inside an error frame.
 void append_error_members(std::string& out, const error& problem);
 
 /// Appends `text` as a JSON string with quotes, escaping what JSON and SSE need escaped.
 void append_json_string(std::string& out, std::string_view text);
 
-} // namespace callboard::gateway
+}  // namespace callboard::gateway

@@ -51,6 +51,8 @@ public:
 
   [[nodiscard]] http_request& request() { return request_; }
 
+  [[nodiscard]] const http_request& request() const { return request_; }
+
   /// Bytes of the body that have arrived.
   [[nodiscard]] std::size_t body_size() const;
 

@@ -1,0 +1,93 @@
+// What each endpoint does, without sockets: a request becomes an answer or a message to the broker,
+// and the broker's reply becomes an answer.
+#pragma once
+
+#include "actors/requests.hpp"
+#include "gateway/connection.hpp"
+#include "gateway/http_metrics.hpp"
+#include "gateway/http_request.hpp"
+#include "gateway/http_response.hpp"
+#include "gateway/principal.hpp"
+#include "gateway/routes.hpp"
+#include "gateway/url.hpp"
+
+#include <atomic>
+#include <chrono>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+namespace callboard::gateway {
+
+/// What all HTTP sessions of the node share; outlives them.
+struct http_environment {
+  const session_environment& sessions;
+  http_metrics& counters;
+  std::function<std::optional<error>()> readiness;
+  std::function<std::string()> node_status;
+  std::function<void(std::string target, std::function<void(result<std::string>)> done)> backup;
+  /// Set once, when the node begins to drain.
+  const std::atomic<bool>& draining;
+};
+
+/// One request on its way to its answer.
+struct exchange {
+  std::optional<route_match> route;
+  http_method method = http_method::get;
+  request_target target;
+  std::shared_ptr<const principal> who;
+  /// Of the events being published, in order.
+  std::vector<std::string> ids;
+  bool is_batch = false;
+  /// How much longer than usual the answer may take (long polls).
+  std::chrono::milliseconds wait{0};
+  /// A fetch: what to say if the client goes away before it has its deliveries.
+  std::optional<actors::leave_group> on_disconnect;
+};
+
+struct become_websocket {};
+
+struct become_event_stream {};
+
+struct run_backup {
+  std::string target;
+};
+
+using action = std::variant<
+    http_response,
+    actors::publish_batch,
+    actors::control_body,
+    become_websocket,
+    become_event_stream,
+    run_backup>;
+
+/// Decides what a complete request leads to. `charge` is what the body has taken from the payload
+/// budget; a publish takes it over. `connection` is the default member of a fetch. The correlation
+/// of a publish is left for the caller to set.
+[[nodiscard]] result<action> handle_request(
+    const http_environment& environment,
+    exchange& now,
+    const http_request& request,
+    byte_charge& charge,
+    const std::string& connection);
+
+[[nodiscard]] http_response
+answer_publish(const exchange& now, const actors::publish_outcome& outcome);
+
+/// May change `answer` (topics that the caller may not see are taken out).
+[[nodiscard]] http_response answer_control(const exchange& now, actors::control_answer& answer);
+
+/// A publish request from a body in whichever mode it is (publish_handler.cpp).
+[[nodiscard]] result<action> handle_publish(
+    const http_environment& environment,
+    exchange& now,
+    const http_request& request,
+    byte_charge& charge);
+
+/// True if the client asks for an event stream.
+[[nodiscard]] bool wants_event_stream(const http_request& request);
+
+}  // namespace callboard::gateway

@@ -1,0 +1,255 @@
+// The second half of http_session: from a complete request to the last byte of its answer.
+#include "base/log.hpp"
+#include "gateway/http_session.hpp"
+#include "gateway/sessions.hpp"
+
+#include <boost/asio/post.hpp>
+
+namespace callboard::gateway {
+
+namespace {
+
+/// Larger bodies are written from where they are instead of being copied behind the head.
+constexpr std::size_t joined_body_max = 16 << 10;
+constexpr std::size_t kept_output_max = 64 << 10;
+constexpr std::uint32_t goodbye_ms = 3000;
+constexpr std::chrono::hours backup_time_max{24};
+
+/// The path alone: a query may hold a token.
+std::string_view path_of(std::string_view target) {
+  return target.substr(0, std::min<std::size_t>(target.find('?'), 256));
+}
+
+}  // namespace
+
+void http_session::dispatch() {
+  if (refusal_) return respond(std::move(*refusal_));
+  auto next = handle_request(environment_, exchange_, reader_.request(), body_charge_, port_.id());
+  if (!next) return respond_problem(next.error());
+  std::visit([this](auto& what) { perform(what); }, *next);
+}
+
+void http_session::perform(actors::publish_batch& batch) {
+  auto& request = batch.requests.front();
+  if (const auto wait = publish_rate_.take(request.events.size(), now())) {
+    return respond_problem(
+        {errc::rate_limited,
+         "this connection publishes faster than limits.publishes_per_s",
+         *wait});
+  }
+  awaited_ = port_.next_correlation();
+  request.correlation = awaited_;
+  await_answer({});
+  if (auto sent = port_.publish(std::move(batch)); !sent) respond_problem(sent.error());
+}
+
+void http_session::perform(actors::control_body& body) {
+  body_charge_ = {};
+  awaited_ = port_.next_correlation();
+  await_answer(exchange_.wait);
+  auto sent = port_.control({awaited_, std::move(body)});
+  if (!sent) {
+    exchange_.on_disconnect.reset();
+    return respond_problem(sent.error());
+  }
+  if (exchange_.wait.count() > 0) read();
+}
+
+void http_session::perform(become_websocket& /*action*/) {
+  if (environment_.draining) {
+    keep_alive_ = false;
+    return respond_problem({errc::draining, "the node is shutting down", 1000});
+  }
+  if (reader_.request().find("upgrade") == nullptr) {
+    auto response = problem_response({errc::bad_request, "this path speaks WebSocket only"}, 426);
+    response.headers.emplace_back("Upgrade", "websocket");
+    return respond(std::move(response));
+  }
+  environment_.counters.answered(exchange_.route->at, 101, now() - started_);
+  auto stream = std::move(transport_);
+  start_websocket(port_, environment_.sessions, std::move(stream), hand_over());
+}
+
+void http_session::perform(become_event_stream& /*action*/) {
+  if (environment_.draining) {
+    keep_alive_ = false;
+    return respond_problem({errc::draining, "the node is shutting down", 1000});
+  }
+  environment_.counters.answered(exchange_.route->at, 200, now() - started_);
+  const auto topic = exchange_.route->topic;
+  auto stream = std::move(transport_);
+  start_event_stream(port_, environment_.sessions, std::move(stream), hand_over(), topic);
+}
+
+upgrade_request http_session::hand_over() {
+  phase_ = phase::gone;
+  auto& request = reader_.request();
+  return {
+      .tenant = exchange_.route->tenant,
+      .who = *exchange_.who,
+      .head = std::move(request.head),
+      .leftover = reader_.take_rest(),
+      .query = std::move(exchange_.target.query),
+      .headers = std::move(request.headers)};
+}
+
+void http_session::perform(run_backup& action) {
+  awaited_ = port_.next_correlation();
+  await_answer(backup_time_max);
+  auto done = [weak = weak_from_this(), correlation = awaited_, &loop = transport_->context()](
+                  result<std::string> outcome) {
+    boost::asio::post(loop, [weak, correlation, outcome = std::move(outcome)] {
+      const auto self = weak.lock();
+      if (!self || !self->is_awaited(correlation)) return;
+      if (outcome) return self->respond(json_response(200, *outcome));
+      self->respond_problem(outcome.error());
+    });
+  };
+  environment_.backup(std::move(action.target), std::move(done));
+}
+
+bool http_session::is_awaited(correlation_id correlation) const {
+  return phase_ == phase::waiting && correlation == awaited_;
+}
+
+void http_session::await_answer(std::chrono::milliseconds extra) {
+  phase_ = phase::waiting;
+  deadline_ = now() + extra + std::chrono::milliseconds{limits().request_timeout_ms};
+}
+
+void http_session::on_publish_replies(actors::publish_replies& replies) {
+  for (auto& reply : replies.replies) {
+    if (!is_awaited(reply.correlation)) continue;  // answered as a timeout before
+    if (reply.outcome) {
+      respond(answer_publish(exchange_, *reply.outcome));
+    } else {
+      respond_problem(reply.outcome.error());
+    }
+  }
+}
+
+void http_session::on_control_reply(actors::control_reply& reply) {
+  if (!is_awaited(reply.correlation)) return;
+  if (reply.outcome) {
+    respond(answer_control(exchange_, *reply.outcome));
+  } else {
+    exchange_.on_disconnect.reset();
+    respond_problem(reply.outcome.error());
+  }
+}
+
+void http_session::respond(http_response response) {
+  count_answer(response);
+  phase_ = phase::writing;
+  set_deadline(limits().request_timeout_ms);
+  body_charge_ = {};
+  if (draining_ || environment_.draining || input_ended_) keep_alive_ = false;
+  append_response_head(
+      output_,
+      response,
+      {.request_id = request_id_,
+       .cors = cors_,
+       .keep_alive = keep_alive_,
+       .old_version = old_version_,
+       .now = environment_.sessions.time.wall()});
+  std::vector<boost::asio::const_buffer> buffers;
+  const bool has_body = !head_only_ && response.status != 204;
+  if (has_body && response.body.size() > joined_body_max) {
+    output_body_ = std::move(response.body);
+    buffers = {boost::asio::buffer(output_), boost::asio::buffer(output_body_)};
+  } else {
+    if (has_body) output_ += response.body;
+    buffers = {boost::asio::buffer(output_)};
+  }
+  transport_->async_write(
+      std::move(buffers),
+      [self = shared_from_this()](auto failed, std::size_t) { self->on_written(failed); });
+}
+
+void http_session::count_answer(const http_response& response) {
+  const auto took = now() - started_;
+  environment_.counters.answered(
+      exchange_.route ? std::optional{exchange_.route->at} : std::nullopt, response.status, took);
+  log_answer(response, took);
+}
+
+void http_session::log_answer(const http_response& response, boot_time took) const {
+  static const auto log = log::channel("gateway");
+  const auto level = response.status >= 500 ? spdlog::level::warn : spdlog::level::debug;
+  if (!log->should_log(level)) return;
+  log->log(
+      level,
+      "request {} from {}: {} {} -> {} in {} us",
+      request_id_,
+      port_.id(),
+      reader_.request().method,
+      path_of(reader_.request().target),
+      response.status,
+      std::chrono::duration_cast<std::chrono::microseconds>(took).count());
+}
+
+void http_session::on_written(boost::system::error_code failed) {
+  if (phase_ == phase::gone) return;
+  if (failed) {
+    leave_group();
+    return finish();
+  }
+  if (!keep_alive_ || draining_) return end_gracefully();
+  exchange_ = {};
+  refusal_.reset();
+  request_id_.clear();
+  cors_.clear();
+  started_ = {};
+  output_.clear();
+  if (output_.capacity() > kept_output_max) output_.shrink_to_fit();
+  output_body_ = {};
+  head_begun_ = false;
+  reader_.next();
+  phase_ = phase::reading_head;
+  set_deadline(limits().idle_timeout_ms);
+  proceed();
+}
+
+void http_session::on_timeout() {
+  const error late{errc::timeout, "the request took too long to arrive"};
+  switch (phase_) {
+  case phase::reading_head:
+    if (!reader_.has_begun()) return finish();
+    return on_broken({408, late});
+  case phase::reading_body:
+    return on_broken({408, late});
+  case phase::waiting:
+    leave_group();
+    return respond_problem(
+        {errc::timeout, "no answer in time: the outcome is unknown, retry with the same id"});
+  case phase::writing:
+  case phase::ending:
+    return finish();
+  case phase::gone:
+    return;
+  }
+}
+
+void http_session::leave_group() {
+  if (!exchange_.on_disconnect) return;
+  // Best effort: if it is refused, the deliveries come back when their hold ends.
+  (void)port_.control({port_.next_correlation(), std::move(*exchange_.on_disconnect)});
+  exchange_.on_disconnect.reset();
+}
+
+void http_session::end_gracefully() {
+  phase_ = phase::ending;
+  set_deadline(goodbye_ms);
+  transport_->async_shutdown([self = shared_from_this()] {
+    if (self->phase_ != phase::gone) self->finish();
+  });
+}
+
+void http_session::finish() {
+  if (phase_ == phase::gone) return;
+  phase_ = phase::gone;
+  transport_->close();
+  port_.close();
+}
+
+}  // namespace callboard::gateway

@@ -1,0 +1,210 @@
+#include "gateway/routes.hpp"
+
+#include "gateway/control_json.hpp"
+
+#include <utility>
+
+namespace callboard::gateway {
+
+namespace {
+
+constexpr std::pair<http_method, std::string_view> method_names[] = {
+    {http_method::get, "GET"},
+    {http_method::head, "HEAD"},
+    {http_method::post, "POST"},
+    {http_method::put, "PUT"},
+    {http_method::delete_, "DELETE"},
+    {http_method::options, "OPTIONS"}};
+
+constexpr unsigned get =
+    static_cast<unsigned>(http_method::get) | static_cast<unsigned>(http_method::head);
+constexpr auto post = static_cast<unsigned>(http_method::post);
+constexpr auto put = static_cast<unsigned>(http_method::put);
+constexpr auto delete_ = static_cast<unsigned>(http_method::delete_);
+
+constexpr unsigned methods_of(endpoint at) {
+  switch (at) {
+  case endpoint::livez:
+  case endpoint::readyz:
+  case endpoint::metrics:
+  case endpoint::cluster:
+  case endpoint::topics:
+  case endpoint::groups:
+  case endpoint::presence:
+  case endpoint::websocket:
+    return get;
+  case endpoint::topic:
+  case endpoint::group:
+    return get | put | delete_;
+  case endpoint::events:
+    return get | post;
+  case endpoint::backup:
+  case endpoint::group_fetch:
+  case endpoint::group_ack:
+  case endpoint::group_nack:
+    return post;
+  case endpoint::group_member:
+    return delete_;
+  case endpoint::presence_member:
+    return put | delete_;
+  }
+  return 0;
+}
+
+result<void> found(route_match& match, endpoint at) {
+  match.at = at;
+  return {};
+}
+
+std::unexpected<error> nothing_here() {
+  return fail(errc::not_found, "there is nothing at this path");
+}
+
+result<void> node_route(const std::vector<std::string>& path, route_match& match) {
+  if (path.size() == 1) {
+    if (path[0] == "livez") return found(match, endpoint::livez);
+    if (path[0] == "readyz") return found(match, endpoint::readyz);
+    if (path[0] == "metrics") return found(match, endpoint::metrics);
+  }
+  if (path.size() == 2 && path[0] == "v1" && path[1] == "cluster") {
+    return found(match, endpoint::cluster);
+  }
+  if (path.size() == 3 && path[0] == "v1" && path[1] == "admin" && path[2] == "backup") {
+    return found(match, endpoint::backup);
+  }
+  return nothing_here();
+}
+
+/// `groups/{group}...` below a topic; `rest` begins after "groups".
+result<void>
+group_route(const std::vector<std::string>& path, std::size_t rest, route_match& match) {
+  match.at = endpoint::groups;
+  if (path.size() == rest) return {};
+  auto name = group_name::parse(path[rest]);
+  if (!name) return std::unexpected{name.error()};
+  match.group = std::move(*name);
+  match.at = endpoint::group;
+  if (path.size() == rest + 1) return {};
+  const auto& last = path[rest + 1];
+  if (path.size() == rest + 2) {
+    if (last == "fetch") return found(match, endpoint::group_fetch);
+    if (last == "ack") return found(match, endpoint::group_ack);
+    if (last == "nack") return found(match, endpoint::group_nack);
+  }
+  if (path.size() == rest + 3 && last == "members") {
+    match.at = endpoint::group_member;
+    match.member = path[rest + 2];
+    return check_member(match.member);
+  }
+  return nothing_here();
+}
+
+/// Sets the topic, which must be a topic's name unless it may be a pattern.
+result<void> take_topic(const std::string& text, bool may_be_pattern, route_match& match) {
+  match.topic = text;
+  if (may_be_pattern) {
+    auto parsed = topic_pattern::parse(text);
+    return parsed ? result<void>{} : std::unexpected{parsed.error()};
+  }
+  auto parsed = topic_name::parse(text);
+  return parsed ? result<void>{} : std::unexpected{parsed.error()};
+}
+
+/// Below `/v1/tenants/{tenant}/topics`.
+result<void> topic_route(const std::vector<std::string>& path, route_match& match) {
+  match.at = endpoint::topics;
+  if (path.size() == 4) return {};
+  const bool is_events = path.size() == 6 && path[5] == "events";
+  if (auto taken = take_topic(path[4], is_events, match); !taken) return taken;
+  if (path.size() == 5) return found(match, endpoint::topic);
+  if (is_events) return found(match, endpoint::events);
+  if (path[5] == "groups") return group_route(path, 6, match);
+  return nothing_here();
+}
+
+result<void> presence_route(const std::vector<std::string>& path, route_match& match) {
+  if (path.size() < 5 || path.size() > 6) return nothing_here();
+  if (auto taken = take_topic(path[4], false, match); !taken) return taken;
+  match.at = endpoint::presence;
+  if (path.size() == 5) return {};
+  match.at = endpoint::presence_member;
+  match.member = path[5];
+  return check_member(match.member);
+}
+
+result<void> tenant_route(const std::vector<std::string>& path, route_match& match) {
+  auto tenant = tenant_name::parse(path[2]);
+  if (!tenant) return std::unexpected{tenant.error()};
+  match.tenant = std::move(*tenant);
+  if (path[3] == "topics") return topic_route(path, match);
+  if (path[3] == "presence") return presence_route(path, match);
+  if (path[3] == "ws" && path.size() == 4) return found(match, endpoint::websocket);
+  return nothing_here();
+}
+
+}  // namespace
+
+std::optional<http_method> method_named(std::string_view name) {
+  for (const auto& [method, candidate] : method_names) {
+    if (candidate == name) return method;
+  }
+  return std::nullopt;
+}
+
+bool route_match::allows(http_method method) const {
+  return (methods_of(at) & static_cast<unsigned>(method)) != 0;
+}
+
+std::string route_match::allowed_methods() const {
+  std::string text;
+  for (const auto& [method, name] : method_names) {
+    if (method != http_method::options && !allows(method)) continue;
+    if (!text.empty()) text += ", ";
+    text += name;
+  }
+  return text;
+}
+
+result<route_match> find_route(const request_target& target) {
+  route_match match;
+  const auto& path = target.path;
+  const bool is_tenant = path.size() >= 4 && path[0] == "v1" && path[1] == "tenants";
+  const auto matched = is_tenant ? tenant_route(path, match) : node_route(path, match);
+  if (!matched) {
+    return std::unexpected{matched.error()};
+  }
+  return match;
+}
+
+std::string_view route_class(endpoint at) {
+  switch (at) {
+  case endpoint::livez:
+  case endpoint::readyz:
+  case endpoint::metrics:
+    return "health";
+  case endpoint::cluster:
+  case endpoint::backup:
+    return "admin";
+  case endpoint::topics:
+  case endpoint::topic:
+    return "topics";
+  case endpoint::events:
+    return "events";
+  case endpoint::groups:
+  case endpoint::group:
+  case endpoint::group_ack:
+  case endpoint::group_nack:
+  case endpoint::group_member:
+    return "groups";
+  case endpoint::group_fetch:
+    return "fetch";
+  case endpoint::presence:
+  case endpoint::presence_member:
+    return "presence";
+  case endpoint::websocket:
+    return "websocket";
+  }
+  return "other";
+}
+
+}  // namespace callboard::gateway

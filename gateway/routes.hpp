@@ -1,0 +1,68 @@
+// From path to endpoint, by hand: no table of patterns is walked.
+#pragma once
+
+#include "base/error.hpp"
+#include "base/names.hpp"
+#include "gateway/url.hpp"
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+namespace callboard::gateway {
+
+enum class endpoint : std::uint8_t {
+  livez,
+  readyz,
+  metrics,
+  cluster,
+  backup,
+  topics,
+  topic,
+  events,
+  groups,
+  group,
+  group_fetch,
+  group_ack,
+  group_nack,
+  group_member,
+  presence,
+  presence_member,
+  websocket,
+};
+
+enum class http_method : std::uint8_t {
+  get = 1,
+  head = 2,
+  post = 4,
+  put = 8,
+  delete_ = 16,
+  options = 32
+};
+
+[[nodiscard]] std::optional<http_method> method_named(std::string_view name);
+
+struct route_match {
+  endpoint at = endpoint::livez;
+  /// Empty for endpoints of the node.
+  tenant_name tenant;
+  /// As in the path: a topic, or for event streams a pattern.
+  std::string topic;
+  group_name group;
+  std::string member;
+
+  [[nodiscard]] bool allows(http_method method) const;
+  /// For the Allow header, for example "GET, HEAD, POST".
+  [[nodiscard]] std::string allowed_methods() const;
+
+  /// True if anybody may ask without a token.
+  [[nodiscard]] bool is_open() const { return at <= endpoint::metrics; }
+};
+
+/// Errors: not_found, invalid_name.
+[[nodiscard]] result<route_match> find_route(const request_target& target);
+
+/// The class of an endpoint in metrics.
+[[nodiscard]] std::string_view route_class(endpoint at);
+
+}  // namespace callboard::gateway
