@@ -143,7 +143,7 @@ public:
         [this](const boxed<topic_idle>& message) { on_idle(message->topic); },
         [this](const boxed<topic_busy>& message) { on_busy(message->topic); },
         [this](const boxed<topic_failed>& message) { on_failed(message->activation); },
-        [this](const boxed<topic_deleted>& message) { on_deleted(message->topic); },
+        [this](const boxed<topic_deleted>& message) { on_deleted(*message); },
         [this](const boxed<companion_append_failed>& message) { on_failed(message->activation); },
         [this](boxed<held_floor>& message) {
           const auto found = topics_.find(message->topic);
@@ -434,6 +434,7 @@ private:
             .window = std::move(loaded.window)},
         handle());
     monitor(slot.actor);
+    topic_of_actor_.emplace(slot.actor.id(), name);
     // Who waited for the topic to be made comes before the event that makes it interesting.
     attach_absent(name, slot);
     tell_active(name, slot);
@@ -468,15 +469,23 @@ private:
     for (auto& one : held) forward(found->second, one);
   }
 
-  void on_deleted(const topic_ref& name) {
-    const auto found = topics_.find(name);
+  void on_deleted(const topic_deleted& message) {
+    const auto found = topics_.find(message.topic);
     if (found != topics_.end()) found->second.stage = topic_stage::passivating;
-    send(groups_, box(topic_gone{name}));
-    send(presence_, box(topic_gone{name}));
+    for (const auto& [relay, credits] : message.relays) {
+      remember_absent({box(attach_relay{message.topic, credits}), relay});
+    }
+    send(groups_, box(topic_gone{message.topic}));
+    send(presence_, box(topic_gone{message.topic}));
   }
 
   /// A topic ended: whoever wrote to it meanwhile gets a new one.
   void on_down(const caf::down_msg& down) {
+    if (const auto topic = topic_of_actor_.find(down.source.id()); topic != topic_of_actor_.end()) {
+      const auto name = topic->second;
+      topic_of_actor_.erase(topic);
+      return on_topic_down(name);
+    }
     for (auto& [name, relays] : absent_) {
       std::erase_if(relays, [&](const waiting_attach& one) {
         return one.relay.address() == down.source;
@@ -484,18 +493,19 @@ private:
     }
     std::erase_if(absent_, [](const auto& one) { return one.second.empty(); });
     std::erase_if(watches_, [&](const watch& one) { return one.hub.address() == down.source; });
-    const auto found = std::ranges::find_if(topics_, [&](const auto& one) {
-      return one.second.actor && one.second.actor.address() == down.source;
-    });
+  }
+
+  void on_topic_down(const topic_ref& name) {
+    const auto found = topics_.find(name);
     if (found == topics_.end()) return;
-    auto& [name, slot] = *found;
+    auto& slot = found->second;
     slot.actor = nullptr;
     if (slot.held.empty()) {
       topics_.erase(found);
       return;
     }
     slot.stage = topic_stage::loading;
-    load(topic_ref{name});
+    load(name);
   }
 
   // -- relays of topics that are not there, and patterns ---------------------------------------
@@ -591,6 +601,7 @@ private:
   caf::actor groups_;
   caf::actor presence_;
   std::unordered_map<topic_ref, topic_slot> topics_;
+  std::unordered_map<caf::actor_id, topic_ref> topic_of_actor_;
   std::unordered_map<topic_ref, std::vector<waiting_attach>> absent_;
   std::vector<watch> watches_;
   std::string sweep_after_;

@@ -6,12 +6,15 @@
 #include "runtime/topic/topic_codec.hpp"
 
 #include <caf/actor_ostream.hpp>
+#include <caf/event_based_actor.hpp>
 #include <caf/send.hpp>
 
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <deque>
 #include <optional>
+#include <unordered_map>
 
 namespace callboard::actors {
 
@@ -86,13 +89,13 @@ public:
           on_publish(*message, reply_to);
         },
         [this](boxed<append_told>& message) { on_append(*message); },
-        [this](const boxed<attach_relay>& message, const caf::actor& relay) {
-          on_attach(*message, relay);
+        [this](const boxed<attach_relay>& message, const caf::actor& from) {
+          on_attach(*message, from);
         },
         [this](const boxed<relay_credit>& message) { on_credit(message->credits); },
-        [this](const boxed<detach_relay>&, const caf::actor& relay) {
-          core_.detach(key_of(relay));
-          relays_.erase(relay.id());
+        [this](const boxed<detach_relay>&, const caf::actor& from) {
+          core_.detach(key_of(from));
+          relays_.erase(from.id());
           touch();
         },
         [this](boxed<control_request>& message, const caf::actor& reply_to) {
@@ -113,6 +116,12 @@ private:
     std::uint32_t waiting = 0;
   };
 
+  struct relay {
+    caf::actor handle;
+    /// As it attached.
+    std::uint32_t credits = 0;
+  };
+
   /// Credits of batches, given back when the append they ended in is done.
   struct held_charges {
     append_key key{};
@@ -122,7 +131,7 @@ private:
     boot_time since{};
   };
 
-  static relay_key key_of(const caf::actor& relay) { return relay_key{relay.id()}; }
+  static relay_key key_of(const caf::actor& handle) { return relay_key{handle.id()}; }
 
   caf::actor self_handle() { return caf::actor_cast<caf::actor>(this); }
 
@@ -193,12 +202,12 @@ private:
     send_replies(effects.replies);
     for (auto& one : effects.deliveries) {
       const auto found = relays_.find(one.relay.raw());
-      if (found != relays_.end()) send(found->second, box(deliver{std::move(one.batch)}));
+      if (found != relays_.end()) send(found->second.handle, box(deliver{std::move(one.batch)}));
     }
     for (const auto& one : effects.skips) {
       const auto found = relays_.find(one.relay.raw());
       if (found != relays_.end()) {
-        send(found->second, box(relay_skipped{one.last_seq, one.dropped}));
+        send(found->second.handle, box(relay_skipped{one.last_seq, one.dropped}));
       }
     }
     if (effects.candidates) read_candidates(std::move(effects.candidates->seqs));
@@ -336,13 +345,13 @@ private:
 
   // -- relays --------------------------------------------------------------------------------
 
-  void on_attach(const attach_relay& message, const caf::actor& relay) {
+  void on_attach(const attach_relay& message, const caf::actor& from) {
     touch();
-    monitor(relay);
-    relays_[relay.id()] = relay;
-    const auto image = core_.attach(key_of(relay), message.credits);
+    monitor(from);
+    relays_[from.id()] = {from, message.credits};
+    const auto image = core_.attach(key_of(from), message.credits);
     send(
-        relay,
+        from,
         box(relay_attached{
             .topic = image.name,
             .exists = true,
@@ -450,7 +459,11 @@ private:
   }
 
   void end_deleted(const change& by) {
-    for (const auto& [id, relay] : relays_) send(relay, box(topic_gone{core_.image().name}));
+    topic_deleted news{.topic = core_.image().name};
+    for (const auto& [id, one] : relays_) {
+      send(one.handle, box(topic_gone{core_.image().name}));
+      news.relays.emplace_back(one.handle, one.credits);
+    }
     // Publishes that were decided before the deletion are answered by their own commits.
     answer(by, control_answer{actors::done{}});
     for (const auto& waiting : changes_) {
@@ -459,7 +472,7 @@ private:
     changes_.clear();
     carry_out(
         core_.failed(append_key{}, {errc::topic_not_found, "the topic was deleted", 0}).replies);
-    send(parent_, box(topic_deleted{core_.image().name}));
+    send(parent_, box(std::move(news)));
     quit();
   }
 
@@ -509,7 +522,7 @@ private:
   caf::actor parent_;
   runtime::topic_core core_;
   std::unordered_map<std::uint64_t, publisher> publishers_;
-  std::unordered_map<std::uint64_t, caf::actor> relays_;
+  std::unordered_map<std::uint64_t, relay> relays_;
   std::deque<held_charges> charges_;
   std::vector<held_charges> parked_charges_;
   std::deque<change> changes_;

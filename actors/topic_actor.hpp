@@ -14,10 +14,10 @@
 #include "runtime/topic/topic_core.hpp"
 #include "storage/journal.hpp"
 
-#include <caf/event_based_actor.hpp>
+#include <caf/actor.hpp>
+#include <caf/fwd.hpp>
 
-#include <deque>
-#include <unordered_map>
+#include <cstdint>
 #include <utility>
 #include <vector>
 
@@ -45,9 +45,11 @@ struct topic_failed {
   activation_id activation{};
 };
 
-/// TOPIC -> SHARD: the topic's deletion is on disk; the topic is about to end.
+/// TOPIC -> SHARD: the topic's deletion is on disk; the topic is about to end. Its relays wait for
+/// it to be made anew.
 struct topic_deleted {
   topic_ref topic;
+  std::vector<std::pair<caf::actor, std::uint32_t>> relays;
 };
 
 /// SHARD -> TOPIC: end now if you are still idle (answered by DOWN), else stay (`topic_busy`).

@@ -128,6 +128,26 @@ TEST_CASE_METHOD(broker_fixture, "a relay hears of every event, also of a later 
   CHECK(next<publish_replies>(*this).replies.at(0).outcome);
 }
 
+TEST_CASE_METHOD(broker_fixture, "a relay of a deleted topic is attached to the next one", "[actors]") {
+  REQUIRE(publish("events", {"a"}));
+  router->attach({topic("events"), 10}, self());
+  const auto first = next<relay_attached>(*this);
+  CHECK(first.last_seq == sequence{1});
+  REQUIRE(router->control({correlation_id{900}, delete_topic{topic("events")}}, self()));
+  CHECK(next<topic_gone>(*this).topic == topic("events"));
+  CHECK(next<control_reply>(*this).outcome);
+  CHECK_FALSE(next<relay_attached>(*this).exists);
+  actors::publish_batch batch{.topic = topic("events")};
+  batch.requests.push_back(testing::make_request(77, {"a"}));
+  REQUIRE(router->publish(std::move(batch), self()));
+  const auto second = next<relay_attached>(*this);
+  CHECK(second.exists);
+  CHECK(second.epoch != first.epoch);
+  CHECK(second.last_seq == sequence{0});
+  CHECK(next<deliver>(*this).batch->events.at(0).seq == sequence{1});
+  (void)next<publish_replies>(*this);
+}
+
 TEST_CASE_METHOD(broker_fixture, "a pattern hears of active and of later topics", "[actors]") {
   REQUIRE(publish("room.1", {"a"}));
   router->watch({topic("x").tenant, topic_pattern::parse("room.*").value()}, self());
