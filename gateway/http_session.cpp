@@ -241,8 +241,10 @@ bool http_session::refuse_early(http_response response) {
 }
 
 void http_session::send_continue() {
+  continuing_ = true;
   transport_->async_write(
       {boost::asio::buffer(continue_line)}, [self = shared_from_this()](auto failed, std::size_t) {
+        self->continuing_ = false;
         if (self->phase_ == phase::gone) return;
         if (failed) return self->finish();
         self->proceed();

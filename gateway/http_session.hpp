@@ -110,6 +110,8 @@ private:
   phase phase_ = phase::reading_head;
   bool reading_ = false;
   bool draining_ = false;
+  /// "100 Continue" is being written.
+  bool continuing_ = false;
   /// Nothing more will come from the client.
   bool input_ended_ = false;
   /// The first byte of the request has been seen, so the clock for its head runs.
