@@ -98,8 +98,6 @@ public:
   /// Waits until `condition`, evaluated on the loop, holds; false after some seconds.
   [[nodiscard]] bool eventually(const std::function<bool()>& condition);
 
-  [[nodiscard]] std::size_t open_connections();
-
   config settings;
   manual_clock time;
   metrics counters;

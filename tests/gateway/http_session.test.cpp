@@ -260,7 +260,7 @@ TEST_CASE_METHOD(
   drain(1000ms);
   advance(1000ms);
   CHECK(idle.is_closed());
-  CHECK(open_connections() == 1);
+  CHECK(eventually([this] { return ports.size() == 1; }));
   run([this] { held_replies.front()(); });
   const auto got = busy.read();
   CHECK(got.status == 200);
