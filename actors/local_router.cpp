@@ -18,6 +18,7 @@ namespace {
 
 constexpr std::uint32_t overloaded_retry_ms = 50;
 constexpr auto stop_patience = std::chrono::seconds{5};
+constexpr auto kill_patience = std::chrono::seconds{1};
 
 const topic_ref* topic_of(const control_body& body) {
   return std::visit(
@@ -158,23 +159,33 @@ void local_router::drain() {
   draining_ = true;
 }
 
+void local_router::begin_stop() {
+  draining_ = true;
+  if (stopping_.exchange(true)) return;
+  for (const auto& shard : shards_) caf::anon_send(shard, box(stop_shard{}));
+}
+
 void local_router::stop() {
   if (stopped_.exchange(true)) return;
-  draining_ = true;
+  begin_stop();
   caf::scoped_actor waiter{system_, true};
   std::size_t left = shards_.size();
-  for (const auto& shard : shards_) {
-    waiter->monitor(shard);
-    caf::anon_send_exit(shard, caf::exit_reason::user_shutdown);
+  for (const auto& shard : shards_) waiter->monitor(shard);
+  const auto wait = [&](auto patience) {
+    bool expired = false;
+    while (left > 0 && !expired) {
+      waiter->receive(
+          [&](const caf::down_msg&) { --left; },
+          caf::after(patience) >> [&] { expired = true; });
+    }
+  };
+  wait(stop_patience);
+  if (left > 0) {
+    log::channel("actors")->error("{} shards did not end in time and are stopped", left);
+    for (const auto& shard : shards_) caf::anon_send_exit(shard, caf::exit_reason::kill);
+    wait(kill_patience);
   }
   shards_.clear();
-  bool expired = false;
-  while (left > 0 && !expired) {
-    waiter->receive(
-        [&](const caf::down_msg&) { --left; },
-        caf::after(stop_patience) >> [&] { expired = true; });
-  }
-  if (expired) log::channel("actors")->error("{} shards did not end in time", left);
 }
 
 } // namespace callboard::actors

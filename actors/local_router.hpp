@@ -37,7 +37,11 @@ public:
   /// New publishes and changes are refused with `draining`; what is in flight goes on.
   void drain();
 
-  /// Ends all shards, topics and companions and waits for them, at most a few seconds. Idempotent.
+  /// Tells all shards to refuse what is new, answer what they were given and end.
+  void begin_stop();
+
+  /// `begin_stop`, and waits until all have ended; what has not after a few seconds is ended by
+  /// force. Idempotent.
   void stop();
 
 private:
@@ -51,6 +55,7 @@ private:
   std::vector<std::unique_ptr<byte_budget>> admission_;
   std::vector<caf::actor> shards_;
   std::atomic<bool> draining_{false};
+  std::atomic<bool> stopping_{false};
   std::atomic<bool> stopped_{false};
 };
 

@@ -72,6 +72,8 @@ enum class topic_stage : std::uint8_t { loading, making, active, passivating };
 
 struct topic_slot {
   topic_stage stage = topic_stage::loading;
+  /// Told to end: it is not to be used again, whatever it says.
+  bool is_retired = false;
   caf::actor actor;
   std::string epoch;
   sequence last_seq{};
@@ -152,6 +154,7 @@ public:
           }
         },
         [this](boxed<sweep_told>& message) { on_sweep(*message); },
+        [this](const boxed<stop_shard>&) { on_stop(); },
         [this](const boxed<shard_tick>&) { on_tick(); },
     };
   }
@@ -184,13 +187,39 @@ private:
     if (!activation_ || *activation_ != failed) return;
     log::channel("actors")->warn(
         "an append of shard {} failed; its topics are read again", shard_.raw());
-    for (auto& [topic, slot] : topics_) {
-      if (slot.stage == topic_stage::active || slot.stage == topic_stage::passivating) {
-        slot.stage = topic_stage::passivating;
-        anon_send_exit(slot.actor, caf::exit_reason::user_shutdown);
-      }
-    }
+    retire_all();
     activate();
+  }
+
+  /// All topics answer what they owe and end; what comes meanwhile is held for their successors.
+  void retire_all() {
+    for (auto& [topic, slot] : topics_) {
+      if (!slot.actor || slot.is_retired) continue;
+      slot.stage = topic_stage::passivating;
+      slot.is_retired = true;
+      send(slot.actor, box(retire_topic{}));
+    }
+  }
+
+  // -- stop ----------------------------------------------------------------------------------
+
+  void on_stop() {
+    is_stopping_ = true;
+    retire_all();
+    std::vector<topic_ref> unborn;
+    for (const auto& [topic, slot] : topics_) {
+      if (!slot.actor) unborn.push_back(topic);
+    }
+    for (const auto& topic : unborn) fail_slot(topic, stopping());
+    end_if_stopped();
+  }
+
+  void end_if_stopped() {
+    if (is_stopping_ && topics_.empty()) quit();
+  }
+
+  static error stopping() {
+    return {errc::draining, "the node is shutting down; reconnect", 1000};
   }
 
   // -- routing -------------------------------------------------------------------------------
@@ -218,6 +247,10 @@ private:
       } else if constexpr (std::is_same_v<Body, put_topic> || std::is_same_v<Body, delete_topic>) {
         const auto found = topics_.find(body.topic);
         if (found != topics_.end() && found->second.stage == topic_stage::active) {
+          // What comes behind a deletion is for the next topic of this name.
+          if constexpr (std::is_same_v<Body, delete_topic>) {
+            found->second.stage = topic_stage::passivating;
+          }
           return send(found->second.actor, message, reply_to);
         }
         hold(topic_ref{body.topic}, waiting_control{message, reply_to});
@@ -247,15 +280,27 @@ private:
       const auto* attach = std::get_if<waiting_attach>(&one);
       return attach != nullptr && attach->relay == relay;
     });
-    if (found->second.stage == topic_stage::active) {
-      send(found->second.actor, message, relay);
-    }
+    if (found->second.actor) send(found->second.actor, message, relay);
   }
 
   void hold(const topic_ref& name, waiting one) {
+    if (is_stopping_) return refuse(one, stopping());
     const auto [place, is_new] = topics_.try_emplace(name);
     place->second.held.push_back(std::move(one));
     if (is_new) load(name);
+  }
+
+  /// Hands over what was held, up to and including a deletion.
+  void release(topic_slot& slot) {
+    while (slot.stage == topic_stage::active && !slot.held.empty()) {
+      auto next = std::move(slot.held.front());
+      slot.held.pop_front();
+      const auto* control = std::get_if<waiting_control>(&next);
+      if (control != nullptr && std::holds_alternative<delete_topic>(control->message->body)) {
+        slot.stage = topic_stage::passivating;
+      }
+      forward(slot, next);
+    }
   }
 
   void forward(topic_slot& slot, waiting& one) {
@@ -391,6 +436,7 @@ private:
       fail_slot(found->first, why);
       return on_failed(message.activation);
     }
+    if (is_stopping_) return;
     runtime::topic_image image;
     image.name = message.topic;
     image.entity = entity_id{message.outcome->first.raw()};
@@ -438,8 +484,7 @@ private:
     // Who waited for the topic to be made comes before the event that makes it interesting.
     attach_absent(name, slot);
     tell_active(name, slot);
-    for (auto& one : slot.held) forward(slot, one);
-    slot.held.clear();
+    release(slot);
   }
 
   void fail_slot(const topic_ref& name_in, const error& why) {
@@ -464,9 +509,9 @@ private:
   void on_busy(const topic_ref& name) {
     const auto found = topics_.find(name);
     if (found == topics_.end() || found->second.stage != topic_stage::passivating) return;
+    if (found->second.is_retired) return;
     found->second.stage = topic_stage::active;
-    auto held = std::exchange(found->second.held, {});
-    for (auto& one : held) forward(found->second, one);
+    release(found->second);
   }
 
   void on_deleted(const topic_deleted& message) {
@@ -500,6 +545,11 @@ private:
     if (found == topics_.end()) return;
     auto& slot = found->second;
     slot.actor = nullptr;
+    slot.is_retired = false;
+    if (is_stopping_) {
+      fail_slot(name, stopping());
+      return end_if_stopped();
+    }
     if (slot.held.empty()) {
       topics_.erase(found);
       return;
@@ -584,7 +634,7 @@ private:
 
   void on_sweep(sweep_told& message) {
     sweeping_ = false;
-    if (!message.page) return;
+    if (!message.page || is_stopping_) return;
     sweep_after_ = message.page->next;
     for (const auto& name : message.page->due) {
       // Waking it is enough: an active topic applies its retention itself.
@@ -606,6 +656,7 @@ private:
   std::vector<watch> watches_;
   std::string sweep_after_;
   bool sweeping_ = false;
+  bool is_stopping_ = false;
 };
 
 } // namespace

@@ -2,8 +2,8 @@
 //
 // Lifecycle: one per shard from start to stop. Names are looked up in the catalogue on the reader
 // pool; a topic that is not in memory is read there too, and messages for it wait here, in order,
-// within the shard's admission. After a failed append all topics of the shard end, their
-// unanswered work has been answered with an error, and they are read again when needed.
+// within the shard's admission. After a failed append all topics of the shard are retired: each
+// answers what it owes, and is read again when needed.
 #pragma once
 
 #include "actors/boxed.hpp"
@@ -29,7 +29,10 @@ struct shard_setup {
 /// Accepts: (boxed<admitted_publish>, caf::actor reply_to), (boxed<control_request>, caf::actor
 /// reply_to) for changes of topics, groups and presence, (boxed<attach_relay>, caf::actor relay),
 /// (boxed<detach_relay>, caf::actor relay), (boxed<watch_pattern>, caf::actor hub),
-/// (boxed<unwatch_pattern>, caf::actor hub). Ends on exit_msg after its topics and companions.
+/// (boxed<unwatch_pattern>, caf::actor hub). On boxed<stop_shard> it refuses new work, retires its
+/// topics and ends after them; on exit_msg it ends at once.
+struct stop_shard {};
+
 [[nodiscard]] caf::actor spawn_shard(caf::actor_system& system, const shard_setup& setup);
 
 } // namespace callboard::actors

@@ -48,7 +48,15 @@ struct topic_tick {};
 /// INTERNAL: a change of settings or the deletion is on disk, or is not.
 struct change_told {
   result<storage::append_receipt> outcome;
+  /// Refused at the journal's door: nothing was written, nothing else is touched.
+  bool is_refused = false;
 };
+
+/// What the client hears when an append fails: that an earlier one failed is no fault of its own.
+error told_to_client(const error& why) {
+  if (why.code != errc::cancelled && why.code != errc::stale_term) return why;
+  return {errc::overloaded, "an earlier write of the shard failed, this one was not made; retry", 50};
+}
 
 constexpr std::size_t changes_waiting_max = 100;
 
@@ -101,12 +109,16 @@ public:
         [this](boxed<control_request>& message, const caf::actor& reply_to) {
           on_change(std::move(*message), reply_to);
         },
-        [this](boxed<change_told>& message) { on_change_told(message->outcome); },
+        [this](boxed<change_told>& message) { on_change_told(*message); },
         [this](boxed<candidates_told>& message) { on_candidates(*message); },
         [this](boxed<trim_told>& message) { on_trim(*message); },
         [this](const boxed<held_floor>& message) { core_.held(message->floor); },
         [this](const boxed<topic_tick>&) { on_tick(); },
         [this](const boxed<passivate_topic>&) { on_passivate(); },
+        [this](const boxed<retire_topic>&) {
+          is_retiring_ = true;
+          end_if_retired();
+        },
     };
   }
 
@@ -154,9 +166,6 @@ private:
         .bytes = std::move(message.batch.charge),
         .events = std::move(message.events),
         .since = parts_.time.boot()};
-    if (deleting_) {
-      return refuse(requests, reply_to, {errc::topic_not_found, "the topic was deleted", 0});
-    }
     if (is_bulk()) {
       auto bulk = admission_.bulk_events.charge(count);
       if (!bulk) {
@@ -213,8 +222,23 @@ private:
     if (effects.candidates) read_candidates(std::move(effects.candidates->seqs));
     if (effects.trim) plan_trim(*effects.trim);
     if (effects.reload) {
+      refuse_changes();
       send(parent_, box(topic_failed{activation_}));
-      quit();
+    }
+    end_if_retired();
+  }
+
+  /// Everything that was asked before the shard's last word is answered first.
+  void end_if_retired() {
+    if (is_retiring_ && core_.is_settled() && changes_.empty()) quit();
+  }
+
+  /// Those that are not on their way to the journal.
+  void refuse_changes() {
+    const std::size_t kept = is_changing_ ? 1 : 0;
+    while (changes_.size() > kept) {
+      answer(changes_.back(), fail(errc::overloaded, "the topic is being reloaded; retry", 50));
+      changes_.pop_back();
     }
   }
 
@@ -284,7 +308,7 @@ private:
       charges_.pop_front();
     }
     if (told.outcome) return carry_out(core_.committed(told.key, told.outcome->time));
-    carry_out(core_.failed(told.key, told.outcome.error()));
+    carry_out(core_.failed(told.key, told_to_client(told.outcome.error())));
   }
 
   // -- reads ---------------------------------------------------------------------------------
@@ -396,6 +420,7 @@ private:
       return;
     }
     changes_.push_back({std::move(request), reply_to, {}});
+    if (core_.is_dead()) return refuse_changes();
     if (changes_.size() == 1) start_change();
   }
 
@@ -404,7 +429,7 @@ private:
       auto& next = changes_.front();
       const auto& image = core_.image();
       if (std::holds_alternative<delete_topic>(next.request.body)) {
-        deleting_ = true;
+        is_deleting_ = true;
         return write_change(
             storage::record_kind::topic_deleted,
             runtime::encode_topic_deleted(image.name, image.last_seq));
@@ -439,23 +464,37 @@ private:
          .frees_space = kind == storage::record_kind::topic_deleted,
          .listener = [self = self_handle()](
                          storage::append_stage, const result<storage::append_receipt>& outcome) {
-           caf::anon_send(self, box(change_told{outcome}));
+           // In one line with those of the publishes before and after it.
+           caf::anon_send<caf::message_priority::high>(self, box(change_told{outcome}));
          }});
-    if (!queued) send(this, box(change_told{std::unexpected{queued.error()}}));
+    is_changing_ = true;
+    if (!queued) send(this, box(change_told{std::unexpected{queued.error()}, true}));
   }
 
-  void on_change_told(const result<storage::append_receipt>& outcome) {
+  void on_change_told(const change_told& told) {
     auto done_change = std::move(changes_.front());
     changes_.pop_front();
-    if (!outcome) {
-      answer(done_change, std::unexpected{outcome.error()});
-      deleting_ = false;
-      return carry_out(core_.failed(append_key{}, outcome.error()));
+    is_changing_ = false;
+    const bool was_deletion = std::exchange(is_deleting_, false);
+    if (told.is_refused) {
+      answer(done_change, std::unexpected{told.outcome.error()});
+      if (was_deletion) send(parent_, box(topic_busy{core_.image().name}));
+      start_change();
+      return end_if_retired();
     }
-    if (deleting_) return end_deleted(done_change);
+    if (!told.outcome) {
+      answer(done_change, std::unexpected{told_to_client(told.outcome.error())});
+      return carry_out(core_.failed(append_key{}, told_to_client(told.outcome.error())));
+    }
+    if (was_deletion) return end_deleted(done_change);
     core_.configured(done_change.settings);
     answer(done_change, describe());
-    start_change();
+    if (core_.is_dead()) {
+      refuse_changes();
+    } else {
+      start_change();
+    }
+    end_if_retired();
   }
 
   void end_deleted(const change& by) {
@@ -526,7 +565,10 @@ private:
   std::deque<held_charges> charges_;
   std::vector<held_charges> parked_charges_;
   std::deque<change> changes_;
-  bool deleting_ = false;
+  /// The front of `changes_` is on its way to the journal; it is the deletion.
+  bool is_changing_ = false;
+  bool is_deleting_ = false;
+  bool is_retiring_ = false;
   boot_time used_{};
 };
 

@@ -1,8 +1,9 @@
 // The TOPIC actor: one active topic. Spawned, routed to and passivated by its SHARD.
 //
-// Lifecycle: made with what committed records say; ends when the shard asks it to after it was
-// idle, or by itself when an append failed; then all unanswered work has been answered with an
-// error and a new one is made from the journal. Nothing of it survives but its records.
+// Lifecycle: made with what committed records say; ends only when the shard says so, once all work
+// it was given is answered: after it was idle, after its deletion, or after an append of the shard
+// failed. Then what is unanswered is answered with an error, and a new one is made from the
+// journal. Nothing of it survives but its records.
 #pragma once
 
 #include "actors/boxed.hpp"
@@ -40,7 +41,8 @@ struct topic_idle {
   topic_ref topic;
 };
 
-/// TOPIC -> SHARD: an append under `activation` failed; the topic is about to end.
+/// TOPIC -> SHARD: an append under `activation` failed. The topic refuses everything until it is
+/// retired.
 struct topic_failed {
   activation_id activation{};
 };
@@ -55,7 +57,10 @@ struct topic_deleted {
 /// SHARD -> TOPIC: end now if you are still idle (answered by DOWN), else stay (`topic_busy`).
 struct passivate_topic {};
 
-/// TOPIC -> SHARD: work came in between; not passivated.
+/// SHARD -> TOPIC: the last message; end as soon as everything is answered.
+struct retire_topic {};
+
+/// TOPIC -> SHARD: work came in between, or the deletion was refused: it goes on.
 struct topic_busy {
   topic_ref topic;
 };

@@ -164,6 +164,9 @@ public:
   /// Publishes wait for `candidates_read`.
   [[nodiscard]] bool is_parked() const { return !parked_.empty(); }
 
+  /// Nothing in flight, and nobody waits for an answer.
+  [[nodiscard]] bool is_settled() const { return appends_.empty() && parked_.empty(); }
+
   /// Nothing in flight, nothing waiting, nobody attached.
   [[nodiscard]] bool is_idle() const {
     return appends_.empty() && parked_.empty() && relays_.empty() && !trimming_;

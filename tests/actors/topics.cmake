@@ -2,3 +2,7 @@ callboard_test(actors_topic_test
   SOURCES topic/broker.test.cpp
   LINKS callboard_actors_topics callboard_storage
   LABELS unit)
+callboard_test(actors_topic_failure_test
+  SOURCES topic/failure.test.cpp
+  LINKS callboard_actors_topics callboard_storage
+  LABELS unit)

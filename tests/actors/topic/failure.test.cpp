@@ -1,0 +1,294 @@
+// Failed and refused appends: every request is answered once, nothing acked is lost, nothing that
+// was refused is there afterwards.
+#include "tests/actors/topic/virtual_broker.hpp"
+
+#include <random>
+
+using namespace callboard;
+using namespace callboard::actors;
+using callboard::testing::make_request;
+using callboard::testing::received;
+using callboard::testing::virtual_broker;
+
+namespace {
+
+const error unknown{errc::outcome_unknown, "injected", 0};
+
+event_page read_all(virtual_broker& broker, const std::string& name) {
+  auto answer = broker.ask_now(
+      read_events{virtual_broker::topic(name), runtime::from_first{}, 10'000, 1 << 24});
+  REQUIRE(answer);
+  return std::get<event_page>(*answer);
+}
+
+}  // namespace
+
+TEST_CASE("an answer waits for its commit", "[actors][topic]") {
+  virtual_broker broker;
+  const auto first = broker.publish("events", {"a"});
+  broker.run();
+  broker.journal.commit();
+  broker.run();
+  CHECK(broker.got.published.empty());
+  // The duplicate, the conflict and the refusal rest on a record that is not committed yet.
+  const auto duplicate = broker.publish("events", {"a"});
+  auto expecting = make_request(0, {"b"});
+  expecting.expected = sequence{7};
+  const auto refused = broker.publish("events", std::move(expecting));
+  broker.run();
+  CHECK(broker.got.published.empty());
+  broker.settle();
+  REQUIRE(broker.got.published.size() == 3);
+  CHECK(broker.got.published.at(first)->first_seq == sequence{1});
+  CHECK(broker.got.published.at(duplicate)->events.at(0).duplicate);
+  CHECK(broker.got.published.at(refused).error().code == errc::sequence_conflict);
+}
+
+TEST_CASE("a failed append fails what stands behind it, and the topic goes on", "[actors][topic]") {
+  virtual_broker broker;
+  const auto kept = broker.publish("events", {"a"});
+  broker.settle();
+  REQUIRE(broker.got.published.at(kept));
+  broker.journal.fail_next(unknown);
+  const auto lost = broker.publish("events", {"b"});
+  const auto behind = broker.publish("events", {"c"});
+  broker.run();
+  const auto other = broker.publish("other", {"d"});
+  broker.settle();
+  REQUIRE(broker.got.answers == 4);
+  CHECK(broker.got.published.at(lost).error().code == errc::outcome_unknown);
+  CHECK_FALSE(broker.got.published.at(behind));
+  CHECK(is_retryable(broker.got.published.at(behind).error().code));
+  CHECK((
+      broker.got.published.at(other) || is_retryable(broker.got.published.at(other).error().code)));
+  const auto again = broker.publish("events", {"b"});
+  broker.settle();
+  REQUIRE(broker.got.published.at(again));
+  CHECK(broker.got.published.at(again)->first_seq == sequence{2});
+  CHECK(broker.got.published.at(again)->events.empty());
+  CHECK(read_all(broker, "events").batch->events.size() == 2);
+}
+
+TEST_CASE("an append that failed but was written is found by the retry", "[actors][topic]") {
+  virtual_broker broker;
+  (void)broker.publish("events", {"a"});
+  broker.settle();
+  broker.journal.fail_next(unknown, true);
+  const auto unsure = broker.publish("events", {"b"});
+  broker.settle();
+  CHECK(broker.got.published.at(unsure).error().code == errc::outcome_unknown);
+  const auto again = broker.publish("events", {"b"});
+  broker.settle();
+  REQUIRE(broker.got.published.at(again));
+  CHECK(broker.got.published.at(again)->first_seq == sequence{2});
+  CHECK(broker.got.published.at(again)->events.at(0).duplicate);
+}
+
+TEST_CASE("publishes on their way when an append fails are answered", "[actors][topic]") {
+  virtual_broker broker;
+  (void)broker.publish("events", {"a"});
+  (void)broker.publish("near", {"a"});
+  broker.settle();
+  REQUIRE(broker.got.answers == 2);
+  broker.journal.fail_next(unknown);
+  (void)broker.publish("events", {"b"});
+  (void)broker.publish("near", {"b"});
+  broker.run();
+  // The failure is told while more is on its way to shard and topics.
+  broker.journal.commit();
+  for (int i = 0; i < 20; ++i) {
+    (void)broker.publish("events", {"c" + std::to_string(i)});
+    (void)broker.publish("near", {"c" + std::to_string(i)});
+  }
+  broker.settle();
+  CHECK(broker.got.answers == 44);
+}
+
+TEST_CASE("a topic whose making fails is made by the next publish", "[actors][topic]") {
+  virtual_broker broker;
+  broker.journal.fail_next(unknown);
+  const auto first = broker.publish("events", {"a"});
+  const auto second = broker.publish("events", {"b"});
+  broker.settle();
+  REQUIRE(broker.got.answers == 2);
+  CHECK_FALSE(broker.got.published.at(first));
+  CHECK_FALSE(broker.got.published.at(second));
+  const auto third = broker.publish("events", {"a"});
+  broker.settle();
+  CHECK(broker.got.published.at(third)->first_seq == sequence{1});
+}
+
+TEST_CASE("a refusal at the journal's door undoes only itself", "[actors][topic]") {
+  virtual_broker broker;
+  (void)broker.publish("events", {"a"});
+  broker.settle();
+  const auto waiting = broker.publish("events", {"b"});
+  broker.run();
+  broker.journal.refuse_next({errc::storage_full, "injected", 0});
+  const auto refused = broker.publish("events", {"c"});
+  broker.run();
+  const auto after = broker.publish("events", {"d"});
+  broker.settle();
+  REQUIRE(broker.got.answers == 4);
+  CHECK(broker.got.published.at(waiting)->first_seq == sequence{2});
+  CHECK(broker.got.published.at(refused).error().code == errc::storage_full);
+  CHECK(broker.got.published.at(after)->first_seq == sequence{3});
+  const auto again = broker.publish("events", {"c"});
+  broker.settle();
+  CHECK(broker.got.published.at(again)->first_seq == sequence{4});
+}
+
+TEST_CASE("a refused deletion leaves the topic as it was", "[actors][topic]") {
+  virtual_broker broker;
+  (void)broker.publish("events", {"a"});
+  broker.settle();
+  broker.journal.refuse_next({errc::overloaded, "injected", 10});
+  const auto deletion = broker.ask(delete_topic{virtual_broker::topic("events")});
+  const auto behind = broker.publish("events", {"b"});
+  broker.settle();
+  CHECK(broker.got.answered.at(deletion).error().code == errc::overloaded);
+  CHECK(broker.got.published.at(behind)->first_seq == sequence{2});
+}
+
+TEST_CASE("publishes behind a deletion make the topic anew", "[actors][topic]") {
+  virtual_broker broker;
+  const auto before = broker.publish("events", {"a"});
+  broker.settle();
+  received relay;
+  const auto subscriber = broker.make_probe(relay);
+  broker.router->attach({virtual_broker::topic("events"), 10}, subscriber);
+  broker.run();
+  const auto last = broker.publish("events", {"b"});
+  const auto deletion = broker.ask(delete_topic{virtual_broker::topic("events")});
+  const auto after = broker.publish("events", {"a"});
+  broker.settle();
+  REQUIRE(broker.got.answers == 4);
+  CHECK(broker.got.published.at(last)->first_seq == sequence{2});
+  CHECK(broker.got.answered.at(deletion));
+  REQUIRE(broker.got.published.at(after));
+  CHECK(broker.got.published.at(after)->first_seq == sequence{1});
+  CHECK(*broker.got.published.at(after)->epoch != *broker.got.published.at(before)->epoch);
+  CHECK(relay.gone == 1);
+  REQUIRE(relay.attached.size() >= 2);
+  CHECK(relay.attached.back().exists);
+  CHECK(relay.attached.back().last_seq == sequence{0});
+  CHECK(relay.seqs() == std::vector<std::uint64_t>{2, 1});
+}
+
+TEST_CASE("a shard that cannot begin answers with the reason and recovers", "[actors][topic]") {
+  virtual_broker broker;
+  (void)broker.publish("events", {"a"});
+  broker.settle();
+  broker.journal.refuse_activations(error{errc::quarantined, "injected", 0});
+  broker.journal.fail_next(unknown);
+  (void)broker.publish("events", {"b"});
+  broker.settle();
+  const auto refused = broker.publish("events", {"c"});
+  broker.settle();
+  REQUIRE_FALSE(broker.got.published.at(refused));
+  CHECK(broker.got.published.at(refused).error().code == errc::quarantined);
+  broker.journal.refuse_activations(std::nullopt);
+  broker.advance(std::chrono::seconds{10});
+  const auto again = broker.publish("events", {"b"});
+  broker.settle();
+  CHECK(broker.got.published.at(again)->first_seq == sequence{2});
+}
+
+TEST_CASE("an idle topic leaves memory and comes back where it was", "[actors][topic]") {
+  config settings;
+  settings.topics.passivate_after_ms = 1000;
+  settings.topics.retention_check_ms = 200;
+  virtual_broker broker{settings};
+  (void)broker.publish("events", {"a", "b"});
+  broker.settle();
+  received hub;
+  broker.router->watch(
+      {tenant_name::parse("acme").value(), topic_pattern::parse(">").value()},
+      broker.make_probe(hub));
+  broker.settle();
+  REQUIRE(hub.active.size() == 1);
+  broker.advance(std::chrono::seconds{3});
+  const auto again = broker.publish("events", {"b"});
+  const auto next = broker.publish("events", {"c"});
+  broker.settle();
+  CHECK(broker.got.published.at(again)->first_seq == sequence{2});
+  CHECK(broker.got.published.at(next)->first_seq == sequence{3});
+  // It was gone: the watcher hears of it a second time, with what it had then.
+  REQUIRE(hub.active.size() == 2);
+  CHECK(hub.active.back().last_seq == sequence{2});
+}
+
+TEST_CASE(
+    "random publishes, failures, deletions and pauses lose and double nothing", "[actors][topic]") {
+  const auto seed = std::random_device{}();
+  INFO("seed " << seed);
+  std::mt19937 random{seed};
+  const auto dice = [&](unsigned sides) { return random() % sides; };
+  config settings;
+  settings.topics.passivate_after_ms = 300;
+  settings.topics.retention_check_ms = 100;
+  settings.topics.dedupe_cache_ids_max = 16;
+  virtual_broker broker{settings};
+  std::map<std::string, std::string> acked;
+  std::map<std::uint64_t, std::string> asked;
+  std::uint64_t next_id = 0;
+  for (int turn = 0; turn < 400; ++turn) {
+    switch (dice(12)) {
+    case 0:
+      broker.journal.fail_next(unknown, dice(2) == 0);
+      break;
+    case 1:
+      broker.journal.refuse_next({errc::overloaded, "injected", 1});
+      break;
+    case 2:
+      broker.advance(std::chrono::milliseconds{50 * (1 + dice(12))});
+      break;
+    case 3:
+      broker.run();
+      break;
+    case 4:
+      broker.journal.commit(1 + dice(3));
+      break;
+    case 5:
+      broker.settle();
+      break;
+    default: {
+      // A quarter are retries of what was published before.
+      const auto id = next_id > 0 && dice(4) == 0 ? random() % next_id : next_id++;
+      const auto name = "t" + std::to_string(id % 3);
+      asked[broker.publish(name, {std::to_string(id)})] = std::to_string(id);
+    }
+    }
+  }
+  broker.settle();
+  REQUIRE(broker.got.published.size() == asked.size());
+  // Those refused by the router have no answer of their own.
+  REQUIRE(broker.got.answers <= asked.size());
+  for (const auto& [correlation, outcome] : broker.got.published) {
+    if (!outcome) {
+      CHECK(is_retryable(outcome.error().code));
+      continue;
+    }
+    const auto& id = asked.at(correlation);
+    const auto place =
+        "t" + std::to_string(std::stoull(id) % 3) + ' ' + std::to_string(outcome->first_seq.raw());
+    const auto [known, is_new] = acked.emplace(id, place);
+    if (!is_new) CHECK(known->second == place);
+  }
+  for (int t = 0; t < 3; ++t) {
+    const auto name = "t" + std::to_string(t);
+    std::map<hash128, std::uint64_t> stored;
+    std::uint64_t expected = 1;
+    for (const auto& event : read_all(broker, name).batch->events) {
+      CHECK(event.seq.raw() == expected++);
+      const runtime::encoded_event one{event.stored};
+      CHECK(stored.emplace(one.identity(), event.seq.raw()).second);
+    }
+    for (const auto& [id, place] : acked) {
+      if (std::stoull(id) % 3 != static_cast<unsigned>(t)) continue;
+      const auto found = stored.find(event_identity("s", id));
+      REQUIRE(found != stored.end());
+      CHECK(place == name + ' ' + std::to_string(found->second));
+    }
+  }
+}

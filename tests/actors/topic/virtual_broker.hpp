@@ -1,0 +1,216 @@
+// A broker on CAF's deterministic scheduler and a journal in memory: nothing happens but what the
+// test lets happen, and time stands still until it is moved.
+#pragma once
+
+#include "actors/broker_parts.hpp"
+#include "actors/local_router.hpp"
+#include "base/clock.hpp"
+#include "base/metrics.hpp"
+#include "runtime/topic/broker_projection.hpp"
+
+#include "tests/runtime/topic/core_fixture.hpp"
+#include "tests/support/catch.hpp"
+#include "tests/support/eventually.hpp"
+#include "tests/support/memory_journal.hpp"
+
+#include <caf/actor_system.hpp>
+#include <caf/actor_system_config.hpp>
+#include <caf/event_based_actor.hpp>
+#include <caf/scheduler/test_coordinator.hpp>
+#include <caf/send.hpp>
+
+#include <deque>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace callboard::testing {
+
+/// What a client, relay or hub was sent, in order of arrival.
+struct received {
+  std::map<std::uint64_t, result<runtime::publish_outcome>> published;
+  std::map<std::uint64_t, result<actors::control_answer>> answered;
+  std::uint64_t answers = 0;
+  std::vector<actors::relay_attached> attached;
+  std::vector<runtime::event_batch_ptr> delivered;
+  std::vector<actors::relay_skipped> skipped;
+  std::vector<actors::topic_active> active;
+  std::uint64_t gone = 0;
+
+  /// Seqs of everything delivered.
+  [[nodiscard]] std::vector<std::uint64_t> seqs() const {
+    std::vector<std::uint64_t> all;
+    for (const auto& batch : delivered) {
+      for (const auto& event : batch->events)
+        all.push_back(event.seq.raw());
+    }
+    return all;
+  }
+};
+
+/// Stands for a connection, a relay or a hub.
+class probe final : public caf::event_based_actor {
+public:
+  probe(caf::actor_config& config, received& into) : event_based_actor{config}, into_{into} {}
+
+  caf::behavior make_behavior() override {
+    using namespace actors;
+    return {
+        [this](boxed<publish_replies>& message) {
+          for (auto& one : message->replies) {
+            ++into_.answers;
+            into_.published.emplace(one.correlation.raw(), std::move(one.outcome));
+          }
+        },
+        [this](boxed<control_reply>& message) {
+          ++into_.answers;
+          into_.answered.emplace(message->correlation.raw(), std::move(message->outcome));
+        },
+        [this](boxed<relay_attached>& message) { into_.attached.push_back(*message); },
+        [this](boxed<deliver>& message) { into_.delivered.push_back(message->batch); },
+        [this](boxed<relay_skipped>& message) { into_.skipped.push_back(*message); },
+        [this](boxed<topic_active>& message) { into_.active.push_back(*message); },
+        [this](boxed<topic_gone>&) { ++into_.gone; },
+    };
+  }
+
+private:
+  received& into_;
+};
+
+class virtual_broker {
+public:
+  explicit virtual_broker(config with = {}) : settings{std::move(with)} {
+    set_policy();
+    system = std::make_unique<caf::actor_system>(system_config_);
+    scheduler_ = dynamic_cast<caf::scheduler::test_coordinator*>(&system->scheduler());
+    // CAF's own clock for tests must not start at nothing.
+    scheduler_->clock().current_time += std::chrono::hours{1};
+    router = std::make_unique<actors::local_router>(*system, parts_);
+    client = make_probe(got);
+    run();
+  }
+
+  ~virtual_broker() {
+    for (const auto& one : probes_)
+      caf::anon_send_exit(one, caf::exit_reason::user_shutdown);
+    probes_.clear();
+    client = nullptr;
+    router->begin_stop();
+    settle();
+    advance(std::chrono::seconds{1});
+    router.reset();
+    settle();
+    system.reset();
+    readers_.stop();
+  }
+
+  virtual_broker(const virtual_broker&) = delete;
+  virtual_broker& operator=(const virtual_broker&) = delete;
+
+  [[nodiscard]] caf::actor make_probe(received& into) {
+    probes_.push_back(system->spawn<probe>(into));
+    return probes_.back();
+  }
+
+  /// Lets actors and readers work until nothing is left to do; commits nothing.
+  void run() {
+    do {
+      while (scheduler_->run() > 0) {
+      }
+      wait_for_readers();
+    } while (scheduler_->has_job());
+  }
+
+  /// Lets everything happen, commits included, until nothing is left to do.
+  void settle() {
+    do
+      run();
+    while (journal.commit() > 0);
+  }
+
+  /// Moves all clocks, step by step so that timers that re-arm themselves fire in between.
+  void advance(std::chrono::milliseconds by) {
+    constexpr std::chrono::milliseconds step{50};
+    for (std::chrono::milliseconds done{0}; done < by; done += step) {
+      time.advance(step);
+      scheduler_->advance_time(step);
+      settle();
+    }
+  }
+
+  [[nodiscard]] static topic_ref topic(const std::string& name) {
+    return {tenant_name::parse("acme").value(), topic_name::parse(name).value()};
+  }
+
+  /// Hands one publish over; its answer will be in `got.published`. Returns its correlation.
+  std::uint64_t publish(const std::string& name, const std::vector<std::string>& ids) {
+    return publish(name, make_request(0, ids));
+  }
+
+  std::uint64_t publish(const std::string& name, runtime::publish_request request) {
+    request.correlation = correlation_id{++correlation_};
+    actors::publish_batch batch{.topic = topic(name)};
+    batch.requests.push_back(std::move(request));
+    if (auto sent = router->publish(std::move(batch), client); !sent) {
+      got.published.emplace(correlation_, std::unexpected{sent.error()});
+    }
+    return correlation_;
+  }
+
+  std::uint64_t ask(actors::control_body body) {
+    const correlation_id id{++correlation_};
+    if (auto sent = router->control({id, std::move(body)}, client); !sent) {
+      got.answered.emplace(id.raw(), std::unexpected{sent.error()});
+    }
+    return id.raw();
+  }
+
+  /// Asks and lets everything happen until the answer is there.
+  [[nodiscard]] result<actors::control_answer> ask_now(actors::control_body body) {
+    const auto id = ask(std::move(body));
+    settle();
+    REQUIRE(got.answered.contains(id));
+    return got.answered.at(id);
+  }
+
+  [[nodiscard]] shard_id shard_of(const std::string& name) const {
+    return shard_id{shard_index(topic(name), journal.shard_count())};
+  }
+
+  config settings;
+  manual_clock time;
+  memory_journal journal{2, std::make_shared<runtime::broker_projection>(), time};
+  std::unique_ptr<caf::actor_system> system;
+  std::unique_ptr<actors::local_router> router;
+  received got;
+  caf::actor client;
+
+private:
+  void set_policy() { system_config_.set("scheduler.policy", caf::atom("testing")); }
+
+  /// The pool answers control work in order of arrival with its only thread.
+  void wait_for_readers() {
+    std::atomic<bool> done{false};
+    const auto posted = readers_.post(actors::reader_pool::lane::reads, [&] { done = true; });
+    REQUIRE(posted);
+    REQUIRE(eventually([&] { return done.load(); }));
+  }
+
+  metrics counters_;
+  actors::reader_pool readers_{1, 1000};
+  caf::actor_system_config system_config_;
+  actors::broker_parts parts_{
+      .settings = settings,
+      .journal = journal,
+      .readers = readers_,
+      .time = time,
+      .counters = counters_};
+  caf::scheduler::test_coordinator* scheduler_ = nullptr;
+  std::vector<caf::actor> probes_;
+  std::uint64_t correlation_ = 0;
+};
+
+}  // namespace callboard::testing
