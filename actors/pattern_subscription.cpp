@@ -115,21 +115,30 @@ void pattern_subscription::finish_list() {
     }
   }
   const auto held = std::exchange(held_, {});
-  for (const auto& [topic, active] : held)
-    on_active(active);
+  for (const auto& [topic, one] : held)
+    on_active(one.first, one.second);
 }
 
-void pattern_subscription::on_active(const topic_active& active) {
+void pattern_subscription::on_active(const topic_active& active, topic_news news) {
   const auto& topic = active.topic.topic.str();
   if (failed_ || !matches(topic) || topics_.contains(topic)) return;
   if (!ready_) {
-    if (held_.size() < topics_max_ || held_.contains(topic)) held_.emplace(topic, active);
+    const auto held = held_.find(topic);
+    if (held != held_.end()) {
+      // The first word counts; it lies furthest back.
+      if (held->second.second == topic_news::known_before) held->second = {active, news};
+    } else if (held_.size() < std::size_t{10} * topics_max_) {
+      held_.emplace(topic, std::pair{active, news});
+    } else {
+      output_->topic_left_out(topic, {errc::overloaded, "too many topics became active at once"});
+    }
     return;
   }
   runtime::cursor at{active.epoch, active.last_seq};
   const auto listed = listed_.find(topic);
   if (listed != listed_.end() && listed->second.epoch == at.epoch) {
-    at.seq = std::min(at.seq, listed->second.seq);
+    at.seq = news == topic_news::known_before ? listed->second.seq
+                                              : std::min(at.seq, listed->second.seq);
   }
   take_in(topic, runtime::after_cursor{std::move(at)});
 }

@@ -13,6 +13,7 @@
 #include <memory>
 #include <string>
 #include <unordered_map>
+#include <utility>
 
 namespace callboard::actors {
 
@@ -49,6 +50,10 @@ struct pattern_start {
   /// Resume: topics in here go on after their cursor, others from their first event.
   std::map<std::string, runtime::cursor> cursors;
 };
+
+/// How a subscription hears of a topic: it became active now, or was heard of before the
+/// subscription was made, so that only the list says where its news begin.
+enum class topic_news : std::uint8_t { active_now, known_before };
 
 /// Made by a hub. Bounds: `topics_max` topics, also while the list is awaited.
 class pattern_subscription {
@@ -89,7 +94,7 @@ public:
   /// One page of topics; `last` with the last one.
   void on_listed(const std::vector<topic_description>& topics, bool last);
   void on_list_failed(const error& why);
-  void on_active(const topic_active& active);
+  void on_active(const topic_active& active, topic_news news);
   /// Lets go of topics that were deleted.
   void on_tick();
 
@@ -117,7 +122,7 @@ private:
   bool ready_ = false;
   bool failed_ = false;
   /// Became active before the list was complete.
-  std::unordered_map<std::string, topic_active> held_;
+  std::unordered_map<std::string, std::pair<topic_active, topic_news>> held_;
   std::unordered_map<std::string, std::unique_ptr<topic_subscription>> topics_;
 };
 

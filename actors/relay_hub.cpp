@@ -15,6 +15,7 @@
 #include <algorithm>
 #include <atomic>
 #include <functional>
+#include <map>
 #include <unordered_map>
 
 namespace callboard::actors {
@@ -50,8 +51,6 @@ public:
   const char* name() const override { return "callboard.hub"; }
 
   void finish() { end({}); }
-
-  void enter_now() { enter(); }
 };
 
 }  // namespace
@@ -126,7 +125,19 @@ public:
   caf::actor hub;
   hub_actor* actor = nullptr;
   std::unordered_map<topic_ref, relay_entry> relays;
-  std::vector<pattern_subscription*> patterns;
+
+  /// One pattern that this thread's subscriptions watch together.
+  struct watched {
+    std::vector<pattern_subscription*> watchers;
+    /// Topics heard of, for subscriptions that join later.
+    std::unordered_map<std::string, topic_active> known;
+  };
+
+  [[nodiscard]] std::size_t known_max() const {
+    return std::size_t{10} * given.settings.limits.pattern_topics_max;
+  }
+
+  std::map<std::pair<tenant_name, std::string>, watched> patterns;
   std::unordered_map<std::uint64_t, pattern_subscription*> lists;
   std::uint64_t next_list = 1;
 
@@ -146,8 +157,13 @@ public:
 // -- patterns --------------------------------------------------------------------------------
 
 void relay_hub::parts::handle_active(const topic_active& active) {
-  for (std::size_t i = 0; i < patterns.size(); ++i) {
-    if (patterns[i]->tenant() == active.topic.tenant) patterns[i]->on_active(active);
+  const auto& topic = active.topic.topic.str();
+  for (auto& [key, entry] : patterns) {
+    if (key.first != active.topic.tenant || entry.watchers.empty()) continue;
+    if (!entry.watchers.front()->pattern().matches(topic)) continue;
+    if (entry.known.size() < known_max()) entry.known.insert_or_assign(topic, active);
+    for (auto* one : entry.watchers)
+      one->on_active(active, topic_news::active_now);
   }
 }
 
@@ -176,12 +192,13 @@ void relay_hub::parts::handle_list(control_reply& reply) {
 }
 
 void relay_hub::parts::forget(pattern_subscription& one) {
-  std::erase(patterns, &one);
   std::erase_if(lists, [&](const auto& entry) { return entry.second == &one; });
-  const bool shared_pattern = std::ranges::any_of(patterns, [&](const auto* other) {
-    return other->tenant() == one.tenant() && other->pattern() == one.pattern();
-  });
-  if (!shared_pattern && !stopped) given.broker.unwatch({one.tenant(), one.pattern()}, hub);
+  const auto entry = patterns.find({one.tenant(), one.pattern().str()});
+  if (entry == patterns.end()) return;
+  std::erase(entry->second.watchers, &one);
+  if (!entry->second.watchers.empty()) return;
+  patterns.erase(entry);
+  if (!stopped) given.broker.unwatch({one.tenant(), one.pattern()}, hub);
 }
 
 result<std::unique_ptr<pattern_subscription>> relay_hub::subscribe_pattern(
@@ -202,11 +219,18 @@ result<std::unique_ptr<pattern_subscription>> relay_hub::subscribe_pattern(
       credits,
       std::move(start),
       p.given.settings.limits.pattern_topics_max);
-  p.actor->enter_now();
-  // Watched anew for each subscription: shards answer with the topics that are active by then.
-  p.patterns.push_back(one.get());
+  auto& entry = p.patterns[{tenant, pattern.str()}];
+  if (entry.known.size() >= p.known_max()) {
+    return fail(
+        errc::too_many_subscriptions,
+        "too many topics match " + pattern.str() + " to join in: narrow the pattern");
+  }
+  entry.watchers.push_back(one.get());
   one->on_end = [&p, target = one.get()] { p.forget(*target); };
-  p.given.broker.watch({tenant, pattern}, p.hub);
+  // Shards answer the first watcher with the topics that are active; those are kept for the others.
+  if (entry.watchers.size() == 1) p.given.broker.watch({tenant, pattern}, p.hub);
+  for (const auto& [topic, active] : entry.known)
+    one->on_active(active, topic_news::known_before);
   if (const auto asked = p.list(*one, one->list_after()); !asked) {
     return std::unexpected{asked.error()};
   }
@@ -290,8 +314,10 @@ void relay_hub::tick(boot_time now) {
   std::erase(p.members, nullptr);
   for (std::size_t i = 0; i < p.members.size(); ++i)
     p.members[i]->place_ = i;
-  for (auto* pattern : p.patterns)
-    pattern->on_tick();
+  for (auto& [key, entry] : p.patterns) {
+    for (auto* one : entry.watchers)
+      one->on_tick();
+  }
   p.tick_relays(now);
   p.publish_counts();
 }
@@ -383,6 +409,10 @@ std::size_t relay_hub::relay_count() const {
 
 boost::asio::io_context& relay_hub::loop() {
   return parts_->given.loop;
+}
+
+boot_time relay_hub::now() const {
+  return parts_->given.time.boot();
 }
 
 std::shared_ptr<void>& relay_hub::companion() {

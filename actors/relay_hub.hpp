@@ -112,6 +112,8 @@ public:
 
   [[nodiscard]] boost::asio::io_context& loop();
 
+  [[nodiscard]] boot_time now() const;
+
   /// A place for what the gateway keeps per I/O thread.
   [[nodiscard]] std::shared_ptr<void>& companion();
 

@@ -93,6 +93,7 @@ struct config {
     std::uint32_t sse_comment_interval_ms = 15'000;
     std::uint32_t publishes_per_s = 0;
     std::uint32_t page_events_max = 1000;
+    bool websocket_deflate = true;
   } limits;
 
   struct auth_section {

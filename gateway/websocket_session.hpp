@@ -1,0 +1,201 @@
+// A WebSocket client: frames in, operations to the broker, answers and events out. One object per
+// connection; all calls come on its I/O thread.
+#pragma once
+
+#include "gateway/client_subscription.hpp"
+#include "gateway/output_queue.hpp"
+#include "gateway/rate_limit.hpp"
+#include "gateway/sessions.hpp"
+#include "gateway/thread_state.hpp"
+#include "gateway/websocket_handshake.hpp"
+#include "gateway/websocket_wire.hpp"
+#include "gateway/ws_protocol.hpp"
+
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+namespace callboard::gateway {
+
+/// Lifecycle: `begin` sends the handshake's answer and `welcome`; ends by close frames of either
+/// side, a dead socket, silence, an expired token, or the node's stop. Bounds: requests in flight,
+/// subscriptions, the output queue (while it is full nothing more is read), one message being read.
+class websocket_session final : public session,
+                                public std::enable_shared_from_this<websocket_session>,
+                                private output_queue::listener,
+                                private subscription_owner {
+public:
+  websocket_session(
+      connection_port& port,
+      const session_environment& environment,
+      std::unique_ptr<transport> stream,
+      upgrade_request request,
+      const ws_handshake& handshake);
+  ~websocket_session() override;
+
+  /// Call once, when owned by a shared_ptr. `leftover` came after the handshake's head.
+  void begin(const ws_handshake& handshake, std::string leftover);
+
+  void on_publish_replies(actors::publish_replies& replies) override;
+  void on_control_reply(actors::control_reply& reply) override;
+  void on_drain(std::chrono::milliseconds spread) override;
+  void on_tick(boot_time now) override;
+  void on_stop() override;
+
+private:
+  enum class stage : std::uint8_t { open, closing, ended };
+
+  enum class pending_kind : std::uint8_t { publish, answer, consume };
+
+  /// A request that the broker has not answered yet.
+  struct pending_op {
+    pending_kind kind = pending_kind::answer;
+    bool together = false;
+    op_id id;
+    std::shared_ptr<const std::string> topic;
+    std::vector<std::string> event_ids;
+    boot_time deadline{};
+    std::uint64_t consumer = 0;
+  };
+
+  /// Publishes of one read to one topic.
+  struct gathered_publish {
+    std::shared_ptr<const std::string> topic;
+    actors::publish_batch batch;
+    std::uint64_t bytes = 0;
+    std::size_t events = 0;
+  };
+
+  struct consumer {
+    std::uint64_t number = 0;
+    actors::group_ref group;
+    std::uint64_t credits = 0;
+    std::uint64_t in_hand = 0;
+    bool fetching = false;
+  };
+
+  // websocket_session.cpp: the socket.
+  void read();
+  void on_read(const boost::system::error_code& failed, std::size_t count);
+  void take(std::span<char> input);
+  void handle(const ws_message& message);
+  void handle_close(const ws_message& message);
+  void choose_buffer(std::size_t count);
+  void start_close(std::uint16_t code, std::string_view reason);
+  void finish_close();
+  void end(bool vanished);
+  void leave_everything(bool vanished);
+
+  void on_written() override;
+  void on_write_failed(const boost::system::error_code& why) override;
+
+  void before_flush() override { before_events(); }
+
+  std::shared_ptr<void> keep_alive() override { return shared_from_this(); }
+
+  // What subscriptions need.
+  output_queue& output() override { return output_; }
+
+  const ws_protocol& protocol() const override { return *protocol_; }
+
+  thread_state& state() override { return state_; }
+
+  void answer(answer_call write) override;
+  void before_events() override;
+
+  void output_was_full() override { stalled_ = true; }
+
+  void queued(time_ms event_time) override;
+  void subscription_ended(std::uint64_t sub) override;
+  void disconnect_slow() override;
+
+  // websocket_operations.cpp: operations.
+  void on_operation(received_op received);
+  void fail_op(const op_id& id, const error& why);
+  [[nodiscard]] result<topic_ref> topic_of(const std::string& name) const;
+  [[nodiscard]] result<actors::group_ref>
+  group_of(const std::string& topic, const std::string& group) const;
+  [[nodiscard]] bool has_room_for_request(const op_id& id);
+  void ask(const op_id& id, actors::control_body body, std::uint32_t wait_ms = 0);
+  /// Without an answer to the client.
+  void tell_broker(actors::control_body body);
+
+  void perform(const op_id& id, ops::publish op);
+  void perform(const op_id& id, const ops::subscribe& op);
+  void perform(const op_id& id, const ops::unsubscribe& op);
+  void perform(const op_id& id, const ops::credit& op);
+  void perform(const op_id& id, ops::presence op);
+  void perform(const op_id& id, const ops::auth& op);
+  void perform(const op_id& id, const ops::ping& op);
+  void perform(const op_id& id, const ops::fetch& op);
+  void perform(const op_id& id, const ops::consume& op);
+  void perform(const op_id& id, ops::ack op);
+  void perform(const op_id& id, ops::nack op);
+
+  [[nodiscard]] result<std::size_t> gather_slot(const std::string& topic);
+  void flush_publishes();
+  void send_gathered(gathered_publish& gathered);
+  [[nodiscard]] result<void> start_subscription(client_subscription& one, const ops::subscribe& op);
+  void fetch_more(consumer& one);
+  void return_credits(const actors::group_ref& group, std::size_t count);
+  void on_consumed(std::uint64_t number, result<actors::control_answer>& outcome);
+  void remember_group(const actors::group_ref& group);
+
+  // websocket_ticks.cpp: what happens by the clock.
+  void sweep(boot_time now);
+  void tick_timers(boot_time now);
+  void tick_drain(boot_time now);
+  [[nodiscard]] bool token_has_expired() const;
+  [[nodiscard]] boot_time jittered(std::chrono::milliseconds base, std::uint64_t salt) const;
+
+  connection_port& port_;
+  const session_environment& environment_;
+  std::unique_ptr<transport> stream_;
+  principal who_;
+  const ws_protocol* protocol_;
+  thread_state& state_;
+  output_queue output_;
+  ws_reader reader_;
+  rate_limit rate_;
+
+  stage stage_ = stage::open;
+  bool reading_ = false;
+  bool read_paused_ = false;
+  bool peer_closed_ = false;
+  bool clean_ = false;
+  bool stalled_ = false;
+  bool heard_ = false;
+  bool goaway_sent_ = false;
+  std::uint8_t small_reads_ = 0;
+  std::array<char, 512> small_;
+  thread_state::buffer large_;
+  /// Answers that share one frame, not yet framed.
+  std::string joined_;
+  /// cloudevents.json: the topic of the address, and where its one subscription begins.
+  std::string fixed_topic_;
+  std::string fixed_from_;
+
+  std::unordered_map<std::uint64_t, pending_op> pending_;
+  std::vector<gathered_publish> gathered_;
+  std::vector<std::unique_ptr<client_subscription>> subscriptions_;
+  std::uint64_t last_sub_ = 0;
+  std::vector<std::uint64_t> ended_subs_;
+  std::vector<actors::presence_renew> present_;
+  std::vector<actors::group_ref> groups_;
+  std::vector<consumer> consumers_;
+  std::uint64_t last_consumer_ = 0;
+
+  boot_time last_heard_{};
+  boot_time next_ping_{};
+  boot_time next_renew_{};
+  boot_time close_deadline_{};
+  boot_time drain_at_{};
+  std::uint32_t drain_hint_ms_ = 0;
+  time_ms timed_event_{};
+};
+
+}  // namespace callboard::gateway
