@@ -150,6 +150,11 @@ block_step block_reader::read(record& out, bool check) {
   return block_step::record;
 }
 
+std::optional<lsn> block_reader::peek() const {
+  if (seen_ == count_ || bytes_->size() - offset_ < record_header_size) return std::nullopt;
+  return lsn{load_little<std::uint64_t>(bytes_->data() + offset_ + at_lsn)};
+}
+
 block_step block_reader::skip_to(lsn target) {
   const std::string& bytes = *bytes_;
   while (seen_ < count_) {

@@ -9,6 +9,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -83,6 +84,9 @@ public:
 
   /// As `next`, without the checksum: for blocks this process made itself.
   [[nodiscard]] block_step next_trusted(record& out);
+
+  /// Lsn of the record that `next` would give; nothing at the end.
+  [[nodiscard]] std::optional<lsn> peek() const;
 
   /// Passes over records below `target` without checking them, so that `next` gives the first at
   /// or above it.

@@ -109,6 +109,7 @@ public:
         upkeep_{upkeep_parts{
             .settings = settings_,
             .seams = seams_,
+            .time = time,
             .counters = counters,
             .shards = shards_,
             .space = space_,

@@ -23,7 +23,6 @@ result<std::unique_ptr<shard_reader>> journal_reader::open(store& shards, shard_
   if (slot.damage) return std::unexpected{*slot.damage};
   reader->committed_ = slot.committed;
   reader->applied_ = slot.applied;
-  reader->view_generation_ = slot.view_generation;
   reader->tail_ = slot.tail.above(slot.applied);
   return reader;
 }
@@ -39,8 +38,9 @@ void journal_reader::take_snapshot() const {
   std::string value;
   auto exists = db_->get(
       family::meta, keys::meta_row(shard_.raw(), keys::meta_tag::applied), value, snapshot_);
-  if (exists && *exists && value.size() == 8) {
+  if (exists && *exists && value.size() == 9) {
     applied_ = std::max(applied_, lsn{load_little<std::uint64_t>(value.data())});
+    view_generation_ = static_cast<std::uint8_t>(value[8]);
   }
 }
 

@@ -74,7 +74,7 @@ private:
   std::shared_ptr<database> db_;
   lsn committed_{};
   mutable lsn applied_{};
-  std::uint8_t view_generation_ = 0;
+  mutable std::uint8_t view_generation_ = 0;
   /// Committed blocks above what was applied when the reader was made.
   std::vector<tail_block_ptr> tail_;
   mutable const rocksdb::Snapshot* snapshot_ = nullptr;

@@ -179,9 +179,9 @@ journal_reader::walk_index_row(walk& at, std::string_view row, rocksdb::Iterator
     const auto step = reader.skip_to(*position);
     if (step == block_step::bad) return damaged(reader.problem());
     if (step == block_step::end) break;
-    const auto read = reader.next(next);
-    if (read == block_step::bad) return damaged(reader.problem());
-    if (next.lsn != *position) continue;
+    // Dead records may have been left out of the block.
+    if (reader.peek() != *position) continue;
+    if (reader.next(next) == block_step::bad) return damaged(reader.problem());
     if (next.entity != at.entity || !is_sequenced(next.kind)) {
       return damaged(
           {errc::corruption,

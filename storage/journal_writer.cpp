@@ -2,6 +2,7 @@
 
 #include "base/log.hpp"
 #include "storage/keys.hpp"
+#include "storage/view_rebuild.hpp"
 
 #include <fmt/format.h>
 
@@ -43,6 +44,7 @@ journal_writer::journal_writer(writer_parts parts)
       heads_{heads_max},
       projector_{parts_.views, heads_},
       group_{parts_.shards, heads_, parts_.time},
+      generations_(parts_.shards.shard_count(), 0),
       instruments_{parts_.counters} {
   db_options_.block_cache = rocksdb::NewLRUCache(parts_.settings.block_cache_bytes_max);
   db_options_.file_system = parts_.seams.file_system;
@@ -64,10 +66,10 @@ void journal_writer::request_reopen(const error& why) {
   if (!reopen_request_) reopen_request_ = why;
 }
 
-bool journal_writer::run_between_groups(between_groups work) {
+bool journal_writer::switch_views(shard_id shard, std::uint8_t generation, lsn progress) {
   const std::lock_guard guard{requests_mutex_};
-  if (between_groups_) return false;
-  between_groups_ = std::move(work);
+  if (view_switch_) return false;
+  view_switch_ = view_switch{.shard = shard, .generation = generation, .progress = progress};
   return true;
 }
 
@@ -105,31 +107,34 @@ void journal_writer::commit_waiting() {
     refuse_all_waiting({errc::quarantined, damage->detail});
     return;
   }
-  const auto db = parts_.shards.acquire();
+  auto db = parts_.shards.acquire();
   if (!db) return;
-  do_between_groups(*db);
+  switch_views_if_asked(*db);
   if (waiting_.empty()) return;
   parts_.space.refresh();
   if (auto full = parts_.space.refusal(true)) {
     refuse_all_waiting(*full);
     return;
   }
-  commit_one_group(*db);
+  const auto done = commit_one_group(*db);
+  // Closing waits until nobody holds the database.
+  db.reset();
+  if (!done) reopen(done.error());
 }
 
-void journal_writer::commit_one_group(database& db) {
+result<void> journal_writer::commit_one_group(database& db) {
   group_.fill(db, waiting_, parts_.settings.group_commit_bytes_max);
   // Refusals first: nothing of theirs was written, and what their owners queued behind them is
   // refused in its turn.
   answer_refused();
   if (group_.empty()) {
     group_.clear();
-    return;
+    return {};
   }
   auto done = write_group(db);
   if (!done) {
     fail_group(done.error());
-    return;
+    return done;
   }
   group_.publish();
   for (auto& staged : group_.staged()) {
@@ -141,6 +146,7 @@ void journal_writer::commit_one_group(database& db) {
   instruments_.bytes.Increment(static_cast<double>(group_.byte_count()));
   project_group(db);
   group_.clear();
+  return {};
 }
 
 result<void> journal_writer::write_group(database& db) {
@@ -176,15 +182,13 @@ void journal_writer::project_group(database& db) {
   const tail_block* before = nullptr;
   for (const auto& block : group_.blocks()) {
     auto& slot = parts_.shards.slot(block->shard);
-    std::uint8_t generation = 0;
     {
       const std::lock_guard guard{slot.mutex};
       if (slot.damage) continue;
-      generation = slot.view_generation;
     }
     cached_.push_back(block->shard);
     cached_bytes_ += block->footprint();
-    if (auto done = projector_.project(db, *block, generation, batch_); !done) {
+    if (auto done = projector_.project(db, *block, generation_of(block->shard), batch_); !done) {
       parts_.shards.quarantine(block->shard, done.error());
       continue;
     }
@@ -197,7 +201,7 @@ void journal_writer::project_group(database& db) {
     before = block.get();
   }
   for (const auto& [shard, applied] : applied_in_batch_) {
-    projector::put_applied(db, shard, applied, batch_);
+    projector::put_applied(db, shard, applied, generation_of(shard), batch_);
   }
 }
 
@@ -251,13 +255,37 @@ void journal_writer::sync_mark_if_due(bool now) {
   if (auto synced = mark_->sync(); !synced) request_reopen(synced.error());
 }
 
-void journal_writer::do_between_groups(database& db) {
-  between_groups work;
+void journal_writer::switch_views_if_asked(database& db) {
+  std::optional<view_switch> wanted;
   {
     const std::lock_guard guard{requests_mutex_};
-    work = std::exchange(between_groups_, {});
+    wanted = std::exchange(view_switch_, {});
   }
-  if (work) work(db, batch_, projector_);
+  if (!wanted) return;
+  // The rows of the pass so far must be in the store first: the new rows stand on them.
+  flush_projection();
+  auto& slot = parts_.shards.slot(wanted->shard);
+  lsn committed;
+  {
+    const std::lock_guard guard{slot.mutex};
+    committed = slot.committed;
+  }
+  rocksdb::WriteBatch changes;
+  auto done = rebuild_views(
+      db, projector_, wanted->shard, wanted->generation, wanted->progress, committed, changes);
+  if (done) {
+    projector::put_applied(db, wanted->shard, committed, wanted->generation, changes);
+    projector::put_views_version(db, wanted->shard, parts_.views->version(), changes);
+    done = checked(db.raw().Write(rocksdb::WriteOptions{}, &changes), "switching views");
+  }
+  projector_.end_pass();
+  if (!done) {
+    log::channel("storage")->error("rebuilding views: {}", done.error().detail);
+    return;
+  }
+  generations_[wanted->shard.raw()] = wanted->generation;
+  const std::lock_guard guard{slot.mutex};
+  slot.view_version = parts_.views->version();
 }
 
 void journal_writer::answer(

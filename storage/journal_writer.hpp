@@ -60,10 +60,10 @@ public:
   /// The same fsync must not be retried: whoever saw one fail tells so here.
   void request_reopen(const error& why);
 
-  /// Work that must happen between two groups, on the writer thread, for instance switching views.
-  /// The function adds its changes to the batch. False if other work still waits there.
-  using between_groups = std::function<void(database&, rocksdb::WriteBatch&, projector&)>;
-  bool run_between_groups(between_groups work);
+  /// Asks for the switch of a shard to view rows of another generation, which hold everything up to
+  /// `progress`: between two groups the writer adds what is newer and goes on with them. False if
+  /// another switch still waits.
+  bool switch_views(shard_id shard, std::uint8_t generation, lsn progress);
 
 private:
   struct instruments {
@@ -81,14 +81,18 @@ private:
 
   void run();
   void commit_waiting();
-  void commit_one_group(database& db);
+  [[nodiscard]] result<void> commit_one_group(database& db);
   [[nodiscard]] result<void> write_group(database& db);
   void project_group(database& db);
   void publish_applied();
   void flush_projection();
   void evict_tail_cache();
   void sync_mark_if_due(bool now);
-  void do_between_groups(database& db);
+  void switch_views_if_asked(database& db);
+
+  [[nodiscard]] std::uint8_t generation_of(shard_id shard) const {
+    return generations_[shard.raw()];
+  }
 
   void answer_refused();
   void answer(queued_append& append, append_stage stage, const result<append_receipt>& outcome);
@@ -99,7 +103,6 @@ private:
   [[nodiscard]] result<void> open_database();
   [[nodiscard]] result<void> load_shard(database& db, shard_id shard);
   [[nodiscard]] result<void> project_tail(database& db, shard_id shard, const shard_position& at);
-  void write_views_row(database& db, shard_id shard, std::uint8_t generation);
 
   writer_parts parts_;
   std::shared_ptr<background_errors> background_ = std::make_shared<background_errors>();
@@ -113,6 +116,8 @@ private:
   head_table heads_;
   projector projector_;
   commit_group group_;
+  /// Generation of view rows per shard.
+  std::vector<std::uint8_t> generations_;
   rocksdb::WriteBatch batch_;
   /// Per shard in `batch_`: applied up to here once it is written.
   std::vector<std::pair<shard_id, lsn>> applied_in_batch_;
@@ -123,7 +128,14 @@ private:
 
   std::mutex requests_mutex_;
   std::optional<error> reopen_request_;
-  between_groups between_groups_;
+
+  struct view_switch {
+    shard_id shard{};
+    std::uint8_t generation = 0;
+    lsn progress{};
+  };
+
+  std::optional<view_switch> view_switch_;
 
   instruments instruments_;
   std::atomic<bool> stopping_{false};

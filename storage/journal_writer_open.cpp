@@ -40,14 +40,18 @@ result<void> journal_writer::load_shard(database& db, shard_id shard) {
   auto at = locate_shard(db, shard);
   if (!at) return std::unexpected{at.error()};
   auto& slot = parts_.shards.slot(shard);
-  if (!at->view_version) write_views_row(db, shard, at->view_generation);
+  generations_[shard.raw()] = at->view_generation;
+  if (!at->view_version && at->last == lsn{}) {
+    projector::put_views_version(db, shard, parts_.views->version(), batch_);
+    at->view_version = parts_.views->version();
+  }
   {
     const std::lock_guard guard{slot.mutex};
     slot.first = at->first;
     slot.applied = at->applied;
     slot.committed = at->last;
     slot.incarnation = at->incarnation;
-    slot.view_generation = at->view_generation;
+    slot.view_version = at->view_version;
     slot.tail.clear();
   }
   // Shard time goes on when the store is opened again within one process.
@@ -60,16 +64,11 @@ result<void> journal_writer::load_shard(database& db, shard_id shard) {
   return {};
 }
 
-void journal_writer::write_views_row(database& db, shard_id shard, std::uint8_t generation) {
-  std::string value(1, static_cast<char>(generation));
-  append_little(value, parts_.views->version());
-  const auto key = keys::meta_row(shard.raw(), keys::meta_tag::views);
-  batch_.Put(db.handle(family::meta), std::string_view{key}, value).PermitUncheckedError();
-}
-
 result<void> journal_writer::project_tail(database& db, shard_id shard, const shard_position& at) {
   const auto flush = [&](lsn applied) -> result<void> {
-    if (applied > at.applied) projector::put_applied(db, shard, applied, batch_);
+    if (applied > at.applied) {
+      projector::put_applied(db, shard, applied, at.view_generation, batch_);
+    }
     auto written =
         checked(db.raw().Write(rocksdb::WriteOptions{}, &batch_), "writing the projection");
     batch_.Clear();
@@ -114,7 +113,6 @@ void journal_writer::fail_group(const error& why) {
   }
   group_.clear();
   refuse_waiting_of_failed_shards();
-  reopen(why);
 }
 
 void journal_writer::refuse_waiting_of_failed_shards() {

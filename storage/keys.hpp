@@ -122,7 +122,7 @@ inline void view_row(
 inline constexpr std::uint32_t node_wide = std::numeric_limits<std::uint32_t>::max();
 
 enum class meta_tag : std::uint8_t {
-  /// Per shard: applied lsn.
+  /// Per shard: applied lsn, and the generation of view rows that stand for it.
   applied = 1,
   /// Per shard: incarnation.
   incarnation = 2,
@@ -130,9 +130,10 @@ enum class meta_tag : std::uint8_t {
   term = 3,
   /// Per shard, number = first lsn that is gone on purpose: the last lsn of that hole.
   hole = 4,
-  /// Per shard: generation of its view rows, and the projection version they are of.
+  /// Per shard: the projection version its view rows are of.
   views = 5,
-  /// Node-wide, number = shard, then entity: space of that entity waits to be given back.
+  /// Node-wide, then shard, entity, lsn of a record that made others dead: their space waits to be
+  /// given back. The value is the lsn of a record of the same kind that it replaced, or 0.
   reclaim = 6,
 };
 
@@ -149,13 +150,26 @@ meta_row(std::uint32_t shard, meta_tag tag, std::uint64_t number = 0) {
   return load_big<std::uint64_t>(key.data() + 5);
 }
 
-[[nodiscard]] inline fixed_key<17> reclaim_row(shard_id shard, entity_id entity) {
-  fixed_key<17> key;
+/// `change` is the lsn of the record that made something dead; a row is deleted only by who has
+/// seen that record's effect.
+[[nodiscard]] inline fixed_key<25> reclaim_row(shard_id shard, entity_id entity, lsn change) {
+  fixed_key<25> key;
   store_big(key.bytes.data(), node_wide);
   key.bytes[4] = static_cast<char>(meta_tag::reclaim);
   store_big(key.bytes.data() + 5, shard.raw());
   store_big(key.bytes.data() + 9, entity.raw());
+  store_big(key.bytes.data() + 17, change.raw());
   return key;
+}
+
+inline constexpr std::size_t reclaim_row_size = 25;
+
+[[nodiscard]] inline shard_id shard_of_reclaim_row(std::string_view key) {
+  return shard_id{load_big<std::uint32_t>(key.data() + 5)};
+}
+
+[[nodiscard]] inline entity_id entity_of_reclaim_row(std::string_view key) {
+  return entity_id{load_big<std::uint64_t>(key.data() + 9)};
 }
 
 }  // namespace callboard::storage::keys

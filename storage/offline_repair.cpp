@@ -163,12 +163,8 @@ private:
     const auto key = keys::meta_row(shard_.raw(), keys::meta_tag::incarnation);
     batch_.Put(to_.handle(family::meta), std::string_view{key}, rocksdb::Slice{value, 8})
         .PermitUncheckedError();
-    std::string version(1, '\0');
-    append_little(version, views_->version());
-    const auto views_key = keys::meta_row(shard_.raw(), keys::meta_tag::views);
-    batch_.Put(to_.handle(family::meta), std::string_view{views_key}, version)
-        .PermitUncheckedError();
-    projector::put_applied(to_, shard_, last, batch_);
+    projector::put_views_version(to_, shard_, views_->version(), batch_);
+    projector::put_applied(to_, shard_, last, 0, batch_);
     return flush();
   }
 

@@ -3,6 +3,7 @@
 #include "storage/keys.hpp"
 
 #include <algorithm>
+#include <utility>
 
 namespace callboard::storage {
 
@@ -64,7 +65,7 @@ result<void> projector::project(
   read_records(block);
   auto done = project_rows(from, block, into);
   if (done) {
-    apply_views(from, block, view_generation, into);
+    apply_views(from, block.shard, records_, view_generation, into);
     if (auto failure = pass_.take_failure()) done = std::unexpected{*failure};
   }
   records_.clear();
@@ -128,14 +129,15 @@ void projector::apply_change(
     cached_head& cached,
     rocksdb::WriteBatch& into) {
   auto& head = cached.head;
+  lsn replaced{};
   switch (change.kind) {
   case record_kind::trimmed:
     head.floor = std::max(head.floor, change.up_to);
-    head.trim_lsn = change.lsn;
+    replaced = std::exchange(head.trim_lsn, change.lsn);
     break;
   case record_kind::snapshot:
     head.covered = change.up_to;
-    head.snapshot_lsn = change.lsn;
+    replaced = std::exchange(head.snapshot_lsn, change.lsn);
     encode_snapshot_value(value_, change.up_to, change.lsn, payload_at(block, change.lsn));
     put(into, from, family::snapshot, keys::snapshot_row(block.shard, change.entity), value_);
     break;
@@ -147,7 +149,9 @@ void projector::apply_change(
         .PermitUncheckedError();
     break;
   }
-  put(into, from, family::meta, keys::reclaim_row(block.shard, change.entity), {});
+  value_.clear();
+  append_little(value_, replaced.raw());
+  put(into, from, family::meta, keys::reclaim_row(block.shard, change.entity, change.lsn), value_);
 }
 
 std::string_view projector::payload_at(const tail_block&, lsn at) const {
@@ -157,18 +161,34 @@ std::string_view projector::payload_at(const tail_block&, lsn at) const {
 
 void projector::apply_views(
     database& from,
-    const tail_block& block,
+    shard_id shard,
+    std::span<const record> records,
     std::uint8_t view_generation,
     rocksdb::WriteBatch& into) {
-  if (records_.empty()) read_records(block);
-  pass_.enter(from, into, block.shard, view_generation);
-  views_->apply(records_, pass_);
+  pass_.enter(from, into, shard, view_generation);
+  views_->apply(records, pass_);
+}
+
+void projector::put_views_version(
+    database& from, shard_id shard, std::uint32_t version, rocksdb::WriteBatch& into) {
+  char value[4];
+  store_little(value, version);
+  put(into,
+      from,
+      family::meta,
+      keys::meta_row(shard.raw(), keys::meta_tag::views),
+      {value, sizeof(value)});
 }
 
 void projector::put_applied(
-    database& from, shard_id shard, lsn applied, rocksdb::WriteBatch& into) {
-  char value[8];
+    database& from,
+    shard_id shard,
+    lsn applied,
+    std::uint8_t view_generation,
+    rocksdb::WriteBatch& into) {
+  char value[9];
   store_little(value, applied.raw());
+  value[8] = static_cast<char>(view_generation);
   put(into,
       from,
       family::meta,

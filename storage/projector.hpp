@@ -11,6 +11,7 @@
 #include <rocksdb/write_batch.h>
 
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -41,15 +42,25 @@ public:
       rocksdb::WriteBatch& into);
 
   /// Adds the row that says how far a shard is applied.
-  static void put_applied(database& from, shard_id shard, lsn applied, rocksdb::WriteBatch& into);
+  static void put_applied(
+      database& from,
+      shard_id shard,
+      lsn applied,
+      std::uint8_t view_generation,
+      rocksdb::WriteBatch& into);
+
+  /// Adds the row that says which projection made a shard's view rows.
+  static void put_views_version(
+      database& from, shard_id shard, std::uint32_t version, rocksdb::WriteBatch& into);
 
   /// The batch was written (or will never be).
   void end_pass();
 
-  /// Applies the records of one block to the view rows of one generation only.
+  /// Applies records, in lsn order, to the view rows of one generation only.
   void apply_views(
       database& from,
-      const tail_block& block,
+      shard_id shard,
+      std::span<const record> records,
       std::uint8_t view_generation,
       rocksdb::WriteBatch& into);
 

@@ -16,32 +16,27 @@ error in_shard(shard_id shard, const error& why) {
   return {why.code, fmt::format("shard {}: {}", shard.raw(), why.detail)};
 }
 
-/// A meta row that is one little-endian number; nothing if it does not exist.
-result<std::optional<std::uint64_t>> meta_number(database& db, shard_id shard, keys::meta_tag tag) {
-  std::string value;
-  auto exists = db.get(family::meta, keys::meta_row(shard.raw(), tag), value);
-  if (!exists) return std::unexpected{exists.error()};
-  if (!*exists) return std::nullopt;
-  if (value.size() != 8) {
-    return fail(errc::corruption, fmt::format("meta row {} does not parse", static_cast<int>(tag)));
-  }
-  return load_little<std::uint64_t>(value.data());
-}
-
 result<void> read_meta(database& db, shard_id shard, shard_position& out) {
-  auto applied = meta_number(db, shard, keys::meta_tag::applied);
-  if (!applied) return std::unexpected{applied.error()};
-  auto incarnation = meta_number(db, shard, keys::meta_tag::incarnation);
-  if (!incarnation) return std::unexpected{incarnation.error()};
-  out.applied = lsn{applied->value_or(0)};
-  out.incarnation = incarnation_id{incarnation->value_or(1)};
   std::string value;
+  auto applied = db.get(family::meta, keys::meta_row(shard.raw(), keys::meta_tag::applied), value);
+  if (!applied) return std::unexpected{applied.error()};
+  if (*applied) {
+    if (value.size() != 9) return fail(errc::corruption, "applied row does not parse");
+    out.applied = lsn{load_little<std::uint64_t>(value.data())};
+    out.view_generation = static_cast<std::uint8_t>(value[8]);
+  }
+  auto incarnation =
+      db.get(family::meta, keys::meta_row(shard.raw(), keys::meta_tag::incarnation), value);
+  if (!incarnation) return std::unexpected{incarnation.error()};
+  if (*incarnation) {
+    if (value.size() != 8) return fail(errc::corruption, "incarnation row does not parse");
+    out.incarnation = incarnation_id{load_little<std::uint64_t>(value.data())};
+  }
   auto views = db.get(family::meta, keys::meta_row(shard.raw(), keys::meta_tag::views), value);
   if (!views) return std::unexpected{views.error()};
   if (*views) {
-    if (value.size() != 5) return fail(errc::corruption, "views row does not parse");
-    out.view_generation = static_cast<std::uint8_t>(value[0]);
-    out.view_version = load_little<std::uint32_t>(value.data() + 1);
+    if (value.size() != 4) return fail(errc::corruption, "views row does not parse");
+    out.view_version = load_little<std::uint32_t>(value.data());
   }
   return {};
 }
@@ -123,13 +118,21 @@ result<shard_position> locate_shard(database& db, shard_id shard) {
 }
 
 result<std::optional<lsn>> hole_at(database& db, shard_id shard, lsn at) {
-  std::string value;
-  auto exists =
-      db.get(family::meta, keys::meta_row(shard.raw(), keys::meta_tag::hole, at.raw()), value);
-  if (!exists) return std::unexpected{exists.error()};
-  if (!*exists) return std::nullopt;
-  if (value.size() != 8) return fail(errc::corruption, "hole row does not parse");
-  return lsn{load_little<std::uint64_t>(value.data())};
+  const auto begin = keys::meta_row(shard.raw(), keys::meta_tag::hole);
+  const auto key = keys::meta_row(shard.raw(), keys::meta_tag::hole, at.raw());
+  const rocksdb::Slice lower = std::string_view{begin};
+  const auto rows = db.iterate(family::meta, &lower, nullptr);
+  rows->SeekForPrev(std::string_view{key});
+  if (!rows->Valid()) {
+    if (auto sound = checked(rows->status(), "reading holes"); !sound) {
+      return std::unexpected{sound.error()};
+    }
+    return std::nullopt;
+  }
+  if (rows->value().size() != 8) return fail(errc::corruption, "hole row does not parse");
+  const lsn last{load_little<std::uint64_t>(rows->value().data())};
+  if (last < at) return std::nullopt;
+  return last;
 }
 
 result<void>

@@ -38,7 +38,7 @@ using block_visitor = std::function<result<bool>(const block_bytes& bytes, lsn f
 [[nodiscard]] result<void>
 visit_blocks(database& db, shard_id shard, lsn after, lsn last, const block_visitor& visit);
 
-/// The end of the hole that begins at `at`; nothing if there is none.
+/// The end of the hole that `at` lies in; nothing if it lies in none.
 [[nodiscard]] result<std::optional<lsn>> hole_at(database& db, shard_id shard, lsn at);
 
 /// Step one: opens read-only and compares every shard with the mark. Changes nothing.

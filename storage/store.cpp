@@ -22,10 +22,12 @@ std::shared_ptr<database> store::acquire() const {
 
 void store::install(std::shared_ptr<database> opened) {
   const std::lock_guard guard{mutex_};
+  is_closing_ = false;
   database_ = std::move(opened);
 }
 
 void store::close_database() {
+  is_closing_ = true;
   std::weak_ptr<database> closing;
   {
     std::shared_ptr<database> last;

@@ -9,6 +9,7 @@
 #include "storage/shard_clock.hpp"
 #include "storage/shard_tail.hpp"
 
+#include <atomic>
 #include <condition_variable>
 #include <cstdint>
 #include <memory>
@@ -28,7 +29,8 @@ struct shard_slot {
   lsn committed{};
   term_id term{1};
   incarnation_id incarnation{1};
-  std::uint8_t view_generation = 0;
+  /// Projection version of its view rows; nothing: unknown, they must be rebuilt.
+  std::optional<std::uint32_t> view_version;
   std::optional<error> damage;
   /// The activation whose appends are taken.
   activation_id activation{};
@@ -62,6 +64,9 @@ public:
   /// Closes the database: waits until every reader has let go of it.
   void close_database();
 
+  /// True while the database is to be closed: long work lets go of it. RocksDB looks at it, too.
+  [[nodiscard]] std::atomic<bool>& closing() { return is_closing_; }
+
   /// Puts a shard out of service; the first reason stays. Logs it.
   void quarantine(shard_id shard, const error& why);
 
@@ -80,6 +85,7 @@ private:
   mutable std::mutex mutex_;
   std::shared_ptr<database> database_;
   std::optional<error> node_damage_;
+  std::atomic<bool> is_closing_{false};
 };
 
 }  // namespace callboard::storage

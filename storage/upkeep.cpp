@@ -1,9 +1,17 @@
 #include "storage/upkeep.hpp"
 
+#include <algorithm>
+#include <chrono>
+#include <utility>
+
 namespace callboard::storage {
 
 upkeep::upkeep(upkeep_parts parts)
     : parts_{std::move(parts)},
+      reclaimer_{parts_.shards, parts_.writer},
+      rebuild_{parts_.shards, parts_.views},
+      scrubber_{parts_.shards},
+      scrubbed_at_{parts_.time.boot()},
       log_bytes_gauge_{parts_.counters.gauge("journal_log_bytes", "Size of the stored records")},
       free_bytes_gauge_{
           parts_.counters.gauge("disk_free_bytes", "Free space of the data directory")},
@@ -36,7 +44,7 @@ void upkeep::run(const std::stop_token& stopping) {
   while (!stopping.stop_requested()) {
     parts_.space.refresh();
     parts_.space.restore_ballast();
-    if (const auto db = parts_.shards.acquire()) round(*db, stopping);
+    if (const auto db = parts_.shards.acquire()) round(*db);
     quarantined_gauge_.Set(parts_.shards.quarantined_count());
     free_bytes_gauge_.Set(static_cast<double>(parts_.space.free_bytes()));
     std::unique_lock lock{mutex_};
@@ -45,8 +53,20 @@ void upkeep::run(const std::stop_token& stopping) {
   }
 }
 
-void upkeep::round(database& db, const std::stop_token&) {
+void upkeep::round(database& db) {
   read_sizes(db);
+  // A full disk is helped by nothing but space: then everything given back is compacted at once.
+  const auto compact_after = parts_.space.is_below_soft() ? 1 : parts_.seams.compact_after_bytes;
+  reclaimer_.run(db, compact_after);
+  const auto is_stopping = [&] {
+    return parts_.shards.closing() || thread_.get_stop_token().stop_requested();
+  };
+  while (!is_stopping() && rebuild_.step(db, parts_.writer)) {
+  }
+  const auto now = parts_.time.boot();
+  const auto elapsed = std::chrono::duration<double>(now - std::exchange(scrubbed_at_, now));
+  const auto budget = std::clamp(elapsed.count(), 0.0, 2.0) * parts_.settings.scrub_bytes_per_s;
+  if (budget >= 1) scrubber_.run(db, static_cast<std::uint64_t>(budget));
 }
 
 void upkeep::read_sizes(database& db) {

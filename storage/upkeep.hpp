@@ -7,7 +7,10 @@
 #include "storage/disk_space.hpp"
 #include "storage/journal_writer.hpp"
 #include "storage/open_options.hpp"
+#include "storage/reclaimer.hpp"
+#include "storage/scrubber.hpp"
 #include "storage/store.hpp"
+#include "storage/view_rebuild.hpp"
 
 #include <atomic>
 #include <condition_variable>
@@ -22,6 +25,7 @@ namespace callboard::storage {
 struct upkeep_parts {
   const config::storage_section& settings;
   const open_options& seams;
+  const clock& time;
   metrics& counters;
   store& shards;
   disk_space& space;
@@ -47,10 +51,14 @@ public:
 
 private:
   void run(const std::stop_token& stopping);
-  void round(database& db, const std::stop_token& stopping);
+  void round(database& db);
   void read_sizes(database& db);
 
   upkeep_parts parts_;
+  reclaimer reclaimer_;
+  view_rebuild rebuild_;
+  scrubber scrubber_;
+  boot_time scrubbed_at_;
   prometheus::Gauge& log_bytes_gauge_;
   prometheus::Gauge& free_bytes_gauge_;
   prometheus::Gauge& quarantined_gauge_;

@@ -1,0 +1,136 @@
+#include "storage/view_rebuild.hpp"
+
+#include "base/log.hpp"
+#include "storage/keys.hpp"
+#include "storage/recovery.hpp"
+
+#include <unordered_map>
+
+namespace callboard::storage {
+
+namespace {
+
+/// Records applied per step, and left to the writer for the last one.
+constexpr std::uint64_t step_records = 20'000;
+constexpr std::uint64_t handover_records = 1'000;
+
+/// Whether the entity still has a head and is not deleted.
+result<bool> exists(database& db, shard_id shard, entity_id entity) {
+  std::string row;
+  auto found = db.get(family::index, keys::head_row(shard, entity), row);
+  if (!found) return found;
+  if (!*found) return false;
+  const auto head = decode_head(row);
+  if (!head) return fail(errc::corruption, "head row does not parse");
+  return !head->is_deleted();
+}
+
+}  // namespace
+
+result<void> rebuild_views(
+    database& db,
+    projector& with,
+    shard_id shard,
+    std::uint8_t generation,
+    lsn after,
+    lsn last,
+    rocksdb::WriteBatch& changes) {
+  std::unordered_map<std::uint64_t, bool> known;
+  std::vector<record> records;
+  return visit_blocks(
+      db, shard, after, last, [&](const block_bytes& bytes, lsn first, lsn) -> result<bool> {
+        block_reader reader{bytes, first};
+        if (auto sound = reader.open(); !sound) return std::unexpected{sound.error()};
+        records.clear();
+        record next;
+        while (reader.next_trusted(next) == block_step::record) {
+          if (next.lsn <= after || next.lsn > last) continue;
+          auto at = known.find(next.entity.raw());
+          if (at == known.end()) {
+            auto alive = exists(db, shard, next.entity);
+            if (!alive) return std::unexpected{alive.error()};
+            at = known.emplace(next.entity.raw(), *alive).first;
+          }
+          // What is not applied yet has no head, but cannot have been deleted either.
+          if (at->second || next.kind == record_kind::topic_deleted
+              || next.kind == record_kind::group_deleted) {
+            records.push_back(std::move(next));
+          }
+        }
+        if (!records.empty()) with.apply_views(db, shard, records, generation, changes);
+        if (auto failure = with.take_view_failure()) return std::unexpected{*failure};
+        return true;
+      });
+}
+
+view_rebuild::view_rebuild(store& shards, std::shared_ptr<const projection> views)
+    : shards_{shards}, views_{std::move(views)}, heads_{2}, projector_{views_, heads_} {}
+
+std::optional<shard_id> view_rebuild::next_outdated() const {
+  for (std::uint32_t i = 0; i < shards_.shard_count(); ++i) {
+    const auto& slot = shards_.slot(shard_id{i});
+    const std::lock_guard guard{slot.mutex};
+    if (!slot.damage && slot.view_version != views_->version()) return shard_id{i};
+  }
+  return std::nullopt;
+}
+
+bool view_rebuild::step(database& db, journal_writer& writer) {
+  const auto wanted = next_outdated();
+  if (!wanted) {
+    current_.reset();
+    return false;
+  }
+  result<void> done;
+  if (current_ != wanted) {
+    done = begin(db, *wanted);
+    current_ = wanted;
+  }
+  lsn applied;
+  {
+    const auto& slot = shards_.slot(*wanted);
+    const std::lock_guard guard{slot.mutex};
+    applied = slot.applied;
+  }
+  if (done && applied.raw() > progress_.raw() + handover_records) {
+    done = advance(db, std::min(applied, progress_.plus(step_records)));
+  } else if (done && !is_handed_over_) {
+    is_handed_over_ = writer.switch_views(*wanted, generation_, progress_);
+  }
+  if (!done) {
+    current_.reset();
+    if (done.error().code == errc::corruption) shards_.quarantine(*wanted, done.error());
+    return false;
+  }
+  return !is_handed_over_;
+}
+
+result<void> view_rebuild::begin(database& db, shard_id shard) {
+  auto at = locate_shard(db, shard);
+  if (!at) return std::unexpected{at.error()};
+  log::channel("storage")->info("shard {}: rebuilding views", shard.raw());
+  generation_ = static_cast<std::uint8_t>(at->view_generation + 1);
+  progress_ = lsn{at->first.raw() - 1};
+  is_handed_over_ = false;
+  // Of a rebuild that did not come to its end.
+  std::string begin;
+  std::string end;
+  keys::view_row(begin, shard, generation_, view_id{0}, {});
+  keys::view_row(end, shard, generation_, view_id{255}, {});
+  return checked(
+      db.raw().DeleteRange(rocksdb::WriteOptions{}, db.handle(family::view), begin, end),
+      "rebuilding views");
+}
+
+result<void> view_rebuild::advance(database& db, lsn up_to) {
+  rocksdb::WriteBatch changes;
+  auto done = rebuild_views(db, projector_, *current_, generation_, progress_, up_to, changes);
+  if (done) {
+    done = checked(db.raw().Write(rocksdb::WriteOptions{}, &changes), "rebuilding views");
+  }
+  projector_.end_pass();
+  if (done) progress_ = up_to;
+  return done;
+}
+
+}  // namespace callboard::storage

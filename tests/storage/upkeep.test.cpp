@@ -1,0 +1,258 @@
+// Space given back, views rebuilt, damage found by the scrub, shard time.
+#include "storage/offline.hpp"
+#include "storage/shard_clock.hpp"
+
+#include "tests/storage/journal_fixture.hpp"
+#include "tests/support/catch.hpp"
+
+#include <filesystem>
+#include <functional>
+
+using namespace callboard;
+using namespace callboard::storage;
+using namespace callboard::storage::testing;
+
+namespace {
+
+/// A journal whose upkeep runs all the time, so that waiting for it takes no time.
+struct upkeep_fixture : journal_fixture {
+  upkeep_fixture() {
+    options.upkeep_interval = std::chrono::milliseconds{1};
+    options.compact_after_bytes = 1;
+    settings.tail_cache_bytes_max = 0;
+  }
+
+  std::uint64_t table_bytes() const {
+    std::uint64_t bytes = 0;
+    for (const auto& entry : std::filesystem::directory_iterator{settings.data_dir + "/db"}) {
+      std::error_code gone;
+      if (entry.path().extension() == ".sst") bytes += std::filesystem::file_size(entry, gone);
+    }
+    return bytes;
+  }
+
+  std::vector<std::uint64_t> log_lsns(shard_id shard) {
+    close();
+    std::vector<std::uint64_t> lsns;
+    REQUIRE(dump_directory(settings.data_dir, shard, lsn{1}, [&](shard_id, const record& next) {
+      lsns.push_back(next.lsn.raw());
+      return true;
+    }));
+    return lsns;
+  }
+
+  /// Fails after a minute: the condition never became true.
+  static void wait_for(const std::function<bool()>& condition) {
+    const auto end = std::chrono::steady_clock::now() + std::chrono::minutes{1};
+    while (!condition()) {
+      REQUIRE(std::chrono::steady_clock::now() < end);
+      std::this_thread::sleep_for(std::chrono::milliseconds{1});
+    }
+  }
+
+  void wait_no_reclaim() {
+    // Two rounds after everything is applied: the second began after the rows were written.
+    wait_applied(shard_id{0});
+    std::this_thread::sleep_for(std::chrono::milliseconds{100});
+  }
+
+  void expect_sound() {
+    close();
+    const auto report = verify_directory(settings.data_dir, {});
+    REQUIRE(report);
+    for (const auto& damage : report->damage) {
+      FAIL_CHECK(
+          damage.file << " shard " << damage.shard << " lsn " << damage.lsn << ": " << damage.what);
+    }
+  }
+};
+
+}  // namespace
+
+TEST_CASE("a trim takes records away and gives their space back", "[storage][upkeep]") {
+  upkeep_fixture f;
+  f.open();
+  const auto topic = f.make_topic(shard_id{0}, "t");
+  std::uint64_t seq = 0;
+  const auto fill = [&](std::uint64_t count) {
+    std::vector<pending_append> pending;
+    for (std::uint64_t i = 0; i < count; ++i) {
+      ++seq;
+      std::string payload(20'000, '\0');
+      for (auto& c : payload)
+        c = static_cast<char>(std::rand());
+      pending.push_back(f.start(shard_id{0}, {event(topic, seq, std::move(payload))}));
+    }
+    for (auto& append : pending)
+      REQUIRE(append.wait());
+  };
+  fill(1000);
+  REQUIRE(f.append(shard_id{0}, {trim(topic, 900, seq)}, true));
+  const auto span = f.journal->read(shard_id{0}).value()->entity_span(topic).value();
+  REQUIRE(span);
+  CHECK(span->first == sequence{901});
+  CHECK(f.read(shard_id{0}, topic).value().size() == 100);
+  // Something newer must follow: the newest block always stays.
+  fill(1);
+  CHECK(f.read(shard_id{0}, topic).value().size() == 101);
+  upkeep_fixture::wait_for([&] {
+    const auto bytes = f.table_bytes();
+    return bytes > 0 && bytes < 6'000'000;
+  });
+  f.expect_sound();
+  f.open();
+  CHECK(f.read(shard_id{0}, topic).value().size() == 101);
+  CHECK(f.append(shard_id{0}, {event(topic, seq + 1, "next")}));
+}
+
+TEST_CASE("what lives among the dead stays, in smaller blocks", "[storage][upkeep]") {
+  upkeep_fixture f;
+  f.open();
+  const auto dying = f.make_topic(shard_id{0}, "dying");
+  const auto living = f.make_topic(shard_id{0}, "living");
+  for (std::uint64_t seq = 1; seq <= 100; ++seq) {
+    REQUIRE(f.append(
+        shard_id{0},
+        {event(dying, seq, std::string(500, 'd')), event(living, seq, "l" + std::to_string(seq))}));
+  }
+  REQUIRE(f.append(shard_id{0}, {trim(dying, 100, 100)}, true));
+  REQUIRE(f.append(shard_id{0}, {event(living, 101, "l101")}));
+  f.wait_no_reclaim();
+  const auto living_now = f.read(shard_id{0}, living).value();
+  CHECK(living_now.size() == 101);
+  CHECK(living_now.front() == "l1");
+  CHECK(f.read(shard_id{0}, dying).value().empty());
+  const auto lsns = f.log_lsns(shard_id{0});
+  // Two topics, 101 living events, one trim.
+  CHECK(lsns.size() == 104);
+  f.expect_sound();
+  f.open();
+  CHECK(f.read(shard_id{0}, living, 50).value().size() == 52);
+  REQUIRE(f.append(shard_id{0}, {event(dying, 101, "again")}));
+  CHECK(f.read(shard_id{0}, dying).value() == std::vector<std::string>{"again"});
+}
+
+TEST_CASE("a deleted topic leaves nothing behind", "[storage][upkeep]") {
+  upkeep_fixture f;
+  f.open();
+  const auto topic = f.make_topic(shard_id{0}, "t");
+  for (std::uint64_t seq = 1; seq <= 50; ++seq) {
+    REQUIRE(f.append(shard_id{0}, {event(topic, seq, "x")}));
+  }
+  REQUIRE(f.append(shard_id{0}, {draft(record_kind::topic_deleted, topic, 50, "t")}, true));
+  CHECK(f.read(shard_id{0}, topic).value().empty());
+  CHECK_FALSE(f.journal->read(shard_id{0}).value()->entity_span(topic).value());
+  const auto other = f.make_topic(shard_id{0}, "other");
+  f.wait_no_reclaim();
+  CHECK(f.log_lsns(shard_id{0}) == std::vector<std::uint64_t>{other.raw()});
+  f.expect_sound();
+  f.open();
+  CHECK(f.read(shard_id{0}, topic).value().empty());
+  CHECK_FALSE(f.journal->read(shard_id{0}).value()->get(view_id::catalogue, "t").value());
+}
+
+TEST_CASE("group progress below a snapshot and replaced snapshots go", "[storage][upkeep]") {
+  upkeep_fixture f;
+  f.open();
+  const entity_id group{
+      f.append(shard_id{0}, {draft(record_kind::group_created, entity_id{}, 0, "g")})
+          .value()
+          .first.raw()};
+  std::uint64_t seq = 0;
+  for (int round = 0; round < 20; ++round) {
+    for (int i = 0; i < 10; ++i) {
+      ++seq;
+      REQUIRE(f.append(shard_id{0}, {draft(record_kind::group_progress, group, seq, "p")}));
+    }
+    REQUIRE(f.append(shard_id{0}, {draft(record_kind::snapshot, group, seq, "s")}, true));
+  }
+  REQUIRE(f.append(shard_id{0}, {draft(record_kind::group_progress, group, seq + 1, "p")}));
+  f.wait_no_reclaim();
+  // Creation, last snapshot, what came after it.
+  CHECK(f.log_lsns(shard_id{0}).size() == 3);
+  f.expect_sound();
+  f.open();
+  CHECK(f.journal->read(shard_id{0}).value()->snapshot(group).value()->covered == sequence{200});
+  CHECK(f.read(shard_id{0}, group).value().size() == 1);
+}
+
+TEST_CASE("another projection version rebuilds views while serving", "[storage][upkeep]") {
+  upkeep_fixture f;
+  f.open();
+  const auto topic = f.make_topic(shard_id{0}, "t");
+  for (std::uint64_t seq = 1; seq <= 30; ++seq) {
+    REQUIRE(f.append(shard_id{0}, {event(topic, seq, "x")}));
+  }
+  f.close();
+  f.views = std::make_shared<counting_projection>(2);
+  f.open();
+  // Version 2 counts every event as two.
+  const auto count = [&] {
+    const auto row = f.journal->read(shard_id{0})
+                         .value()
+                         ->get(view_id::topic_state, std::to_string(topic.raw()));
+    return row.value().value_or("0");
+  };
+  upkeep_fixture::wait_for([&] { return count() == "60"; });
+  REQUIRE(f.append(shard_id{0}, {event(topic, 31, "x")}));
+  f.wait_applied(shard_id{0});
+  CHECK(count() == "62");
+  f.close();
+  f.open();
+  CHECK(count() == "62");
+  CHECK(f.journal->read(shard_id{0}).value()->get(view_id::catalogue, "t").value());
+}
+
+TEST_CASE("shard time follows the wall clock gently and never goes back", "[storage][clock]") {
+  manual_clock machine;
+  shard_clock shard;
+  const auto start = machine.wall();
+  shard.start(machine, start - std::chrono::hours{1});
+  CHECK(shard.now(machine) == start);
+
+  SECTION("a step forward fires nothing early") {
+    machine.step_wall(std::chrono::hours{1});
+    CHECK(shard.now(machine) == start);
+    machine.advance(std::chrono::seconds{100});
+    const auto gone = shard.now(machine) - start;
+    CHECK(gone >= std::chrono::seconds{100});
+    CHECK(gone <= std::chrono::milliseconds{100'100});
+  }
+  SECTION("a step back does not turn it back, only slows it") {
+    machine.step_wall(-std::chrono::hours{1});
+    CHECK(shard.now(machine) == start);
+    machine.advance(std::chrono::seconds{100});
+    const auto gone = shard.now(machine) - start;
+    CHECK(gone < std::chrono::seconds{100});
+    CHECK(gone >= std::chrono::milliseconds{99'900});
+  }
+  SECTION("it goes on from records that are ahead of the wall clock") {
+    const auto ahead = start + std::chrono::hours{24};
+    shard.start(machine, ahead);
+    CHECK(shard.now(machine) == ahead);
+    machine.advance(std::chrono::seconds{10});
+    CHECK(shard.now(machine) > ahead);
+    CHECK(shard.now(machine) <= ahead + std::chrono::seconds{10});
+  }
+  SECTION("it meets the wall clock in the end") {
+    machine.step_wall(std::chrono::seconds{1});
+    for (int i = 0; i < 2000; ++i) {
+      machine.advance(std::chrono::seconds{1});
+      static_cast<void>(shard.now(machine));
+    }
+    CHECK(shard.now(machine) == machine.wall());
+  }
+}
+
+TEST_CASE("record times never fall when the wall clock is set back", "[storage][clock]") {
+  journal_fixture f;
+  f.open();
+  const auto topic = f.make_topic(shard_id{0}, "t");
+  const auto before = f.append(shard_id{0}, {event(topic, 1, "x")}).value().time;
+  f.time.step_wall(-std::chrono::hours{5});
+  CHECK(f.append(shard_id{0}, {event(topic, 2, "x")}).value().time >= before);
+  f.close();
+  f.open();
+  CHECK(f.journal->shard_time(shard_id{0}) >= before);
+  CHECK(f.append(shard_id{0}, {event(topic, 3, "x")}).value().time >= before);
+}
