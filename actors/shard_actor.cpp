@@ -13,6 +13,7 @@
 
 #include <algorithm>
 #include <deque>
+#include <memory>
 #include <optional>
 #include <unordered_map>
 #include <variant>
@@ -22,17 +23,14 @@ namespace callboard::actors {
 
 namespace {
 
-/// A topic as the journal has it, ready to be spawned; nothing if there is no such topic.
-struct loaded_topic {
-  runtime::topic_image image;
-  std::vector<runtime::window_row> window;
-};
+/// A topic as the journal has it, ready to be spawned; null if there is no such topic.
+using core_ptr = std::unique_ptr<runtime::topic_core>;
 
 /// INTERNAL: answer of the reader pool.
 struct topic_loaded {
   topic_ref topic;
   activation_id activation{};
-  result<std::optional<loaded_topic>> outcome;
+  result<core_ptr> outcome;
 };
 
 /// INTERNAL: the record that makes a topic is on disk, or is not.
@@ -347,27 +345,32 @@ private:
     }
   }
 
-  static result<std::optional<loaded_topic>>
+  static result<core_ptr>
   load_topic(const broker_parts& parts, shard_id shard, const topic_ref& name) {
     auto reader = parts.journal.read(shard);
     if (!reader) return std::unexpected{reader.error()};
     const auto row = find_topic_row(**reader, name);
     if (!row) return std::unexpected{row.error()};
-    if (!*row) return std::nullopt;
+    if (!*row) return nullptr;
     auto image = read_topic_image(**reader, **row, parts.journal.state(shard).incarnation);
     if (!image) return std::unexpected{image.error()};
-    loaded_topic loaded{.image = std::move(*image)};
-    const auto window_s = loaded.image.settings.dedupe_window_s;
-    if (window_s != 0) {
-      auto window = read_id_window(
-          **reader,
-          loaded.image.entity,
-          parts.journal.shard_time(shard) - std::chrono::seconds{window_s},
-          runtime::topic_limits{}.window_ids_max);
-      if (!window) return std::unexpected{window.error()};
-      loaded.window = std::move(*window);
-    }
-    return loaded;
+    const auto window_s = image->settings.dedupe_window_s;
+    const auto entity = image->entity;
+    auto core = make_core(parts, std::move(*image));
+    if (window_s == 0) return core;
+    const auto cutoff = parts.journal.shard_time(shard) - std::chrono::seconds{window_s};
+    auto read = read_id_window(
+        **reader, entity, cutoff, [&](const runtime::window_row& row) { core->remember(row); });
+    if (!read) return std::unexpected{read.error()};
+    return core;
+  }
+
+  static core_ptr make_core(const broker_parts& parts, runtime::topic_image image) {
+    const auto& from = parts.settings.topics;
+    runtime::topic_limits limits;
+    limits.events_in_flight_max = from.events_in_flight_max;
+    limits.recent_ids_max = from.dedupe_cache_ids_max;
+    return std::make_unique<runtime::topic_core>(std::move(image), limits);
   }
 
   [[nodiscard]] activation_id current() const { return activation_.value_or(activation_id{}); }
@@ -378,7 +381,7 @@ private:
     if (message.activation != current()) return load(message.topic);
     if (!message.outcome) return fail_slot(found->first, message.outcome.error());
     if (*message.outcome) {
-      return start(message.topic, found->second, std::move(**message.outcome));
+      return start(message.topic, found->second, std::move(*message.outcome));
     }
     make_or_refuse(message.topic, found->second);
   }
@@ -425,14 +428,14 @@ private:
                          storage::append_stage, const result<storage::append_receipt>& outcome) {
            caf::anon_send(self, box(topic_made{name, activation, outcome}));
          }});
-    if (!queued) fail_slot(name, queued.error());
+    if (!queued) fail_slot(name, told_to_client(queued.error()));
   }
 
   void on_made(topic_made& message) {
     const auto found = topics_.find(message.topic);
     if (found == topics_.end() || found->second.stage != topic_stage::making) return;
     if (!message.outcome) {
-      const auto why = message.outcome.error();
+      const auto why = told_to_client(message.outcome.error());
       fail_slot(found->first, why);
       return on_failed(message.activation);
     }
@@ -460,14 +463,14 @@ private:
       found->second.stage = topic_stage::loading;
       return load(message.topic);
     }
-    start(message.topic, found->second, {.image = std::move(image)});
+    start(message.topic, found->second, make_core(parts_, std::move(image)));
   }
 
-  void start(const topic_ref& name, topic_slot& slot, loaded_topic loaded) {
+  void start(const topic_ref& name, topic_slot& slot, core_ptr core) {
     if (!activation_) return fail_slot(name, activation_.error());
     slot.stage = topic_stage::active;
-    slot.epoch = loaded.image.epoch;
-    slot.last_seq = loaded.image.last_seq;
+    slot.epoch = core->image().epoch;
+    slot.last_seq = core->image().last_seq;
     slot.actor = spawn_topic(
         home_system(),
         topic_setup{
@@ -476,8 +479,7 @@ private:
             .counters = counters_,
             .shard = shard_,
             .activation = *activation_,
-            .image = std::move(loaded.image),
-            .window = std::move(loaded.window)},
+            .core = std::move(core)},
         handle());
     monitor(slot.actor);
     topic_of_actor_.emplace(slot.actor.id(), name);

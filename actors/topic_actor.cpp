@@ -52,12 +52,6 @@ struct change_told {
   bool is_refused = false;
 };
 
-/// What the client hears when an append fails: that an earlier one failed is no fault of its own.
-error told_to_client(const error& why) {
-  if (why.code != errc::cancelled && why.code != errc::stale_term) return why;
-  return {errc::overloaded, "an earlier write of the shard failed, this one was not made; retry", 50};
-}
-
 constexpr std::size_t changes_waiting_max = 100;
 
 class topic_actor final : public caf::event_based_actor {
@@ -70,12 +64,8 @@ public:
       shard_{setup.shard},
       activation_{setup.activation},
       parent_{std::move(shard)},
-      core_{
-          std::move(setup.image),
-          {.events_in_flight_max = parts_.settings.topics.events_in_flight_max,
-           .recent_ids_max = parts_.settings.topics.dedupe_cache_ids_max}} {
-    for (const auto& row : setup.window) core_.remember(row);
-  }
+      owned_core_{std::move(setup.core)},
+      core_{*owned_core_} {}
 
   const char* name() const override { return "callboard.topic"; }
 
@@ -265,7 +255,7 @@ private:
     if (queued) return;
     // Refused at the door: nothing was written and nothing was decided after it.
     if (!charges_.empty() && charges_.back().key == key) charges_.pop_back();
-    carry_out(core_.refused(key, queued.error()));
+    carry_out(core_.refused(key, told_to_client(queued.error())));
   }
 
   void send_replies(std::vector<topic_effects::reply>& replies) {
@@ -477,7 +467,7 @@ private:
     is_changing_ = false;
     const bool was_deletion = std::exchange(is_deleting_, false);
     if (told.is_refused) {
-      answer(done_change, std::unexpected{told.outcome.error()});
+      answer(done_change, std::unexpected{told_to_client(told.outcome.error())});
       if (was_deletion) send(parent_, box(topic_busy{core_.image().name}));
       start_change();
       return end_if_retired();
@@ -559,7 +549,8 @@ private:
   const shard_id shard_;
   const activation_id activation_;
   caf::actor parent_;
-  runtime::topic_core core_;
+  std::unique_ptr<runtime::topic_core> owned_core_;
+  runtime::topic_core& core_;
   std::unordered_map<std::uint64_t, publisher> publishers_;
   std::unordered_map<std::uint64_t, relay> relays_;
   std::deque<held_charges> charges_;
@@ -588,6 +579,12 @@ topic_counters_shared::topic_counters_shared(metrics& counters)
         "From the topic's mailbox to the commit.",
         metrics::latency_bounds())},
     active{counters.gauge("topics_active", "Topics in memory.")} {}
+
+error told_to_client(const error& why) {
+  if (why.code != errc::cancelled && why.code != errc::stale_term) return why;
+  return {
+      errc::overloaded, "an earlier write of the shard failed, this one was not made; retry", 50};
+}
 
 caf::actor spawn_topic(caf::actor_system& system, topic_setup setup, const caf::actor& shard) {
   return system.spawn<topic_actor>(std::move(setup), shard);

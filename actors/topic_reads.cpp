@@ -9,6 +9,7 @@ namespace callboard::actors {
 
 namespace {
 
+using runtime::dedupe_row;
 using runtime::topic_counters;
 using runtime::topic_image;
 using runtime::topic_row;
@@ -21,10 +22,23 @@ using storage::view_id;
 constexpr std::size_t trim_events_max = 100'000;
 constexpr std::size_t sweep_rows_max = 500;
 constexpr std::size_t sweep_due_max = 32;
+/// A row has the events of one block, whose records take 64 bytes each and more.
+constexpr std::uint64_t packed_row_ids_max = (64 << 10) / 64;
 
 window_row window_row_of(const record& one) {
   const runtime::encoded_event event{one.payload};
   return {event.identity(), event.content(), one.entity_seq, one.time};
+}
+
+window_row window_row_of(const dedupe_row& packed, std::uint64_t index) {
+  const auto entry = packed.entry(index);
+  window_row row;
+  std::memcpy(&row.identity.high, entry.data(), 8);
+  std::memcpy(&row.identity.low, entry.data() + 8, 8);
+  std::memcpy(&row.content, entry.data() + 16, 8);
+  row.seq = packed.first().plus(index);
+  row.time = packed.time();
+  return row;
 }
 
 /// What the uncommitted-to-views tail changes in one topic.
@@ -160,60 +174,69 @@ result<topic_image> read_topic_image(
   return image;
 }
 
-result<std::vector<window_row>> read_id_window(
-    shard_reader& reader, entity_id topic, time_ms cutoff, std::size_t ids_max) {
-  std::vector<window_row> rows;
-  const auto start = reader.first_at_or_after(topic, cutoff);
-  if (!start) return std::unexpected{start.error()};
-  if (!*start) return rows;
-  // Whole packed rows first, then single events before and after them.
+result<void> read_id_window(
+    shard_reader& reader, entity_id topic, time_ms cutoff, const window_visitor& visit) {
+  sequence next{};
+  // Packed rows first: they are small, and also have what retention let go meanwhile.
   auto scanned = reader.scan(
       view_id::dedupe,
-      runtime::dedupe_key(topic, **start),
-      runtime::dedupe_key(topic, sequence{~0ULL}),
-      [&](std::string_view, std::string_view packed) {
-        for (; packed.size() >= runtime::dedupe_entry_size && rows.size() < ids_max;
-             packed.remove_prefix(runtime::dedupe_entry_size)) {
-          window_row row;
-          std::uint64_t seq = 0;
-          std::int64_t time = 0;
-          std::memcpy(&row.identity.high, packed.data(), 8);
-          std::memcpy(&row.identity.low, packed.data() + 8, 8);
-          std::memcpy(&row.content, packed.data() + 16, 8);
-          std::memcpy(&seq, packed.data() + 24, 8);
-          std::memcpy(&time, packed.data() + 32, 8);
-          row.seq = sequence{seq};
-          row.time = time_ms{std::chrono::milliseconds{time}};
-          rows.push_back(row);
-        }
-        return rows.size() < ids_max;
+      runtime::dedupe_key(topic, sequence{}),
+      runtime::dedupe_key(entity_id{topic.raw() + 1}, sequence{}),
+      [&](std::string_view key, std::string_view value) {
+        const auto packed = dedupe_row::read(key, value);
+        if (!packed || packed->time() < cutoff) return true;
+        for (std::uint64_t i = 0; i < packed->count(); ++i) visit(window_row_of(*packed, i));
+        next = packed->first().plus(packed->count());
+        return true;
       });
-  if (!scanned) return std::unexpected{scanned.error()};
-  const auto packed_first = rows.empty() ? sequence{~0ULL} : rows.front().seq;
-  const auto packed_last = rows.empty() ? sequence{} : rows.back().seq;
-  auto before = reader.visit_entity(topic, **start, [&](const record& one) {
-    if (one.entity_seq >= packed_first || rows.size() >= ids_max) return false;
-    rows.push_back(window_row_of(one));
+  if (!scanned) return scanned;
+  if (next == sequence{}) {
+    const auto start = reader.first_at_or_after(topic, cutoff);
+    if (!start) return std::unexpected{start.error()};
+    if (!*start) return {};
+    next = **start;
+  }
+  // What the views do not show yet.
+  return reader.visit_entity(topic, next, [&](const record& one) {
+    visit(window_row_of(one));
     return true;
   });
-  if (!before) return std::unexpected{before.error()};
-  if (packed_last.raw() != 0) {
-    auto after = reader.visit_entity(topic, packed_last.next(), [&](const record& one) {
-      rows.push_back(window_row_of(one));
-      return rows.size() < ids_max;
-    });
-    if (!after) return std::unexpected{after.error()};
-  }
-  std::ranges::sort(rows, {}, &window_row::seq);
-  const auto twins = std::ranges::unique(rows, {}, &window_row::seq);
-  rows.erase(twins.begin(), twins.end());
-  return rows;
 }
+
+namespace {
+
+/// The id of a seq from the packed rows; nothing if it is in none.
+result<std::optional<window_row>>
+read_packed_row(shard_reader& reader, entity_id topic, sequence seq) {
+  std::optional<window_row> found;
+  const auto from = seq.raw() > packed_row_ids_max ? seq.raw() - packed_row_ids_max : 0;
+  auto scanned = reader.scan(
+      view_id::dedupe,
+      runtime::dedupe_key(topic, sequence{from}),
+      runtime::dedupe_key(topic, seq.next()),
+      [&](std::string_view key, std::string_view value) {
+        const auto packed = dedupe_row::read(key, value);
+        if (packed && packed->first().plus(packed->count()) > seq) {
+          found = window_row_of(*packed, seq.distance_from(packed->first()));
+        }
+        return !found;
+      });
+  if (!scanned) return std::unexpected{scanned.error()};
+  return found;
+}
+
+} // namespace
 
 result<std::vector<window_row>> read_window_rows(
     shard_reader& reader, entity_id topic, const std::vector<sequence>& seqs) {
   std::vector<window_row> rows;
   for (const auto seq : seqs) {
+    auto packed = read_packed_row(reader, topic, seq);
+    if (!packed) return std::unexpected{packed.error()};
+    if (*packed) {
+      rows.push_back(**packed);
+      continue;
+    }
     auto visited = reader.visit_entity(topic, seq, [&](const record& one) {
       if (one.entity_seq == seq) rows.push_back(window_row_of(one));
       return false;

@@ -8,6 +8,7 @@
 #include "runtime/topic/topic_core.hpp"
 #include "storage/journal.hpp"
 
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -22,11 +23,14 @@ find_topic_row(storage::shard_reader& reader, const topic_ref& name);
 [[nodiscard]] result<runtime::topic_image> read_topic_image(
     storage::shard_reader& reader, const runtime::topic_row& row, incarnation_id incarnation);
 
-/// Ids of all events recorded at or after `cutoff`, in order of seq.
-[[nodiscard]] result<std::vector<runtime::window_row>>
-read_id_window(storage::shard_reader& reader, entity_id topic, time_ms cutoff, std::size_t ids_max);
+using window_visitor = std::function<void(const runtime::window_row&)>;
 
-/// What is stored at these seqs; events that are gone are left out.
+/// Visits the ids of all events recorded at or after `cutoff`, in order of seq, also of those that
+/// retention let go meanwhile.
+[[nodiscard]] result<void> read_id_window(
+    storage::shard_reader& reader, entity_id topic, time_ms cutoff, const window_visitor& visit);
+
+/// What was published under these seqs; events whose ids are gone, too, are left out.
 [[nodiscard]] result<std::vector<runtime::window_row>> read_window_rows(
     storage::shard_reader& reader, entity_id topic, const std::vector<sequence>& seqs);
 

@@ -19,9 +19,15 @@ using storage::record_kind;
 using storage::view_id;
 using storage::view_writer;
 
+/// At most so many old dedupe rows go per new one: enough to catch up, and bounded work.
+constexpr int dedupe_erase_max = 4;
+
+static_assert(dedupe_row::entry_size == event_prefix_size);
+
 /// What one block adds to one topic.
 struct topic_addition {
   sequence first{};
+  time_ms time{};
   sequence last{};
   std::uint64_t bytes = 0;
   std::string dedupe;
@@ -33,23 +39,49 @@ topic_counters counters_of(entity_id entity, view_writer& out) {
 }
 
 void gather(const record& one, topic_addition& sum) {
-  if (sum.dedupe.empty()) sum.first = one.entity_seq;
+  if (sum.dedupe.empty()) {
+    sum.first = one.entity_seq;
+    sum.time = one.time;
+    sum.dedupe = dedupe_row::begin(one.time);
+  }
   sum.last = one.entity_seq;
   const auto payload = one.payload.view();
   sum.bytes += payload.size();
-  sum.dedupe.append(payload.substr(0, event_prefix_size));
-  const std::uint64_t seq = one.entity_seq.raw();
-  const std::int64_t time = one.time.time_since_epoch().count();
-  sum.dedupe.append(reinterpret_cast<const char*>(&seq), 8);
-  sum.dedupe.append(reinterpret_cast<const char*>(&time), 8);
+  sum.dedupe.append(payload.substr(0, dedupe_row::entry_size));
+}
+
+/// Rows that the window has passed lead to each other, from the oldest on.
+void erase_old_rows(
+    entity_id entity, sequence newest, time_ms now, topic_counters& counters, view_writer& out) {
+  const auto oldest_kept = now - std::chrono::seconds{counters.dedupe_window_s};
+  for (int i = 0; i < dedupe_erase_max && counters.dedupe_first < newest; ++i) {
+    if (counters.dedupe_time >= oldest_kept) return;
+    const auto key = dedupe_key(entity, counters.dedupe_first);
+    const auto value = out.get(view_id::dedupe, key);
+    const auto row = value ? dedupe_row::read(key, *value) : std::nullopt;
+    const auto next = row ? counters.dedupe_first.plus(row->count()) : newest;
+    out.erase(view_id::dedupe, key);
+    const auto next_key = dedupe_key(entity, next);
+    const auto next_value = out.get(view_id::dedupe, next_key);
+    const auto next_row = next_value ? dedupe_row::read(next_key, *next_value) : std::nullopt;
+    counters.dedupe_first = next_row ? next : newest;
+    counters.dedupe_time = next_row ? next_row->time() : now;
+  }
 }
 
 void store(entity_id entity, const topic_addition& sum, view_writer& out) {
   auto counters = counters_of(entity, out);
   counters.last_seq = sum.last;
   counters.bytes += sum.bytes;
+  if (counters.dedupe_window_s != 0) {
+    out.put(view_id::dedupe, dedupe_key(entity, sum.first), sum.dedupe);
+    if (counters.dedupe_first == sequence{}) {
+      counters.dedupe_first = sum.first;
+      counters.dedupe_time = sum.time;
+    }
+    erase_old_rows(entity, sum.first, sum.time, counters, out);
+  }
   out.put(view_id::topic_state, entity_key(entity), encode_counters(counters));
-  out.put(view_id::dedupe, dedupe_key(entity, sum.first), sum.dedupe);
 }
 
 void apply_trimmed(const record& one, view_writer& out) {
@@ -59,13 +91,15 @@ void apply_trimmed(const record& one, view_writer& out) {
   if (!row) return; // a group's trim; groups keep no counters here
   auto counters = decode_counters(*row);
   counters.trimmed_up_to = std::max(counters.trimmed_up_to, range->up_to);
+  // When views are made anew the events themselves may be gone.
+  counters.last_seq = std::max({counters.last_seq, counters.trimmed_up_to, one.entity_seq});
   counters.bytes -= std::min(counters.bytes, range->bytes);
+  // Dedupe rows stay for their window: a late retry of a trimmed event is still a duplicate.
   out.put(view_id::topic_state, entity_key(one.entity), encode_counters(counters));
-  // A row is kept while its last event may be within the window, so the last row stays.
-  out.erase_range(
-      view_id::dedupe,
-      dedupe_key(one.entity, sequence{0}),
-      dedupe_key(one.entity, counters.trimmed_up_to));
+}
+
+void erase_dedupe_rows(entity_id entity, view_writer& out) {
+  out.erase_range(view_id::dedupe, entity_key(entity), entity_key(entity_id{entity.raw() + 1}));
 }
 
 void apply_topic_record(const record& one, view_writer& out) {
@@ -74,12 +108,18 @@ void apply_topic_record(const record& one, view_writer& out) {
       out.erase(view_id::catalogue, catalogue_key(*name));
     }
     out.erase(view_id::topic_state, entity_key(one.entity));
-    out.erase_range(
-        view_id::dedupe, entity_key(one.entity), entity_key(entity_id{one.entity.raw() + 1}));
+    erase_dedupe_rows(one.entity, out);
     return;
   }
   if (const auto row = decode_topic_record(one.payload.view(), one.entity)) {
     out.put(view_id::catalogue, catalogue_key(row->name), encode_catalogue_value(*row));
+    auto counters = counters_of(one.entity, out);
+    counters.dedupe_window_s = row->settings.dedupe_window_s;
+    if (counters.dedupe_window_s == 0) {
+      counters.dedupe_first = sequence{};
+      erase_dedupe_rows(one.entity, out);
+    }
+    out.put(view_id::topic_state, entity_key(one.entity), encode_counters(counters));
   }
 }
 
@@ -105,7 +145,10 @@ void broker_projection::apply(std::span<const record> block, view_writer& out) c
     }
     switch (one.kind) {
       case record_kind::topic_created:
-      case record_kind::topic_configured: apply_topic_record(one, out); break;
+      case record_kind::topic_configured:
+        flush();
+        apply_topic_record(one, out);
+        break;
       case record_kind::topic_deleted:
         flush();
         apply_topic_record(one, out);

@@ -21,7 +21,7 @@ void id_window::expire(time_ms cutoff) {
     older_.pop_front();
   }
   while (!order_.empty() && order_.front().time < cutoff) {
-    recent_.erase(order_.front().identity);
+    forget(order_.front());
     order_.pop_front();
     --size_;
   }
@@ -46,25 +46,29 @@ void id_window::find_candidates(const hash128& identity, std::vector<sequence>& 
 }
 
 void id_window::insert(const hash128& identity, remembered_event event, time_ms time) {
-  recent_.emplace(identity, event);
-  order_.push_back({identity, time});
+  recent_.insert_or_assign(identity, event);
+  order_.push_back({identity, event.seq, time});
   ++size_;
   if (order_.size() > recent_max_) retire_oldest();
 }
 
 void id_window::forget_last(std::size_t count) {
   for (; count > 0 && !order_.empty(); --count, --size_) {
-    recent_.erase(order_.back().identity);
+    forget(order_.back());
     order_.pop_back();
   }
+}
+
+void id_window::forget(const arrival& one) {
+  const auto found = recent_.find(one.identity);
+  if (found != recent_.end() && found->second.seq == one.seq) recent_.erase(found);
 }
 
 void id_window::retire_oldest() {
   const auto oldest = order_.front();
   order_.pop_front();
-  const auto found = recent_.find(oldest.identity);
-  const auto seq = found->second.seq;
-  recent_.erase(found);
+  const auto seq = oldest.seq;
+  forget(oldest);
   const bool fits = !older_.empty() && older_.back().used < generation_ids
                     && seq.distance_from(older_.back().first) < 0xFFFF'FFFF;
   if (!fits) {

@@ -69,8 +69,12 @@ private:
 
   struct arrival {
     hash128 identity;
+    sequence seq{};
     time_ms time{};
   };
+
+  /// An id may come again once its window has passed: then the later event keeps it.
+  void forget(const arrival& one);
 
   void retire_oldest();
 

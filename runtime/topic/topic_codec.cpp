@@ -48,6 +48,7 @@ std::string name_key(const tenant_name& tenant, char kind, std::string_view name
 }
 
 constexpr std::string_view damaged = "a topic record does not parse";
+constexpr std::size_t counter_words = 6;
 
 } // namespace
 
@@ -150,23 +151,57 @@ std::string entity_key(entity_id entity) {
 }
 
 std::string encode_counters(const topic_counters& counters) {
-  const std::uint64_t words[] = {
-      counters.trimmed_up_to.raw(), counters.last_seq.raw(), counters.bytes};
+  const std::uint64_t words[counter_words] = {
+      counters.trimmed_up_to.raw(),
+      counters.last_seq.raw(),
+      counters.bytes,
+      counters.dedupe_first.raw(),
+      static_cast<std::uint64_t>(counters.dedupe_time.time_since_epoch().count()),
+      counters.dedupe_window_s};
   std::string value(sizeof words, '\0');
   std::memcpy(value.data(), words, sizeof words);
   return value;
 }
 
 topic_counters decode_counters(std::string_view value) {
-  std::uint64_t words[3] = {};
+  std::uint64_t words[counter_words] = {};
   if (value.size() == sizeof words) std::memcpy(words, value.data(), sizeof words);
-  return {sequence{words[0]}, sequence{words[1]}, words[2]};
+  return {
+      sequence{words[0]},
+      sequence{words[1]},
+      words[2],
+      sequence{words[3]},
+      time_ms{std::chrono::milliseconds{static_cast<std::int64_t>(words[4])}},
+      words[5]};
 }
 
 std::string dedupe_key(entity_id entity, sequence first) {
   auto key = entity_key(entity);
   append_big_endian(key, first.raw());
   return key;
+}
+
+std::string dedupe_row::begin(time_ms time) {
+  const std::int64_t ms = time.time_since_epoch().count();
+  std::string row(header_size, '\0');
+  std::memcpy(row.data(), &ms, sizeof ms);
+  return row;
+}
+
+std::optional<dedupe_row> dedupe_row::read(std::string_view key, std::string_view value) {
+  if (key.size() != 16 || value.size() < header_size
+      || (value.size() - header_size) % entry_size != 0) {
+    return std::nullopt;
+  }
+  dedupe_row row;
+  std::uint64_t first = 0;
+  for (const char byte : key.substr(8)) first = first << 8 | static_cast<unsigned char>(byte);
+  row.first_ = sequence{first};
+  std::int64_t ms = 0;
+  std::memcpy(&ms, value.data(), sizeof ms);
+  row.time_ = time_ms{std::chrono::milliseconds{ms}};
+  row.entries_ = value.substr(header_size);
+  return row;
 }
 
 } // namespace callboard::runtime

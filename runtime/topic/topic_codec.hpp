@@ -65,6 +65,10 @@ struct topic_counters {
   sequence last_seq{};
   /// Bytes of stored events (payloads with prefix) that were not trimmed.
   std::uint64_t bytes = 0;
+  /// The oldest dedupe row and its time; 0 = there is none. Rows follow each other without gaps.
+  sequence dedupe_first{};
+  time_ms dedupe_time{};
+  std::uint64_t dedupe_window_s = 0;
 };
 
 [[nodiscard]] std::string entity_key(entity_id entity);
@@ -73,10 +77,36 @@ struct topic_counters {
 
 // -- dedupe view -----------------------------------------------------------------------------
 
-/// One event in a packed dedupe row: 16 bytes identity, 8 content, 8 seq, 8 time (milliseconds),
-/// all little-endian.
-inline constexpr std::size_t dedupe_entry_size = 40;
-
 [[nodiscard]] std::string dedupe_key(entity_id entity, sequence first);
+
+/// A packed dedupe row: 8 bytes time (milliseconds), then for each event from the key's seq on 16
+/// bytes identity and 8 content, as its payload begins; all little-endian.
+class dedupe_row {
+public:
+  static constexpr std::size_t header_size = 8;
+  static constexpr std::size_t entry_size = 24;
+
+  /// What a row begins with; entries are appended to it.
+  [[nodiscard]] static std::string begin(time_ms time);
+
+  /// Nothing if the bytes are no dedupe row.
+  [[nodiscard]] static std::optional<dedupe_row> read(std::string_view key, std::string_view value);
+
+  [[nodiscard]] sequence first() const { return first_; }
+
+  [[nodiscard]] time_ms time() const { return time_; }
+
+  [[nodiscard]] std::uint64_t count() const { return entries_.size() / entry_size; }
+
+  /// The first `entry_size` bytes of the payload of event `first().plus(index)`.
+  [[nodiscard]] std::string_view entry(std::uint64_t index) const {
+    return entries_.substr(index * entry_size, entry_size);
+  }
+
+private:
+  sequence first_{};
+  time_ms time_{};
+  std::string_view entries_;
+};
 
 } // namespace callboard::runtime

@@ -266,6 +266,7 @@ TEST_CASE(
   REQUIRE(broker.got.answers <= asked.size());
   for (const auto& [correlation, outcome] : broker.got.published) {
     if (!outcome) {
+      INFO(name_of(outcome.error().code));
       CHECK(is_retryable(outcome.error().code));
       continue;
     }

@@ -107,3 +107,90 @@ TEST_CASE("a deleted topic leaves no row behind", "[projection]") {
   broker_projection{}.apply(all, out);
   CHECK(out.rows.empty());
 }
+
+namespace {
+
+record event_at(std::uint64_t seq, std::chrono::seconds time) {
+  auto event = make_record(1 + seq, record_kind::event, seq, testing::make_event(std::to_string(seq)).stored);
+  event.time = time_ms{time};
+  return event;
+}
+
+std::vector<std::uint64_t> dedupe_rows(map_writer& out) {
+  std::vector<std::uint64_t> firsts;
+  for (const auto& [key, value] : out.rows) {
+    if (key.first != view_id::dedupe) continue;
+    const auto row = dedupe_row::read(key.second, value);
+    REQUIRE(row);
+    firsts.push_back(row->first().raw());
+  }
+  return firsts;
+}
+
+} // namespace
+
+TEST_CASE("a dedupe row has the ids of a block and goes with its window", "[projection]") {
+  map_writer out;
+  topic_settings settings;
+  settings.dedupe_window_s = 10;
+  const std::vector<record> made{
+      make_record(1, record_kind::topic_created, 0, encode_topic_created(name, settings))};
+  broker_projection{}.apply(made, out);
+  const std::vector<record> first{
+      event_at(1, std::chrono::seconds{100}), event_at(2, std::chrono::seconds{100})};
+  broker_projection{}.apply(first, out);
+  const auto key = dedupe_key(entity_id{1}, sequence{1});
+  const auto value = out.get(view_id::dedupe, key);
+  REQUIRE(value);
+  const auto row = dedupe_row::read(key, *value);
+  REQUIRE(row);
+  REQUIRE(row->count() == 2);
+  CHECK(row->time() == time_ms{std::chrono::seconds{100}});
+  CHECK(row->entry(1) == testing::make_event("2").stored.view().substr(0, 24));
+
+  std::uint64_t seq = 3;
+  for (const int time : {101, 102, 103, 104, 110}) {
+    const std::vector<record> block{event_at(seq++, std::chrono::seconds{time})};
+    broker_projection{}.apply(block, out);
+  }
+  // Exactly as old as the window is not older.
+  CHECK(dedupe_rows(out) == std::vector<std::uint64_t>{1, 3, 4, 5, 6, 7});
+  const std::vector<record> later{event_at(8, std::chrono::seconds{113})};
+  broker_projection{}.apply(later, out);
+  CHECK(dedupe_rows(out) == std::vector<std::uint64_t>{5, 6, 7, 8});
+  const std::vector<record> much_later{event_at(9, std::chrono::seconds{500})};
+  broker_projection{}.apply(much_later, out);
+  CHECK(dedupe_rows(out) == std::vector<std::uint64_t>{9});
+}
+
+TEST_CASE("a trim keeps ids for their window, and the last seq when events are gone", "[projection]") {
+  map_writer out;
+  const std::vector<record> made{
+      make_record(1, record_kind::topic_created, 0, encode_topic_created(name, {})),
+      event_at(1, std::chrono::seconds{1}),
+      event_at(2, std::chrono::seconds{1}),
+      make_record(4, record_kind::trimmed, 2, encode_trimmed(sequence{2}, 50))};
+  broker_projection{}.apply(made, out);
+  CHECK(dedupe_rows(out) == std::vector<std::uint64_t>{1});
+
+  // Views made anew from what is left of the journal.
+  map_writer anew;
+  const std::vector<record> left{made[0], made[3]};
+  broker_projection{}.apply(left, anew);
+  const auto counters = decode_counters(*anew.get(view_id::topic_state, entity_key(entity_id{1})));
+  CHECK(counters.last_seq == sequence{2});
+  CHECK(counters.trimmed_up_to == sequence{2});
+}
+
+TEST_CASE("a topic without a window has no dedupe rows", "[projection]") {
+  map_writer out;
+  topic_settings settings;
+  settings.dedupe_window_s = 0;
+  const std::vector<record> all{
+      make_record(1, record_kind::topic_created, 0, encode_topic_created(name, {})),
+      event_at(1, std::chrono::seconds{1}),
+      make_record(3, record_kind::topic_configured, 1, encode_topic_configured(name, settings)),
+      event_at(2, std::chrono::seconds{1})};
+  broker_projection{}.apply(all, out);
+  CHECK(dedupe_rows(out).empty());
+}
