@@ -152,6 +152,7 @@ advice subscription_core::after_progress() {
 advice subscription_core::sent(portion planned, std::uint32_t count) {
   credits_->take(count);
   next_ = next_.plus(count);
+  if (count != 0) lenient_ = false;
   if (count == planned.count) return after_progress();
 
   advice tell;
