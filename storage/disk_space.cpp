@@ -50,7 +50,9 @@ void disk_space::refresh() {
   free_ = *read;
   const bool soft = *read < soft_;
   const bool hard = *read < hard_;
-  if (soft != below_soft_.exchange(soft) || hard != below_hard_.exchange(hard)) {
+  const bool hard_changed = hard != below_hard_.exchange(hard);
+  const bool soft_changed = soft != below_soft_.exchange(soft);
+  if (soft_changed || hard_changed) {
     log::channel("storage")->warn(
         "{} bytes free: {}",
         *read,

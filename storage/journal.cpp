@@ -154,8 +154,9 @@ public:
   result<void> append(append_request request) override {
     if (!shards_.has(request.shard)) return no_such_shard(request.shard);
     if (request.records.empty()) return fail(errc::bad_request, "an append of no records");
-    if (auto damage = shards_.node_damage()) {
-      if (damage->code == errc::corruption) return fail(errc::quarantined, damage->detail);
+    // While the store is being opened again appends wait in the queue.
+    if (auto damage = shards_.node_damage(); damage && damage->code != errc::overloaded) {
+      return std::unexpected{refusal_for(*damage)};
     }
     {
       auto& slot = shards_.slot(request.shard);

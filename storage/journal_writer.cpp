@@ -104,7 +104,7 @@ void journal_writer::commit_waiting() {
   if (auto background = background_->take(); background && !request) request = background;
   if (request) reopen(*request);
   if (auto damage = parts_.shards.node_damage()) {
-    refuse_all_waiting({errc::quarantined, damage->detail});
+    refuse_all_waiting(refusal_for(*damage));
     return;
   }
   auto db = parts_.shards.acquire();

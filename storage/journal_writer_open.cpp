@@ -14,6 +14,7 @@ namespace {
 
 constexpr std::chrono::milliseconds reopen_delay_min{50};
 constexpr std::chrono::milliseconds reopen_delay_max{2000};
+constexpr std::chrono::milliseconds nap{10};
 /// Projection of a tail that is found when opening: bytes per batch.
 constexpr std::size_t recovery_batch_bytes = 4 << 20;
 
@@ -160,7 +161,8 @@ void journal_writer::reopen(const error& why) {
     return;
   }
   log::channel("storage")->warn("opening the store again after: {}", why.detail);
-  parts_.shards.damage_node({errc::io_error, "the store is being opened again: " + why.detail});
+  parts_.shards.damage_node(
+      {errc::overloaded, "the store is being opened again: " + why.detail, 100});
   batch_.Clear();
   applied_in_batch_.clear();
   reclaimable_in_batch_ = false;
@@ -172,6 +174,7 @@ void journal_writer::reopen(const error& why) {
   parts_.shards.close_database();
   auto delay = reopen_delay_min;
   while (!stopping_) {
+    refuse_waiting_of_failed_shards();
     auto opened = open_database();
     if (opened) {
       static_cast<void>(background_->take());
@@ -185,7 +188,12 @@ void journal_writer::reopen(const error& why) {
     }
     parts_.shards.damage_node(opened.error());
     if (opened.error().code == errc::storage_full) parts_.space.give_up_ballast();
-    std::this_thread::sleep_for(delay);
+    // It is not over soon, so nobody is left waiting. Nothing of theirs was written.
+    parts_.queue.take(waiting_);
+    refuse_all_waiting(refusal_for(opened.error()));
+    for (auto slept = std::chrono::milliseconds{0}; slept < delay && !stopping_; slept += nap) {
+      std::this_thread::sleep_for(nap);
+    }
     delay = std::min(delay * 2, reopen_delay_max);
   }
 }

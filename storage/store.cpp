@@ -9,6 +9,12 @@
 
 namespace callboard::storage {
 
+error refusal_for(const error& damage) {
+  constexpr std::uint32_t retry_after_ms = 1000;
+  if (damage.code == errc::storage_full) return {damage.code, damage.detail, retry_after_ms};
+  return {errc::quarantined, damage.detail};
+}
+
 store::store(std::uint32_t shard_count) {
   slots_.reserve(shard_count);
   for (std::uint32_t i = 0; i < shard_count; ++i)

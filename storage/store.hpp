@@ -42,6 +42,9 @@ struct shard_slot {
   shard_clock clock;
 };
 
+/// What an append is told while the node is out of writing for `damage`: nothing of it was written.
+[[nodiscard]] error refusal_for(const error& damage);
+
 /// Any thread.
 class store {
 public:
