@@ -37,6 +37,16 @@ void companion::report_failed_append() {
   if (activation_) send(parent_, box(companion_append_failed{*activation_}));
 }
 
+bool companion::may_be_offered_again(const error& why) {
+  return why.code == errc::overloaded || why.code == errc::stale_term
+         || why.code == errc::cancelled;
+}
+
+void companion::offer_again(const error& why) {
+  if (why.code != errc::overloaded) report_failed_append();
+  arm_tick();
+}
+
 void companion::answer(const pending_request& to, result<control_answer> outcome) {
   if (to.reply_to) send(to.reply_to, box(control_reply{to.correlation, std::move(outcome)}));
 }

@@ -78,6 +78,13 @@ protected:
   /// Tells the shard that an append failed, so that it begins a new activation.
   void report_failed_append();
 
+  /// True if nothing was written and the same record may be offered later: the queue was full, or
+  /// the shard is between two activations. Nothing else in memory rests on it.
+  [[nodiscard]] static bool may_be_offered_again(const error& why);
+
+  /// Sees to it that the next tick comes, and the next activation if it takes one.
+  void offer_again(const error& why);
+
   void answer(const pending_request& to, result<control_answer> outcome);
 
   /// Calls `on_tick` in a while, once however often it is asked for.

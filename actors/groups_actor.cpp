@@ -143,7 +143,7 @@ void groups_actor::on_topic_gone(const topic_ref& ref) {
   const error gone{errc::topic_not_found, "the topic was deleted"};
   std::vector<storage::record_draft> records;
   for (auto& [name, slot] : topic->groups) {
-    if (slot.unit) {
+    if (slot.unit && slot.unit->last_progress > sequence{}) {
       // The catalogue rows went with the topic; what is left of the group is its own records.
       const auto last =
           slot.unit->appending ? slot.unit->last_progress.next() : slot.unit->last_progress;

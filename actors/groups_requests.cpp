@@ -368,11 +368,7 @@ void groups_actor::remove(group_topic& topic, const group_name& name, pending_re
   slot.changing = true;
   auto shared = std::make_shared<pending_request>(std::move(request));
   auto queued = append(
-      {{storage::record_kind::trimmed,
-        slot.row.entity,
-        last,
-        shared_bytes{runtime::encode_trimmed(last)}},
-       {storage::record_kind::group_deleted,
+      {{storage::record_kind::group_deleted,
         slot.row.entity,
         last,
         shared_bytes{runtime::encode_group_deleted(group)}}},

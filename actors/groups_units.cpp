@@ -226,16 +226,12 @@ void groups_actor::start_append(group_topic& topic, const group_name& name, grou
   std::vector<storage::record_draft> records;
   const auto covered = unit.last_progress;
   if (unit.snapshot_due || unit.since_snapshot >= snapshot_interval) {
+    // Takes the place of all progress that it covers; that is given back with it.
     records.push_back(
         {storage::record_kind::snapshot,
          slot.row.entity,
          covered,
          shared_bytes{runtime::encode_group_snapshot(unit.core.ledger(), slot.row.settings)}});
-    records.push_back(
-        {storage::record_kind::trimmed,
-         slot.row.entity,
-         covered,
-         shared_bytes{runtime::encode_trimmed(covered)}});
   }
   records.push_back(
       {storage::record_kind::group_progress,
@@ -253,9 +249,8 @@ void groups_actor::start_append(group_topic& topic, const group_name& name, grou
     unit.appending = true;
     return;
   }
-  // No room just now: the same record is offered again at the next tick.
-  if (queued.error().code == errc::overloaded) return arm_tick();
-  fail_unit(topic, name, queued.error());
+  if (!may_be_offered_again(queued.error())) return fail_unit(topic, name, queued.error());
+  offer_again(queued.error());
 }
 
 void groups_actor::on_appended(
@@ -268,9 +263,12 @@ void groups_actor::on_appended(
   if (!outcome) report_failed_append();
   if (unit == nullptr) return;
   auto& slot = topic->groups.at(name);
-  if (!outcome) return fail_unit(*topic, name, outcome.error());
-  const bool had_snapshot = outcome->count > 1;
   unit->appending = false;
+  if (!outcome) {
+    if (may_be_offered_again(outcome.error())) return arm_tick();
+    return fail_unit(*topic, name, outcome.error());
+  }
+  const bool had_snapshot = outcome->count > 1;
   unit->last_progress = unit->last_progress.next();
   unit->since_snapshot = had_snapshot ? 1 : unit->since_snapshot + 1;
   unit->snapshot_due = false;

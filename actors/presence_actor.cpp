@@ -275,9 +275,8 @@ void presence_actor::pump(presence_room& room) {
       });
   if (queued) {
     room.appending = true;
-  } else if (queued.error().code == errc::overloaded) {
-    // No room just now: the same record is offered again at the next tick.
-    arm_tick();
+  } else if (may_be_offered_again(queued.error())) {
+    offer_again(queued.error());
   } else {
     on_appended(room.ref, room.entity, std::unexpected{queued.error()});
   }
@@ -289,6 +288,7 @@ void presence_actor::on_appended(
   auto* room = find_room(ref);
   if (room == nullptr || room->entity != entity || !room->writing) return;
   room->appending = false;
+  if (!outcome && may_be_offered_again(outcome.error())) return arm_tick();
   const auto batch = *std::exchange(room->writing, std::nullopt);
   if (!outcome) {
     // What was joined in memory only is forgotten: those who asked are told, and join again.
