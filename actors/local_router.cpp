@@ -49,29 +49,53 @@ local_router::local_router(caf::actor_system& system, broker_parts& parts)
   const auto count = parts_.journal.shard_count();
   for (std::uint32_t i = 0; i < count; ++i) {
     admission_.push_back(
-        std::make_unique<byte_budget>(parts_.settings.topics.shard_in_flight_max));
+        std::make_unique<shard_admission>(parts_.settings.topics.shard_in_flight_max));
   }
-  const topic_admission admission{bulk_events_};
   for (std::uint32_t i = 0; i < count; ++i) {
     shards_.push_back(spawn_shard(
         system_,
-        {.parts = parts_, .admission = admission, .counters = counters_, .shard = shard_id{i}}));
+        {.parts = parts_,
+         .admission = {bulk_events_, *admission_[i]},
+         .counters = counters_,
+         .shard = shard_id{i}}));
   }
-  auto& in_flight = parts_.counters.gauge(
-      "events_in_flight", "Events between admission and commit, all shards.");
-  auto& busiest = parts_.counters.gauge(
+  add_gauges();
+}
+
+void local_router::add_gauges() {
+  auto& counters = parts_.counters;
+  auto& in_flight =
+      counters.gauge("events_in_flight", "Events between admission and commit, all shards.");
+  auto& busiest = counters.gauge(
       "shard_events_in_flight_highest", "Events in flight of the busiest shard.");
-  auto& bound = parts_.counters.gauge("shard_events_in_flight_max", "Bound of one shard.");
+  auto& bound = counters.gauge("shard_events_in_flight_max", "Bound of one shard.");
+  auto& bulk = counters.gauge("bulk_events_in_flight", "Those of bulk topics.");
+  auto& oldest = counters.gauge(
+      "oldest_publish_age_seconds", "How long the oldest unanswered publish has waited.");
+  const std::string help = "Batches waiting in mailboxes, by class of actor.";
+  auto& at_shards = counters.gauge("mailbox_depth", help, {{"class", "shard"}});
+  auto& at_topics = counters.gauge("mailbox_depth", help, {{"class", "topic"}});
+  auto& reads = counters.gauge("reader_queue_depth", "Reads waiting for the reader pool.");
   bound.Set(parts_.settings.topics.shard_in_flight_max);
-  parts_.counters.add_sampler([this, &in_flight, &busiest] {
+  counters.add_sampler([this, &in_flight, &busiest, &bulk, &oldest, &at_shards, &at_topics,
+                        &reads] {
     std::uint64_t sum = 0;
     std::uint64_t highest = 0;
+    const auto now = parts_.time.boot();
+    boot_time age{};
     for (const auto& one : admission_) {
-      sum += one->used();
-      highest = std::max(highest, one->used());
+      const auto used = one->used();
+      sum += used;
+      highest = std::max(highest, used);
+      if (const auto since = one->oldest()) age = std::max(age, now - *since);
     }
     in_flight.Set(static_cast<double>(sum));
     busiest.Set(static_cast<double>(highest));
+    bulk.Set(static_cast<double>(bulk_events_.used()));
+    oldest.Set(std::chrono::duration<double>(age).count());
+    at_shards.Set(static_cast<double>(counters_.shard_mailbox.load()));
+    at_topics.Set(static_cast<double>(counters_.topic_mailbox.load()));
+    reads.Set(static_cast<double>(parts_.readers.depth()));
   });
 }
 
@@ -88,9 +112,9 @@ result<void> local_router::publish(publish_batch batch, const caf::actor& reply_
   std::uint64_t count = 0;
   for (const auto& request : batch.requests) count += request.events.size();
   const auto index = index_of(batch.topic);
-  auto events = admission_[index]->charge(count);
-  if (!events) {
-    counters_.refused_overloaded.Increment(static_cast<double>(batch.requests.size()));
+  auto ticket = admission_[index]->admit(batch.topic, count, parts_.time.boot());
+  if (!ticket) {
+    counters_.refused(errc::overloaded, batch.requests.size());
     return fail(
         errc::overloaded,
         fmt::format(
@@ -98,8 +122,9 @@ result<void> local_router::publish(publish_batch batch, const caf::actor& reply_
             admission_[index]->used()),
         overloaded_retry_ms);
   }
+  ++counters_.shard_mailbox;
   caf::anon_send(
-      shards_[index], box(admitted_publish{std::move(batch), std::move(*events)}), reply_to);
+      shards_[index], box(admitted_publish{std::move(batch), std::move(*ticket)}), reply_to);
   return {};
 }
 

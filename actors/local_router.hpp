@@ -15,8 +15,8 @@
 
 namespace callboard::actors {
 
-/// Lifecycle: made with all shards spawned, `drain`, `stop`. Admission is one atomic credit per
-/// shard, counted in events; what is beyond it is refused at once. Any thread.
+/// Lifecycle: made with all shards spawned, `drain`, `stop`. Admission is a bound per shard, counted
+/// in events; what is beyond it is refused at once. Any thread.
 class local_router final : public router {
 public:
   /// Sets `parts.router` to itself. Both arguments outlive it.
@@ -47,12 +47,13 @@ public:
 private:
   [[nodiscard]] std::size_t index_of(const topic_ref& topic) const;
   [[nodiscard]] result<void> read(control_request request, const caf::actor& reply_to);
+  void add_gauges();
 
   caf::actor_system& system_;
   broker_parts& parts_;
-  topic_counters_shared counters_;
+  topic_metrics counters_;
   byte_budget bulk_events_;
-  std::vector<std::unique_ptr<byte_budget>> admission_;
+  std::vector<std::unique_ptr<shard_admission>> admission_;
   std::vector<caf::actor> shards_;
   std::atomic<bool> draining_{false};
   std::atomic<bool> stopping_{false};

@@ -1,6 +1,7 @@
 #include "actors/shard_actor.hpp"
 
 #include "actors/reader_pool.hpp"
+#include "actors/topic_interest.hpp"
 #include "actors/topic_reads.hpp"
 #include "base/log.hpp"
 #include "runtime/topic/topic_codec.hpp"
@@ -59,11 +60,6 @@ struct waiting_control {
   caf::actor reply_to;
 };
 
-struct waiting_attach {
-  boxed<attach_relay> message;
-  caf::actor relay;
-};
-
 using waiting = std::variant<waiting_publish, waiting_control, waiting_attach>;
 
 enum class topic_stage : std::uint8_t { loading, making, active, passivating };
@@ -73,8 +69,6 @@ struct topic_slot {
   /// Told to end: it is not to be used again, whatever it says.
   bool is_retired = false;
   caf::actor actor;
-  std::string epoch;
-  sequence last_seq{};
   std::deque<waiting> held;
   /// What a topic that is being made will have.
   runtime::topic_settings settings;
@@ -83,7 +77,6 @@ struct topic_slot {
 };
 
 constexpr auto activation_retry = std::chrono::milliseconds{500};
-constexpr std::size_t absent_relays_max = 100'000;
 
 class shard_actor final : public caf::event_based_actor {
 public:
@@ -101,8 +94,7 @@ public:
       if (slot.actor) anon_send_exit(slot.actor, caf::exit_reason::user_shutdown);
     }
     topics_.clear();
-    absent_.clear();
-    watches_.clear();
+    interest_.clear();
     if (groups_) anon_send_exit(groups_, caf::exit_reason::user_shutdown);
     if (presence_) anon_send_exit(presence_, caf::exit_reason::user_shutdown);
     groups_ = nullptr;
@@ -133,10 +125,7 @@ public:
           on_watch(*message, hub);
         },
         [this](const boxed<unwatch_pattern>& message, const caf::actor& hub) {
-          std::erase_if(watches_, [&](const watch& one) {
-            return one.hub == hub && one.tenant == message->tenant
-                   && one.pattern == message->pattern;
-          });
+          interest_.unwatch(*message, hub);
         },
         [this](boxed<topic_loaded>& message) { on_loaded(*message); },
         [this](boxed<topic_made>& message) { on_made(*message); },
@@ -158,12 +147,6 @@ public:
   }
 
 private:
-  struct watch {
-    tenant_name tenant;
-    topic_pattern pattern;
-    caf::actor hub;
-  };
-
   caf::actor handle() { return caf::actor_cast<caf::actor>(this); }
 
   // -- activation ----------------------------------------------------------------------------
@@ -223,8 +206,10 @@ private:
   // -- routing -------------------------------------------------------------------------------
 
   void on_publish(boxed<admitted_publish>& message, const caf::actor& reply_to) {
+    --counters_.shard_mailbox;
     const auto found = topics_.find(message->batch.topic);
     if (found != topics_.end() && found->second.stage == topic_stage::active) {
+      ++counters_.topic_mailbox;
       return send(found->second.actor, std::move(message), reply_to);
     }
     auto name = message->batch.topic;
@@ -271,7 +256,7 @@ private:
   }
 
   void on_detach(const boxed<detach_relay>& message, const caf::actor& relay) {
-    forget_absent(message->topic, relay);
+    interest_.forget(message->topic, relay);
     const auto found = topics_.find(message->topic);
     if (found == topics_.end()) return;
     std::erase_if(found->second.held, [&](const waiting& one) {
@@ -304,6 +289,7 @@ private:
   void forward(topic_slot& slot, waiting& one) {
     std::visit(
         [&]<class One>(One& message) {
+          if constexpr (std::is_same_v<One, waiting_publish>) ++counters_.topic_mailbox;
           if constexpr (std::is_same_v<One, waiting_attach>) {
             send(slot.actor, std::move(message.message), message.relay);
           } else {
@@ -327,7 +313,7 @@ private:
     } else {
       // The relay waits until the topic can be read or is made.
       const auto& attach = std::get<waiting_attach>(one);
-      remember_absent(attach);
+      interest_.wait(attach);
     }
   }
 
@@ -469,8 +455,7 @@ private:
   void start(const topic_ref& name, topic_slot& slot, core_ptr core) {
     if (!activation_) return fail_slot(name, activation_.error());
     slot.stage = topic_stage::active;
-    slot.epoch = core->image().epoch;
-    slot.last_seq = core->image().last_seq;
+    const topic_active news{name, core->image().epoch, core->image().last_seq};
     slot.actor = spawn_topic(
         home_system(),
         topic_setup{
@@ -484,8 +469,10 @@ private:
     monitor(slot.actor);
     topic_of_actor_.emplace(slot.actor.id(), name);
     // Who waited for the topic to be made comes before the event that makes it interesting.
-    attach_absent(name, slot);
-    tell_active(name, slot);
+    for (auto& one : interest_.take(name)) {
+      send(slot.actor, std::move(one.message), one.relay);
+    }
+    tell_active(news);
     release(slot);
   }
 
@@ -520,7 +507,7 @@ private:
     const auto found = topics_.find(message.topic);
     if (found != topics_.end()) found->second.stage = topic_stage::passivating;
     for (const auto& [relay, credits] : message.relays) {
-      remember_absent({box(attach_relay{message.topic, credits}), relay});
+      interest_.wait({box(attach_relay{message.topic, credits}), relay});
     }
     send(groups_, box(topic_gone{message.topic}));
     send(presence_, box(topic_gone{message.topic}));
@@ -533,13 +520,7 @@ private:
       topic_of_actor_.erase(topic);
       return on_topic_down(name);
     }
-    for (auto& [name, relays] : absent_) {
-      std::erase_if(relays, [&](const waiting_attach& one) {
-        return one.relay.address() == down.source;
-      });
-    }
-    std::erase_if(absent_, [](const auto& one) { return one.second.empty(); });
-    std::erase_if(watches_, [&](const watch& one) { return one.hub.address() == down.source; });
+    interest_.on_down(down.source);
   }
 
   void on_topic_down(const topic_ref& name) {
@@ -560,52 +541,23 @@ private:
     load(name);
   }
 
-  // -- relays of topics that are not there, and patterns ---------------------------------------
-
-  void remember_absent(const waiting_attach& one) {
-    auto& relays = absent_[one.message->topic];
-    const bool known = std::ranges::any_of(
-        relays, [&](const waiting_attach& other) { return other.relay == one.relay; });
-    if (known || absent_.size() > absent_relays_max) return;
-    monitor(one.relay);
-    relays.push_back(one);
-    send(one.relay, box(relay_attached{.topic = one.message->topic, .exists = false}));
-  }
-
-  void forget_absent(const topic_ref& name, const caf::actor& relay) {
-    const auto found = absent_.find(name);
-    if (found == absent_.end()) return;
-    std::erase_if(found->second, [&](const waiting_attach& one) { return one.relay == relay; });
-    if (found->second.empty()) absent_.erase(found);
-  }
-
-  void attach_absent(const topic_ref& name, topic_slot& slot) {
-    const auto found = absent_.find(name);
-    if (found == absent_.end()) return;
-    for (auto& one : found->second) send(slot.actor, one.message, one.relay);
-    absent_.erase(found);
-  }
+  // -- patterns ------------------------------------------------------------------------------
 
   void on_watch(const watch_pattern& message, const caf::actor& hub) {
-    monitor(hub);
-    watches_.push_back({message.tenant, message.pattern, hub});
+    interest_.watch(message, hub);
     for (const auto& [name, slot] : topics_) {
       if (slot.stage == topic_stage::active && name.tenant == message.tenant
           && message.pattern.matches(name.topic.str())) {
-        send(hub, box(topic_active{name, slot.epoch, slot.last_seq}));
+        // The topic itself knows how far it is.
+        send(slot.actor, box(report_active{}), hub);
       }
     }
   }
 
-  void tell_active(const topic_ref& name, const topic_slot& slot) {
-    const topic_active news{name, slot.epoch, slot.last_seq};
+  void tell_active(const topic_active& news) {
     send(groups_, box(topic_active{news}));
     send(presence_, box(topic_active{news}));
-    for (const auto& one : watches_) {
-      if (one.tenant == name.tenant && one.pattern.matches(name.topic.str())) {
-        send(one.hub, box(topic_active{news}));
-      }
-    }
+    interest_.tell(news);
   }
 
   // -- time ----------------------------------------------------------------------------------
@@ -647,15 +599,14 @@ private:
 
   const broker_parts& parts_;
   topic_admission admission_;
-  topic_counters_shared& counters_;
+  topic_metrics& counters_;
   const shard_id shard_;
   result<activation_id> activation_ = fail(errc::draining, "the shard is starting");
   caf::actor groups_;
   caf::actor presence_;
   std::unordered_map<topic_ref, topic_slot> topics_;
   std::unordered_map<caf::actor_id, topic_ref> topic_of_actor_;
-  std::unordered_map<topic_ref, std::vector<waiting_attach>> absent_;
-  std::vector<watch> watches_;
+  topic_interest interest_{*this};
   std::string sweep_after_;
   bool sweeping_ = false;
   bool is_stopping_ = false;

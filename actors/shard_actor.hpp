@@ -22,7 +22,7 @@ namespace callboard::actors {
 struct shard_setup {
   const broker_parts& parts;
   topic_admission admission;
-  topic_counters_shared& counters;
+  topic_metrics& counters;
   shard_id shard{};
 };
 

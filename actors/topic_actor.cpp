@@ -71,14 +71,19 @@ public:
 
   void on_exit() override {
     counters_.active.Decrement();
+    if (is_bulk()) admission_.shard.set_bulk(core_.image().name, false);
     parent_ = nullptr;
     publishers_.clear();
     relays_.clear();
     changes_.clear();
+    // Credits are the router's: they must be back before it goes.
+    charges_.clear();
+    parked_charges_.clear();
   }
 
   caf::behavior make_behavior() override {
     counters_.active.Increment();
+    if (is_bulk()) admission_.shard.set_bulk(core_.image().name, true);
     touch();
     set_down_handler([this](caf::down_msg& down) { on_down(down); });
     arm_tick();
@@ -104,6 +109,10 @@ public:
         [this](boxed<trim_told>& message) { on_trim(*message); },
         [this](const boxed<held_floor>& message) { core_.held(message->floor); },
         [this](const boxed<topic_tick>&) { on_tick(); },
+        [this](const boxed<report_active>&, const caf::actor& hub) {
+          const auto& image = core_.image();
+          send(hub, box(topic_active{image.name, image.epoch, image.last_seq}));
+        },
         [this](const boxed<passivate_topic>&) { on_passivate(); },
         [this](const boxed<retire_topic>&) {
           is_retiring_ = true;
@@ -128,9 +137,8 @@ private:
   struct held_charges {
     append_key key{};
     byte_charge bytes;
-    byte_charge events;
+    admission_ticket ticket;
     byte_charge bulk;
-    boot_time since{};
   };
 
   static relay_key key_of(const caf::actor& handle) { return relay_key{handle.id()}; }
@@ -148,18 +156,17 @@ private:
   // -- publish -------------------------------------------------------------------------------
 
   void on_publish(admitted_publish& message, const caf::actor& reply_to) {
+    --counters_.topic_mailbox;
     touch();
     auto& requests = message.batch.requests;
     std::uint64_t count = 0;
     for (const auto& request : requests) count += request.events.size();
     held_charges charges{
-        .bytes = std::move(message.batch.charge),
-        .events = std::move(message.events),
-        .since = parts_.time.boot()};
+        .bytes = std::move(message.batch.charge), .ticket = std::move(message.ticket)};
     if (is_bulk()) {
       auto bulk = admission_.bulk_events.charge(count);
       if (!bulk) {
-        counters_.refused_overloaded.Increment(static_cast<double>(requests.size()));
+        counters_.refused(errc::overloaded, requests.size());
         return refuse(
             requests,
             reply_to,
@@ -171,17 +178,17 @@ private:
     if (!from.handle) from.handle = reply_to;
     from.waiting += static_cast<std::uint32_t>(requests.size());
     auto effects = core_.publish(publisher_key{reply_to.id()}, std::move(requests), now());
-    keep(std::move(charges), effects);
+    keep(std::move(charges));
     carry_out(std::move(effects));
   }
 
-  /// Holds the credits until the append of these effects, or what is parked, is done.
-  void keep(held_charges charges, const topic_effects& effects) {
-    if (!effects.appends.empty()) {
-      charges.key = effects.appends.back().key;
-      charges_.push_back(std::move(charges));
-    } else if (core_.is_parked()) {
+  /// Holds the credits until everything of the batch is answered.
+  void keep(held_charges charges) {
+    if (core_.is_parked()) {
       parked_charges_.push_back(std::move(charges));
+    } else if (const auto newest = core_.newest_append()) {
+      charges.key = *newest;
+      charges_.push_back(std::move(charges));
     }
   }
 
@@ -254,7 +261,7 @@ private:
          }});
     if (queued) return;
     // Refused at the door: nothing was written and nothing was decided after it.
-    if (!charges_.empty() && charges_.back().key == key) charges_.pop_back();
+    while (!charges_.empty() && charges_.back().key == key) charges_.pop_back();
     carry_out(core_.refused(key, told_to_client(queued.error())));
   }
 
@@ -278,10 +285,7 @@ private:
 
   void count(const publish_reply& reply) {
     if (!reply.outcome) {
-      auto& refused = reply.outcome.error().code == errc::overloaded
-                          ? counters_.refused_overloaded
-                          : counters_.refused_other;
-      refused.Increment();
+      counters_.refused(reply.outcome.error().code);
       return;
     }
     const auto duplicates = std::ranges::count(
@@ -293,7 +297,7 @@ private:
     if (told.stage == storage::append_stage::written) return carry_out(core_.written(told.key));
     const auto now_boot = parts_.time.boot();
     while (!charges_.empty() && charges_.front().key <= told.key) {
-      const auto waited = now_boot - charges_.front().since;
+      const auto waited = now_boot - charges_.front().ticket.since();
       counters_.publish_to_durable.Observe(std::chrono::duration<double>(waited).count());
       charges_.pop_front();
     }
@@ -329,7 +333,7 @@ private:
     }
     auto effects = core_.candidates_read(std::move(*told.rows), now());
     auto charges = std::exchange(parked_charges_, {});
-    for (auto& one : charges) keep(std::move(one), effects);
+    for (auto& one : charges) keep(std::move(one));
     carry_out(std::move(effects));
   }
 
@@ -478,6 +482,7 @@ private:
     }
     if (was_deletion) return end_deleted(done_change);
     core_.configured(done_change.settings);
+    admission_.shard.set_bulk(core_.image().name, is_bulk());
     answer(done_change, describe());
     if (core_.is_dead()) {
       refuse_changes();
@@ -545,7 +550,7 @@ private:
 
   const broker_parts& parts_;
   topic_admission admission_;
-  topic_counters_shared& counters_;
+  topic_metrics& counters_;
   const shard_id shard_;
   const activation_id activation_;
   caf::actor parent_;
@@ -564,21 +569,6 @@ private:
 };
 
 } // namespace
-
-topic_counters_shared::topic_counters_shared(metrics& counters)
-  : published{counters.counter("published_events_total", "Events given a seq.")},
-    published_bytes{counters.counter("published_bytes_total", "Stored bytes of these events.")},
-    duplicates{counters.counter("duplicate_events_total", "Events answered with an earlier seq.")},
-    refused_overloaded{counters.counter(
-        "publish_refused_total", "Publishes refused.", {{"reason", "overloaded"}})},
-    refused_other{
-        counters.counter("publish_refused_total", "Publishes refused.", {{"reason", "other"}})},
-    trimmed{counters.counter("trimmed_events_total", "Events let go by retention.")},
-    publish_to_durable{counters.histogram(
-        "publish_to_durable_seconds",
-        "From the topic's mailbox to the commit.",
-        metrics::latency_bounds())},
-    active{counters.gauge("topics_active", "Topics in memory.")} {}
 
 error told_to_client(const error& why) {
   if (why.code != errc::cancelled && why.code != errc::stale_term) return why;

@@ -10,7 +10,9 @@
 #include "actors/broker_parts.hpp"
 #include "actors/relay_messages.hpp"
 #include "actors/requests.hpp"
+#include "actors/shard_admission.hpp"
 #include "actors/shard_companions.hpp"
+#include "actors/topic_metrics.hpp"
 #include "base/byte_budget.hpp"
 #include "runtime/topic/topic_core.hpp"
 #include "storage/journal.hpp"
@@ -25,16 +27,18 @@
 
 namespace callboard::actors {
 
-/// Admission that all topics of the node share.
+/// Bounds on work in flight; all outlive the topics.
 struct topic_admission {
-  /// Events of bulk topics between publish and commit.
+  /// Events of bulk topics of the node between publish and commit: what may wait in the journal
+  /// before those of interactive topics.
   byte_budget& bulk_events;
+  shard_admission& shard;
 };
 
-/// ROUTER -> SHARD -> TOPIC: a batch with the credit it was admitted under.
+/// ROUTER -> SHARD -> TOPIC: a batch with the credits it was admitted under.
 struct admitted_publish {
   publish_batch batch;
-  byte_charge events;
+  admission_ticket ticket;
 };
 
 /// TOPIC -> SHARD: nothing to do for a while; may be passivated.
@@ -55,6 +59,9 @@ struct topic_deleted {
   std::vector<std::pair<caf::actor, std::uint32_t>> relays;
 };
 
+/// SHARD -> TOPIC, with the hub: tell it `topic_active` as of now.
+struct report_active {};
+
 /// SHARD -> TOPIC: end now if you are still idle (answered by DOWN), else stay (`topic_busy`).
 struct passivate_topic {};
 
@@ -66,25 +73,11 @@ struct topic_busy {
   topic_ref topic;
 };
 
-/// Counters that all topics of the node add to.
-struct topic_counters_shared {
-  explicit topic_counters_shared(metrics& counters);
-
-  prometheus::Counter& published;
-  prometheus::Counter& published_bytes;
-  prometheus::Counter& duplicates;
-  prometheus::Counter& refused_overloaded;
-  prometheus::Counter& refused_other;
-  prometheus::Counter& trimmed;
-  prometheus::Histogram& publish_to_durable;
-  prometheus::Gauge& active;
-};
-
 /// What a topic is made with.
 struct topic_setup {
   const broker_parts& parts;
   topic_admission admission;
-  topic_counters_shared& counters;
+  topic_metrics& counters;
   shard_id shard{};
   activation_id activation{};
   /// Knows what committed records say. Not null.

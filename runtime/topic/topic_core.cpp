@@ -122,14 +122,14 @@ topic_core::decision topic_core::decide(
     return decision::done;
   }
   if (request.ephemeral || image_.settings.kind == topic_kind::ephemeral) {
-    decide_ephemeral(publisher, request, out);
+    decide_ephemeral(publisher, request, target, out);
     return decision::done;
   }
   return decide_durable(publisher, request, target, out);
 }
 
 void topic_core::decide_ephemeral(
-    publisher_key publisher, publish_request& request, topic_effects& out) {
+    publisher_key publisher, publish_request& request, open_append& target, topic_effects& out) {
   auto batch = std::make_shared<event_batch>();
   batch->topic = image_.name;
   batch->epoch = image_.epoch;
@@ -138,10 +138,20 @@ void topic_core::decide_ephemeral(
   for (auto& event : request.events) {
     batch->events.push_back({.seq = {}, .time = now_, .stored = std::move(event.stored)});
   }
-  deliver(std::move(batch), out);
-  out.replies.push_back(
-      {publisher,
-       {request.correlation, publish_outcome{.epoch = epoch_, .reached = durability::written}}});
+  // Behind a durable event of the same publisher it must not arrive before it.
+  if (!target.events.empty()) {
+    target.ephemeral.push_back(std::move(batch));
+  } else if (!appends_.empty()) {
+    appends_.back().ephemeral.push_back(std::move(batch));
+  } else {
+    deliver(std::move(batch), out);
+  }
+  answer(
+      publisher,
+      {request.correlation, publish_outcome{.epoch = epoch_, .reached = durability::written}},
+      durability::synced,
+      target,
+      out);
 }
 
 std::optional<error> topic_core::refuse(const publish_request& request) const {
@@ -325,18 +335,22 @@ topic_effects topic_core::committed(append_key key, time_ms time) {
     image_.stored_bytes -= std::min(image_.stored_bytes, done.trim->second);
     trimming_ = false;
   }
-  if (done.events.empty()) return out;
+  if (!done.events.empty()) deliver_committed(done, time, out);
+  for (auto& batch : done.ephemeral) deliver(batch, out);
+  return out;
+}
+
+void topic_core::deliver_committed(open_append& done, time_ms time, topic_effects& out) {
   events_in_flight_ -= static_cast<std::uint32_t>(done.events.size());
   image_.last_seq = done.events.back().seq;
   image_.stored_bytes += done.bytes;
-  if (relays_.empty()) return out;
+  if (relays_.empty()) return;
   auto batch = std::make_shared<event_batch>();
   batch->topic = image_.name;
   batch->epoch = image_.epoch;
   batch->events = std::move(done.events);
   for (auto& event : batch->events) event.time = time;
   deliver(std::move(batch), out);
-  return out;
 }
 
 topic_effects topic_core::failed(append_key key, const error& why) {

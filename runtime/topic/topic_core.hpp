@@ -164,6 +164,12 @@ public:
   /// Publishes wait for `candidates_read`.
   [[nodiscard]] bool is_parked() const { return !parked_.empty(); }
 
+  /// What was decided last waits for this append at most; nothing if no append is in flight.
+  [[nodiscard]] std::optional<append_key> newest_append() const {
+    if (appends_.empty()) return std::nullopt;
+    return appends_.back().key;
+  }
+
   /// Nothing in flight, and nobody waits for an answer.
   [[nodiscard]] bool is_settled() const { return appends_.empty() && parked_.empty(); }
 
@@ -184,6 +190,8 @@ private:
     std::vector<delivered_event> events;
     std::uint64_t bytes = 0;
     std::vector<waiting_reply> replies;
+    /// Go out behind its events, in the order in which they were published.
+    std::vector<event_batch_ptr> ephemeral;
     std::optional<std::pair<sequence, std::uint64_t>> trim;
     bool is_written = false;
   };
@@ -218,7 +226,8 @@ private:
   [[nodiscard]] result<std::vector<verdict>> judge(const publish_request& request);
   [[nodiscard]] publish_outcome admit(
       publish_request& request, const std::vector<verdict>& verdicts, open_append& target);
-  void decide_ephemeral(publisher_key publisher, publish_request& request, topic_effects& out);
+  void decide_ephemeral(
+      publisher_key publisher, publish_request& request, open_append& target, topic_effects& out);
   [[nodiscard]] std::optional<error> refuse(const publish_request& request) const;
   void run(std::vector<parked_publish> work, topic_effects& out);
   void answer(
@@ -228,6 +237,7 @@ private:
       open_append& target,
       topic_effects& out);
   void deliver(const event_batch_ptr& batch, topic_effects& out);
+  void deliver_committed(open_append& done, time_ms time, topic_effects& out);
   [[nodiscard]] sequence trim_limit() const;
 
   topic_image image_;

@@ -68,16 +68,26 @@ public:
           ++into_.answers;
           into_.answered.emplace(message->correlation.raw(), std::move(message->outcome));
         },
-        [this](boxed<relay_attached>& message) { into_.attached.push_back(*message); },
+        [this](boxed<relay_attached>& message) {
+          topic_ = caf::actor_cast<caf::actor>(current_sender());
+          into_.attached.push_back(*message);
+        },
         [this](boxed<deliver>& message) { into_.delivered.push_back(message->batch); },
         [this](boxed<relay_skipped>& message) { into_.skipped.push_back(*message); },
         [this](boxed<topic_active>& message) { into_.active.push_back(*message); },
         [this](boxed<topic_gone>&) { ++into_.gone; },
+        // The test says how many credits this relay gives its topic.
+        [this](const boxed<relay_credit>& message) {
+          if (topic_) send(topic_, message);
+        },
     };
   }
 
+  void on_exit() override { topic_ = nullptr; }
+
 private:
   received& into_;
+  caf::actor topic_;
 };
 
 class virtual_broker {
@@ -174,6 +184,12 @@ public:
     settle();
     REQUIRE(got.answered.contains(id));
     return got.answered.at(id);
+  }
+
+  /// Has a relay give its topic credits.
+  void grant(const caf::actor& relay, std::uint32_t credits) {
+    caf::anon_send(relay, actors::box(actors::relay_credit{credits}));
+    settle();
   }
 
   [[nodiscard]] shard_id shard_of(const std::string& name) const {
