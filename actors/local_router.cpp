@@ -7,7 +7,6 @@
 #include <caf/actor_system.hpp>
 #include <caf/scoped_actor.hpp>
 #include <caf/send.hpp>
-
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -38,13 +37,13 @@ std::unexpected<error> is_draining() {
   return fail(errc::draining, "the node is shutting down; reconnect", 1000);
 }
 
-} // namespace
+}  // namespace
 
 local_router::local_router(caf::actor_system& system, broker_parts& parts)
-  : system_{system},
-    parts_{parts},
-    counters_{parts.counters},
-    bulk_events_{parts.settings.topics.bulk_in_flight_max} {
+    : system_{system},
+      parts_{parts},
+      counters_{parts.counters},
+      bulk_events_{parts.settings.topics.bulk_in_flight_max} {
   parts_.router = this;
   const auto count = parts_.journal.shard_count();
   for (std::uint32_t i = 0; i < count; ++i) {
@@ -66,8 +65,8 @@ void local_router::add_gauges() {
   auto& counters = parts_.counters;
   auto& in_flight =
       counters.gauge("events_in_flight", "Events between admission and commit, all shards.");
-  auto& busiest = counters.gauge(
-      "shard_events_in_flight_highest", "Events in flight of the busiest shard.");
+  auto& busiest =
+      counters.gauge("shard_events_in_flight_highest", "Events in flight of the busiest shard.");
   auto& bound = counters.gauge("shard_events_in_flight_max", "Bound of one shard.");
   auto& bulk = counters.gauge("bulk_events_in_flight", "Those of bulk topics.");
   auto& oldest = counters.gauge(
@@ -77,26 +76,26 @@ void local_router::add_gauges() {
   auto& at_topics = counters.gauge("mailbox_depth", help, {{"class", "topic"}});
   auto& reads = counters.gauge("reader_queue_depth", "Reads waiting for the reader pool.");
   bound.Set(parts_.settings.topics.shard_in_flight_max);
-  counters.add_sampler([this, &in_flight, &busiest, &bulk, &oldest, &at_shards, &at_topics,
-                        &reads] {
-    std::uint64_t sum = 0;
-    std::uint64_t highest = 0;
-    const auto now = parts_.time.boot();
-    boot_time age{};
-    for (const auto& one : admission_) {
-      const auto used = one->used();
-      sum += used;
-      highest = std::max(highest, used);
-      if (const auto since = one->oldest()) age = std::max(age, now - *since);
-    }
-    in_flight.Set(static_cast<double>(sum));
-    busiest.Set(static_cast<double>(highest));
-    bulk.Set(static_cast<double>(bulk_events_.used()));
-    oldest.Set(std::chrono::duration<double>(age).count());
-    at_shards.Set(static_cast<double>(counters_.shard_mailbox.load()));
-    at_topics.Set(static_cast<double>(counters_.topic_mailbox.load()));
-    reads.Set(static_cast<double>(parts_.readers.depth()));
-  });
+  counters.add_sampler(
+      [this, &in_flight, &busiest, &bulk, &oldest, &at_shards, &at_topics, &reads] {
+        std::uint64_t sum = 0;
+        std::uint64_t highest = 0;
+        const auto now = parts_.time.boot();
+        boot_time age{};
+        for (const auto& one : admission_) {
+          const auto used = one->used();
+          sum += used;
+          highest = std::max(highest, used);
+          if (const auto since = one->oldest()) age = std::max(age, now - *since);
+        }
+        in_flight.Set(static_cast<double>(sum));
+        busiest.Set(static_cast<double>(highest));
+        bulk.Set(static_cast<double>(bulk_events_.used()));
+        oldest.Set(std::chrono::duration<double>(age).count());
+        at_shards.Set(static_cast<double>(counters_.shard_mailbox.load()));
+        at_topics.Set(static_cast<double>(counters_.topic_mailbox.load()));
+        reads.Set(static_cast<double>(parts_.readers.depth()));
+      });
 }
 
 local_router::~local_router() {
@@ -110,7 +109,8 @@ std::size_t local_router::index_of(const topic_ref& topic) const {
 result<void> local_router::publish(publish_batch batch, const caf::actor& reply_to) {
   if (draining_) return is_draining();
   std::uint64_t count = 0;
-  for (const auto& request : batch.requests) count += request.events.size();
+  for (const auto& request : batch.requests)
+    count += request.events.size();
   const auto index = index_of(batch.topic);
   auto ticket = admission_[index]->admit(batch.topic, count, parts_.time.boot());
   if (!ticket) {
@@ -135,10 +135,9 @@ result<void> local_router::control(control_request request, const caf::actor& re
     return read(std::move(request), reply_to);
   }
   // What ends or gives back work is let through to the last.
-  const bool gives_back = std::holds_alternative<ack_deliveries>(body)
-                          || std::holds_alternative<nack_deliveries>(body)
-                          || std::holds_alternative<leave_group>(body)
-                          || std::holds_alternative<presence_leave>(body);
+  const bool gives_back =
+      std::holds_alternative<ack_deliveries>(body) || std::holds_alternative<nack_deliveries>(body)
+      || std::holds_alternative<leave_group>(body) || std::holds_alternative<presence_leave>(body);
   if (draining_ && !gives_back) return is_draining();
   const auto index = index_of(*topic_of(body));
   caf::anon_send(shards_[index], box(std::move(request)), reply_to);
@@ -173,11 +172,13 @@ void local_router::detach(detach_relay message, const caf::actor& relay) {
 }
 
 void local_router::watch(const watch_pattern& message, const caf::actor& hub) {
-  for (const auto& shard : shards_) caf::anon_send(shard, box(watch_pattern{message}), hub);
+  for (const auto& shard : shards_)
+    caf::anon_send(shard, box(watch_pattern{message}), hub);
 }
 
 void local_router::unwatch(const unwatch_pattern& message, const caf::actor& hub) {
-  for (const auto& shard : shards_) caf::anon_send(shard, box(unwatch_pattern{message}), hub);
+  for (const auto& shard : shards_)
+    caf::anon_send(shard, box(unwatch_pattern{message}), hub);
 }
 
 void local_router::drain() {
@@ -187,7 +188,8 @@ void local_router::drain() {
 void local_router::begin_stop() {
   draining_ = true;
   if (stopping_.exchange(true)) return;
-  for (const auto& shard : shards_) caf::anon_send(shard, box(stop_shard{}));
+  for (const auto& shard : shards_)
+    caf::anon_send(shard, box(stop_shard{}));
 }
 
 void local_router::stop() {
@@ -195,22 +197,23 @@ void local_router::stop() {
   begin_stop();
   caf::scoped_actor waiter{system_, true};
   std::size_t left = shards_.size();
-  for (const auto& shard : shards_) waiter->monitor(shard);
+  for (const auto& shard : shards_)
+    waiter->monitor(shard);
   const auto wait = [&](auto patience) {
     bool expired = false;
     while (left > 0 && !expired) {
       waiter->receive(
-          [&](const caf::down_msg&) { --left; },
-          caf::after(patience) >> [&] { expired = true; });
+          [&](const caf::down_msg&) { --left; }, caf::after(patience) >> [&] { expired = true; });
     }
   };
   wait(stop_patience);
   if (left > 0) {
     log::channel("actors")->error("{} shards did not end in time and are stopped", left);
-    for (const auto& shard : shards_) caf::anon_send_exit(shard, caf::exit_reason::kill);
+    for (const auto& shard : shards_)
+      caf::anon_send_exit(shard, caf::exit_reason::kill);
     wait(kill_patience);
   }
   shards_.clear();
 }
 
-} // namespace callboard::actors
+}  // namespace callboard::actors

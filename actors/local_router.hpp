@@ -15,8 +15,8 @@
 
 namespace callboard::actors {
 
-/// Lifecycle: made with all shards spawned, `drain`, `stop`. Admission is a bound per shard, counted
-/// in events; what is beyond it is refused at once. Any thread.
+/// Lifecycle: made with all shards spawned, `drain`, `stop`. Admission is a bound per shard,
+/// counted in events; what is beyond it is refused at once. Any thread.
 class local_router final : public router {
 public:
   /// Sets `parts.router` to itself. Both arguments outlive it.
@@ -27,8 +27,7 @@ public:
   local_router& operator=(const local_router&) = delete;
 
   [[nodiscard]] result<void> publish(publish_batch batch, const caf::actor& reply_to) override;
-  [[nodiscard]] result<void>
-  control(control_request request, const caf::actor& reply_to) override;
+  [[nodiscard]] result<void> control(control_request request, const caf::actor& reply_to) override;
   void attach(attach_relay message, const caf::actor& relay) override;
   void detach(detach_relay message, const caf::actor& relay) override;
   void watch(const watch_pattern& message, const caf::actor& hub) override;
@@ -60,4 +59,4 @@ private:
   std::atomic<bool> stopped_{false};
 };
 
-} // namespace callboard::actors
+}  // namespace callboard::actors

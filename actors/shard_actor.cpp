@@ -1,15 +1,16 @@
 #include "actors/shard_actor.hpp"
 
 #include "actors/reader_pool.hpp"
+#include "actors/topic_answers.hpp"
 #include "actors/topic_interest.hpp"
 #include "actors/topic_reads.hpp"
+#include "actors/topic_slot.hpp"
 #include "base/log.hpp"
 #include "runtime/topic/topic_codec.hpp"
 
 #include <caf/actor_ostream.hpp>
 #include <caf/event_based_actor.hpp>
 #include <caf/send.hpp>
-
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -49,43 +50,16 @@ struct sweep_told {
 /// INTERNAL: time has passed.
 struct shard_tick {};
 
-/// A message that waits for its topic.
-struct waiting_publish {
-  boxed<admitted_publish> message;
-  caf::actor reply_to;
-};
-
-struct waiting_control {
-  boxed<control_request> message;
-  caf::actor reply_to;
-};
-
-using waiting = std::variant<waiting_publish, waiting_control, waiting_attach>;
-
-enum class topic_stage : std::uint8_t { loading, making, active, passivating };
-
-struct topic_slot {
-  topic_stage stage = topic_stage::loading;
-  /// Told to end: it is not to be used again, whatever it says.
-  bool is_retired = false;
-  caf::actor actor;
-  std::deque<waiting> held;
-  /// What a topic that is being made will have.
-  runtime::topic_settings settings;
-  /// The request that made it, to be answered with its description.
-  std::optional<waiting_control> maker;
-};
-
 constexpr auto activation_retry = std::chrono::milliseconds{500};
 
 class shard_actor final : public caf::event_based_actor {
 public:
   shard_actor(caf::actor_config& config, const shard_setup& setup)
-    : event_based_actor{config},
-      parts_{setup.parts},
-      admission_{setup.admission},
-      counters_{setup.counters},
-      shard_{setup.shard} {}
+      : event_based_actor{config},
+        parts_{setup.parts},
+        admission_{setup.admission},
+        counters_{setup.counters},
+        shard_{setup.shard} {}
 
   const char* name() const override { return "callboard.shard"; }
 
@@ -191,7 +165,8 @@ private:
     for (const auto& [topic, slot] : topics_) {
       if (!slot.actor) unborn.push_back(topic);
     }
-    for (const auto& topic : unborn) fail_slot(topic, stopping());
+    for (const auto& topic : unborn)
+      fail_slot(topic, stopping());
     end_if_stopped();
   }
 
@@ -199,9 +174,7 @@ private:
     if (is_stopping_ && topics_.empty()) quit();
   }
 
-  static error stopping() {
-    return {errc::draining, "the node is shutting down; reconnect", 1000};
-  }
+  static error stopping() { return {errc::draining, "the node is shutting down; reconnect", 1000}; }
 
   // -- routing -------------------------------------------------------------------------------
 
@@ -220,8 +193,7 @@ private:
     const auto route = [&]<class Body>(const Body& body) {
       if constexpr (requires { body.group; }) {
         send(groups_, message, reply_to);
-      } else if constexpr (
-          std::is_same_v<Body, list_groups>) {
+      } else if constexpr (std::is_same_v<Body, list_groups>) {
         send(groups_, message, reply_to);
       } else if constexpr (
           std::is_same_v<Body, presence_join> || std::is_same_v<Body, presence_renew>
@@ -323,8 +295,7 @@ private:
     auto posted = parts_.readers.post(
         reader_pool::lane::control,
         [self = handle(), &parts = parts_, shard = shard_, name, activation = current()] {
-          caf::anon_send(
-              self, box(topic_loaded{name, activation, load_topic(parts, shard, name)}));
+          caf::anon_send(self, box(topic_loaded{name, activation, load_topic(parts, shard, name)}));
         });
     if (!posted) {
       send(this, box(topic_loaded{name, current(), std::unexpected{posted.error()}}));
@@ -372,7 +343,8 @@ private:
     make_or_refuse(message.topic, found->second);
   }
 
-  /// There is no such topic: the first publish or put makes it, the rest hears that it is not there.
+  /// There is no such topic: the first publish or put makes it, the rest hears that it is not
+  /// there.
   void make_or_refuse(const topic_ref& name, topic_slot& slot) {
     const auto makes = [](const waiting& one) {
       if (std::holds_alternative<waiting_publish>(one)) return true;
@@ -382,7 +354,8 @@ private:
     const auto maker = std::ranges::find_if(slot.held, makes);
     const error absent{
         errc::topic_not_found, fmt::format("there is no topic '{}'", name.topic.str()), 0};
-    for (auto one = slot.held.begin(); one != maker; ++one) refuse(*one, absent);
+    for (auto one = slot.held.begin(); one != maker; ++one)
+      refuse(*one, absent);
     slot.held.erase(slot.held.begin(), maker);
     if (slot.held.empty()) {
       topics_.erase(name);
@@ -483,7 +456,8 @@ private:
     auto maker = std::move(found->second.maker);
     topics_.erase(found);
     if (maker) refuse(std::move(*maker), why);
-    for (const auto& one : held) refuse(one, why);
+    for (const auto& one : held)
+      refuse(one, why);
   }
 
   // -- passivation and end of topics -----------------------------------------------------------
@@ -564,8 +538,7 @@ private:
 
   void arm_tick() {
     const auto every = std::chrono::milliseconds{parts_.settings.topics.retention_check_ms};
-    delayed_send(
-        this, activation_ ? every : std::min(every, activation_retry), box(shard_tick{}));
+    delayed_send(this, activation_ ? every : std::min(every, activation_retry), box(shard_tick{}));
   }
 
   void on_tick() {
@@ -612,10 +585,10 @@ private:
   bool is_stopping_ = false;
 };
 
-} // namespace
+}  // namespace
 
 caf::actor spawn_shard(caf::actor_system& system, const shard_setup& setup) {
   return system.spawn<shard_actor>(setup);
 }
 
-} // namespace callboard::actors
+}  // namespace callboard::actors

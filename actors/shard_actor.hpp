@@ -35,4 +35,4 @@ struct stop_shard {};
 
 [[nodiscard]] caf::actor spawn_shard(caf::actor_system& system, const shard_setup& setup);
 
-} // namespace callboard::actors
+}  // namespace callboard::actors

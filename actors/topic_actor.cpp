@@ -1,6 +1,7 @@
 #include "actors/topic_actor.hpp"
 
 #include "actors/reader_pool.hpp"
+#include "actors/topic_answers.hpp"
 #include "actors/topic_reads.hpp"
 #include "base/log.hpp"
 #include "runtime/topic/topic_codec.hpp"
@@ -8,7 +9,6 @@
 #include <caf/actor_ostream.hpp>
 #include <caf/event_based_actor.hpp>
 #include <caf/send.hpp>
-
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -57,15 +57,15 @@ constexpr std::size_t changes_waiting_max = 100;
 class topic_actor final : public caf::event_based_actor {
 public:
   topic_actor(caf::actor_config& config, topic_setup setup, caf::actor shard)
-    : event_based_actor{config},
-      parts_{setup.parts},
-      admission_{setup.admission},
-      counters_{setup.counters},
-      shard_{setup.shard},
-      activation_{setup.activation},
-      parent_{std::move(shard)},
-      owned_core_{std::move(setup.core)},
-      core_{*owned_core_} {}
+      : event_based_actor{config},
+        parts_{setup.parts},
+        admission_{setup.admission},
+        counters_{setup.counters},
+        shard_{setup.shard},
+        activation_{setup.activation},
+        parent_{std::move(shard)},
+        owned_core_{std::move(setup.core)},
+        core_{*owned_core_} {}
 
   const char* name() const override { return "callboard.topic"; }
 
@@ -149,9 +149,7 @@ private:
 
   void touch() { used_ = parts_.time.boot(); }
 
-  bool is_bulk() const {
-    return core_.image().settings.lane == runtime::topic_lane::bulk;
-  }
+  bool is_bulk() const { return core_.image().settings.lane == runtime::topic_lane::bulk; }
 
   // -- publish -------------------------------------------------------------------------------
 
@@ -160,7 +158,8 @@ private:
     touch();
     auto& requests = message.batch.requests;
     std::uint64_t count = 0;
-    for (const auto& request : requests) count += request.events.size();
+    for (const auto& request : requests)
+      count += request.events.size();
     held_charges charges{
         .bytes = std::move(message.batch.charge), .ticket = std::move(message.ticket)};
     if (is_bulk()) {
@@ -204,7 +203,8 @@ private:
   // -- effects -------------------------------------------------------------------------------
 
   void carry_out(topic_effects effects) {
-    for (auto& one : effects.appends) append(std::move(one));
+    for (auto& one : effects.appends)
+      append(std::move(one));
     send_replies(effects.replies);
     for (auto& one : effects.deliveries) {
       const auto found = relays_.find(one.relay.raw());
@@ -242,7 +242,8 @@ private:
   void append(topic_effects::append one) {
     const auto key = one.key;
     std::uint64_t bytes = 0;
-    for (const auto& record : one.records) bytes += record.payload.size();
+    for (const auto& record : one.records)
+      bytes += record.payload.size();
     if (!one.frees_space) {
       counters_.published.Increment(static_cast<double>(one.records.size()));
       counters_.published_bytes.Increment(static_cast<double>(bytes));
@@ -256,12 +257,12 @@ private:
          .listener = [self = self_handle(), key](
                          storage::append_stage stage,
                          const result<storage::append_receipt>& outcome) {
-           caf::anon_send<caf::message_priority::high>(
-               self, box(append_told{key, stage, outcome}));
+           caf::anon_send<caf::message_priority::high>(self, box(append_told{key, stage, outcome}));
          }});
     if (queued) return;
     // Refused at the door: nothing was written and nothing was decided after it.
-    while (!charges_.empty() && charges_.back().key == key) charges_.pop_back();
+    while (!charges_.empty() && charges_.back().key == key)
+      charges_.pop_back();
     carry_out(core_.refused(key, told_to_client(queued.error())));
   }
 
@@ -288,8 +289,8 @@ private:
       counters_.refused(reply.outcome.error().code);
       return;
     }
-    const auto duplicates = std::ranges::count(
-        reply.outcome->events, true, &publish_outcome::each::duplicate);
+    const auto duplicates =
+        std::ranges::count(reply.outcome->events, true, &publish_outcome::each::duplicate);
     if (duplicates != 0) counters_.duplicates.Increment(static_cast<double>(duplicates));
   }
 
@@ -321,10 +322,10 @@ private:
 
   void read_candidates(std::vector<sequence> seqs) {
     // Candidates may still be on their way to the disk; those are found in the tail of commits.
-    read<candidates_told>([entity = core_.image().entity, seqs = std::move(seqs)](
-                              storage::shard_reader& reader) {
-      return read_window_rows(reader, entity, seqs);
-    });
+    read<candidates_told>(
+        [entity = core_.image().entity, seqs = std::move(seqs)](storage::shard_reader& reader) {
+          return read_window_rows(reader, entity, seqs);
+        });
   }
 
   void on_candidates(candidates_told& told) {
@@ -333,16 +334,17 @@ private:
     }
     auto effects = core_.candidates_read(std::move(*told.rows), now());
     auto charges = std::exchange(parked_charges_, {});
-    for (auto& one : charges) keep(std::move(one));
+    for (auto& one : charges)
+      keep(std::move(one));
     carry_out(std::move(effects));
   }
 
   void plan_trim(const topic_effects::plan_trim& plan) {
     const auto& image = core_.image();
-    read<trim_told>([entity = image.entity, first = image.first_seq, plan](
-                        storage::shard_reader& reader) {
-      return find_trim_target(reader, entity, first, plan);
-    });
+    read<trim_told>(
+        [entity = image.entity, first = image.first_seq, plan](storage::shard_reader& reader) {
+          return find_trim_target(reader, entity, first, plan);
+        });
   }
 
   void on_trim(trim_told& told) {
@@ -355,8 +357,7 @@ private:
     const auto target = told.target.value_or(trim_target{});
     const auto before = core_.image().first_seq;
     if (target.up_to >= before) {
-      counters_.trimmed.Increment(
-          static_cast<double>(target.up_to.next().distance_from(before)));
+      counters_.trimmed.Increment(static_cast<double>(target.up_to.next().distance_from(before)));
     }
     carry_out(core_.trim_planned(target.up_to, target.bytes));
   }
@@ -436,7 +437,7 @@ private:
             runtime::encode_topic_configured(image.name, *patched));
       }
       if (patched) {
-        answer(next, describe());
+        answer(next, describe(core_.image()));
       } else {
         answer(next, std::unexpected{patched.error()});
       }
@@ -483,7 +484,7 @@ private:
     if (was_deletion) return end_deleted(done_change);
     core_.configured(done_change.settings);
     admission_.shard.set_bulk(core_.image().name, is_bulk());
-    answer(done_change, describe());
+    answer(done_change, describe(core_.image()));
     if (core_.is_dead()) {
       refuse_changes();
     } else {
@@ -511,18 +512,6 @@ private:
   }
 
   void carry_out(std::vector<topic_effects::reply> replies) { send_replies(replies); }
-
-  topic_description describe() const {
-    const auto& image = core_.image();
-    return {
-        .topic = image.name.topic.str(),
-        .epoch = image.epoch,
-        .settings = image.settings,
-        .first_seq = image.first_seq,
-        .last_seq = image.last_seq,
-        .events = image.last_seq.raw() + 1 - image.first_seq.raw(),
-        .bytes = image.stored_bytes};
-  }
 
   // -- time ----------------------------------------------------------------------------------
 
@@ -568,31 +557,10 @@ private:
   boot_time used_{};
 };
 
-} // namespace
-
-error told_to_client(const error& why) {
-  if (why.code != errc::cancelled && why.code != errc::stale_term) return why;
-  return {
-      errc::overloaded, "an earlier write of the shard failed, this one was not made; retry", 50};
-}
+}  // namespace
 
 caf::actor spawn_topic(caf::actor_system& system, topic_setup setup, const caf::actor& shard) {
   return system.spawn<topic_actor>(std::move(setup), shard);
 }
 
-result<runtime::topic_settings>
-patch_settings(runtime::topic_settings settings, const topic_settings_patch& with) {
-  if (with.kind && *with.kind != settings.kind) {
-    return fail(
-        errc::exists, "the kind of an existing topic cannot change; delete it and make it anew");
-  }
-  settings.lane = with.lane.value_or(settings.lane);
-  settings.retention_age_s = with.retention_age_s.value_or(settings.retention_age_s);
-  settings.retention_bytes = with.retention_bytes.value_or(settings.retention_bytes);
-  settings.retention_events = with.retention_events.value_or(settings.retention_events);
-  settings.dedupe_window_s = with.dedupe_window_s.value_or(settings.dedupe_window_s);
-  settings.hold_for_groups = with.hold_for_groups.value_or(settings.hold_for_groups);
-  return settings;
-}
-
-} // namespace callboard::actors
+}  // namespace callboard::actors

@@ -84,14 +84,7 @@ struct topic_setup {
   std::unique_ptr<runtime::topic_core> core;
 };
 
-/// Settings after a patch. Errors: exists when the kind would change.
-[[nodiscard]] result<runtime::topic_settings>
-patch_settings(runtime::topic_settings settings, const topic_settings_patch& with);
-
-/// What clients hear when an append fails: that an earlier one failed is no fault of theirs.
-[[nodiscard]] error told_to_client(const error& why);
-
 [[nodiscard]] caf::actor
 spawn_topic(caf::actor_system& system, topic_setup setup, const caf::actor& shard);
 
-} // namespace callboard::actors
+}  // namespace callboard::actors

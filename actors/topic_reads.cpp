@@ -1,5 +1,7 @@
 #include "actors/topic_reads.hpp"
 
+#include "actors/topic_answers.hpp"
+
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -83,17 +85,6 @@ result<std::map<topic_ref, std::optional<topic_row>>> read_tail_rows(shard_reade
   return rows;
 }
 
-topic_description describe(const topic_image& image) {
-  return {
-      .topic = image.name.topic.str(),
-      .epoch = image.epoch,
-      .settings = image.settings,
-      .first_seq = image.first_seq,
-      .last_seq = image.last_seq,
-      .events = image.last_seq.raw() + 1 - image.first_seq.raw(),
-      .bytes = image.stored_bytes};
-}
-
 shard_id shard_of(const storage::journal& journal, const topic_ref& name) {
   return shard_id{shard_index(name, journal.shard_count())};
 }
@@ -109,8 +100,8 @@ std::unexpected<error> expired(std::string why, const topic_image& image) {
 }
 
 /// The seq that a page begins with.
-result<sequence> resolve(
-    shard_reader& reader, const topic_image& image, const runtime::position& from) {
+result<sequence>
+resolve(shard_reader& reader, const topic_image& image, const runtime::position& from) {
   const auto end = image.last_seq.next();
   if (std::holds_alternative<runtime::from_now>(from)) return end;
   if (std::holds_alternative<runtime::from_first>(from)) return image.first_seq;
@@ -134,13 +125,13 @@ result<sequence> resolve(
     }
     return after->cursor.seq.next();
   }
-  const auto found = reader.first_at_or_after(
-      image.entity, std::get<runtime::from_time>(from).time);
+  const auto found =
+      reader.first_at_or_after(image.entity, std::get<runtime::from_time>(from).time);
   if (!found) return std::unexpected{found.error()};
   return *found ? std::max(**found, image.first_seq) : end;
 }
 
-} // namespace
+}  // namespace
 
 result<std::optional<topic_row>> find_topic_row(shard_reader& reader, const topic_ref& name) {
   auto tail = read_tail_rows(reader);
@@ -155,8 +146,8 @@ result<std::optional<topic_row>> find_topic_row(shard_reader& reader, const topi
   return row;
 }
 
-result<topic_image> read_topic_image(
-    shard_reader& reader, const topic_row& row, incarnation_id incarnation) {
+result<topic_image>
+read_topic_image(shard_reader& reader, const topic_row& row, incarnation_id incarnation) {
   const auto counters = read_counters(reader, row.entity);
   if (!counters) return std::unexpected{counters.error()};
   const auto span = reader.entity_span(row.entity);
@@ -169,13 +160,13 @@ result<topic_image> read_topic_image(
       .last_seq = counters->last_seq,
       .stored_bytes = counters->bytes};
   if (*span) image.last_seq = std::max(image.last_seq, (*span)->last);
-  image.first_seq = *span ? std::max((*span)->first, counters->trimmed_up_to.next())
-                          : image.last_seq.next();
+  image.first_seq =
+      *span ? std::max((*span)->first, counters->trimmed_up_to.next()) : image.last_seq.next();
   return image;
 }
 
-result<void> read_id_window(
-    shard_reader& reader, entity_id topic, time_ms cutoff, const window_visitor& visit) {
+result<void>
+read_id_window(shard_reader& reader, entity_id topic, time_ms cutoff, const window_visitor& visit) {
   sequence next{};
   // Packed rows first: they are small, and also have what retention let go meanwhile.
   auto scanned = reader.scan(
@@ -185,7 +176,8 @@ result<void> read_id_window(
       [&](std::string_view key, std::string_view value) {
         const auto packed = dedupe_row::read(key, value);
         if (!packed || packed->time() < cutoff) return true;
-        for (std::uint64_t i = 0; i < packed->count(); ++i) visit(window_row_of(*packed, i));
+        for (std::uint64_t i = 0; i < packed->count(); ++i)
+          visit(window_row_of(*packed, i));
         next = packed->first().plus(packed->count());
         return true;
       });
@@ -225,10 +217,10 @@ read_packed_row(shard_reader& reader, entity_id topic, sequence seq) {
   return found;
 }
 
-} // namespace
+}  // namespace
 
-result<std::vector<window_row>> read_window_rows(
-    shard_reader& reader, entity_id topic, const std::vector<sequence>& seqs) {
+result<std::vector<window_row>>
+read_window_rows(shard_reader& reader, entity_id topic, const std::vector<sequence>& seqs) {
   std::vector<window_row> rows;
   for (const auto seq : seqs) {
     auto packed = read_packed_row(reader, topic, seq);
@@ -272,13 +264,12 @@ result<trim_target> find_trim_target(
   return target;
 }
 
-result<sweep_page>
-find_due_topics(shard_reader& reader, const std::string& after, time_ms now) {
+result<sweep_page> find_due_topics(shard_reader& reader, const std::string& after, time_ms now) {
   sweep_page page;
   std::vector<topic_row> candidates;
   std::size_t rows = 0;
-  auto scanned = reader.scan(
-      view_id::catalogue, after, "", [&](std::string_view key, std::string_view value) {
+  auto scanned =
+      reader.scan(view_id::catalogue, after, "", [&](std::string_view key, std::string_view value) {
         if (++rows > sweep_rows_max || candidates.size() >= sweep_due_max) {
           page.next = std::string{key};
           return false;
@@ -333,12 +324,12 @@ result<topic_list> list_topics_page(storage::journal& journal, const list_topics
   };
   for (std::uint32_t i = 0; i < journal.shard_count(); ++i) {
     auto reader = journal.read(shard_id{i});
-    if (!reader) continue; // a quarantined shard shows in /readyz, not here
+    if (!reader) continue;  // a quarantined shard shows in /readyz, not here
     auto tail = read_tail_rows(**reader);
     if (!tail) return std::unexpected{tail.error()};
     std::size_t taken = 0;
-    auto scanned = (*reader)->scan(
-        view_id::catalogue, range.first, range.last, [&](auto key, auto value) {
+    auto scanned =
+        (*reader)->scan(view_id::catalogue, range.first, range.last, [&](auto key, auto value) {
           auto row = runtime::decode_catalogue_row(key, value);
           if (!row || tail->contains(row->name) || !wanted(row->name.topic.str())) return true;
           auto name = row->name.topic.str();
@@ -360,8 +351,8 @@ result<topic_list> list_topics_page(storage::journal& journal, const list_topics
     }
     auto reader = journal.read(place.first);
     if (!reader) continue;
-    const auto image = read_topic_image(
-        **reader, place.second, journal.state(place.first).incarnation);
+    const auto image =
+        read_topic_image(**reader, place.second, journal.state(place.first).incarnation);
     if (!image) return std::unexpected{image.error()};
     list.topics.push_back(describe(*image));
   }
@@ -401,4 +392,4 @@ result<event_page> read_event_page(storage::journal& journal, const read_events&
       .next_from = next};
 }
 
-} // namespace callboard::actors
+}  // namespace callboard::actors

@@ -31,8 +31,8 @@ using window_visitor = std::function<void(const runtime::window_row&)>;
     storage::shard_reader& reader, entity_id topic, time_ms cutoff, const window_visitor& visit);
 
 /// What was published under these seqs; events whose ids are gone, too, are left out.
-[[nodiscard]] result<std::vector<runtime::window_row>> read_window_rows(
-    storage::shard_reader& reader, entity_id topic, const std::vector<sequence>& seqs);
+[[nodiscard]] result<std::vector<runtime::window_row>>
+read_window_rows(storage::shard_reader& reader, entity_id topic, const std::vector<sequence>& seqs);
 
 /// How far retention may trim; `up_to` 0 = nothing to do.
 struct trim_target {
@@ -63,9 +63,10 @@ find_due_topics(storage::shard_reader& reader, const std::string& after, time_ms
 [[nodiscard]] result<topic_description>
 describe_topic(storage::journal& journal, const topic_ref& name);
 
-[[nodiscard]] result<topic_list> list_topics_page(storage::journal& journal, const list_topics& ask);
+[[nodiscard]] result<topic_list>
+list_topics_page(storage::journal& journal, const list_topics& ask);
 
 /// Errors: topic_not_found; cursor_expired with the first available seq.
 [[nodiscard]] result<event_page> read_event_page(storage::journal& journal, const read_events& ask);
 
-} // namespace callboard::actors
+}  // namespace callboard::actors

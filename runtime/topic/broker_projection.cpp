@@ -88,7 +88,7 @@ void apply_trimmed(const record& one, view_writer& out) {
   const auto range = decode_trimmed(one.payload.view());
   if (!range) return;
   const auto row = out.get(view_id::topic_state, entity_key(one.entity));
-  if (!row) return; // a group's trim; groups keep no counters here
+  if (!row) return;  // a group's trim; groups keep no counters here
   auto counters = decode_counters(*row);
   counters.trimmed_up_to = std::max(counters.trimmed_up_to, range->up_to);
   // When views are made anew the events themselves may be gone.
@@ -123,14 +123,15 @@ void apply_topic_record(const record& one, view_writer& out) {
   }
 }
 
-} // namespace
+}  // namespace
 
 void broker_projection::apply(std::span<const record> block, view_writer& out) const {
   std::map<entity_id, topic_addition> additions;
   entity_id last_entity{};
   topic_addition* last_addition = nullptr;
   const auto flush = [&] {
-    for (const auto& [entity, sum] : additions) store(entity, sum, out);
+    for (const auto& [entity, sum] : additions)
+      store(entity, sum, out);
     additions.clear();
     last_addition = nullptr;
   };
@@ -144,31 +145,36 @@ void broker_projection::apply(std::span<const record> block, view_writer& out) c
       continue;
     }
     switch (one.kind) {
-      case record_kind::topic_created:
-      case record_kind::topic_configured:
-        flush();
-        apply_topic_record(one, out);
-        break;
-      case record_kind::topic_deleted:
-        flush();
-        apply_topic_record(one, out);
-        apply_group_record(one, out);
-        apply_presence_record(one, out);
-        break;
-      case record_kind::trimmed:
-        flush();
-        apply_trimmed(one, out);
-        break;
-      case record_kind::group_created:
-      case record_kind::group_configured:
-      case record_kind::group_deleted:
-      case record_kind::group_progress: apply_group_record(one, out); break;
-      case record_kind::presence_changed: apply_presence_record(one, out); break;
-      case record_kind::event:
-      case record_kind::snapshot: break;
+    case record_kind::topic_created:
+    case record_kind::topic_configured:
+      flush();
+      apply_topic_record(one, out);
+      break;
+    case record_kind::topic_deleted:
+      flush();
+      apply_topic_record(one, out);
+      apply_group_record(one, out);
+      apply_presence_record(one, out);
+      break;
+    case record_kind::trimmed:
+      flush();
+      apply_trimmed(one, out);
+      break;
+    case record_kind::group_created:
+    case record_kind::group_configured:
+    case record_kind::group_deleted:
+    case record_kind::group_progress:
+      apply_group_record(one, out);
+      break;
+    case record_kind::presence_changed:
+      apply_presence_record(one, out);
+      break;
+    case record_kind::event:
+    case record_kind::snapshot:
+      break;
     }
   }
   flush();
 }
 
-} // namespace callboard::runtime
+}  // namespace callboard::runtime

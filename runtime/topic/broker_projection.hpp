@@ -15,4 +15,4 @@ public:
   void apply(std::span<const storage::record> block, storage::view_writer& out) const override;
 };
 
-} // namespace callboard::runtime
+}  // namespace callboard::runtime

@@ -8,4 +8,4 @@ std::string format_epoch(entity_id entity, incarnation_id incarnation) {
   return fmt::format("{:x}-{:x}", entity.raw(), incarnation.raw());
 }
 
-} // namespace callboard::runtime
+}  // namespace callboard::runtime

@@ -79,4 +79,4 @@ struct cursor {
   [[nodiscard]] std::string str() const { return epoch + ':' + std::to_string(seq.raw()); }
 };
 
-} // namespace callboard::runtime
+}  // namespace callboard::runtime

@@ -13,7 +13,7 @@ std::uint32_t fingerprint_of(const hash128& identity) {
   return static_cast<std::uint32_t>(identity.high >> 32);
 }
 
-} // namespace
+}  // namespace
 
 void id_window::expire(time_ms cutoff) {
   while (!older_.empty() && older_.front().newest < cutoff) {
@@ -78,7 +78,8 @@ void id_window::retire_oldest() {
   }
   auto& table = older_.back();
   auto place = oldest.identity.low & slot_mask;
-  while (table.slots[place].offset != 0) place = (place + 1) & slot_mask;
+  while (table.slots[place].offset != 0)
+    place = (place + 1) & slot_mask;
   table.slots[place] = {
       .fingerprint = fingerprint_of(oldest.identity),
       .offset = static_cast<std::uint32_t>(seq.distance_from(table.first) + 1)};
@@ -86,4 +87,4 @@ void id_window::retire_oldest() {
   ++table.used;
 }
 
-} // namespace callboard::runtime
+}  // namespace callboard::runtime

@@ -30,7 +30,7 @@ class id_window {
 public:
   /// `recent_max` whole ids; `total_max` ids altogether.
   id_window(std::size_t recent_max, std::size_t total_max)
-    : recent_max_{recent_max}, total_max_{total_max} {}
+      : recent_max_{recent_max}, total_max_{total_max} {}
 
   /// Forgets ids older than `cutoff`. Precondition: times of inserts do not go back.
   void expire(time_ms cutoff);
@@ -86,4 +86,4 @@ private:
   std::deque<generation> older_;
 };
 
-} // namespace callboard::runtime
+}  // namespace callboard::runtime

@@ -54,7 +54,8 @@ std::optional<time_ms> parse_time(std::string_view text) {
       if (digits < 3) ms = ms * 10 + (rest[0] - '0');
     }
     if (digits == 0) return std::nullopt;
-    for (; digits < 3; ++digits) ms *= 10;
+    for (; digits < 3; ++digits)
+      ms *= 10;
     time += std::chrono::milliseconds{ms};
   }
   if (rest == "Z" || rest == "z") return time;
@@ -77,7 +78,7 @@ bool is_epoch(std::string_view text) {
   return true;
 }
 
-} // namespace
+}  // namespace
 
 result<position> parse_position(std::string_view text) {
   if (text == "now") return from_now{};
@@ -98,4 +99,4 @@ result<position> parse_position(std::string_view text) {
       "or \"time:\" and an RFC 3339 time");
 }
 
-} // namespace callboard::runtime
+}  // namespace callboard::runtime

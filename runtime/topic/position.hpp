@@ -37,4 +37,4 @@ using position = std::variant<from_now, from_first, from_seq, after_cursor, from
 /// Errors: bad_request with what was expected.
 [[nodiscard]] result<position> parse_position(std::string_view text);
 
-} // namespace callboard::runtime
+}  // namespace callboard::runtime

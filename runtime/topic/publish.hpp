@@ -29,11 +29,13 @@ struct publish_outcome {
   sequence first_seq{};
   std::shared_ptr<const std::string> epoch;
   durability reached = durability::synced;
+
   /// One entry per event, only if some event was a duplicate; else seqs run on from `first_seq`.
   struct each {
     sequence seq{};
     bool duplicate = false;
   };
+
   std::vector<each> events;
 };
 
@@ -42,4 +44,4 @@ struct publish_reply {
   result<publish_outcome> outcome;
 };
 
-} // namespace callboard::runtime
+}  // namespace callboard::runtime

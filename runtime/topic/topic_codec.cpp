@@ -26,8 +26,8 @@ topic_settings read_settings(const journal::TopicSettings& from) {
   topic_settings to;
   to.kind = from.kind() == journal::TopicSettings::EPHEMERAL ? topic_kind::ephemeral
                                                              : topic_kind::durable;
-  to.lane = from.lane() == journal::TopicSettings::BULK ? topic_lane::bulk
-                                                        : topic_lane::interactive;
+  to.lane =
+      from.lane() == journal::TopicSettings::BULK ? topic_lane::bulk : topic_lane::interactive;
   to.retention_age_s = from.retention().max_age_s();
   to.retention_bytes = from.retention().max_bytes();
   to.retention_events = from.retention().max_events();
@@ -37,7 +37,8 @@ topic_settings read_settings(const journal::TopicSettings& from) {
 }
 
 void append_big_endian(std::string& out, std::uint64_t value) {
-  for (int shift = 56; shift >= 0; shift -= 8) out += static_cast<char>(value >> shift);
+  for (int shift = 56; shift >= 0; shift -= 8)
+    out += static_cast<char>(value >> shift);
 }
 
 std::string name_key(const tenant_name& tenant, char kind, std::string_view name) {
@@ -50,7 +51,7 @@ std::string name_key(const tenant_name& tenant, char kind, std::string_view name
 constexpr std::string_view damaged = "a topic record does not parse";
 constexpr std::size_t counter_words = 6;
 
-} // namespace
+}  // namespace
 
 shared_bytes encode_topic_created(const topic_ref& name, const topic_settings& with) {
   journal::TopicCreated message;
@@ -90,8 +91,7 @@ result<topic_row> decode_topic_record(std::string_view payload, entity_id entity
     return fail(errc::corruption, std::string{damaged});
   }
   return topic_row{
-      .name
-      = {tenant_name::trusted(message.tenant()), topic_name::trusted(message.topic())},
+      .name = {tenant_name::trusted(message.tenant()), topic_name::trusted(message.topic())},
       .settings = read_settings(message.settings()),
       .entity = entity};
 }
@@ -130,9 +130,9 @@ std::optional<topic_row> decode_catalogue_row(std::string_view key, std::string_
   journal::CatalogueTopic message;
   if (!message.ParseFromArray(value.data(), static_cast<int>(value.size()))) return std::nullopt;
   return topic_row{
-      .name
-      = {tenant_name::trusted(std::string{key.substr(0, zero)}),
-         topic_name::trusted(std::string{key.substr(zero + 2)})},
+      .name =
+          {tenant_name::trusted(std::string{key.substr(0, zero)}),
+           topic_name::trusted(std::string{key.substr(zero + 2)})},
       .settings = read_settings(message.settings()),
       .entity = entity_id{message.entity()}};
 }
@@ -195,7 +195,8 @@ std::optional<dedupe_row> dedupe_row::read(std::string_view key, std::string_vie
   }
   dedupe_row row;
   std::uint64_t first = 0;
-  for (const char byte : key.substr(8)) first = first << 8 | static_cast<unsigned char>(byte);
+  for (const char byte : key.substr(8))
+    first = first << 8 | static_cast<unsigned char>(byte);
   row.first_ = sequence{first};
   std::int64_t ms = 0;
   std::memcpy(&ms, value.data(), sizeof ms);
@@ -204,4 +205,4 @@ std::optional<dedupe_row> dedupe_row::read(std::string_view key, std::string_vie
   return row;
 }
 
-} // namespace callboard::runtime
+}  // namespace callboard::runtime

@@ -53,8 +53,8 @@ struct key_range {
 
 /// Rows of every tenant's topics look like this: the name from the key, the rest from the value.
 /// Nothing for keys of other kinds (groups).
-[[nodiscard]] std::optional<topic_row> decode_catalogue_row(
-    std::string_view key, std::string_view value);
+[[nodiscard]] std::optional<topic_row>
+decode_catalogue_row(std::string_view key, std::string_view value);
 [[nodiscard]] std::string encode_catalogue_value(const topic_row& row);
 
 // -- topic_state view ------------------------------------------------------------------------
@@ -109,4 +109,4 @@ private:
   std::string_view entries_;
 };
 
-} // namespace callboard::runtime
+}  // namespace callboard::runtime

@@ -16,7 +16,8 @@ constexpr std::uint32_t held_retry_ms = 1000;
 
 std::uint32_t count_of(const std::vector<publish_request>& requests) {
   std::size_t count = 0;
-  for (const auto& request : requests) count += request.events.size();
+  for (const auto& request : requests)
+    count += request.events.size();
   return static_cast<std::uint32_t>(count);
 }
 
@@ -27,17 +28,18 @@ error overloaded(std::uint32_t in_flight_max) {
       overloaded_retry_ms};
 }
 
-} // namespace
+}  // namespace
 
 topic_core::topic_core(topic_image image, const topic_limits& limits)
-  : image_{std::move(image)},
-    epoch_{std::make_shared<const std::string>(image_.epoch)},
-    limits_{limits},
-    // What is not committed yet cannot be looked up, so its ids must all be among the recent ones.
-    window_{
-        std::max<std::size_t>(limits.recent_ids_max, limits.events_in_flight_max),
-        limits.window_ids_max},
-    next_last_{image_.last_seq} {}
+    : image_{std::move(image)},
+      epoch_{std::make_shared<const std::string>(image_.epoch)},
+      limits_{limits},
+      // What is not committed yet cannot be looked up, so its ids must all be among the recent
+      // ones.
+      window_{
+          std::max<std::size_t>(limits.recent_ids_max, limits.events_in_flight_max),
+          limits.window_ids_max},
+      next_last_{image_.last_seq} {}
 
 void topic_core::remember(const window_row& row) {
   if (window_.is_full(1)) return;
@@ -46,8 +48,8 @@ void topic_core::remember(const window_row& row) {
 
 // -- publish ---------------------------------------------------------------------------------
 
-topic_effects topic_core::publish(
-    publisher_key publisher, std::vector<publish_request> requests, time_ms now) {
+topic_effects
+topic_core::publish(publisher_key publisher, std::vector<publish_request> requests, time_ms now) {
   topic_effects out;
   now_ = std::max(now_, now);
   if (!parked_.empty()) {
@@ -56,8 +58,7 @@ topic_effects topic_core::publish(
       for (auto& request : requests) {
         out.replies.push_back(
             {publisher,
-             {request.correlation,
-              std::unexpected{overloaded(limits_.events_in_flight_max)}}});
+             {request.correlation, std::unexpected{overloaded(limits_.events_in_flight_max)}}});
       }
       return out;
     }
@@ -84,7 +85,8 @@ void topic_core::run(std::vector<parked_publish> work, topic_effects& out) {
           std::make_move_iterator(work.begin() + static_cast<std::ptrdiff_t>(i)),
           std::make_move_iterator(work.end()));
       parked_events_ = 0;
-      for (const auto& one : parked_) parked_events_ += count_of(one.requests);
+      for (const auto& one : parked_)
+        parked_events_ += count_of(one.requests);
       // What was read for an earlier one of them is still needed when they run again.
       asked_ = std::move(missing_);
       missing_.clear();
@@ -336,7 +338,8 @@ topic_effects topic_core::committed(append_key key, time_ms time) {
     trimming_ = false;
   }
   if (!done.events.empty()) deliver_committed(done, time, out);
-  for (auto& batch : done.ephemeral) deliver(batch, out);
+  for (auto& batch : done.ephemeral)
+    deliver(batch, out);
   return out;
 }
 
@@ -349,7 +352,8 @@ void topic_core::deliver_committed(open_append& done, time_ms time, topic_effect
   batch->topic = image_.name;
   batch->epoch = image_.epoch;
   batch->events = std::move(done.events);
-  for (auto& event : batch->events) event.time = time;
+  for (auto& event : batch->events)
+    event.time = time;
   deliver(std::move(batch), out);
 }
 
@@ -503,4 +507,4 @@ topic_effects topic_core::trim_planned(sequence up_to, std::uint64_t bytes) {
   return out;
 }
 
-} // namespace callboard::runtime
+}  // namespace callboard::runtime

@@ -96,8 +96,8 @@ struct topic_effects {
   bool reload = false;
 
   [[nodiscard]] bool empty() const {
-    return appends.empty() && replies.empty() && deliveries.empty() && skips.empty()
-           && !candidates && !trim && !reload;
+    return appends.empty() && replies.empty() && deliveries.empty() && skips.empty() && !candidates
+           && !trim && !reload;
   }
 };
 
@@ -224,8 +224,8 @@ private:
       publisher_key publisher, publish_request& request, open_append& target, topic_effects& out);
   [[nodiscard]] std::optional<remembered_event> look_up(const hash128& identity);
   [[nodiscard]] result<std::vector<verdict>> judge(const publish_request& request);
-  [[nodiscard]] publish_outcome admit(
-      publish_request& request, const std::vector<verdict>& verdicts, open_append& target);
+  [[nodiscard]] publish_outcome
+  admit(publish_request& request, const std::vector<verdict>& verdicts, open_append& target);
   void decide_ephemeral(
       publisher_key publisher, publish_request& request, open_append& target, topic_effects& out);
   [[nodiscard]] std::optional<error> refuse(const publish_request& request) const;
@@ -265,4 +265,4 @@ private:
   bool dead_ = false;
 };
 
-} // namespace callboard::runtime
+}  // namespace callboard::runtime

@@ -35,4 +35,4 @@ struct topic_settings {
   friend bool operator==(const topic_settings&, const topic_settings&) = default;
 };
 
-} // namespace callboard::runtime
+}  // namespace callboard::runtime

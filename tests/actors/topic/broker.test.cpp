@@ -25,7 +25,7 @@ T next(broker_fixture& broker) {
   return std::move(*got);
 }
 
-} // namespace
+}  // namespace
 
 TEST_CASE_METHOD(broker_fixture, "the first publish makes the topic", "[actors][topic]") {
   const auto first = publish("events", {"a", "b"});
@@ -60,7 +60,8 @@ TEST_CASE_METHOD(broker_fixture, "a restart forgets nothing", "[actors][topic]")
   CHECK(*after->epoch == *before->epoch);
 }
 
-TEST_CASE_METHOD(broker_fixture, "topics are made, changed, listed and deleted", "[actors][topic]") {
+TEST_CASE_METHOD(
+    broker_fixture, "topics are made, changed, listed and deleted", "[actors][topic]") {
   put_topic put{.topic = topic("orders")};
   put.patch.retention_events = 10;
   auto made = get<topic_description>(ask(put));
@@ -107,15 +108,16 @@ TEST_CASE_METHOD(broker_fixture, "a topic made anew has another epoch", "[actors
   CHECK(fresh->first_seq == sequence{1});
   CHECK(fresh->events.empty());
   CHECK(*fresh->epoch != *old->epoch);
-  const auto stale = ask(read_events{
-      topic("events"), runtime::after_cursor{{*old->epoch, sequence{1}}}, 10});
+  const auto stale =
+      ask(read_events{topic("events"), runtime::after_cursor{{*old->epoch, sequence{1}}}, 10});
   REQUIRE_FALSE(stale);
   CHECK(stale.error().code == errc::cursor_expired);
   restart();
   CHECK(publish("events", {"b"})->first_seq == sequence{2});
 }
 
-TEST_CASE_METHOD(broker_fixture, "a relay hears of every event, also of a later topic", "[actors]") {
+TEST_CASE_METHOD(
+    broker_fixture, "a relay hears of every event, also of a later topic", "[actors]") {
   router->attach({topic("later"), 10}, self());
   CHECK_FALSE(next<relay_attached>(*this).exists);
   actors::publish_batch batch{.topic = topic("later")};
@@ -128,7 +130,8 @@ TEST_CASE_METHOD(broker_fixture, "a relay hears of every event, also of a later 
   CHECK(next<publish_replies>(*this).replies.at(0).outcome);
 }
 
-TEST_CASE_METHOD(broker_fixture, "a relay of a deleted topic is attached to the next one", "[actors]") {
+TEST_CASE_METHOD(
+    broker_fixture, "a relay of a deleted topic is attached to the next one", "[actors]") {
   REQUIRE(publish("events", {"a"}));
   router->attach({topic("events"), 10}, self());
   const auto first = next<relay_attached>(*this);
@@ -161,14 +164,16 @@ TEST_CASE_METHOD(broker_fixture, "a pattern hears of active and of later topics"
   (void)next<publish_replies>(*this);
 }
 
-TEST_CASE_METHOD(broker_fixture, "retention lets old events go, also of passive topics", "[actors]") {
+TEST_CASE_METHOD(
+    broker_fixture, "retention lets old events go, also of passive topics", "[actors]") {
   settings.topics.retention_check_ms = 20;
   settings.topics.passivate_after_ms = 20;
   restart();
   put_topic put{.topic = topic("short")};
   put.patch.retention_events = 3;
   (void)get<topic_description>(ask(put));
-  for (int i = 0; i < 10; ++i) REQUIRE(publish("short", {std::to_string(i)}));
+  for (int i = 0; i < 10; ++i)
+    REQUIRE(publish("short", {std::to_string(i)}));
   // Publishing nothing: only the clock moves it.
   topic_description seen;
   const auto until = std::chrono::steady_clock::now() + patience;

@@ -9,6 +9,7 @@
 #include "base/metrics.hpp"
 #include "runtime/topic/broker_projection.hpp"
 #include "storage/journal.hpp"
+
 #include "tests/runtime/topic/core_fixture.hpp"
 #include "tests/support/catch.hpp"
 #include "tests/support/temp_dir.hpp"
@@ -131,4 +132,4 @@ private:
   std::uint64_t correlation_ = 0;
 };
 
-} // namespace callboard::testing
+}  // namespace callboard::testing

@@ -1,6 +1,7 @@
 #include "runtime/topic/broker_projection.hpp"
 
 #include "runtime/topic/topic_codec.hpp"
+
 #include "tests/runtime/topic/core_fixture.hpp"
 #include "tests/support/catch.hpp"
 
@@ -20,9 +21,7 @@ public:
     rows[{view, std::string{key}}] = value;
   }
 
-  void erase(view_id view, std::string_view key) override {
-    rows.erase({view, std::string{key}});
-  }
+  void erase(view_id view, std::string_view key) override { rows.erase({view, std::string{key}}); }
 
   void erase_range(view_id view, std::string_view first, std::string_view last) override {
     rows.erase(
@@ -54,8 +53,8 @@ std::vector<record> history() {
   std::vector<record> all;
   all.push_back(make_record(1, record_kind::topic_created, 0, encode_topic_created(name, {})));
   for (std::uint64_t i = 1; i <= 6; ++i) {
-    all.push_back(make_record(
-        1 + i, record_kind::event, i, testing::make_event(std::to_string(i)).stored));
+    all.push_back(
+        make_record(1 + i, record_kind::event, i, testing::make_event(std::to_string(i)).stored));
   }
   all.push_back(make_record(8, record_kind::trimmed, 6, encode_trimmed(sequence{2}, 50)));
   topic_settings changed;
@@ -65,7 +64,7 @@ std::vector<record> history() {
   return all;
 }
 
-} // namespace
+}  // namespace
 
 TEST_CASE("views tell a topic's settings, counters and ids", "[projection]") {
   map_writer out;
@@ -90,13 +89,15 @@ TEST_CASE("counters do not depend on how records were cut into blocks", "[projec
   map_writer whole;
   broker_projection{}.apply(all, whole);
   map_writer single;
-  for (const auto& one : all) broker_projection{}.apply({&one, 1}, single);
+  for (const auto& one : all)
+    broker_projection{}.apply({&one, 1}, single);
   const auto counters = [](map_writer& out) {
     return *out.get(view_id::topic_state, entity_key(entity_id{1}));
   };
   CHECK(counters(whole) == counters(single));
-  CHECK(*whole.get(view_id::catalogue, catalogue_key(name))
-        == *single.get(view_id::catalogue, catalogue_key(name)));
+  CHECK(
+      *whole.get(view_id::catalogue, catalogue_key(name))
+      == *single.get(view_id::catalogue, catalogue_key(name)));
 }
 
 TEST_CASE("a deleted topic leaves no row behind", "[projection]") {
@@ -111,7 +112,8 @@ TEST_CASE("a deleted topic leaves no row behind", "[projection]") {
 namespace {
 
 record event_at(std::uint64_t seq, std::chrono::seconds time) {
-  auto event = make_record(1 + seq, record_kind::event, seq, testing::make_event(std::to_string(seq)).stored);
+  auto event = make_record(
+      1 + seq, record_kind::event, seq, testing::make_event(std::to_string(seq)).stored);
   event.time = time_ms{time};
   return event;
 }
@@ -127,7 +129,7 @@ std::vector<std::uint64_t> dedupe_rows(map_writer& out) {
   return firsts;
 }
 
-} // namespace
+}  // namespace
 
 TEST_CASE("a dedupe row has the ids of a block and goes with its window", "[projection]") {
   map_writer out;
@@ -163,7 +165,8 @@ TEST_CASE("a dedupe row has the ids of a block and goes with its window", "[proj
   CHECK(dedupe_rows(out) == std::vector<std::uint64_t>{9});
 }
 
-TEST_CASE("a trim keeps ids for their window, and the last seq when events are gone", "[projection]") {
+TEST_CASE(
+    "a trim keeps ids for their window, and the last seq when events are gone", "[projection]") {
   map_writer out;
   const std::vector<record> made{
       make_record(1, record_kind::topic_created, 0, encode_topic_created(name, {})),

@@ -21,7 +21,8 @@ inline runtime::encoded_event make_event(const std::string& id, const std::strin
 inline runtime::publish_request
 make_request(std::uint64_t correlation, const std::vector<std::string>& ids) {
   runtime::publish_request request{.correlation = correlation_id{correlation}};
-  for (const auto& id : ids) request.events.push_back(make_event(id));
+  for (const auto& id : ids)
+    request.events.push_back(make_event(id));
   return request;
 }
 
@@ -30,7 +31,7 @@ class core_fixture {
 public:
   explicit core_fixture(
       runtime::topic_settings settings = {}, const runtime::topic_limits& limits = {})
-    : limits_{limits}, image_{make_image(settings)}, core{image_, limits} {}
+      : limits_{limits}, image_{make_image(settings)}, core{image_, limits} {}
 
   /// Publishes and takes note of the effects.
   void publish(runtime::publish_request request, std::uint64_t publisher = 1) {
@@ -40,10 +41,14 @@ public:
   }
 
   void take(runtime::topic_effects effects) {
-    for (auto& one : effects.appends) pending.push_back(std::move(one));
-    for (auto& one : effects.replies) replies.push_back(std::move(one));
-    for (auto& one : effects.deliveries) deliveries.push_back(std::move(one));
-    for (auto& one : effects.skips) skips.push_back(one);
+    for (auto& one : effects.appends)
+      pending.push_back(std::move(one));
+    for (auto& one : effects.replies)
+      replies.push_back(std::move(one));
+    for (auto& one : effects.deliveries)
+      deliveries.push_back(std::move(one));
+    for (auto& one : effects.skips)
+      skips.push_back(one);
     if (effects.candidates) asked = effects.candidates->seqs;
     if (effects.trim) plan = effects.trim;
     reload = reload || effects.reload;
@@ -62,7 +67,8 @@ public:
   }
 
   void commit_all() {
-    while (!pending.empty()) commit();
+    while (!pending.empty())
+      commit();
   }
 
   /// Fails the oldest pending append and cancels all behind it.
@@ -77,9 +83,11 @@ public:
     pending.clear();
     image_.last_seq = stored.empty() ? sequence{} : stored.back().seq;
     image_.stored_bytes = 0;
-    for (const auto& one : stored) image_.stored_bytes += one.stored.size();
+    for (const auto& one : stored)
+      image_.stored_bytes += one.stored.size();
     core = runtime::topic_core{image_, limits_};
-    for (const auto& row : rows()) core.remember(row);
+    for (const auto& row : rows())
+      core.remember(row);
     reload = false;
   }
 
@@ -107,8 +115,7 @@ public:
 private:
   static runtime::topic_image make_image(const runtime::topic_settings& settings) {
     runtime::topic_image image;
-    image.name
-        = {tenant_name::parse("acme").value(), topic_name::parse("events").value()};
+    image.name = {tenant_name::parse("acme").value(), topic_name::parse("events").value()};
     image.entity = entity_id{7};
     image.epoch = runtime::format_epoch(image.entity, incarnation_id{1});
     image.settings = settings;
@@ -131,4 +138,4 @@ public:
   bool reload = false;
 };
 
-} // namespace callboard::testing
+}  // namespace callboard::testing

@@ -14,7 +14,7 @@ time_ms at(std::int64_t ms) {
   return time_ms{std::chrono::milliseconds{ms}};
 }
 
-} // namespace
+}  // namespace
 
 TEST_CASE("an id is found while it is recent and a candidate when it is old", "[topic][dedupe]") {
   id_window window{10, 1000};

@@ -24,9 +24,22 @@ TEST_CASE("positions are read in all their forms", "[topic][position]") {
 
 TEST_CASE("what is no position is refused", "[topic][position]") {
   for (const auto* bad :
-       {"", "-1", "1.5", "later", "x:1", "1f-2:", ":1", "1f-2:x", "18446744073709551616", "time:",
-        "time:1970", "time:1970-13-01T00:00:00Z", "time:1970-01-01T00:00:00",
-        "time:1970-02-30T00:00:00Z", "time:1970-01-01T25:00:00Z", "First"}) {
+       {"",
+        "-1",
+        "1.5",
+        "later",
+        "x:1",
+        "1f-2:",
+        ":1",
+        "1f-2:x",
+        "18446744073709551616",
+        "time:",
+        "time:1970",
+        "time:1970-13-01T00:00:00Z",
+        "time:1970-01-01T00:00:00",
+        "time:1970-02-30T00:00:00Z",
+        "time:1970-01-01T25:00:00Z",
+        "First"}) {
     const auto parsed = parse_position(bad);
     INFO(bad);
     REQUIRE_FALSE(parsed);

@@ -85,7 +85,7 @@ TEST_CASE("expected_seq is compared with what was handed out, and answers wait",
   auto right = make_request(3, {"c"});
   right.expected = sequence{1};
   topic.publish(std::move(right));
-  CHECK(topic.replies.empty()); // the refusal rests on an event that may yet fail
+  CHECK(topic.replies.empty());  // the refusal rests on an event that may yet fail
   topic.commit_all();
   REQUIRE(topic.replies.size() == 3);
   CHECK(topic.replies[0].reply.outcome);
@@ -220,14 +220,15 @@ TEST_CASE("retention asks for what is above its limits and trims once", "[topic]
   topic_settings settings;
   settings.retention_events = 2;
   core_fixture topic{settings};
-  for (int i = 1; i <= 5; ++i) topic.publish(make_request(i, {std::to_string(i)}));
+  for (int i = 1; i <= 5; ++i)
+    topic.publish(make_request(i, {std::to_string(i)}));
   topic.commit_all();
   topic.take(topic.core.tick(topic.now));
   REQUIRE(topic.plan);
   CHECK(topic.plan->up_to_by_count == sequence{3});
   topic.plan.reset();
   topic.take(topic.core.tick(topic.now));
-  CHECK_FALSE(topic.plan); // one trim at a time
+  CHECK_FALSE(topic.plan);  // one trim at a time
   topic.take(topic.core.trim_planned(sequence{3}, 75));
   REQUIRE(topic.pending.size() == 1);
   CHECK(topic.pending[0].frees_space);
@@ -248,7 +249,7 @@ TEST_CASE("a group that is behind holds retention and then publishes", "[topic][
   topic.publish(make_request(3, {"c"}));
   topic.commit_all();
   topic.take(topic.core.tick(topic.now));
-  CHECK_FALSE(topic.plan); // the groups have not spoken yet
+  CHECK_FALSE(topic.plan);  // the groups have not spoken yet
   topic.core.held(sequence{1});
   topic.publish(make_request(4, {"d"}));
   REQUIRE_FALSE(topic.replies.back().reply.outcome);

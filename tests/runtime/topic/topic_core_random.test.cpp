@@ -23,7 +23,7 @@ struct model {
     for (; checked < topic.replies.size(); ++checked) {
       const auto& reply = topic.replies[checked].reply;
       const auto found = asked.find(reply.correlation.raw());
-      REQUIRE(found != asked.end()); // exactly one answer each
+      REQUIRE(found != asked.end());  // exactly one answer each
       if (reply.outcome) check_ack(topic, *reply.outcome, found->second);
       asked.erase(found);
     }
@@ -50,7 +50,7 @@ struct model {
   }
 };
 
-} // namespace
+}  // namespace
 
 TEST_CASE("random histories keep every promise of a topic", "[topic][random]") {
   const auto base_seed = GENERATE(range(1U, 40U));
@@ -66,7 +66,8 @@ TEST_CASE("random histories keep every promise of a topic", "[topic][random]") {
     const auto dice = random() % 100;
     if (dice < 50) {
       std::vector<std::string> ids;
-      for (auto n = 1 + random() % 3; n > 0; --n) ids.push_back(std::to_string(random() % 60));
+      for (auto n = 1 + random() % 3; n > 0; --n)
+        ids.push_back(std::to_string(random() % 60));
       expected.asked[++correlation] = ids;
       topic.publish(make_request(correlation, ids));
     } else if (dice < 80 && !topic.pending.empty()) {

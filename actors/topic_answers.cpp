@@ -1,0 +1,37 @@
+#include "actors/topic_answers.hpp"
+
+namespace callboard::actors {
+
+topic_description describe(const runtime::topic_image& image) {
+  return {
+      .topic = image.name.topic.str(),
+      .epoch = image.epoch,
+      .settings = image.settings,
+      .first_seq = image.first_seq,
+      .last_seq = image.last_seq,
+      .events = image.last_seq.raw() + 1 - image.first_seq.raw(),
+      .bytes = image.stored_bytes};
+}
+
+result<runtime::topic_settings>
+patch_settings(runtime::topic_settings settings, const topic_settings_patch& with) {
+  if (with.kind && *with.kind != settings.kind) {
+    return fail(
+        errc::exists, "the kind of an existing topic cannot change; delete it and make it anew");
+  }
+  settings.lane = with.lane.value_or(settings.lane);
+  settings.retention_age_s = with.retention_age_s.value_or(settings.retention_age_s);
+  settings.retention_bytes = with.retention_bytes.value_or(settings.retention_bytes);
+  settings.retention_events = with.retention_events.value_or(settings.retention_events);
+  settings.dedupe_window_s = with.dedupe_window_s.value_or(settings.dedupe_window_s);
+  settings.hold_for_groups = with.hold_for_groups.value_or(settings.hold_for_groups);
+  return settings;
+}
+
+error told_to_client(const error& why) {
+  if (why.code != errc::cancelled && why.code != errc::stale_term) return why;
+  return {
+      errc::overloaded, "an earlier write of the shard failed, this one was not made; retry", 50};
+}
+
+}  // namespace callboard::actors

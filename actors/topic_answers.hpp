@@ -1,0 +1,19 @@
+// How topics are described, and their errors told, to clients. No CAF here.
+#pragma once
+
+#include "actors/requests.hpp"
+#include "base/error.hpp"
+#include "runtime/topic/topic_core.hpp"
+
+namespace callboard::actors {
+
+[[nodiscard]] topic_description describe(const runtime::topic_image& image);
+
+/// Settings after a patch. Errors: exists when the kind would change.
+[[nodiscard]] result<runtime::topic_settings>
+patch_settings(runtime::topic_settings settings, const topic_settings_patch& with);
+
+/// What clients hear when an append fails: that an earlier one failed is no fault of theirs.
+[[nodiscard]] error told_to_client(const error& why);
+
+}  // namespace callboard::actors

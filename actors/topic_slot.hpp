@@ -1,0 +1,44 @@
+// What a shard knows of a topic that is in memory or on its way there.
+#pragma once
+
+#include "actors/boxed.hpp"
+#include "actors/requests.hpp"
+#include "actors/topic_actor.hpp"
+#include "actors/topic_interest.hpp"
+
+#include <caf/actor.hpp>
+
+#include <deque>
+#include <optional>
+#include <variant>
+
+namespace callboard::actors {
+
+/// A message that waits for its topic.
+struct waiting_publish {
+  boxed<admitted_publish> message;
+  caf::actor reply_to;
+};
+
+struct waiting_control {
+  boxed<control_request> message;
+  caf::actor reply_to;
+};
+
+using waiting = std::variant<waiting_publish, waiting_control, waiting_attach>;
+
+enum class topic_stage : std::uint8_t { loading, making, active, passivating };
+
+struct topic_slot {
+  topic_stage stage = topic_stage::loading;
+  /// Told to end: it is not to be used again, whatever it says.
+  bool is_retired = false;
+  caf::actor actor;
+  std::deque<waiting> held;
+  /// What a topic that is being made will have.
+  runtime::topic_settings settings;
+  /// The request that made it, to be answered with its description.
+  std::optional<waiting_control> maker;
+};
+
+}  // namespace callboard::actors
