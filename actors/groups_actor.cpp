@@ -48,6 +48,7 @@ groups_actor::groups_actor(
           "group_cursors_clamped_total", "groups found ahead of their topic and set back")} {}
 
 caf::behavior groups_actor::make_behavior() {
+  set_down_handler([this](const caf::down_msg& down) { on_topic_down(down.source); });
   return common_handlers().or_else(
       [this](const boxed<control_request>& request, const caf::actor& reply_to) {
         on_request({request->correlation, std::move(request->body), reply_to});
@@ -180,6 +181,7 @@ void groups_actor::link_to(group_topic& topic) {
 
 void groups_actor::unlink_from(group_topic& topic) {
   topic.state = group_topic::link::detached;
+  if (topic.peer) demonitor(topic.peer->address());
   topic.peer = nullptr;
   parts_.router->detach({topic.ref}, caf::actor_cast<caf::actor>(this));
 }
@@ -206,6 +208,7 @@ void groups_actor::on_attached(const relay_attached& message) {
   topic->first_seq = message.first_seq;
   topic->last_seq = message.last_seq;
   topic->peer = current_sender();
+  if (topic->peer) monitor(caf::actor_cast<caf::actor>(topic->peer));
   drop_strangers(*topic);
   for (auto& [name, slot] : topic->groups) {
     if (!slot.unit) continue;
@@ -214,6 +217,16 @@ void groups_actor::on_attached(const relay_attached& message) {
   }
   for (auto& request : waiting) {
     handle(*topic, std::move(request));
+  }
+}
+
+/// The topic's actor ended, to be read again after a failed append: attach to the next one.
+void groups_actor::on_topic_down(const caf::actor_addr& source) {
+  for (const auto& ref : hot_) {
+    auto& topic = topics_.at(ref);
+    if (!topic.peer || topic.peer->address() != source) continue;
+    topic.peer = nullptr;
+    return link_to(topic);
   }
 }
 

@@ -111,6 +111,7 @@ private:
   void on_topic_gone(const topic_ref& ref);
   void on_attached(const relay_attached& message);
   void on_deliver(const deliver& message);
+  void on_topic_down(const caf::actor_addr& source);
   void on_skipped(const relay_skipped& message);
   void link_to(group_topic& topic);
   void unlink_from(group_topic& topic);

@@ -53,7 +53,13 @@ caf::behavior presence_actor::make_behavior() {
       [](const boxed<relay_skipped>&) {},
       [this](const boxed<control_reply>& reply) { on_topic_made(*reply); },
       // Ephemeral events are published for whoever listens; nobody waits for the outcome.
-      [](const boxed<publish_replies>&) {});
+      [](const boxed<publish_replies>& replies) {
+        for (const auto& reply : replies->replies) {
+          if (reply.outcome) continue;
+          log::channel("actors")->warn(
+              "a change of presence was not told: {}", reply.outcome.error().detail);
+        }
+      });
 }
 
 void presence_actor::on_exit() {

@@ -1,0 +1,107 @@
+// Groups and presence when the journal fails under them.
+#include "tests/actors/group/group_client.hpp"
+
+namespace callboard::testing {
+
+namespace {
+
+using seq_list = std::vector<std::uint64_t>;
+
+}  // namespace
+
+TEST_CASE_METHOD(
+    group_client, "a failed append is told and the group read again", "[actors][group]") {
+  const auto which = group("orders", "billing");
+  publish_many("orders", 3);
+  (void)make_group({.group = which, .hold_ms = 1000});
+  const auto got = fetch(which, "a", 3);
+  advance(500ms);
+  journal.fail_next({errc::outcome_unknown, "the fsync failed"});
+  CHECK(refusal(actors::ack_deliveries{which, tokens(got), {}}) == errc::outcome_unknown);
+  // Its deliveries were recorded, so the tokens are still good.
+  CHECK(describe(which).lag == 3);
+  CHECK(ack(which, got).lost.empty());
+  CHECK(describe(which).floor == sequence{3});
+}
+
+TEST_CASE_METHOD(group_client, "an ack that failed but is on disk counts", "[actors][group]") {
+  const auto which = group("orders", "billing");
+  publish_many("orders", 3);
+  (void)make_group({.group = which});
+  const auto got = fetch(which, "a", 2);
+  advance(500ms);
+  journal.fail_next({errc::outcome_unknown, "the fsync failed"}, true);
+  CHECK(refusal(actors::ack_deliveries{which, tokens(got), {}}) == errc::outcome_unknown);
+  CHECK(describe(which).floor == sequence{2});
+  CHECK(ack(which, got).lost.size() == 2);
+  CHECK(seqs(fetch(which, "a", 5)) == seq_list{3});
+}
+
+TEST_CASE_METHOD(
+    group_client, "a full queue delays acks, it does not lose them", "[actors][group]") {
+  const auto which = group("orders", "billing");
+  publish_many("orders", 1);
+  (void)make_group({.group = which});
+  const auto got = fetch(which, "a", 1);
+  advance(500ms);
+  journal.refuse_next({errc::overloaded, "the queue is full"}, 3);
+  const auto id = ask(actors::ack_deliveries{which, tokens(got), {}});
+  settle();
+  CHECK_FALSE(this->got.answered.contains(id));
+  advance(1s);
+  REQUIRE(this->got.answered.contains(id));
+  CHECK(this->got.answered.at(id));
+  CHECK(describe(which).lag == 0);
+}
+
+TEST_CASE_METHOD(
+    group_client, "somebody else's failed append does not harm a group", "[actors][group]") {
+  const auto which = group("orders", "billing");
+  publish_many("orders", 2);
+  (void)make_group({.group = which});
+  const auto got = fetch(which, "a", 2);
+  advance(500ms);
+  journal.fail_next({errc::outcome_unknown, "the fsync failed"});
+  publish("orders", {"lost"});
+  run();
+  const auto id = ask(actors::ack_deliveries{which, tokens(got), {}});
+  settle();
+  advance(1s);
+  REQUIRE(this->got.answered.contains(id));
+  REQUIRE(this->got.answered.at(id));
+  CHECK(describe(which).floor == sequence{2});
+  // The topic's actor was made anew; the group hears of its events all the same.
+  const auto waiting = ask(actors::fetch_deliveries{which, "a", 1, 5000});
+  settle();
+  publish_event("orders", "after");
+  settle();
+  REQUIRE(this->got.answered.contains(waiting));
+  const auto& list = std::get<actors::delivery_list>(*this->got.answered.at(waiting));
+  CHECK(seqs(list.deliveries) == seq_list{3});
+}
+
+TEST_CASE_METHOD(group_client, "a group that could not be made is not there", "[actors][group]") {
+  const auto which = group("orders", "billing");
+  publish_many("orders", 2);
+  journal.fail_next({errc::outcome_unknown, "the fsync failed"});
+  CHECK(refusal(actors::put_group{.group = which}) == errc::outcome_unknown);
+  CHECK(refusal(actors::get_group{which}) == errc::group_not_found);
+  CHECK(make_group({.group = which}).created);
+}
+
+TEST_CASE_METHOD(group_client, "a dead letter waits for its topic", "[actors][group]") {
+  const auto which = group("orders", "billing");
+  publish_many("orders", 1);
+  (void)make_group({.group = which, .deliveries_max = 1, .dead_letter_topic = "grave"});
+  const auto got = fetch(which, "a", 1);
+  advance(500ms);
+  (void)nack(which, got, 0);
+  advance(200ms);
+  CHECK(describe(which).dead_lettered == 1);
+  const auto page =
+      ask_now(actors::read_events{topic("grave"), runtime::from_first{}, 10, 1 << 20});
+  REQUIRE(page);
+  CHECK(std::get<actors::event_page>(*page).batch->events.size() == 1);
+}
+
+}  // namespace callboard::testing

@@ -1,0 +1,141 @@
+// Presence through the real shard and topic, on virtual time, seen by a subscriber.
+#include "proto/event.pb.h"
+
+#include "tests/actors/group/group_client.hpp"
+
+namespace callboard::testing {
+
+namespace {
+
+/// "joined ann" and so on, in order of arrival.
+std::vector<std::string> seen(const received& by) {
+  std::vector<std::string> all;
+  for (const auto& batch : by.delivered) {
+    for (const auto& one : batch->events) {
+      v1::Event event;
+      const auto bytes = runtime::event_proto(one.stored);
+      REQUIRE(event.ParseFromArray(bytes.data(), static_cast<int>(bytes.size())));
+      REQUIRE(event.type().starts_with("presence."));
+      CHECK(one.seq == sequence{});
+      all.push_back(event.type().substr(9) + ' ' + event.subject());
+    }
+  }
+  return all;
+}
+
+class presence_client : public group_client {
+public:
+  presence_client() {
+    settings.topics.presence_lease_ms = 10'000;
+    settings.topics.presence_grace_ms = 5'000;
+    watcher = make_probe(watched);
+  }
+
+  void watch(const std::string& name) {
+    router->attach({topic(name), 64}, watcher);
+    settle();
+  }
+
+  [[nodiscard]] result<actors::control_answer>
+  join(const std::string& name, const std::string& member, const std::string& state = "{}") {
+    return ask_now(actors::presence_join{topic(name), member, state});
+  }
+
+  [[nodiscard]] std::vector<actors::presence_member> members(const std::string& name) {
+    const auto answer = ask_now(actors::presence_list{topic(name)});
+    REQUIRE(answer);
+    return std::get<actors::presence_members>(*answer).members;
+  }
+
+  received watched;
+  caf::actor watcher;
+};
+
+using texts = std::vector<std::string>;
+
+}  // namespace
+
+TEST_CASE_METHOD(presence_client, "joining makes the topic and is told", "[actors][presence]") {
+  watch("room");
+  REQUIRE(join("room", "ann", R"({"x":1})"));
+  CHECK(seen(watched) == texts{"joined ann"});
+  auto list = members("room");
+  REQUIRE(list.size() == 1);
+  CHECK(list[0].state == R"({"x":1})");
+  CHECK(list[0].present);
+  CHECK(list[0].version > 0);
+  REQUIRE(join("room", "ann", R"({"x":2})"));
+  REQUIRE(join("room", "ann", R"({"x":2})"));
+  REQUIRE(ask_now(actors::presence_leave{topic("room"), "ann", false}));
+  CHECK(seen(watched) == texts{"joined ann", "updated ann", "left ann"});
+  CHECK(members("room").empty());
+  // Nobody woke up for these.
+  CHECK(members("nowhere").empty());
+  CHECK(refusal(actors::presence_renew{topic("nowhere"), "ann"}) == errc::not_found);
+  REQUIRE(ask_now(actors::presence_leave{topic("nowhere"), "ann", true}));
+}
+
+TEST_CASE_METHOD(presence_client, "a join is answered once durable", "[actors][presence]") {
+  REQUIRE(join("room", "ann"));
+  const auto id = ask(actors::presence_join{topic("room"), "bob", "{}"});
+  const auto list = ask(actors::presence_list{topic("room")});
+  run();
+  CHECK_FALSE(got.answered.contains(id));
+  CHECK_FALSE(got.answered.contains(list));
+  settle();
+  CHECK(got.answered.at(id));
+  CHECK(std::get<actors::presence_members>(*got.answered.at(list)).members.size() == 2);
+}
+
+TEST_CASE_METHOD(presence_client, "a split within the grace is not told", "[actors][presence]") {
+  watch("room");
+  REQUIRE(join("room", "ann"));
+  REQUIRE(ask_now(actors::presence_leave{topic("room"), "ann", true}));
+  CHECK_FALSE(members("room").at(0).present);
+  advance(4s);
+  REQUIRE(ask_now(actors::presence_renew{topic("room"), "ann"}));
+  CHECK(members("room").at(0).present);
+  advance(9s);
+  CHECK(seen(watched) == texts{"joined ann"});
+  advance(7s);
+  CHECK(seen(watched) == texts{"joined ann", "left ann"});
+  advance(60s);
+  CHECK(seen(watched) == texts{"joined ann", "left ann"});
+}
+
+TEST_CASE_METHOD(
+    presence_client, "presence survives a failed append of its topic", "[actors][presence]") {
+  watch("room");
+  REQUIRE(join("room", "ann"));
+  journal.fail_next({errc::outcome_unknown, "the fsync failed"});
+  CHECK(refusal(actors::presence_join{topic("room"), "bob", "{}"}) == errc::outcome_unknown);
+  settle();
+  const auto list = members("room");
+  REQUIRE(list.size() == 1);
+  CHECK(list[0].member == "ann");
+  // The topic was read again, too; a relay would see its end and attach anew.
+  watch("room");
+  REQUIRE(join("room", "bob"));
+  REQUIRE(ask_now(actors::presence_renew{topic("room"), "ann"}));
+  INFO(
+      "attached " << watched.attached.size() << " skipped " << watched.skipped.size() << " gone "
+                  << watched.gone);
+  CHECK(seen(watched) == texts{"joined ann", "joined bob"});
+}
+
+TEST_CASE_METHOD(presence_client, "presence goes with its topic", "[actors][presence]") {
+  REQUIRE(join("room", "ann"));
+  REQUIRE(ask_now(actors::delete_topic{topic("room")}));
+  CHECK(members("room").empty());
+  REQUIRE(join("room", "bob"));
+  CHECK(members("room").size() == 1);
+}
+
+TEST_CASE_METHOD(presence_client, "more members than allowed are refused", "[actors][presence]") {
+  settings.topics.presence_members_max = 1;
+  REQUIRE(join("room", "ann"));
+  CHECK(refusal(actors::presence_join{topic("room"), "bob", "{}"}) == errc::overloaded);
+  CHECK(refusal(actors::presence_join{topic("room"), "ann", "[]"}) == errc::bad_request);
+}
+
+}  // namespace callboard::testing

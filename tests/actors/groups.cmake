@@ -1,0 +1,4 @@
+callboard_test(actors_groups_test
+  SOURCES group/failure.test.cpp group/groups.test.cpp group/presence.test.cpp
+  LINKS callboard_actors_topics callboard_storage
+  LABELS unit)
