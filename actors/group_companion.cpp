@@ -15,10 +15,26 @@ constexpr std::chrono::milliseconds tick_interval{50};
 
 companion::companion(
     caf::actor_config& config, shard_id shard, const broker_parts& parts, caf::actor parent)
-    : event_based_actor{config}, shard_{shard}, parts_{parts}, parent_{std::move(parent)} {}
+    : event_based_actor{config}, shard_{shard}, parts_{parts}, parent_{std::move(parent)} {
+  set_exit_handler([this](caf::exit_msg& message) { on_exit_asked(message); });
+}
+
+void companion::on_exit_asked(const caf::exit_msg& message) {
+  is_stopping_ = true;
+  if (under_way_ == 0 || message.reason == caf::exit_reason::kill) quit(message.reason);
+}
+
+void companion::on_continuation(continuation& rest) {
+  rest.run();
+  // What it holds goes with it, not with the message.
+  rest.run = nullptr;
+  --under_way_;
+  if (is_stopping_ && under_way_ == 0) quit(caf::exit_reason::user_shutdown);
+}
 
 result<void>
 companion::append(std::vector<storage::record_draft> records, bool frees_space, append_done done) {
+  if (is_stopping_) return stopping();
   if (!activation_) return fail(errc::overloaded, "the shard is not active yet", 100);
   storage::append_request request;
   request.shard = shard_;
@@ -28,9 +44,11 @@ companion::append(std::vector<storage::record_draft> records, bool frees_space, 
   request.listener = [self = caf::actor_cast<caf::actor>(this), done = std::move(done)](
                          storage::append_stage,
                          const result<storage::append_receipt>& outcome) mutable {
-    resume(self, [done = std::move(done), outcome]() mutable { done(outcome); });
+    resume(std::move(self), [done = std::move(done), outcome]() mutable { done(outcome); });
   };
-  return parts_.journal.append(std::move(request));
+  auto queued = parts_.journal.append(std::move(request));
+  if (queued) ++under_way_;
+  return queued;
 }
 
 void companion::report_failed_append() {
@@ -52,13 +70,13 @@ void companion::answer(const pending_request& to, result<control_answer> outcome
 }
 
 void companion::arm_tick() {
-  if (std::exchange(tick_armed_, true)) return;
+  if (is_stopping_ || std::exchange(tick_armed_, true)) return;
   delayed_send(this, tick_interval, box(companion_tick{}));
 }
 
 caf::message_handler companion::common_handlers() {
   return {
-      [](const boxed<continuation>& rest) { rest->run(); },
+      [this](const boxed<continuation>& rest) { on_continuation(*rest); },
       [this](const boxed<companion_tick>&) {
         tick_armed_ = false;
         on_tick();
@@ -71,7 +89,7 @@ caf::message_handler companion::common_handlers() {
   };
 }
 
-void companion::resume(const caf::actor& self, std::move_only_function<void()> rest) {
+void companion::resume(caf::actor self, std::move_only_function<void()> rest) {
   caf::anon_send(self, box(continuation{std::move(rest)}));
 }
 

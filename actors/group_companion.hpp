@@ -55,12 +55,16 @@ protected:
   void read(reader_pool::lane lane, read_work<T> work, read_done<T> done) {
     // A shared pointer, so that `done` is still here if the pool refuses the job.
     auto rest = std::make_shared<read_done<T>>(std::move(done));
+    ++under_way_;
+    if (is_stopping_) {
+      return resume(caf::actor_cast<caf::actor>(this), [rest] { (*rest)(stopping()); });
+    }
     auto posted = parts_.readers.post(
         lane,
         [this, self = caf::actor_cast<caf::actor>(this), rest, work = std::move(work)]() mutable {
           auto reader = parts_.journal.read(shard_);
           auto outcome = reader ? work(**reader) : result<T>{std::unexpected{reader.error()}};
-          resume(self, [rest, outcome = std::move(outcome)]() mutable {
+          resume(std::move(self), [rest, outcome = std::move(outcome)]() mutable {
             (*rest)(std::move(outcome));
           });
         });
@@ -107,9 +111,19 @@ protected:
   std::optional<activation_id> activation_;
 
 private:
-  static void resume(const caf::actor& self, std::move_only_function<void()> rest);
+  [[nodiscard]] static std::unexpected<error> stopping() {
+    return fail(errc::draining, "the node is shutting down; reconnect", 1000);
+  }
+
+  static void resume(caf::actor self, std::move_only_function<void()> rest);
+  void on_exit_asked(const caf::exit_msg& message);
+  void on_continuation(continuation& rest);
 
   bool tick_armed_ = false;
+  /// Reads and appends whose continuation has not run. They hold this actor, which must therefore
+  /// not end before them: nothing may outlive the actor system.
+  std::size_t under_way_ = 0;
+  bool is_stopping_ = false;
 };
 
 }  // namespace callboard::actors
