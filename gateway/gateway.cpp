@@ -177,7 +177,8 @@ private:
 
   [[nodiscard]] std::size_t member_count() const {
     std::size_t count = 0;
-    for (const auto& loop : loops_) count += loop->hub.member_count();
+    for (const auto& loop : loops_)
+      count += loop->hub.member_count();
     return count;
   }
 

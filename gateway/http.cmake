@@ -1,8 +1,15 @@
 # The HTTP side: sockets, listener, requests and answers.
+set(callboard_documents ${CMAKE_SOURCE_DIR}/docs/openapi.yaml ${CMAKE_SOURCE_DIR}/docs/asyncapi.yaml)
+set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${callboard_documents})
+file(READ ${CMAKE_SOURCE_DIR}/docs/openapi.yaml CALLBOARD_OPENAPI)
+file(READ ${CMAKE_SOURCE_DIR}/docs/asyncapi.yaml CALLBOARD_ASYNCAPI)
+configure_file(documents.cpp.in ${CMAKE_CURRENT_BINARY_DIR}/documents.cpp @ONLY)
+
 callboard_module(gateway_http
-  SOURCES http_auth.cpp http_handlers.cpp http_metrics.cpp http_response.cpp http_session.cpp
-    http_session_answer.cpp listener.cpp origin.cpp plain_transport.cpp publish_handler.cpp
-    request_reader.cpp routes.cpp socket_state.cpp tls_transport.cpp
+  SOURCES ${CMAKE_CURRENT_BINARY_DIR}/documents.cpp http_auth.cpp http_handlers.cpp http_metrics.cpp
+    http_response.cpp http_session.cpp http_session_answer.cpp listener.cpp origin.cpp
+    plain_transport.cpp publish_handler.cpp request_reader.cpp routes.cpp socket_state.cpp
+    tls_transport.cpp
   LINKS callboard::gateway_codecs Boost::boost OpenSSL::SSL OpenSSL::Crypto fmt::fmt)
 
 # All of it, put together: what `node` links.

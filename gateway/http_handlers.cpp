@@ -1,6 +1,7 @@
 #include "gateway/http_handlers.hpp"
 
 #include "gateway/control_json.hpp"
+#include "gateway/documents.hpp"
 #include "gateway/json_members.hpp"
 #include "gateway/problem.hpp"
 #include "runtime/topic/position.hpp"
@@ -163,6 +164,12 @@ http_response metrics_text(const http_environment& environment) {
   return response;
 }
 
+http_response yaml(std::string_view document) {
+  auto response = json_response(200, std::string{document});
+  response.content_type = "application/yaml";
+  return response;
+}
+
 result<action> backup(exchange& now, const http_request& request) {
   if (auto may = need_admin(now); !may) return std::unexpected{may.error()};
   auto body = json_members::parse(request.body);
@@ -199,6 +206,10 @@ result<action> handle_request(
     return readyz(environment);
   case endpoint::metrics:
     return metrics_text(environment);
+  case endpoint::openapi:
+    return yaml(openapi_document());
+  case endpoint::asyncapi:
+    return yaml(asyncapi_document());
   case endpoint::cluster:
     return json_response(200, environment.node_status());
   case endpoint::backup:

@@ -175,7 +175,8 @@ void http_session::count_answer(const http_response& response) {
 
 void http_session::log_answer(const http_response& response, boot_time took) const {
   static const auto log = log::channel("gateway");
-  const auto level = response.status >= 500 ? spdlog::level::warn : spdlog::level::debug;
+  // Only what is our fault: refusals under load or in a drain would flood the log.
+  const auto level = response.status == 500 ? spdlog::level::warn : spdlog::level::debug;
   if (!log->should_log(level)) return;
   log->log(
       level,

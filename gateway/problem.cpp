@@ -118,11 +118,10 @@ unsigned http_status(errc code) {
   case errc::stale_term:
   case errc::quarantined:
   case errc::draining:
+  case errc::timeout:
   case errc::locked:
   case errc::unreachable:
     return 503;
-  case errc::timeout:
-    return 504;
   case errc::storage_full:
   case errc::held_by_group:
     return 507;
@@ -141,8 +140,7 @@ std::string problem_json(const error& problem) {
 
 std::string problem_json(const error& problem, unsigned status) {
   std::string out = fmt::format(
-      R"({{"type":"urn:callboard:error:{}","title":"{}","status":{},"retryable":{},)",
-      name_of(problem.code),
+      R"({{"type":"about:blank","title":"{}","status":{},"retryable":{},)",
       title_of(status),
       status,
       is_retryable(problem.code));

@@ -152,7 +152,10 @@ std::expected<request_reader::progress, broken_request> request_reader::advance_
       beast.put(boost::asio::const_buffer{memory_.get() + begin_, end_ - begin_}, failed);
   if (failed == http::error::body_limit) return body_too_large(limits_);
   if (failed == http::error::need_more) {
-    if (end_ - begin_ > limits_.header_bytes_max) {
+    // The parser takes the request line and whole fields before it knows the end of the head.
+    head_start_.append(memory_.get() + begin_, used);
+    begin_ += used;
+    if (head_start_.size() + (end_ - begin_) > limits_.header_bytes_max) {
       return broken_head(http::error::header_limit, limits_);
     }
     return progress::need_more;
@@ -183,7 +186,10 @@ std::expected<void, broken_request> request_reader::read_head(std::size_t size) 
   }
   if (auto sound = read_framing(request_); !sound) return sound;
   if (request_.content_length.value_or(0) > limits_.body_bytes_max) return body_too_large(limits_);
-  if (request_.find("upgrade") != nullptr) request_.head.assign(memory_.get() + begin_, size);
+  if (request_.find("upgrade") != nullptr) {
+    request_.head = std::move(head_start_);
+    request_.head.append(memory_.get() + begin_, size);
+  }
   return {};
 }
 
@@ -222,6 +228,7 @@ std::size_t request_reader::body_size() const {
 void request_reader::next() {
   parser_->beast.reset();
   request_ = {};
+  head_start_.clear();
   in_body_ = false;
   if (begin_ == end_ && capacity_ > body_read_size) {
     memory_.reset();

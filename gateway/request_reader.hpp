@@ -60,7 +60,7 @@ public:
   void next();
 
   /// True if a byte of the request after the last one has arrived.
-  [[nodiscard]] bool has_begun() const { return in_body_ || begin_ < end_; }
+  [[nodiscard]] bool has_begun() const { return in_body_ || begin_ < end_ || !head_start_.empty(); }
 
   /// What was read after the head, for whoever takes the connection over.
   [[nodiscard]] std::string take_rest();
@@ -80,6 +80,8 @@ private:
   std::size_t end_ = 0;
   bool in_body_ = false;
   std::unique_ptr<parser> parser_;
+  /// What the parser has taken of a head that is not complete yet.
+  std::string head_start_;
   http_request request_;
 };
 

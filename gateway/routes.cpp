@@ -27,6 +27,8 @@ constexpr unsigned methods_of(endpoint at) {
   case endpoint::livez:
   case endpoint::readyz:
   case endpoint::metrics:
+  case endpoint::openapi:
+  case endpoint::asyncapi:
   case endpoint::cluster:
   case endpoint::topics:
   case endpoint::groups:
@@ -65,6 +67,8 @@ result<void> node_route(const std::vector<std::string>& path, route_match& match
     if (path[0] == "livez") return found(match, endpoint::livez);
     if (path[0] == "readyz") return found(match, endpoint::readyz);
     if (path[0] == "metrics") return found(match, endpoint::metrics);
+    if (path[0] == "openapi.yaml") return found(match, endpoint::openapi);
+    if (path[0] == "asyncapi.yaml") return found(match, endpoint::asyncapi);
   }
   if (path.size() == 2 && path[0] == "v1" && path[1] == "cluster") {
     return found(match, endpoint::cluster);
@@ -181,6 +185,8 @@ std::string_view route_class(endpoint at) {
   case endpoint::livez:
   case endpoint::readyz:
   case endpoint::metrics:
+  case endpoint::openapi:
+  case endpoint::asyncapi:
     return "health";
   case endpoint::cluster:
   case endpoint::backup:

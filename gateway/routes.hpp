@@ -15,6 +15,8 @@ enum class endpoint : std::uint8_t {
   livez,
   readyz,
   metrics,
+  openapi,
+  asyncapi,
   cluster,
   backup,
   topics,
@@ -56,7 +58,7 @@ struct route_match {
   [[nodiscard]] std::string allowed_methods() const;
 
   /// True if anybody may ask without a token.
-  [[nodiscard]] bool is_open() const { return at <= endpoint::metrics; }
+  [[nodiscard]] bool is_open() const { return at <= endpoint::asyncapi; }
 };
 
 /// Errors: not_found, invalid_name.

@@ -1,4 +1,4 @@
 callboard_test(gateway_http_test
-  SOURCES http_fixture.cpp http_routes.test.cpp http_session.test.cpp
+  SOURCES documents.test.cpp http_fixture.cpp http_routes.test.cpp http_session.test.cpp
   LINKS callboard::gateway_http
   LABELS unit)

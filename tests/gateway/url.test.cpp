@@ -42,7 +42,7 @@ TEST_CASE("bad targets are refused", "[gateway][url]") {
 TEST_CASE("problems say what happened and when to retry", "[gateway][problem]") {
   CHECK(
       problem_json({errc::overloaded, "full \"now\"\n\xFF", 250})
-      == R"({"type":"urn:callboard:error:overloaded","title":"Too Many Requests","status":429,)"
+      == R"({"type":"about:blank","title":"Too Many Requests","status":429,)"
          R"("retryable":true,"code":"overloaded","detail":"full \"now\"\n)"
          "\xEF\xBF\xBD\",\"retry_after_ms\":250}");
   for (int code = 1; code <= static_cast<int>(errc::cancelled); ++code) {
