@@ -105,6 +105,15 @@ answer raw_client::read(bool head_only) {
   return got;
 }
 
+std::string raw_client::read_exactly(std::size_t size) {
+  while (buffer_.size() < size) {
+    if (!fill()) FAIL("the stream ends after: " << buffer_);
+  }
+  auto text = buffer_.substr(0, size);
+  buffer_.erase(0, size);
+  return text;
+}
+
 std::string raw_client::read_all() {
   while (fill()) {
   }

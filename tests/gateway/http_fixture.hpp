@@ -41,6 +41,8 @@ public:
 
   /// Reads one answer; fails the test if there is none. `head_only` after HEAD.
   [[nodiscard]] answer read(bool head_only = false);
+  /// Reads so many bytes; fails the test if the stream ends before.
+  [[nodiscard]] std::string read_exactly(std::size_t size);
   /// Reads until the end of the stream.
   [[nodiscard]] std::string read_all();
   /// True if the server has closed and sent nothing more.
