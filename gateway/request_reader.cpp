@@ -140,7 +140,8 @@ void request_reader::skip_empty_lines() {
 std::expected<request_reader::progress, broken_request> request_reader::advance_head() {
   if (!parser_->beast) {
     skip_empty_lines();
-    if (begin_ == end_) return progress::need_more;
+    const bool half_a_line = end_ - begin_ == 1 && memory_[begin_] == '\r';
+    if (begin_ == end_ || half_a_line) return progress::need_more;
     auto& beast = parser_->beast.emplace();
     beast.header_limit(limits_.header_bytes_max);
     beast.body_limit(limits_.body_bytes_max);
