@@ -51,6 +51,7 @@ connection_actor::connection_actor(
       id_{connection_name(thread.hub.now(), io_actor::id())} {}
 
 caf::behavior connection_actor::make_behavior() {
+  self_ = caf::strong_actor_ptr{ctrl()};
   thread_.hub.join(*this);
   session_ = std::exchange(make_, nullptr)(*this);
   if (session_ == nullptr) close();
@@ -75,6 +76,8 @@ void connection_actor::on_exit() {
     boost::asio::post(thread_.context, [last = std::move(last)] {});
   }
   if (auto told = std::exchange(on_end_, nullptr)) told();
+  // Let go only after whoever called this has returned.
+  boost::asio::post(thread_.context, [self = std::exchange(self_, nullptr)] {});
 }
 
 result<void> connection_actor::publish(actors::publish_batch batch) {

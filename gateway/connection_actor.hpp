@@ -55,6 +55,8 @@ private:
   std::shared_ptr<session> session_;
   std::string id_;
   correlation_id last_{};
+  /// Nobody else holds a connection: it keeps itself until it ends.
+  caf::strong_actor_ptr self_;
 };
 
 }  // namespace callboard::gateway
