@@ -146,11 +146,16 @@ std::optional<process_usage> usage_of(int pid) {
   std::vector<std::string> words;
   for (std::string word; fields >> word;)
     words.push_back(word);
-  // Fields 14, 15 and 24 of proc(5), counted from the third.
-  if (words.size() < 22) return std::nullopt;
-  const auto ticks = std::stoll(words[11]) + std::stoll(words[12]);
+  // Field 24 of proc(5), counted from the third. Its CPU times count in ticks of 10 ms, too coarse
+  // for short workloads, so those come from the process's clock.
+  clockid_t cpu_clock{};
+  timespec cpu{};
+  if (words.size() < 22 || ::clock_getcpuclockid(pid, &cpu_clock) != 0
+      || ::clock_gettime(cpu_clock, &cpu) != 0) {
+    return std::nullopt;
+  }
   return process_usage{
-      .cpu_ns = ticks * (ns_per_s / ::sysconf(_SC_CLK_TCK)),
+      .cpu_ns = cpu.tv_sec * ns_per_s + cpu.tv_nsec,
       .rss_bytes = std::stoull(words[21]) * static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE))};
 }
 

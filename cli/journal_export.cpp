@@ -3,17 +3,11 @@
 #include "cli/client/raw_json.hpp"
 #include "gateway/event_codec.hpp"
 #include "proto/journal.pb.h"
+#include "runtime/topic/event_batch.hpp"
 
 #include <fmt/format.h>
 
 namespace callboard::cli {
-
-namespace {
-
-/// Identity and content hash before the event itself (docs/formats.md).
-constexpr std::size_t event_prefix_size = 24;
-
-}  // namespace
 
 event_exporter::event_exporter(filter wanted) : wanted_{std::move(wanted)} {
   if (wanted_.topic.empty()) return;
@@ -42,14 +36,14 @@ std::optional<std::string> event_exporter::line_of(shard_id shard, const storage
   if (record.kind != storage::record_kind::event) return std::nullopt;
   const auto found = topics_.find({shard.raw(), record.entity.raw()});
   if (found == topics_.end() || !found->second.is_wanted) return std::nullopt;
-  if (record.payload.size() < event_prefix_size) return std::nullopt;
+  if (record.payload.size() < runtime::event_prefix_size) return std::nullopt;
   auto line = fmt::format(
       R"({{"tenant":{},"topic":{},"seq":{},"time_ms":{},"event":)",
       client::json_quoted(found->second.tenant),
       client::json_quoted(found->second.name),
       record.entity_seq.raw(),
       record.time.time_since_epoch().count());
-  gateway::append_event_json(line, record.payload.from(event_prefix_size), record.time);
+  gateway::append_event_json(line, record.payload, record.time);
   line += '}';
   return line;
 }
