@@ -8,6 +8,7 @@
 #include <charconv>
 #include <fstream>
 #include <limits>
+#include <optional>
 #include <set>
 #include <sstream>
 
@@ -264,6 +265,28 @@ std::unexpected<error> unknown_key(std::string_view key) {
   return bad_setting(key, fmt::format("is not known; did you mean {}?", nearest));
 }
 
+/// Bytes that follow the first one of a UTF-8 sequence; nothing if it cannot begin one.
+std::optional<std::size_t> following_bytes(unsigned char lead) {
+  if (lead < 0x80) return 0;
+  if (lead >= 0xc2 && lead < 0xe0) return 1;
+  if (lead >= 0xe0 && lead < 0xf0) return 2;
+  if (lead >= 0xf0 && lead < 0xf5) return 3;
+  return std::nullopt;
+}
+
+/// Where `text` stops being UTF-8; nothing if all of it is.
+std::optional<std::size_t> first_bad_byte(std::string_view text) {
+  for (std::size_t i = 0; i < text.size();) {
+    const auto more = following_bytes(static_cast<unsigned char>(text[i]));
+    if (!more || i + *more >= text.size()) return i;
+    for (std::size_t k = 1; k <= *more; ++k) {
+      if ((static_cast<unsigned char>(text[i + k]) & 0xc0) != 0x80) return i;
+    }
+    i += *more + 1;
+  }
+  return std::nullopt;
+}
+
 std::string place_of(const toml::value& value, std::string_view origin) {
   return fmt::format("{}:{}", origin, line_of(value.location()));
 }
@@ -292,6 +315,11 @@ result<void> apply_section(
 } // namespace
 
 result<config> parse_config(std::string_view text, std::string_view origin, config base) {
+  // TOML is UTF-8; toml11 3 reads past the end of text that is not.
+  if (const auto at = first_bad_byte(text)) {
+    return fail(
+        errc::invalid_setting, fmt::format("{}: byte {} is not UTF-8 text", origin, *at));
+  }
   try {
     std::istringstream stream{std::string{text}};
     const auto root = toml::parse(stream, std::string{origin});

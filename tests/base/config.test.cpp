@@ -58,3 +58,11 @@ TEST_CASE("every setting is listed with default and meaning", "[base][config]") 
     CHECK_FALSE(setting.meaning.empty());
   }
 }
+
+TEST_CASE("a config that is not UTF-8 is refused before it is parsed", "[base]") {
+  const auto bad = parse_config("'\xfc'\xfc", "bad.toml");
+  REQUIRE_FALSE(bad);
+  CHECK(bad.error().code == errc::invalid_setting);
+  CHECK_THAT(bad.error().detail, Catch::Contains("UTF-8"));
+  CHECK(parse_config("[node]\nid = \"gr\xc3\xbc\xc3\x9f\"\n", "good.toml"));
+}
