@@ -74,7 +74,9 @@ void stream_subscriber::follow(const client::account& who) {
   while (!stopped()) {
     const auto event = stream->next(patience);
     if (!event) return;
-    if (*event) take((*event)->id, text_of(json::parse((*event)->data), "id"));
+    // `callboard.caught_up` and its like tell of the stream itself.
+    if (!*event || (*event)->type.starts_with("callboard.")) continue;
+    take((*event)->id, text_of(json::parse((*event)->data), "id"));
   }
 }
 

@@ -3,7 +3,7 @@
 // Goal: an event acked `synced` is there after every kill, at the seq it was acked with, once;
 // topic definitions too; subscribers resume by cursor without a gap or a repeat. Method: publishers
 // write what they were told into a log outside the node; what got no answer is sent again under the
-// same id after the restart. CALLBOARD_SEED repeats a run; CALLBOARD_LONG=1 makes it 100 rounds.
+// same id after the restart. CALLBOARD_SEED repeats a run; CALLBOARD_LONG=1 makes it 500 rounds.
 #include "tests/e2e/ack_log.hpp"
 #include "tests/e2e/broker.hpp"
 #include "tests/support/catch.hpp"
@@ -31,7 +31,7 @@ std::uint64_t seed_of_run() {
 }
 
 int rounds_of_run(int usual) {
-  return std::getenv("CALLBOARD_LONG") != nullptr ? 100 : usual;
+  return std::getenv("CALLBOARD_LONG") != nullptr ? 500 : usual;
 }
 
 /// An event on its way: sent again under the same id until it is acked.
@@ -232,7 +232,7 @@ TEST_CASE("no acked event is lost or doubled by kill -9, and subscribers resume 
   for (const auto& topic : topics)
     followers.emplace_back(topic, log);
 
-  const int rounds = rounds_of_run(8);
+  const int rounds = rounds_of_run(40);
   for (int round = 1; round <= rounds; ++round) {
     {
       std::vector<std::jthread> threads;
@@ -268,7 +268,7 @@ TEST_CASE("topic definitions and deletions survive kill -9 at once") {
   std::mt19937_64 random{seed_of_run()};
   server_process node;
   std::map<std::string, std::uint64_t> expected;
-  const int rounds = rounds_of_run(5);
+  const int rounds = rounds_of_run(20);
   for (int round = 0; round < rounds; ++round) {
     broker to{node.where()};
     for (int i = 0; i < 20; ++i) {

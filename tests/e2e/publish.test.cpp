@@ -181,7 +181,7 @@ TEST_CASE("bad requests are answered precisely and leave the connection usable")
   expect(to.publish("publish.bad", cloud_event("x"), "?durability=lunar"), 400, "bad_request");
   expect(to.get("/topics/publish.nowhere/events"), 404, "topic_not_found");
   expect(to.http().get("/v1/nothing"), 404, "not_found");
-  expect(to.http().send("PATCH", to.topic_path("publish.bad")), 405, "method_not_allowed");
+  expect(to.http().del(to.topic_path("publish.bad", "/events")), 405, "method_not_allowed");
   expect(
       to.http().send(
           "POST",

@@ -37,7 +37,7 @@ void decode_as_binary(std::string_view text, const gateway::event_defaults& defa
   if (as_text) check_round_trip(*as_text);
 }
 
-} // namespace
+}  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   const std::string_view text{reinterpret_cast<const char*>(data), size};
@@ -48,7 +48,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   if (const auto one = gateway::decode_structured(text, defaults, true)) check_round_trip(*one);
   if (const auto one = gateway::decode_plain(text, defaults)) check_round_trip(*one);
   if (const auto all = gateway::decode_batch(text, defaults, 100)) {
-    for (const auto& each : *all) check_round_trip(each);
+    for (const auto& each : *all)
+      check_round_trip(each);
   }
   decode_as_binary(text, defaults);
   return 0;

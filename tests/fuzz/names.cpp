@@ -1,5 +1,6 @@
 // Names, patterns, positions and problem documents from any bytes.
 #include "base/names.hpp"
+
 #include "gateway/problem.hpp"
 #include "runtime/topic/position.hpp"
 

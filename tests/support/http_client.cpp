@@ -205,7 +205,10 @@ std::optional<stream_event> event_stream::next(milliseconds limit) {
     const auto line = next_line(limit);
     if (!line) return std::nullopt;
     if (line->empty()) {
-      if (any) return event;
+      if (any && !event.id.empty()) return event;
+      if (any) ++told_[event.type];
+      event = {};
+      any = false;
       continue;
     }
     if (line->starts_with(':')) {

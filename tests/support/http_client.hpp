@@ -79,12 +79,19 @@ public:
   /// Throws std::runtime_error with the body if the answer is not 200.
   event_stream(const endpoint& where, std::string_view target, const header_list& headers = {});
 
-  /// The next event; comments are counted and passed over. Nothing at the end of the stream.
+  /// The next event; comments, and events without an id (which tell of the stream itself, such as
+  /// `callboard.caught_up`), are counted and passed over. Nothing at the end of the stream.
   [[nodiscard]] std::optional<stream_event> next(milliseconds limit = std::chrono::seconds{10});
 
   [[nodiscard]] const http_response& head() const { return head_; }
 
   [[nodiscard]] int comments() const { return comments_; }
+
+  /// How often an event of this type without an id came.
+  [[nodiscard]] int told(const std::string& type) const {
+    const auto found = told_.find(type);
+    return found == told_.end() ? 0 : found->second;
+  }
 
   /// The last `retry:` field in milliseconds; 0 = none came.
   [[nodiscard]] int retry_ms() const { return retry_ms_; }
@@ -101,6 +108,7 @@ private:
   std::string text_;
   bool chunked_ = false;
   int comments_ = 0;
+  std::map<std::string, int> told_;
   int retry_ms_ = 0;
 };
 

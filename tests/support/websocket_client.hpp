@@ -37,6 +37,9 @@ public:
   void send(opcode kind, std::string_view payload, bool masked = true);
   void send_json(const boost::json::object& frame);
 
+  /// Bytes as they are, for frames that break the rules.
+  void send_raw(std::string_view bytes) { connection_.write(bytes); }
+
   void send_text(std::string_view text) { send(opcode::text, text); }
 
   /// Sends with a new `id` and returns the `ok` or `error` frame that answers it.
