@@ -28,7 +28,7 @@ endif()
 set(CALLBOARD_SANITIZE "" CACHE STRING "sanitizer of this build")
 if(CALLBOARD_SANITIZE STREQUAL "address")
   add_compile_options(-fsanitize=address,undefined -fno-sanitize-recover=undefined
-    -fno-omit-frame-pointer)
+    -fno-omit-frame-pointer -fsanitize-ignorelist=${CMAKE_SOURCE_DIR}/cmake/sanitize.ignore)
   add_link_options(-fsanitize=address,undefined)
 elseif(CALLBOARD_SANITIZE STREQUAL "fuzz")
   add_compile_options(-fsanitize=address,undefined,fuzzer-no-link

@@ -30,7 +30,7 @@ LAYER_EXCEPTIONS = {
 
 # (what is included, files that may do so, why). The first fitting entry decides.
 THIRD_PARTY = [
-    (r"rocksdb/", r"(tests/)?storage/|bench/", "RocksDB stays inside storage/"),
+    (r"rocksdb/", r"(tests/)?storage/|tests/support/crash_file_system|bench/", "RocksDB stays inside storage/"),
     (r"caf/fwd\.hpp", r".*", ""),
     (r"caf/all\.hpp", r"$^", "include the CAF header you use"),
     (
@@ -83,7 +83,8 @@ BANNED_CODE = [
     ),
     (
         r"\bsleep_for\b|\bsleep_until\b|\busleep\(|(?<![\w.:])sleep\(",
-        r"tests/support/eventually\.hpp|cli/|bench/|examples/|storage/",
+        # Storage tests poll real threads while they move a clock by hand.
+        r"tests/support/eventually\.hpp|tests/storage/|cli/|bench/|examples/|storage/",
         "tests wait for what they expect, not for time (tests/support/eventually.hpp)",
     ),
     (r"\bcaf::infinite\b", r"tests/", "every request has a finite timeout"),
