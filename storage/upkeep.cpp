@@ -44,7 +44,7 @@ void upkeep::run(const std::stop_token& stopping) {
   while (!stopping.stop_requested()) {
     parts_.space.refresh();
     parts_.space.restore_ballast();
-    if (const auto db = parts_.shards.acquire()) round(*db);
+    if (const auto db = parts_.shards.acquire()) round(*db, stopping);
     quarantined_gauge_.Set(parts_.shards.quarantined_count());
     free_bytes_gauge_.Set(static_cast<double>(parts_.space.free_bytes()));
     std::unique_lock lock{mutex_};
@@ -53,13 +53,13 @@ void upkeep::run(const std::stop_token& stopping) {
   }
 }
 
-void upkeep::round(database& db) {
+void upkeep::round(database& db, const std::stop_token& stopping) {
   read_sizes(db);
   // A full disk is helped by nothing but space: then everything given back is compacted at once.
   const auto compact_after = parts_.space.is_below_soft() ? 1 : parts_.seams.compact_after_bytes;
   reclaimer_.run(db, compact_after);
   const auto is_stopping = [&] {
-    return parts_.shards.closing() || thread_.get_stop_token().stop_requested();
+    return parts_.shards.closing() || stopping.stop_requested();
   };
   while (!is_stopping() && rebuild_.step(db, parts_.writer)) {
   }

@@ -51,7 +51,7 @@ public:
 
 private:
   void run(const std::stop_token& stopping);
-  void round(database& db);
+  void round(database& db, const std::stop_token& stopping);
   void read_sizes(database& db);
 
   upkeep_parts parts_;
