@@ -6,6 +6,8 @@
 
 #include <atomic>
 #include <filesystem>
+#include <fstream>
+#include <iterator>
 #include <thread>
 
 namespace {
@@ -144,6 +146,18 @@ TEST_CASE("journal verify finds nothing wrong with a killed node's files, and da
   const auto sound = run_callboard({"journal", "verify", "--data", node.data_dir().string()});
   INFO(sound.out << sound.err);
   CHECK(sound.status == 0);
+}
+
+TEST_CASE("the settings we ship are valid, and the list of settings is the program's own") {
+  const fs::path source{CALLBOARD_SOURCE_DIR};
+  for (const auto* name : {"callboard.toml", "small.toml"}) {
+    const auto checked = run_callboard({"config", "check", (source / "config" / name).string()});
+    INFO(name << ": " << checked.out << checked.err);
+    CHECK(checked.status == 0);
+  }
+  std::ifstream file{source / "docs/configuration.md"};
+  const std::string written{std::istreambuf_iterator<char>{file}, {}};
+  CHECK(run_callboard({"config", "show", "--markdown"}).out == written);
 }
 
 TEST_CASE("mistakes on the command line are told with exit code 2, an absent server with 3") {
