@@ -210,8 +210,10 @@ TEST_CASE("a full disk refuses publishes, lets deletes on, and recovers", "[stor
   f.free = 1ULL << 40;
   while (f.journal->status().below_soft)
     std::this_thread::yield();
+  const auto again = f.append(shard_id{0}, {event(topic, 2, "two")});
+  INFO((again ? "" : again.error().detail));
   // Nothing speculative was refused, so the activation still stands.
-  CHECK(f.append(shard_id{0}, {event(topic, 2, "two")}));
+  CHECK(again);
   CHECK(f.read(shard_id{0}, topic).value() == std::vector<std::string>{"two"});
 }
 
