@@ -15,6 +15,7 @@
 #include <fmt/format.h>
 
 #include <caf/actor_system.hpp>
+#include <google/protobuf/stubs/logging.h>
 
 #include <algorithm>
 #include <atomic>
@@ -187,6 +188,8 @@ result<std::unique_ptr<node>> node::start(const config& settings) {
             "listen.tls_key, or allow plaintext explicitly (listen.allow_plaintext)",
             listen.address));
   }
+  // Bad frames are answered; a line on stderr for each would let clients fill the disk.
+  google::protobuf::SetLogHandler(nullptr);
   auto made = std::make_unique<running_node>(settings);
   if (auto built = made->build(); !built) return std::unexpected{built.error()};
   return made;

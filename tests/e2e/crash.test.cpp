@@ -249,6 +249,8 @@ TEST_CASE("no acked event is lost or doubled by kill -9, and subscribers resume 
       node.kill();
     }
     node.start();
+    // Reading everything back takes longer and longer, so a long run does it now and then.
+    if (rounds > 100 && round % 20 != 0 && round != rounds) continue;
     broker now{node.where()};
     const auto violations = log.check(now);
     show(violations);
