@@ -319,7 +319,7 @@ TEST_CASE("a read that meets damage quarantines its shard and skips nothing", "[
     write(fs::path{f.settings.data_dir} / name, hurt);
   }
   f.open();
-  const auto reader = f.journal->read(shard_id{1}).value();
+  auto reader = f.journal->read(shard_id{1}).value();
   std::uint64_t last = 0;
   const auto done = reader->visit_entity(topic, sequence{1}, [&](const record& next) {
     CHECK(next.entity_seq.raw() == last + 1);
@@ -331,6 +331,8 @@ TEST_CASE("a read that meets damage quarantines its shard and skips nothing", "[
   CHECK_THAT(done.error().detail, Catch::Contains(".sst"));
   CHECK(last < 30);
   CHECK(f.journal->state(shard_id{1}).damage);
+  // Closing waits for those who read.
+  reader.reset();
   f.close();
   const auto report = verify_directory(f.settings.data_dir, {}).value();
   REQUIRE_FALSE(report.damage.empty());
