@@ -13,6 +13,7 @@
 
 #include <algorithm>
 #include <deque>
+#include <map>
 #include <optional>
 #include <unordered_map>
 
@@ -267,15 +268,13 @@ private:
   }
 
   void send_replies(std::vector<topic_effects::reply>& replies) {
-    std::size_t i = 0;
-    while (i < replies.size()) {
-      // Replies of one commit come grouped by publisher more often than not.
-      const auto key = replies[i].publisher;
-      publish_replies out;
-      for (; i < replies.size() && replies[i].publisher == key; ++i) {
-        count(replies[i].reply);
-        out.replies.push_back(std::move(replies[i].reply));
-      }
+    // One message per publisher and commit; the order of each publisher's answers stays.
+    std::map<publisher_key, publish_replies> grouped;
+    for (auto& one : replies) {
+      count(one.reply);
+      grouped[one.publisher].replies.push_back(std::move(one.reply));
+    }
+    for (auto& [key, out] : grouped) {
       const auto found = publishers_.find(key.raw());
       if (found == publishers_.end()) continue;
       found->second.waiting -= static_cast<std::uint32_t>(out.replies.size());
@@ -446,6 +445,7 @@ private:
   }
 
   void write_change(storage::record_kind kind, shared_bytes payload) {
+    carry_out(core_.flush());
     std::vector<storage::record_draft> records;
     records.push_back(
         {.kind = kind,

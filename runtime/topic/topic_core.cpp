@@ -14,6 +14,10 @@ namespace {
 constexpr std::uint32_t overloaded_retry_ms = 50;
 constexpr std::uint32_t held_retry_ms = 1000;
 
+/// Appends of one topic on their way to the disk: one being synced, one that is next. What comes
+/// meanwhile is gathered, so that a busy topic costs messages per commit and not per publish.
+constexpr std::size_t appends_open_max = 2;
+
 std::uint32_t count_of(const std::vector<publish_request>& requests) {
   std::size_t count = 0;
   for (const auto& request : requests)
@@ -74,11 +78,10 @@ topic_core::publish(publisher_key publisher, std::vector<publish_request> reques
 
 void topic_core::run(std::vector<parked_publish> work, topic_effects& out) {
   window_.expire(now_ - std::chrono::seconds{image_.settings.dedupe_window_s});
-  open_append target;
   for (std::size_t i = 0; i < work.size(); ++i) {
     auto& [publisher, requests] = work[i];
     for (std::size_t j = 0; j < requests.size(); ++j) {
-      if (decide(publisher, requests[j], target, out) == decision::done) continue;
+      if (decide(publisher, requests[j], out) == decision::done) continue;
       // Order holds: what came after the one that must be looked up waits with it.
       requests.erase(requests.begin(), requests.begin() + static_cast<std::ptrdiff_t>(j));
       parked_.assign(
@@ -96,12 +99,14 @@ void topic_core::run(std::vector<parked_publish> work, topic_effects& out) {
       break;
     }
   }
-  if (target.events.empty()) return;
-  last_key_ = last_key_.next();
-  target.key = last_key_;
-  topic_effects::append effect{.key = target.key};
-  effect.records.reserve(target.events.size());
-  for (const auto& event : target.events) {
+  if (appends_.size() < appends_open_max) emit(out);
+}
+
+void topic_core::emit(topic_effects& out) {
+  if (gathering_.events.empty()) return;
+  topic_effects::append effect{.key = gathering_.key};
+  effect.records.reserve(gathering_.events.size());
+  for (const auto& event : gathering_.events) {
     effect.records.push_back(
         {.kind = storage::record_kind::event,
          .entity = image_.entity,
@@ -109,13 +114,19 @@ void topic_core::run(std::vector<parked_publish> work, topic_effects& out) {
          .payload = event.stored});
   }
   effect.tell_written = std::ranges::any_of(
-      target.replies, [](const auto& one) { return one.level == durability::written; });
+      gathering_.replies, [](const auto& one) { return one.level == durability::written; });
   out.appends.push_back(std::move(effect));
-  appends_.push_back(std::move(target));
+  appends_.push_back(std::exchange(gathering_, {}));
 }
 
-topic_core::decision topic_core::decide(
-    publisher_key publisher, publish_request& request, open_append& target, topic_effects& out) {
+topic_effects topic_core::flush() {
+  topic_effects out;
+  emit(out);
+  return out;
+}
+
+topic_core::decision
+topic_core::decide(publisher_key publisher, publish_request& request, topic_effects& out) {
   if (dead_) {
     out.replies.push_back(
         {publisher,
@@ -124,14 +135,14 @@ topic_core::decision topic_core::decide(
     return decision::done;
   }
   if (request.ephemeral || image_.settings.kind == topic_kind::ephemeral) {
-    decide_ephemeral(publisher, request, target, out);
+    decide_ephemeral(publisher, request, out);
     return decision::done;
   }
-  return decide_durable(publisher, request, target, out);
+  return decide_durable(publisher, request, out);
 }
 
 void topic_core::decide_ephemeral(
-    publisher_key publisher, publish_request& request, open_append& target, topic_effects& out) {
+    publisher_key publisher, publish_request& request, topic_effects& out) {
   auto batch = std::make_shared<event_batch>();
   batch->topic = image_.name;
   batch->epoch = image_.epoch;
@@ -141,8 +152,8 @@ void topic_core::decide_ephemeral(
     batch->events.push_back({.seq = {}, .time = now_, .stored = std::move(event.stored)});
   }
   // Behind a durable event of the same publisher it must not arrive before it.
-  if (!target.events.empty()) {
-    target.ephemeral.push_back(std::move(batch));
+  if (!gathering_.events.empty()) {
+    gathering_.ephemeral.push_back(std::move(batch));
   } else if (!appends_.empty()) {
     appends_.back().ephemeral.push_back(std::move(batch));
   } else {
@@ -152,7 +163,6 @@ void topic_core::decide_ephemeral(
       publisher,
       {request.correlation, publish_outcome{.epoch = epoch_, .reached = durability::written}},
       durability::synced,
-      target,
       out);
 }
 
@@ -233,10 +243,10 @@ result<std::vector<topic_core::verdict>> topic_core::judge(const publish_request
   return verdicts;
 }
 
-topic_core::decision topic_core::decide_durable(
-    publisher_key publisher, publish_request& request, open_append& target, topic_effects& out) {
+topic_core::decision
+topic_core::decide_durable(publisher_key publisher, publish_request& request, topic_effects& out) {
   const auto reply_with = [&](result<publish_outcome> outcome) {
-    answer(publisher, {request.correlation, std::move(outcome)}, request.level, target, out);
+    answer(publisher, {request.correlation, std::move(outcome)}, request.level, out);
     return decision::done;
   };
   const auto verdicts = judge(request);
@@ -256,11 +266,10 @@ topic_core::decision topic_core::decide_durable(
     }
     if (auto refusal = refuse(request)) return reply_with(std::unexpected{*refusal});
   }
-  return reply_with(admit(request, *verdicts, target));
+  return reply_with(admit(request, *verdicts));
 }
 
-publish_outcome topic_core::admit(
-    publish_request& request, const std::vector<verdict>& verdicts, open_append& target) {
+publish_outcome topic_core::admit(publish_request& request, const std::vector<verdict>& verdicts) {
   std::vector<publish_outcome::each> each(request.events.size());
   bool has_duplicate = false;
   for (std::size_t i = 0; i < request.events.size(); ++i) {
@@ -277,8 +286,9 @@ publish_outcome topic_core::admit(
       window_.insert(event.identity(), {.seq = next_last_, .content = event.content()}, now_);
     }
     ++events_in_flight_;
-    target.bytes += event.stored.size();
-    target.events.push_back({.seq = next_last_, .time = {}, .stored = event.stored});
+    if (gathering_.events.empty()) gathering_.key = last_key_ = last_key_.next();
+    gathering_.bytes += event.stored.size();
+    gathering_.events.push_back({.seq = next_last_, .time = {}, .stored = event.stored});
   }
   publish_outcome outcome{
       .first_seq = each.front().seq, .epoch = epoch_, .reached = durability::synced};
@@ -287,13 +297,9 @@ publish_outcome topic_core::admit(
 }
 
 void topic_core::answer(
-    publisher_key publisher,
-    publish_reply reply,
-    durability level,
-    open_append& target,
-    topic_effects& out) {
-  if (!target.events.empty()) {
-    target.replies.push_back({publisher, std::move(reply), level});
+    publisher_key publisher, publish_reply reply, durability level, topic_effects& out) {
+  if (!gathering_.events.empty()) {
+    gathering_.replies.push_back({publisher, std::move(reply), level});
   } else if (!appends_.empty()) {
     appends_.back().replies.push_back({publisher, std::move(reply), level});
   } else {
@@ -340,6 +346,7 @@ topic_effects topic_core::committed(append_key key, time_ms time) {
   if (!done.events.empty()) deliver_committed(done, time, out);
   for (auto& batch : done.ephemeral)
     deliver(batch, out);
+  emit(out);
   return out;
 }
 
@@ -368,6 +375,11 @@ topic_effects topic_core::failed(append_key key, const error& why) {
     }
   }
   appends_.clear();
+  for (auto& waiting : gathering_.replies) {
+    out.replies.push_back(
+        {waiting.publisher, {waiting.reply.correlation, std::unexpected{behind}}});
+  }
+  gathering_ = {};
   for (auto& one : parked_) {
     for (auto& request : one.requests) {
       out.replies.push_back({one.publisher, {request.correlation, std::unexpected{behind}}});
@@ -495,6 +507,7 @@ topic_effects topic_core::trim_planned(sequence up_to, std::uint64_t bytes) {
     trimming_ = false;
     return out;
   }
+  emit(out);
   last_key_ = last_key_.next();
   appends_.push_back({.key = last_key_, .trim = std::pair{up_to, bytes}});
   topic_effects::append effect{.key = last_key_, .frees_space = true};

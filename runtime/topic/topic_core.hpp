@@ -122,6 +122,10 @@ public:
   [[nodiscard]] topic_effects
   publish(publisher_key publisher, std::vector<publish_request> requests, time_ms now);
 
+  /// Hands everything that was decided to the journal, before something else of the topic goes
+  /// there.
+  [[nodiscard]] topic_effects flush();
+
   /// The append reached the operating system.
   [[nodiscard]] topic_effects written(append_key key);
 
@@ -166,17 +170,18 @@ public:
 
   /// What was decided last waits for this append at most; nothing if no append is in flight.
   [[nodiscard]] std::optional<append_key> newest_append() const {
+    if (!gathering_.events.empty()) return gathering_.key;
     if (appends_.empty()) return std::nullopt;
     return appends_.back().key;
   }
 
   /// Nothing in flight, and nobody waits for an answer.
-  [[nodiscard]] bool is_settled() const { return appends_.empty() && parked_.empty(); }
+  [[nodiscard]] bool is_settled() const {
+    return appends_.empty() && gathering_.events.empty() && parked_.empty();
+  }
 
   /// Nothing in flight, nothing waiting, nobody attached.
-  [[nodiscard]] bool is_idle() const {
-    return appends_.empty() && parked_.empty() && relays_.empty() && !trimming_;
-  }
+  [[nodiscard]] bool is_idle() const { return is_settled() && relays_.empty() && !trimming_; }
 
 private:
   struct waiting_reply {
@@ -218,24 +223,18 @@ private:
     [[nodiscard]] bool is_new() const { return !stored && !twin; }
   };
 
-  decision decide(
-      publisher_key publisher, publish_request& request, open_append& target, topic_effects& out);
-  decision decide_durable(
-      publisher_key publisher, publish_request& request, open_append& target, topic_effects& out);
+  decision decide(publisher_key publisher, publish_request& request, topic_effects& out);
+  decision decide_durable(publisher_key publisher, publish_request& request, topic_effects& out);
   [[nodiscard]] std::optional<remembered_event> look_up(const hash128& identity);
   [[nodiscard]] result<std::vector<verdict>> judge(const publish_request& request);
   [[nodiscard]] publish_outcome
-  admit(publish_request& request, const std::vector<verdict>& verdicts, open_append& target);
-  void decide_ephemeral(
-      publisher_key publisher, publish_request& request, open_append& target, topic_effects& out);
+  admit(publish_request& request, const std::vector<verdict>& verdicts);
+  void decide_ephemeral(publisher_key publisher, publish_request& request, topic_effects& out);
   [[nodiscard]] std::optional<error> refuse(const publish_request& request) const;
   void run(std::vector<parked_publish> work, topic_effects& out);
-  void answer(
-      publisher_key publisher,
-      publish_reply reply,
-      durability level,
-      open_append& target,
-      topic_effects& out);
+  void answer(publisher_key publisher, publish_reply reply, durability level, topic_effects& out);
+  /// Hands what was gathered to the journal.
+  void emit(topic_effects& out);
   void deliver(const event_batch_ptr& batch, topic_effects& out);
   void deliver_committed(open_append& done, time_ms time, topic_effects& out);
   [[nodiscard]] sequence trim_limit() const;
@@ -250,6 +249,8 @@ private:
   std::uint32_t events_in_flight_ = 0;
   append_key last_key_{};
   std::deque<open_append> appends_;
+  /// Decided, but not handed to the journal yet; empty unless it has events.
+  open_append gathering_;
   std::vector<parked_publish> parked_;
   std::uint32_t parked_events_ = 0;
   /// What `candidates_read` told, for the publishes that run now.

@@ -76,6 +76,33 @@ TEST_CASE("the same id twice in one request counts once", "[topic]") {
   CHECK(topic.stored.size() == 2);
 }
 
+TEST_CASE("what comes while two appends are open goes into the next one together", "[topic]") {
+  core_fixture topic;
+  for (std::uint64_t i = 1; i <= 5; ++i)
+    topic.publish(make_request(i, {std::to_string(i)}), i);
+  REQUIRE(topic.pending.size() == 2);
+  topic.commit();
+  REQUIRE(topic.pending.size() == 2);
+  CHECK(topic.pending.back().records.size() == 3);
+  topic.commit_all();
+  REQUIRE(topic.replies.size() == 5);
+  for (std::uint64_t i = 1; i <= 5; ++i) {
+    CHECK(topic.replies[i - 1].publisher == publisher_key{i});
+    CHECK(topic.replies[i - 1].reply.outcome->first_seq == sequence{i});
+  }
+}
+
+TEST_CASE("what was gathered fails with the append before it, and can be retried", "[topic]") {
+  core_fixture topic;
+  for (std::uint64_t i = 1; i <= 3; ++i)
+    topic.publish(make_request(i, {std::to_string(i)}));
+  topic.fail();
+  REQUIRE(topic.replies.size() == 3);
+  CHECK(topic.replies[0].reply.outcome.error().code == errc::outcome_unknown);
+  CHECK(topic.replies[2].reply.outcome.error().code == errc::overloaded);
+  CHECK(topic.core.is_settled());
+}
+
 TEST_CASE("expected_seq is compared with what was handed out, and answers wait", "[topic]") {
   core_fixture topic;
   topic.publish(make_request(1, {"a"}));
