@@ -20,3 +20,6 @@ target_include_directories(callboard_xxhash SYSTEM INTERFACE ${CALLBOARD_XXHASH_
 find_path(CALLBOARD_TOML11_INCLUDE toml.hpp REQUIRED)
 add_library(callboard_toml11 INTERFACE)
 target_include_directories(callboard_toml11 SYSTEM INTERFACE ${CALLBOARD_TOML11_INCLUDE})
+
+# Optional: the program is faster with it.
+find_library(CALLBOARD_JEMALLOC jemalloc)
