@@ -15,6 +15,11 @@ namespace {
 /// How long the last projection waits for a group to ride in.
 constexpr std::chrono::milliseconds projection_delay{5};
 constexpr std::chrono::milliseconds idle_wait{250};
+
+/// A group of so many records shows that many publishers are at work: then groups begin no closer
+/// than this, since every group costs a wake-up of each of them. Who publishes alone never waits.
+constexpr std::uint64_t crowd_records = 16;
+constexpr boot_time crowd_interval = std::chrono::microseconds{500};
 constexpr boot_time mark_sync_interval = std::chrono::seconds{1};
 constexpr std::size_t heads_max = 131'072;
 
@@ -87,12 +92,24 @@ void journal_writer::run() {
       instruments_.queue_bytes.Set(static_cast<double>(load.bytes));
       instruments_.queue_oldest_seconds.Set(std::chrono::duration<double>(load.oldest_age).count());
     }
+    gather();
     commit_waiting();
     sync_mark_if_due(false);
   }
   flush_projection();
   sync_mark_if_due(true);
   parts_.shards.close_database();
+}
+
+void journal_writer::gather() {
+  if (waiting_.empty()) return;
+  const auto now = parts_.time.boot();
+  const auto since = now - group_started_;
+  if (last_group_records_ >= crowd_records && since < crowd_interval) {
+    std::this_thread::sleep_for(crowd_interval - since);
+    parts_.queue.take(waiting_);
+  }
+  group_started_ = parts_.time.boot();
 }
 
 void journal_writer::commit_waiting() {
@@ -140,6 +157,7 @@ result<void> journal_writer::commit_one_group(database& db) {
   for (auto& staged : group_.staged()) {
     answer(staged.append, append_stage::committed, staged.receipt);
   }
+  last_group_records_ = group_.record_count();
   instruments_.group_records.Observe(static_cast<double>(group_.record_count()));
   instruments_.group_bytes.Observe(static_cast<double>(group_.byte_count()));
   instruments_.records.Increment(static_cast<double>(group_.record_count()));

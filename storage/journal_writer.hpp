@@ -85,6 +85,8 @@ private:
   [[nodiscard]] result<void> write_group(database& db);
   void project_group(database& db);
   void publish_applied();
+  /// Waits a moment for company if the last group had a crowd in it.
+  void gather();
   void flush_projection();
   void evict_tail_cache();
   void sync_mark_if_due(bool now);
@@ -110,6 +112,8 @@ private:
   std::shared_ptr<rocksdb::FileSystem> files_;
   std::unique_ptr<mark_writer> mark_;
   std::vector<std::uint64_t> durable_;
+  boot_time group_started_{};
+  std::uint64_t last_group_records_ = 0;
   boot_time mark_synced_at_{};
   bool mark_is_dirty_ = false;
 
