@@ -1,13 +1,16 @@
 #include "runtime/topic/id_window.hpp"
 
+#include <algorithm>
+#include <bit>
+#include <new>
+
 namespace callboard::runtime {
 
 namespace {
 
-/// Ids of one generation, and slots for them at a load of at most one half.
-constexpr std::size_t generation_ids = 128 * 1024;
-constexpr std::size_t generation_slots = 2 * generation_ids;
-constexpr std::size_t slot_mask = generation_slots - 1;
+/// Ids of the smallest and of the largest generation; powers of two.
+constexpr std::size_t generation_ids_min = 128 * 1024;
+constexpr std::size_t generation_ids_max = 4 * 1024 * 1024;
 
 std::uint32_t fingerprint_of(const hash128& identity) {
   return static_cast<std::uint32_t>(identity.high >> 32);
@@ -36,8 +39,9 @@ std::optional<remembered_event> id_window::find_recent(const hash128& identity) 
 void id_window::find_candidates(const hash128& identity, std::vector<sequence>& out) const {
   const auto wanted = fingerprint_of(identity);
   for (const auto& table : older_) {
-    for (auto place = identity.low & slot_mask; table.slots[place].offset != 0;
-         place = (place + 1) & slot_mask) {
+    const auto mask = table.slot_mask();
+    for (auto place = identity.low & mask; table.slots[place].offset != 0;
+         place = (place + 1) & mask) {
       if (table.slots[place].fingerprint == wanted) {
         out.push_back(table.first.plus(table.slots[place].offset - 1));
       }
@@ -64,22 +68,30 @@ void id_window::forget(const arrival& one) {
   if (found != recent_.end() && found->second.seq == one.seq) recent_.erase(found);
 }
 
+void id_window::add_generation(sequence first) {
+  const auto before = size_ - order_.size();
+  const auto wanted = std::bit_ceil(std::max<std::size_t>(before, 1));
+  auto& made = older_.emplace_back();
+  made.first = first;
+  made.capacity = std::clamp(wanted, generation_ids_min, generation_ids_max);
+  auto* slots = std::calloc(2 * made.capacity, sizeof(generation::slot));
+  if (slots == nullptr) throw std::bad_alloc{};
+  made.slots.reset(static_cast<generation::slot*>(slots));
+}
+
 void id_window::retire_oldest() {
   const auto oldest = order_.front();
   order_.pop_front();
   const auto seq = oldest.seq;
   forget(oldest);
-  const bool fits = !older_.empty() && older_.back().used < generation_ids
+  const bool fits = !older_.empty() && older_.back().used < older_.back().capacity
                     && seq.distance_from(older_.back().first) < 0xFFFF'FFFF;
-  if (!fits) {
-    older_.emplace_back();
-    older_.back().first = seq;
-    older_.back().slots.resize(generation_slots);
-  }
+  if (!fits) add_generation(seq);
   auto& table = older_.back();
-  auto place = oldest.identity.low & slot_mask;
+  const auto mask = table.slot_mask();
+  auto place = oldest.identity.low & mask;
   while (table.slots[place].offset != 0)
-    place = (place + 1) & slot_mask;
+    place = (place + 1) & mask;
   table.slots[place] = {
       .fingerprint = fingerprint_of(oldest.identity),
       .offset = static_cast<std::uint32_t>(seq.distance_from(table.first) + 1)};

@@ -8,6 +8,7 @@
 #include <boost/unordered/unordered_flat_map.hpp>
 
 #include <cstdint>
+#include <cstdlib>
 #include <deque>
 #include <memory>
 #include <optional>
@@ -53,7 +54,8 @@ public:
   [[nodiscard]] std::size_t size() const { return size_; }
 
 private:
-  /// Open-addressing table of fingerprints of consecutive events.
+  /// Open-addressing table of fingerprints of consecutive events. Each is as large as all before
+  /// it together, so that a look-up touches few however many ids there are.
   struct generation {
     struct slot {
       std::uint32_t fingerprint = 0;
@@ -61,10 +63,19 @@ private:
       std::uint32_t offset = 0;
     };
 
+    struct release {
+      void operator()(slot* memory) const { std::free(memory); }
+    };
+
     sequence first{};
     time_ms newest{};
     std::size_t used = 0;
-    std::vector<slot> slots;
+    /// Ids that fit; there are twice as many slots.
+    std::size_t capacity = 0;
+    /// From calloc: pages that hold no id yet cost nothing.
+    std::unique_ptr<slot[], release> slots;
+
+    [[nodiscard]] std::size_t slot_mask() const { return 2 * capacity - 1; }
   };
 
   struct arrival {
@@ -77,6 +88,7 @@ private:
   void forget(const arrival& one);
 
   void retire_oldest();
+  void add_generation(sequence first);
 
   std::size_t recent_max_;
   std::size_t total_max_;

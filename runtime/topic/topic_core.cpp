@@ -415,6 +415,9 @@ topic_effects topic_core::candidates_read(std::vector<window_row> rows, time_ms 
   topic_effects out;
   now_ = std::max(now_, now);
   known_ = std::move(rows);
+  // A table of old ids goes when its youngest has left the window; the others count no more.
+  const auto cutoff = now_ - std::chrono::seconds{image_.settings.dedupe_window_s};
+  std::erase_if(known_, [&](const window_row& row) { return row.time < cutoff; });
   looked_at_ = std::exchange(asked_, {});
   auto work = std::exchange(parked_, {});
   parked_events_ = 0;

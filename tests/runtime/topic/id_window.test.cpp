@@ -42,6 +42,28 @@ TEST_CASE("an id is found while it is recent and a candidate when it is old", "[
   CHECK(none.empty());
 }
 
+TEST_CASE("a million old ids are all candidates, and strangers almost never", "[topic][dedupe]") {
+  id_window window{16, 2'000'000};
+  constexpr std::uint64_t count = 1'000'000;
+  const auto identity = [](std::uint64_t i) {
+    return hash128{i * 0x9E3779B97F4A7C15, i * 0xC2B2AE3D27D4EB4F};
+  };
+  for (std::uint64_t i = 1; i <= count; ++i)
+    window.insert(identity(i), {.seq = sequence{i}, .content = 0}, at(1));
+  std::size_t missed = 0;
+  std::vector<sequence> candidates;
+  for (std::uint64_t i = 1; i <= count - 16; i += 97) {
+    candidates.clear();
+    window.find_candidates(identity(i), candidates);
+    if (std::ranges::find(candidates, sequence{i}) == candidates.end()) ++missed;
+  }
+  CHECK(missed == 0);
+  candidates.clear();
+  for (std::uint64_t i = count + 1; i <= count + 100'000; ++i)
+    window.find_candidates(identity(i), candidates);
+  CHECK(candidates.size() < 100);
+}
+
 TEST_CASE("time empties the window and makes room", "[topic][dedupe]") {
   id_window window{4, 8};
   for (std::uint64_t i = 1; i <= 8; ++i) {
