@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <memory>
 #include <new>
 
 namespace callboard::runtime {
@@ -23,6 +24,7 @@ void id_window::expire(time_ms cutoff) {
     size_ -= older_.front().used;
     older_.pop_front();
   }
+  if (older_.empty()) coming_ = {};
   while (!order_.empty() && order_.front().time < cutoff) {
     forget(order_.front());
     order_.pop_front();
@@ -68,15 +70,29 @@ void id_window::forget(const arrival& one) {
   if (found != recent_.end() && found->second.seq == one.seq) recent_.erase(found);
 }
 
+void id_window::generation::clear_slots(std::size_t count) {
+  const auto end = std::min(slot_count(), cleared + count);
+  std::uninitialized_fill(slots.get() + cleared, slots.get() + end, slot{});
+  cleared = end;
+}
+
+id_window::generation id_window::allocate(std::size_t behind) {
+  generation made;
+  made.capacity = std::clamp(
+      std::bit_ceil(std::max<std::size_t>(behind, 1)), generation_ids_min, generation_ids_max);
+  auto* memory = std::malloc(made.slot_count() * sizeof(generation::slot));
+  if (memory == nullptr) throw std::bad_alloc{};
+  made.slots.reset(static_cast<generation::slot*>(memory));
+  return made;
+}
+
 void id_window::add_generation(sequence first) {
-  const auto before = size_ - order_.size();
-  const auto wanted = std::bit_ceil(std::max<std::size_t>(before, 1));
-  auto& made = older_.emplace_back();
-  made.first = first;
-  made.capacity = std::clamp(wanted, generation_ids_min, generation_ids_max);
-  auto* slots = std::calloc(2 * made.capacity, sizeof(generation::slot));
-  if (slots == nullptr) throw std::bad_alloc{};
-  made.slots.reset(static_cast<generation::slot*>(slots));
+  const auto behind = size_ - order_.size();
+  if (coming_.capacity == 0) coming_ = allocate(behind);
+  coming_.clear_slots(coming_.slot_count());
+  coming_.first = first;
+  older_.push_back(std::move(coming_));
+  coming_ = allocate(behind + older_.back().capacity);
 }
 
 void id_window::retire_oldest() {
@@ -97,6 +113,7 @@ void id_window::retire_oldest() {
       .offset = static_cast<std::uint32_t>(seq.distance_from(table.first) + 1)};
   table.newest = oldest.time;
   ++table.used;
+  coming_.clear_slots(coming_.slot_count() / table.capacity + 1);
 }
 
 }  // namespace callboard::runtime

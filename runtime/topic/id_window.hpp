@@ -72,10 +72,15 @@ private:
     std::size_t used = 0;
     /// Ids that fit; there are twice as many slots.
     std::size_t capacity = 0;
-    /// From calloc: pages that hold no id yet cost nothing.
     std::unique_ptr<slot[], release> slots;
+    /// Slots that are free so far; all of them once ids go in.
+    std::size_t cleared = 0;
 
-    [[nodiscard]] std::size_t slot_mask() const { return 2 * capacity - 1; }
+    [[nodiscard]] std::size_t slot_count() const { return 2 * capacity; }
+
+    [[nodiscard]] std::size_t slot_mask() const { return slot_count() - 1; }
+
+    void clear_slots(std::size_t count);
   };
 
   struct arrival {
@@ -90,12 +95,18 @@ private:
   void retire_oldest();
   void add_generation(sequence first);
 
+  /// The table for ids behind `behind` others.
+  [[nodiscard]] static generation allocate(std::size_t behind);
+
   std::size_t recent_max_;
   std::size_t total_max_;
   std::size_t size_ = 0;
   boost::unordered_flat_map<hash128, remembered_event, std::hash<hash128>> recent_;
   std::deque<arrival> order_;
   std::deque<generation> older_;
+  /// The next table. It is cleared bit by bit while the newest fills: tens of megabytes at once
+  /// would hold all publishes of the topic up.
+  generation coming_;
 };
 
 }  // namespace callboard::runtime
