@@ -103,8 +103,24 @@ std::string_view name_of_kind(storage::record_kind kind) {
     return "group_progress";
   case presence_changed:
     return "presence_changed";
+  case workflow_progress:
+    return "workflow_progress";
   case snapshot:
     return "snapshot";
+  case queue_created:
+    return "queue_created";
+  case queue_configured:
+    return "queue_configured";
+  case queue_deleted:
+    return "queue_deleted";
+  case task_enqueued:
+    return "task_enqueued";
+  case task_progress:
+    return "task_progress";
+  case task_restated:
+    return "task_restated";
+  case task_audited:
+    return "task_audited";
   }
   return "unknown";
 }

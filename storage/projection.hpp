@@ -15,7 +15,8 @@ namespace callboard::storage {
 
 /// Names a family of view rows. On disk forever: numbers are never changed or reused.
 enum class view_id : std::uint8_t {
-  /// Key: tenant, 0, 't', topic (or: tenant, 0, 'g', topic, 0, group). Value: journal row message.
+  /// Key: tenant, 0, 't', topic (or: tenant, 0, 'g', topic, 0, group; or
+  /// tenant, 0, 'q', queue). Value: journal row message.
   catalogue = 1,
   /// Key: entity, first seq (both big-endian 64 bits). Value: packed ids of one block of events.
   dedupe = 2,
@@ -23,6 +24,29 @@ enum class view_id : std::uint8_t {
   topic_state = 3,
   /// Key: entity, member. Value: journal.PresenceMember.
   presence = 4,
+  /// Key: tenant, 0, workflow id. Value: journal.WorkflowRow.
+  workflow = 5,
+  /// Key: entity. Value: key of the workflow that must be woken when the shard starts.
+  workflow_wake = 6,
+  /// Key: due, entity, command. Value: key of the workflow whose timer it is.
+  workflow_timer = 7,
+  /// Key of these: entity (big-endian 64 bits), then what is said; docs/formats.md "Queues".
+  /// Task. Value: journal.QueueTask.
+  queue_task = 16,
+  /// Priority, fairness, ready time, task. Value: what a lease needs to know of it.
+  queue_waiting = 17,
+  /// Task. Empty value: a worker holds it.
+  queue_lease = 18,
+  /// Task. Empty value: it is a dead letter.
+  queue_dead = 19,
+  /// Sequence of the record with a task's payload. Value: the task.
+  queue_place = 20,
+  /// 'h', hash of a dedupe key; or 'n', number of a dedupe key.
+  queue_dedupe = 21,
+  /// Nothing more. Value: the queue's counters.
+  queue_counters = 22,
+  /// Lsn. Value: journal.TaskAudit.
+  queue_audit = 23,
 };
 
 /// Rows being changed by the projector. Reads see earlier changes of the same pass.

@@ -24,17 +24,46 @@ enum class record_kind : std::uint16_t {
   presence_changed = 32,
   /// State of the entity up to the sequence it carries; kept in the snapshot column family.
   snapshot = 48,
+  queue_created = 64,
+  queue_configured = 65,
+  queue_deleted = 66,
+  /// journal.TaskStored: a new task with its payload; its sequence is its id.
+  task_enqueued = 67,
+  /// journal.TaskProgress: leases, ends and retries of many tasks at once.
+  task_progress = 68,
+  /// journal.TaskStored: a task written again as it is, so that the records before it may go.
+  task_restated = 69,
+  /// journal.TaskAudit: who did what to dead letters; kept as long as the queue.
+  task_audited = 70,
+  /// journal.WorkflowProgress: a transition of the run whose channel the entity is.
+  workflow_progress = 80,
 };
 
 /// True for kinds whose records count in their entity's own sequence and are found by it
-/// (events of a topic, progress of a group). The others only change views and snapshots.
+/// (events of a topic, progress of a group, tasks and progress of a queue). The others only change views and snapshots.
 [[nodiscard]] constexpr bool is_sequenced(record_kind kind) {
-  return kind == record_kind::event || kind == record_kind::group_progress;
+  switch (kind) {
+  case record_kind::event:
+  case record_kind::group_progress:
+  case record_kind::task_enqueued:
+  case record_kind::task_progress:
+  case record_kind::task_restated:
+    return true;
+  default:
+    return false;
+  }
 }
 
 /// True for kinds that make a new entity, whose id is the record's own lsn.
 [[nodiscard]] constexpr bool creates_entity(record_kind kind) {
-  return kind == record_kind::topic_created || kind == record_kind::group_created;
+  return kind == record_kind::topic_created || kind == record_kind::group_created
+         || kind == record_kind::queue_created;
+}
+
+/// True for kinds after which nothing of their entity is needed any more.
+[[nodiscard]] constexpr bool ends_entity(record_kind kind) {
+  return kind == record_kind::topic_deleted || kind == record_kind::group_deleted
+         || kind == record_kind::queue_deleted;
 }
 
 /// A record that is to be written. The writer fills in lsn, term, shard time and checksum.

@@ -2,8 +2,10 @@
 
 #include "runtime/group/group_projection.hpp"
 #include "runtime/presence/presence_projection.hpp"
+#include "runtime/queue/queue_projection.hpp"
 #include "runtime/topic/event_batch.hpp"
 #include "runtime/topic/topic_codec.hpp"
+#include "runtime/workflow/run_row.hpp"
 
 #include <algorithm>
 #include <cstring>
@@ -155,10 +157,12 @@ void broker_projection::apply(std::span<const record> block, view_writer& out) c
       apply_topic_record(one, out);
       apply_group_record(one, out);
       apply_presence_record(one, out);
+      apply_workflow_record(one, out);
       break;
     case record_kind::trimmed:
       flush();
       apply_trimmed(one, out);
+      apply_queue_record(one, out);
       break;
     case record_kind::group_created:
     case record_kind::group_configured:
@@ -168,6 +172,18 @@ void broker_projection::apply(std::span<const record> block, view_writer& out) c
       break;
     case record_kind::presence_changed:
       apply_presence_record(one, out);
+      break;
+    case record_kind::workflow_progress:
+      apply_workflow_record(one, out);
+      break;
+    case record_kind::queue_created:
+    case record_kind::queue_configured:
+    case record_kind::queue_deleted:
+    case record_kind::task_enqueued:
+    case record_kind::task_progress:
+    case record_kind::task_restated:
+    case record_kind::task_audited:
+      apply_queue_record(one, out);
       break;
     case record_kind::event:
     case record_kind::snapshot:

@@ -1,8 +1,8 @@
 callboard_test(actors_topic_test
   SOURCES topic/broker.test.cpp
-  LINKS callboard_actors_topics callboard_storage
+  LINKS callboard_actors_topics callboard_runtime_projection callboard_storage
   LABELS unit)
 callboard_test(actors_topic_failure_test
   SOURCES topic/dedupe.test.cpp topic/failure.test.cpp topic/lanes.test.cpp
-  LINKS callboard_actors_topics callboard_storage
+  LINKS callboard_actors_topics callboard_runtime_projection callboard_storage
   LABELS unit)

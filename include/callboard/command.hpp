@@ -1,0 +1,133 @@
+// command<T>: one recorded effect of a workflow, issued when it is awaited. What it is and how it
+// ended stand in the journal; replay gives the same answer without doing it again.
+#pragma once
+
+#include "callboard/failure.hpp"
+#include "callboard/flow.hpp"
+#include "callboard/json.hpp"
+
+#include <chrono>
+#include <coroutine>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+
+namespace callboard {
+
+enum class command_kind : std::uint8_t { step, sleep, signal, publish, child, update, version };
+
+/// What a step is told about itself. The key is the same for every attempt, also after a crash:
+/// hand it to services that honour idempotency keys.
+struct step_attempt {
+  std::uint32_t number = 1;
+  std::string idempotency_key;
+};
+
+namespace detail {
+
+/// Runs on the step pool, away from the run's frame: owns all it needs.
+using step_body = std::function<outcome<json>(const step_attempt&)>;
+
+struct command_request {
+  command_kind kind{};
+  std::string name;
+  /// What the journal keeps of it besides its name.
+  boost::json::object arguments;
+  /// Steps only.
+  step_body body;
+  retry_policy retry;
+  /// Relative deadline of sleeps and of signals with a timeout.
+  std::optional<std::chrono::milliseconds> delay;
+  bool is_shielded = false;
+};
+
+class execution;
+
+/// Where the answer of an issued command arrives. Lives in the coroutine frame; if the frame goes
+/// first, the command is abandoned.
+struct command_slot {
+  execution* owner = nullptr;
+  std::uint32_t index = 0;
+  std::coroutine_handle<> waiter;
+  std::optional<outcome<json>> answer;
+  bool is_cancelled = false;
+
+  command_slot() = default;
+  command_slot(const command_slot&) = delete;
+  command_slot& operator=(const command_slot&) = delete;
+  ~command_slot();
+};
+
+/// What issues commands: the engine of one run. Implemented by `runtime`.
+class execution {
+public:
+  /// Gives the command the next index. The slot is answered at once or later; never if the run is
+  /// parked because the journal tells of another command here.
+  virtual void issue(command_request request, command_slot& slot) = 0;
+  virtual void abandon(command_slot& slot) = 0;
+
+  [[nodiscard]] virtual std::chrono::sys_time<std::chrono::milliseconds> now() const = 0;
+  [[nodiscard]] virtual std::uint64_t random() = 0;
+  [[nodiscard]] virtual std::uint32_t version(const std::string& change, std::uint32_t current) = 0;
+  virtual void set_status(json state) = 0;
+  virtual void continue_with(json input) = 0;
+
+protected:
+  ~execution() = default;
+};
+
+inline command_slot::~command_slot() {
+  if (owner != nullptr) owner->abandon(*this);
+}
+
+}  // namespace detail
+
+/// Awaiting it gives `outcome<T>`; await `required()` of it to get T and fail the run otherwise.
+template <class T>
+class [[nodiscard]] command {
+public:
+  command(detail::execution& run, detail::command_request request)
+      : run_{&run}, request_{std::move(request)} {}
+
+  auto operator co_await() && { return awaiter{*run_, std::move(request_)}; }
+
+  /// The same command, with failure ending the run (`run_failed` is thrown).
+  flow<T> required() && { return require(std::move(*this)); }
+
+private:
+  static flow<T> require(command self) {
+    outcome<T> ended = co_await std::move(self);
+    if (!ended) throw run_failed{std::move(ended.error())};
+    co_return std::move(*ended);
+  }
+
+  struct awaiter {
+    awaiter(detail::execution& run, detail::command_request request)
+        : run_{run}, request_{std::move(request)} {}
+
+    bool await_ready() {
+      run_.issue(std::move(request_), slot_);
+      return slot_.answer.has_value() || slot_.is_cancelled;
+    }
+
+    void await_suspend(std::coroutine_handle<> waiter) { slot_.waiter = waiter; }
+
+    outcome<T> await_resume() {
+      if (slot_.is_cancelled) throw cancelled{};
+      if (!*slot_.answer) return std::unexpected{std::move(slot_.answer->error())};
+      return from_json<T>(**slot_.answer);
+    }
+
+    detail::execution& run_;
+    detail::command_request request_;
+    detail::command_slot slot_;
+  };
+
+  detail::execution* run_;
+  detail::command_request request_;
+};
+
+}  // namespace callboard

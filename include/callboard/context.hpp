@@ -1,0 +1,254 @@
+// What workflow code may do: every member that returns a command, and the few that answer at once,
+// go through the run's journal.
+#pragma once
+
+#include "callboard/command.hpp"
+#include "callboard/flow.hpp"
+#include "callboard/join.hpp"
+#include "callboard/json.hpp"
+
+#include <chrono>
+#include <concepts>
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+#include <type_traits>
+#include <utility>
+
+namespace callboard {
+
+/// Who the run is.
+struct run_identity {
+  std::string tenant;
+  std::string workflow_id;
+  /// 1, 2, … : `continue_as_new` makes the next.
+  std::uint32_t run = 1;
+  std::string type;
+  std::uint32_t version = 1;
+  std::string correlation_id;
+};
+
+struct publish_options {
+  std::string type = "callboard.workflow.event";
+  std::string subject;
+};
+
+/// What becomes of a child whose parent ends first.
+enum class parent_close : std::uint8_t { abandon, cancel };
+
+struct child_options {
+  /// Default: made from the parent's id, its run and the command's index.
+  std::string id;
+  parent_close on_parent_close = parent_close::cancel;
+};
+
+namespace detail {
+
+template <class F>
+auto call_step(F& body, const step_attempt& attempt) {
+  if constexpr (std::invocable<F&, const step_attempt&>) {
+    return body(attempt);
+  } else {
+    return body();
+  }
+}
+
+template <class F>
+using step_return = decltype(call_step(std::declval<F&>(), std::declval<const step_attempt&>()));
+
+template <class R>
+struct step_result {
+  using type = R;
+};
+
+template <class R>
+struct step_result<outcome<R>> {
+  using type = R;
+};
+
+template <>
+struct step_result<void> {
+  using type = nothing;
+};
+
+template <>
+struct step_result<outcome<void>> {
+  using type = nothing;
+};
+
+template <class F>
+outcome<json> run_step(F& body, const step_attempt& attempt) {
+  using R = step_return<F>;
+  if constexpr (std::is_void_v<R>) {
+    call_step(body, attempt);
+    return json{};
+  } else if constexpr (std::is_same_v<R, outcome<void>>) {
+    auto ended = call_step(body, attempt);
+    if (!ended) return std::unexpected{std::move(ended.error())};
+    return json{};
+  } else if constexpr (requires(R& r) {
+                         r.error();
+                         *r;
+                       }) {
+    auto ended = call_step(body, attempt);
+    if (!ended) return std::unexpected{std::move(ended.error())};
+    return to_json(std::move(*ended));
+  } else {
+    return to_json(call_step(body, attempt));
+  }
+}
+
+}  // namespace detail
+
+/// Given to `workflow::run`; a reference to it, or a copy, may go into the run's own flows and
+/// nowhere else. Not thread-safe: one input at a time.
+class context {
+public:
+  context(detail::execution& run, const run_identity& identity, bool is_shielded = false)
+      : run_{&run}, identity_{&identity}, is_shielded_{is_shielded} {}
+
+  [[nodiscard]] const run_identity& identity() const { return *identity_; }
+
+  /// Runs `body` on a worker thread and records what it returns: a value, or `outcome<value>`.
+  /// It runs again only if it failed and may be retried, or if the node died before its result was
+  /// recorded; then with the same idempotency key. The body owns what it needs (capture by value):
+  /// it may outlive the run's frame. An exception from it is a bug: final.
+  template <class F>
+  [[nodiscard]] auto step(std::string name, F body, retry_policy retry = {}) const {
+    using T = typename detail::step_result<detail::step_return<F>>::type;
+    static_assert(std::copy_constructible<F>, "a step is kept until its result is recorded");
+    detail::command_request request;
+    request.kind = command_kind::step;
+    request.name = std::move(name);
+    request.retry = retry;
+    request.body = [body = std::move(body)](const step_attempt& attempt) mutable {
+      return detail::run_step(body, attempt);
+    };
+    return make<T>(std::move(request));
+  }
+
+  /// Durable: goes on after a restart; ends at `delay` by shard time, never early.
+  [[nodiscard]] command<nothing>
+  sleep(std::chrono::milliseconds delay, std::string name = "sleep") const {
+    detail::command_request request;
+    request.kind = command_kind::sleep;
+    request.name = std::move(name);
+    request.delay = delay;
+    return make<nothing>(std::move(request));
+  }
+
+  [[nodiscard]] command<nothing>
+  sleep_until(std::chrono::sys_time<std::chrono::milliseconds> when) const {
+    return sleep(std::max(when - now(), std::chrono::milliseconds{0}), "sleep_until");
+  }
+
+  /// The next signal of this name, sent before or after now; each is read once.
+  template <class T = json>
+  [[nodiscard]] command<T> signal(std::string name) const {
+    detail::command_request request;
+    request.kind = command_kind::signal;
+    request.name = std::move(name);
+    return make<T>(std::move(request));
+  }
+
+  /// The same, or nothing after `timeout`.
+  template <class T = json>
+  [[nodiscard]] command<std::optional<T>>
+  signal(std::string name, std::chrono::milliseconds timeout) const {
+    detail::command_request request;
+    request.kind = command_kind::signal;
+    request.name = std::move(name);
+    request.delay = timeout;
+    return make<std::optional<T>>(std::move(request));
+  }
+
+  /// Publishes an event to a topic of the tenant, once; gives its seq.
+  template <class T>
+  [[nodiscard]] command<std::uint64_t>
+  publish(std::string topic, T&& data, publish_options options = {}) const {
+    detail::command_request request;
+    request.kind = command_kind::publish;
+    request.name = std::move(topic);
+    request.arguments["data"] = to_json(std::forward<T>(data));
+    request.arguments["type"] = std::move(options.type);
+    if (!options.subject.empty()) request.arguments["subject"] = std::move(options.subject);
+    return make<std::uint64_t>(std::move(request));
+  }
+
+  /// Starts another workflow and waits for its result.
+  template <class T = json, class Input = json>
+  [[nodiscard]] command<T>
+  child(std::string type, Input&& input, child_options options = {}) const {
+    detail::command_request request;
+    request.kind = command_kind::child;
+    request.name = std::move(type);
+    request.arguments["input"] = to_json(std::forward<Input>(input));
+    if (!options.id.empty()) request.arguments["id"] = std::move(options.id);
+    request.arguments["on_parent_close"] =
+        options.on_parent_close == parent_close::cancel ? "cancel" : "abandon";
+    return make<T>(std::move(request));
+  }
+
+  /// Tells whoever watches `workflow.{id}`: an event of type `workflow.update`.
+  template <class T>
+  [[nodiscard]] command<nothing> update(T&& data) const {
+    detail::command_request request;
+    request.kind = command_kind::update;
+    request.name = "update";
+    request.arguments["data"] = to_json(std::forward<T>(data));
+    return make<nothing>(std::move(request));
+  }
+
+  /// What `GET /workflows/{id}` shows as `state`.
+  template <class T>
+  void set_status(T&& state) const {
+    run_->set_status(to_json(std::forward<T>(state)));
+  }
+
+  /// The time of the input that is being worked on: the same in every replay.
+  [[nodiscard]] std::chrono::sys_time<std::chrono::milliseconds> now() const { return run_->now(); }
+
+  /// The same numbers in every replay of this run.
+  [[nodiscard]] std::uint64_t random() const { return run_->random(); }
+
+  [[nodiscard]] std::string uuid() const;
+
+  /// Which way of doing something this run began with: `current` for runs that come here for the
+  /// first time now, 0 for runs that passed before there was a choice.
+  [[nodiscard]] std::uint32_t version(const std::string& change, std::uint32_t current) const {
+    return run_->version(change, current);
+  }
+
+  /// Runs `body(shielded context)` to its end even while the run is being cancelled.
+  template <class F>
+  [[nodiscard]] auto shielded(F body) const -> std::invoke_result_t<F&, context&> {
+    return run_shielded(context{*run_, *identity_, true}, std::move(body));
+  }
+
+  /// Ends this run and begins the next of the same workflow with `input` and an empty history.
+  /// `co_return ctx.continue_as_new(...)`.
+  template <class T>
+  [[nodiscard]] json continue_as_new(T&& input) const {
+    run_->continue_with(to_json(std::forward<T>(input)));
+    return {};
+  }
+
+private:
+  template <class T>
+  command<T> make(detail::command_request request) const {
+    request.is_shielded = is_shielded_;
+    return {*run_, std::move(request)};
+  }
+
+  template <class F>
+  static std::invoke_result_t<F&, context&> run_shielded(context inner, F body) {
+    co_return co_await body(inner);
+  }
+
+  detail::execution* run_;
+  const run_identity* identity_;
+  bool is_shielded_;
+};
+
+}  // namespace callboard

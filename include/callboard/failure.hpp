@@ -1,0 +1,68 @@
+// How things go wrong in workflow code: failures are values, cancelling and bugs are thrown.
+#pragma once
+
+#include <cstdint>
+#include <exception>
+#include <expected>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+
+namespace callboard {
+
+/// What may help: retrying (retryable), retrying later (rate), more money (quota), other input
+/// (permanent), other code (bug).
+enum class failure_class : std::uint8_t { retryable, rate, quota, permanent, bug };
+
+[[nodiscard]] std::string_view name_of(failure_class kind);
+[[nodiscard]] std::optional<failure_class> failure_class_named(std::string_view name);
+
+/// Why a command, a step or a run failed. `code` is stable and short, `message` is for people.
+struct failure {
+  failure_class kind = failure_class::retryable;
+  std::string code = "failed";
+  std::string message;
+  /// Not before so long from now; 0 = the retry policy decides.
+  std::uint32_t retry_after_ms = 0;
+
+  friend bool operator==(const failure&, const failure&) = default;
+};
+
+/// What a command gives: its result, or why it failed for good.
+template <class T>
+using outcome = std::expected<T, failure>;
+
+/// Shorthand for `return give_up("out_of_stock", "...")`: a failure that no retry cures.
+[[nodiscard]] inline std::unexpected<failure> give_up(std::string code, std::string message) {
+  return std::unexpected{failure{failure_class::permanent, std::move(code), std::move(message)}};
+}
+
+/// Thrown at every await of a run that is being cancelled, outside `context::shielded`. Not a
+/// std::exception, so that no handler meant for errors swallows it.
+struct cancelled {};
+
+/// Thrown by `required()`: ends the run (or the saga) with this failure unless it is caught.
+class run_failed final : public std::exception {
+public:
+  explicit run_failed(failure why) : why_{std::move(why)} {}
+
+  [[nodiscard]] const failure& why() const { return why_; }
+
+  [[nodiscard]] const char* what() const noexcept override { return why_.message.c_str(); }
+
+private:
+  failure why_;
+};
+
+/// How often and when a failed step is run again. Delays double from `first_delay_ms` up to
+/// `delay_max_ms`, each shortened at random by up to half. Bugs and permanent failures are final.
+struct retry_policy {
+  std::uint32_t attempts_max = 10;
+  std::uint32_t first_delay_ms = 200;
+  std::uint32_t delay_max_ms = 30'000;
+
+  [[nodiscard]] static retry_policy once() { return {.attempts_max = 1}; }
+};
+
+}  // namespace callboard

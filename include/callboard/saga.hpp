@@ -1,0 +1,69 @@
+// Undoing what was done when the rest cannot be: compensations in reverse order, recorded like any
+// step and run also when the workflow is cancelled.
+#pragma once
+
+#include "callboard/context.hpp"
+
+#include <exception>
+#include <functional>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace callboard {
+
+/// Collects compensations; see `run_saga`.
+class saga {
+public:
+  /// `undo` runs as a step named `name` if the saga does not end well. Register it before the step
+  /// that it undoes: the step may have taken effect although its result was never recorded.
+  void compensate(std::string name, std::function<outcome<void>(const step_attempt&)> undo) {
+    undos_.push_back({std::move(name), std::move(undo)});
+  }
+
+  /// Latest first; each is retried by its policy, and one that fails for good does not keep the
+  /// others from running.
+  flow<void> undo_all(context& ctx) {
+    while (!undos_.empty()) {
+      auto last = std::move(undos_.back());
+      undos_.pop_back();
+      (void)co_await ctx.step(std::move(last.name), std::move(last.body));
+    }
+  }
+
+private:
+  struct undo {
+    std::string name;
+    std::function<outcome<void>(const step_attempt&)> body;
+  };
+
+  std::vector<undo> undos_;
+};
+
+/// Runs `body(saga&)`. Whatever it throws (`run_failed`, cancelling, a bug) is thrown on once the
+/// compensations are through. C++ cannot await in a handler, so the handler is left first.
+template <class F>
+[[nodiscard]] auto run_saga(context& ctx, F body) -> std::invoke_result_t<F&, saga&> {
+  using T = typename std::invoke_result_t<F&, saga&>::value_type;
+  saga undos;
+  std::exception_ptr thrown;
+  std::optional<std::conditional_t<std::is_void_v<T>, nothing, T>> result;
+  try {
+    if constexpr (std::is_void_v<T>) {
+      co_await body(undos);
+      result.emplace();
+    } else {
+      result.emplace(co_await body(undos));
+    }
+  } catch (...) {
+    thrown = std::current_exception();
+  }
+  if (thrown) {
+    co_await ctx.shielded([&undos](context& inner) -> flow<void> { return undos.undo_all(inner); });
+    std::rethrow_exception(thrown);
+  }
+  if constexpr (!std::is_void_v<T>) co_return std::move(*result);
+}
+
+}  // namespace callboard

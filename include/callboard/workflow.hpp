@@ -1,0 +1,66 @@
+// A workflow is a class with a name, a version and one coroutine.
+//
+//   struct greeting : callboard::workflow<greeting> {
+//     static constexpr std::string_view type = "greeting";
+//     callboard::flow<callboard::json> run(callboard::context& ctx, callboard::json input);
+//   };
+#pragma once
+
+#include "callboard/context.hpp"
+#include "callboard/flow.hpp"
+#include "callboard/json.hpp"
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+
+namespace callboard {
+
+/// One run's object: its members are the run's variables, made anew by every replay.
+class workflow_instance {
+public:
+  virtual ~workflow_instance() = default;
+
+  virtual flow<json> run_with(context& ctx, json input) = 0;
+};
+
+/// What is registered: runs are pinned to the version they began with.
+struct workflow_definition {
+  std::string type;
+  std::uint32_t version = 1;
+  std::unique_ptr<workflow_instance> (*make)() = nullptr;
+};
+
+/// Base of a workflow class. `Derived` has `type` (a name of the same grammar as topics), may have
+/// `version` (default 1), and `flow<R> run(context&, Input)` with JSON-convertible types.
+template <class Derived>
+class workflow : public workflow_instance {
+public:
+  [[nodiscard]] static workflow_definition definition() {
+    workflow_definition made;
+    made.type = std::string{Derived::type};
+    if constexpr (requires { Derived::version; }) made.version = Derived::version;
+    made.make = []() -> std::unique_ptr<workflow_instance> { return std::make_unique<Derived>(); };
+    return made;
+  }
+
+  flow<json> run_with(context& ctx, json input) final {
+    return convert(static_cast<Derived&>(*this), &Derived::run, ctx, std::move(input));
+  }
+
+private:
+  template <class R, class Input>
+  static flow<json>
+  convert(Derived& self, flow<R> (Derived::*run)(context&, Input), context& ctx, json input) {
+    using plain = std::remove_cvref_t<Input>;
+    if constexpr (std::is_void_v<R>) {
+      co_await (self.*run)(ctx, from_json<plain>(input));
+      co_return nullptr;
+    } else {
+      co_return to_json(co_await (self.*run)(ctx, from_json<plain>(input)));
+    }
+  }
+};
+
+}  // namespace callboard

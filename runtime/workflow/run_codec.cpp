@@ -1,0 +1,311 @@
+#include "runtime/workflow/run_codec.hpp"
+
+#include "base/hash.hpp"
+#include "proto/event.pb.h"
+
+#include <boost/json/parse.hpp>
+#include <boost/json/serialize.hpp>
+#include <fmt/format.h>
+
+#include <charconv>
+
+namespace callboard::runtime {
+
+namespace {
+
+using boost::json::object;
+
+std::string_view type_of_issue(command_kind kind) {
+  switch (kind) {
+  case command_kind::step:
+  case command_kind::publish:
+  case command_kind::child:
+    return "task.started";
+  case command_kind::sleep:
+    return "timer.started";
+  case command_kind::signal:
+    return "signal.awaited";
+  case command_kind::update:
+    return "workflow.update";
+  case command_kind::version:
+    return "version.marked";
+  }
+  return "task.started";
+}
+
+std::string type_of(const run_event& event) {
+  switch (event.kind) {
+  case run_event_kind::started:
+    return "workflow.started";
+  case run_event_kind::completed:
+    return "task.completed";
+  case run_event_kind::attempt_failed:
+  case run_event_kind::failed:
+    return "task.failed";
+  case run_event_kind::timer_fired:
+    return "timer.fired";
+  case run_event_kind::signalled:
+    return "signal.received";
+  case run_event_kind::cancel_requested:
+    return "workflow.cancelling";
+  case run_event_kind::issued:
+    return std::string{type_of_issue(event.what)};
+  case run_event_kind::command_cancelled:
+    return "command.cancelled";
+  case run_event_kind::ended:
+    return fmt::format("workflow.{}", name_of(event.status));
+  }
+  return "workflow.event";
+}
+
+std::int64_t milliseconds(time_ms when) {
+  return when.time_since_epoch().count();
+}
+
+/// What a reader of the channel sees. Updates are the code's own words, as they are.
+json data_of(const run_event& event) {
+  if (event.kind == run_event_kind::issued && event.what == command_kind::update) {
+    return event.data.at("data");
+  }
+  if (event.kind == run_event_kind::started) return event.data;
+  object data;
+  if (!event.name.empty()) data["name"] = event.name;
+  if (event.attempt != 0) data["attempt"] = event.attempt;
+  if (!event.id.empty()) data["id"] = event.id;
+  if (event.due) data["due_ms"] = milliseconds(*event.due);
+  if (event.why) data["error"] = describe_failure(*event.why);
+  switch (event.kind) {
+  case run_event_kind::issued:
+    data["kind"] = name_of(event.what);
+    if (event.data.is_object() && !event.data.get_object().empty()) data["arguments"] = event.data;
+    break;
+  case run_event_kind::completed:
+    data["result"] = event.data;
+    break;
+  case run_event_kind::signalled:
+    data["payload"] = event.data;
+    break;
+  case run_event_kind::attempt_failed:
+    data["final"] = false;
+    break;
+  case run_event_kind::failed:
+    data["final"] = true;
+    break;
+  case run_event_kind::cancel_requested:
+    data["reason"] = event.data;
+    break;
+  case run_event_kind::ended:
+    if (event.status == run_status::continued) {
+      data["input"] = event.data;
+    } else if (event.status == run_status::completed) {
+      data["result"] = event.data;
+    }
+    break;
+  case run_event_kind::started:
+  case run_event_kind::timer_fired:
+  case run_event_kind::command_cancelled:
+    break;
+  }
+  return data;
+}
+
+void add_extension(v1::Event& event, std::string name, std::int32_t value) {
+  auto& extension = *event.add_extensions();
+  extension.set_name(std::move(name));
+  extension.set_integer(value);
+}
+
+void add_extension(v1::Event& event, std::string name, const std::string& value) {
+  auto& extension = *event.add_extensions();
+  extension.set_name(std::move(name));
+  extension.set_text(value);
+}
+
+std::int32_t integer_extension(const v1::Event& event, std::string_view name) {
+  for (const auto& one : event.extensions()) {
+    if (one.name() == name) return one.integer();
+  }
+  return 0;
+}
+
+std::optional<v1::Event> parse(const delivered_event& stored) {
+  v1::Event event;
+  const auto bytes = event_proto(stored.stored);
+  if (!event.ParseFromArray(bytes.data(), static_cast<int>(bytes.size()))) return std::nullopt;
+  return event;
+}
+
+std::string text_at(const object& data, std::string_view key) {
+  const auto* value = data.if_contains(key);
+  return value != nullptr && value->is_string() ? std::string{value->get_string()} : std::string{};
+}
+
+json value_at(const object& data, std::string_view key) {
+  const auto* value = data.if_contains(key);
+  return value == nullptr ? json{} : *value;
+}
+
+std::optional<std::int64_t> integer_at(const object& data, std::string_view key) {
+  const auto* value = data.if_contains(key);
+  if (value == nullptr || !value->is_number()) return std::nullopt;
+  boost::system::error_code failed;
+  const auto number = value->to_number<std::int64_t>(failed);
+  if (failed) return std::nullopt;
+  return number;
+}
+
+/// The kind of an event of this type; nothing for a type that no history has.
+std::optional<run_event_kind> kind_of(std::string_view type, const object& data) {
+  using enum run_event_kind;
+  if (type == "workflow.started") return started;
+  if (type == "task.completed") return completed;
+  if (type == "task.failed") return value_at(data, "final") == json(true) ? failed : attempt_failed;
+  if (type == "timer.fired") return timer_fired;
+  if (type == "signal.received") return signalled;
+  if (type == "workflow.cancelling") return cancel_requested;
+  if (type == "command.cancelled") return command_cancelled;
+  if (type == "task.started" || type == "timer.started" || type == "signal.awaited"
+      || type == "version.marked" || type == "workflow.update") {
+    return issued;
+  }
+  if (type.starts_with("workflow.") && run_status_named(type.substr(9))) return ended;
+  return std::nullopt;
+}
+
+void read_members(run_event& event, const std::string& type, json data) {
+  static const object none;
+  const auto& from = data.is_object() ? data.get_object() : none;
+  if (type == "workflow.update") {
+    event.what = command_kind::update;
+    event.name = "update";
+    event.data = object{{"data", std::move(data)}};
+    return;
+  }
+  if (event.kind == run_event_kind::started) {
+    event.id = text_at(from, "id");
+    event.data = std::move(data);
+    return;
+  }
+  event.name = text_at(from, "name");
+  event.id = text_at(from, "id");
+  event.attempt = static_cast<std::uint32_t>(integer_at(from, "attempt").value_or(0));
+  if (const auto due = integer_at(from, "due_ms")) {
+    event.due = time_ms{std::chrono::milliseconds{*due}};
+  }
+  if (from.contains("error")) event.why = read_failure(from.at("error"));
+  if (event.kind == run_event_kind::issued) {
+    event.what = command_kind_named(text_at(from, "kind")).value_or(command_kind::step);
+    event.data = from.contains("arguments") ? from.at("arguments") : json(object{});
+  } else if (event.kind == run_event_kind::ended) {
+    event.status = run_status_named(std::string_view{type}.substr(9)).value_or(run_status::failed);
+    event.data = value_at(from, event.status == run_status::continued ? "input" : "result");
+  } else if (event.kind == run_event_kind::signalled) {
+    event.data = value_at(from, "payload");
+  } else if (event.kind == run_event_kind::cancel_requested) {
+    event.data = value_at(from, "reason");
+  } else {
+    event.data = value_at(from, "result");
+  }
+}
+
+}  // namespace
+
+encoded_event
+encode_run_event(const run_event& event, const run_identity& run, std::uint64_t number) {
+  v1::Event to;
+  to.set_id(fmt::format("{}.{}", run.run, number));
+  to.set_source("/workflows/" + run.workflow_id);
+  to.set_type(type_of(event));
+  to.set_subject(run.workflow_id);
+  to.set_datacontenttype("application/json");
+  if (event.command != 0) {
+    add_extension(to, "command", static_cast<std::int32_t>(event.command));
+  }
+  if (!run.correlation_id.empty()) add_extension(to, "correlationid", run.correlation_id);
+  add_extension(to, "run", static_cast<std::int32_t>(run.run));
+  to.set_json(boost::json::serialize(data_of(event)));
+  std::string stored(event_prefix_size, '\0');
+  to.AppendToString(&stored);
+  const auto body = std::string_view{stored}.substr(event_prefix_size);
+  write_event_prefix(stored.data(), event_identity(to.source(), to.id()), hash_64(body));
+  return encoded_event{shared_bytes{std::move(stored)}};
+}
+
+result<run_event> decode_run_event(const delivered_event& stored) {
+  const auto from = parse(stored);
+  if (!from) {
+    return fail(errc::corruption, fmt::format("event {} of a run is unreadable", stored.seq.raw()));
+  }
+  boost::system::error_code failed;
+  auto data = boost::json::parse(from->json(), failed);
+  static const object none;
+  const auto kind =
+      failed ? std::nullopt : kind_of(from->type(), data.is_object() ? data.get_object() : none);
+  if (!kind) {
+    return fail(
+        errc::corruption,
+        fmt::format(
+            "event {} of a run, of type '{}', is not part of a history",
+            stored.seq.raw(),
+            from->type()));
+  }
+  run_event event;
+  event.kind = *kind;
+  event.time = stored.time;
+  event.command = static_cast<std::uint32_t>(integer_extension(*from, "command"));
+  read_members(event, from->type(), std::move(data));
+  return event;
+}
+
+std::uint32_t run_of(const delivered_event& stored) {
+  const auto from = parse(stored);
+  return from ? static_cast<std::uint32_t>(integer_extension(*from, "run")) : 0;
+}
+
+run_event make_started(const run_start& start) {
+  run_event event;
+  event.kind = run_event_kind::started;
+  event.data = object{
+      {"type", start.identity.type},
+      {"version", start.identity.version},
+      {"run", start.identity.run},
+      {"correlation_id", start.identity.correlation_id},
+      {"seed", fmt::format("{:016x}", start.seed)},
+      {"input", start.input}};
+  return event;
+}
+
+result<run_start> read_started(const run_event& event) {
+  if (event.kind != run_event_kind::started || !event.data.is_object()) {
+    return fail(errc::corruption, "a run does not begin with workflow.started");
+  }
+  const auto& from = event.data.get_object();
+  run_start start;
+  start.identity.type = text_at(from, "type");
+  start.identity.version = static_cast<std::uint32_t>(integer_at(from, "version").value_or(1));
+  start.identity.run = static_cast<std::uint32_t>(integer_at(from, "run").value_or(1));
+  start.identity.correlation_id = text_at(from, "correlation_id");
+  const auto seed = text_at(from, "seed");
+  std::from_chars(seed.data(), seed.data() + seed.size(), start.seed, 16);
+  start.input = value_at(from, "input");
+  return start;
+}
+
+boost::json::object describe_failure(const failure& why) {
+  object data{{"class", name_of(why.kind)}, {"code", why.code}, {"message", why.message}};
+  if (why.retry_after_ms != 0) data["retry_after_ms"] = why.retry_after_ms;
+  return data;
+}
+
+failure read_failure(const json& value) {
+  failure why;
+  if (!value.is_object()) return why;
+  const auto& from = value.get_object();
+  why.kind = failure_class_named(text_at(from, "class")).value_or(failure_class::retryable);
+  why.code = text_at(from, "code");
+  why.message = text_at(from, "message");
+  why.retry_after_ms = static_cast<std::uint32_t>(integer_at(from, "retry_after_ms").value_or(0));
+  return why;
+}
+
+}  // namespace callboard::runtime

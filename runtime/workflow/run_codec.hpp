@@ -1,0 +1,44 @@
+// Run events as CloudEvents on the channel `workflow.{id}`, and back: a run's history is its
+// channel. docs/formats.md lists types and members.
+#pragma once
+
+#include "base/error.hpp"
+#include "runtime/topic/event_batch.hpp"
+#include "runtime/workflow/run_event.hpp"
+
+#include <callboard/context.hpp>
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+namespace callboard::runtime {
+
+/// Topic names of channels begin with it; the rest is the workflow's id.
+inline constexpr std::string_view channel_prefix = "workflow.";
+
+/// `number` makes the event's id unique on the channel: events of the workflow before it.
+[[nodiscard]] encoded_event
+encode_run_event(const run_event& event, const run_identity& run, std::uint64_t number);
+
+/// Errors: corruption. Precondition: `stored` is an event of a channel.
+[[nodiscard]] result<run_event> decode_run_event(const delivered_event& stored);
+
+/// The run that a stored event belongs to; 0 if it cannot be read.
+[[nodiscard]] std::uint32_t run_of(const delivered_event& stored);
+
+/// What `started` carries besides the input.
+struct run_start {
+  run_identity identity;
+  std::uint64_t seed = 0;
+  json input;
+};
+
+[[nodiscard]] run_event make_started(const run_start& start);
+
+/// Errors: corruption.
+[[nodiscard]] result<run_start> read_started(const run_event& event);
+
+[[nodiscard]] boost::json::object describe_failure(const failure& why);
+[[nodiscard]] failure read_failure(const json& value);
+
+}  // namespace callboard::runtime

@@ -1,0 +1,356 @@
+#include "runtime/workflow/run_engine.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <exception>
+#include <utility>
+
+namespace callboard::runtime {
+
+namespace {
+
+/// SplitMix64 (Steele, Lea, Flood: Fast splittable pseudorandom number generators, 2014).
+std::uint64_t next_random(std::uint64_t& state) {
+  state += 0x9e3779b97f4a7c15ULL;
+  auto mixed = state;
+  mixed = (mixed ^ (mixed >> 30)) * 0xbf58476d1ce4e5b9ULL;
+  mixed = (mixed ^ (mixed >> 27)) * 0x94d049bb133111ebULL;
+  return mixed ^ (mixed >> 31);
+}
+
+bool has_timer(const detail::command_request& request) {
+  return request.delay.has_value();
+}
+
+}  // namespace
+
+run_engine::run_engine(const workflow_definition& code, run_identity identity, std::uint64_t seed)
+    : code_{code},
+      identity_{std::move(identity)},
+      random_state_{seed},
+      context_{*this, identity_} {}
+
+run_engine::~run_engine() {
+  close();
+}
+
+void run_engine::close() {
+  is_closed_ = true;
+  for (auto& [index, one] : open_) {
+    if (one.slot != nullptr) one.slot->owner = nullptr;
+    one.slot = nullptr;
+  }
+  root_.reset();
+  instance_.reset();
+}
+
+// -- inputs ------------------------------------------------------------------------------------
+
+run_outputs run_engine::replay(std::span<const run_event> history) {
+  for (const auto& event : history) {
+    if (event.kind == run_event_kind::issued) {
+      recorded_[event.command] = {event.what, event.name, event.data, event.due};
+    } else if (event.kind == run_event_kind::command_cancelled) {
+      recorded_cancels_.insert(event.command);
+    }
+  }
+  for (const auto& event : history) {
+    if (is_input(event.kind)) take_in(event);
+  }
+  if (!blocked_) park_if_commands_are_missing();
+  return take_outputs();
+}
+
+run_outputs run_engine::deliver(const run_event& input) {
+  take_in(input);
+  return take_outputs();
+}
+
+void run_engine::take_in(const run_event& input) {
+  if (blocked_ || is_closed_ || is_ended_) return;
+  now_ = std::max(now_, input.time);
+  switch (input.kind) {
+  case run_event_kind::started:
+    start(input);
+    break;
+  case run_event_kind::completed:
+    answer(input.command, input.data);
+    break;
+  case run_event_kind::failed:
+    answer(input.command, std::unexpected{input.why.value_or(failure{})});
+    break;
+  case run_event_kind::timer_fired:
+    answer(input.command, json{});
+    break;
+  case run_event_kind::attempt_failed:
+    if (const auto found = open_.find(input.command); found != open_.end()) {
+      found->second.attempt = input.attempt + 1;
+      found->second.due = input.due;
+    }
+    break;
+  case run_event_kind::signalled:
+    on_signal(input);
+    break;
+  case run_event_kind::cancel_requested:
+    on_cancel();
+    break;
+  case run_event_kind::issued:
+  case run_event_kind::command_cancelled:
+  case run_event_kind::ended:
+    break;
+  }
+  finish_if_done();
+}
+
+void run_engine::start(const run_event& input) {
+  if (is_started_) return;
+  is_started_ = true;
+  instance_ = code_.make();
+  root_ = instance_->run_with(context_, input.data);
+  root_.start(*this);
+}
+
+void run_engine::on_signal(const run_event& input) {
+  const auto reader = std::ranges::find_if(open_, [&](const auto& one) {
+    return one.second.request.kind == command_kind::signal && one.second.request.name == input.name;
+  });
+  if (reader == open_.end()) {
+    unread_signals_.push_back(input);
+  } else {
+    answer(reader->first, input.data);
+  }
+}
+
+void run_engine::on_cancel() {
+  if (is_cancelling_) return;
+  is_cancelling_ = true;
+  std::vector<std::uint32_t> waiting;
+  for (const auto& [index, one] : open_) {
+    if (!one.request.is_shielded) waiting.push_back(index);
+  }
+  for (const auto index : waiting) {
+    const auto found = open_.find(index);
+    if (found == open_.end()) continue;
+    auto* slot = std::exchange(found->second.slot, nullptr);
+    note_cancelled(index);
+    if (slot == nullptr) continue;
+    slot->owner = nullptr;
+    slot->is_cancelled = true;
+    slot->waiter.resume();
+  }
+}
+
+void run_engine::answer(std::uint32_t command, outcome<json> with) {
+  const auto found = open_.find(command);
+  if (found == open_.end()) return;
+  auto* slot = std::exchange(found->second.slot, nullptr);
+  close_command(command);
+  if (slot == nullptr) return;
+  slot->owner = nullptr;
+  slot->answer = std::move(with);
+  slot->waiter.resume();
+}
+
+void run_engine::finish_if_done() {
+  if (!is_started_ || is_ended_ || blocked_) return;
+  if (!root_.is_done()) {
+    if (open_.empty()) {
+      park(
+          "nothing_awaited",
+          "the code is suspended, but at nothing that the journal could tell the end of: await "
+          "commands of the context only");
+    }
+    return;
+  }
+  if (park_if_commands_are_missing()) return;
+  is_ended_ = true;
+  auto end = end_of_root();
+  run_event event;
+  event.kind = run_event_kind::ended;
+  event.status = end.status;
+  event.data = end.result;
+  event.why = end.why;
+  outputs_.events.push_back(std::move(event));
+  outputs_.end = std::move(end);
+}
+
+run_end run_engine::end_of_root() {
+  try {
+    auto value = root_.take();
+    if (next_input_) return {run_status::continued, std::move(*next_input_), std::nullopt};
+    return {run_status::completed, std::move(value), std::nullopt};
+  } catch (const run_failed& thrown) {
+    return {run_status::failed, {}, thrown.why()};
+  } catch (const cancelled&) {
+    return {run_status::cancelled, {}, std::nullopt};
+  } catch (const std::exception& thrown) {
+    return {run_status::failed, {}, failure{failure_class::bug, "exception", thrown.what()}};
+  } catch (...) {
+    return {
+        run_status::failed,
+        {},
+        failure{failure_class::bug, "exception", "something that is no std::exception"}};
+  }
+}
+
+run_outputs run_engine::take_outputs() {
+  auto outputs = std::exchange(outputs_, {});
+  std::erase_if(outputs.issued, [&](std::uint32_t index) { return !open_.contains(index); });
+  return outputs;
+}
+
+// -- commands ----------------------------------------------------------------------------------
+
+void run_engine::issue(detail::command_request request, detail::command_slot& slot) {
+  if (is_closed_ || blocked_) return;
+  if (is_cancelling_ && !request.is_shielded) {
+    slot.is_cancelled = true;
+    return;
+  }
+  const auto index = last_index_ + 1;
+  if (!agrees(index, request)) return;
+  last_index_ = index;
+  slot.owner = this;
+  slot.index = index;
+  const auto recorded = recorded_.find(index);
+  open_command one;
+  one.slot = &slot;
+  if (recorded != recorded_.end()) {
+    one.due = recorded->second.due;
+  } else if (has_timer(request)) {
+    one.due = now_ + *request.delay;
+  }
+  one.request = std::move(request);
+  const auto [place, is_new] = open_.emplace(index, std::move(one));
+  if (recorded == recorded_.end()) record_issue(index, place->second);
+  answer_at_once(index);
+}
+
+bool run_engine::agrees(std::uint32_t index, const detail::command_request& request) {
+  const auto recorded = recorded_.find(index);
+  if (recorded == recorded_.end()) return true;
+  if (recorded->second.kind == request.kind && recorded->second.name == request.name) return true;
+  park(
+      "command_differs",
+      fmt::format(
+          "command {} was {} '{}' when it was recorded; the code that runs now does {} '{}' there",
+          index,
+          name_of(recorded->second.kind),
+          recorded->second.name,
+          name_of(request.kind),
+          request.name));
+  return false;
+}
+
+bool run_engine::park_if_commands_are_missing() {
+  const auto missing = recorded_.upper_bound(last_index_);
+  if (missing == recorded_.end()) return false;
+  park(
+      "command_missing",
+      fmt::format(
+          "command {} was {} '{}' when it was recorded; the code that runs now does not come to it",
+          missing->first,
+          name_of(missing->second.kind),
+          missing->second.name));
+  return true;
+}
+
+void run_engine::record_issue(std::uint32_t index, const open_command& one) {
+  run_event event;
+  event.kind = run_event_kind::issued;
+  event.command = index;
+  event.what = one.request.kind;
+  event.name = one.request.name;
+  event.data = one.request.arguments;
+  event.due = one.due;
+  outputs_.events.push_back(std::move(event));
+  outputs_.issued.push_back(index);
+}
+
+void run_engine::answer_at_once(std::uint32_t index) {
+  auto& one = open_.at(index);
+  std::optional<json> value;
+  if (one.request.kind == command_kind::update) {
+    value.emplace();
+  } else if (one.request.kind == command_kind::signal) {
+    const auto unread = std::ranges::find(unread_signals_, one.request.name, &run_event::name);
+    if (unread == unread_signals_.end()) return;
+    value = std::move(unread->data);
+    unread_signals_.erase(unread);
+  }
+  if (!value) return;
+  one.slot->owner = nullptr;
+  one.slot->answer = std::move(*value);
+  close_command(index);
+}
+
+void run_engine::close_command(std::uint32_t index) {
+  open_.erase(index);
+  outputs_.closed.push_back(index);
+}
+
+void run_engine::note_cancelled(std::uint32_t index) {
+  close_command(index);
+  if (recorded_cancels_.contains(index)) return;
+  run_event event;
+  event.kind = run_event_kind::command_cancelled;
+  event.command = index;
+  outputs_.events.push_back(std::move(event));
+}
+
+void run_engine::abandon(detail::command_slot& slot) {
+  slot.owner = nullptr;
+  if (is_closed_ || !open_.contains(slot.index)) return;
+  note_cancelled(slot.index);
+}
+
+void run_engine::park(std::string code, std::string message) {
+  blocked_ = failure{failure_class::bug, std::move(code), std::move(message)};
+}
+
+// -- what is answered at once --------------------------------------------------------------------
+
+std::chrono::sys_time<std::chrono::milliseconds> run_engine::now() const {
+  return std::chrono::sys_time<std::chrono::milliseconds>{now_.time_since_epoch()};
+}
+
+std::uint64_t run_engine::random() {
+  return next_random(random_state_);
+}
+
+std::uint32_t run_engine::version(const std::string& change, std::uint32_t current) {
+  if (const auto known = versions_.find(change); known != versions_.end()) return known->second;
+  const auto index = last_index_ + 1;
+  const auto recorded = recorded_.find(index);
+  const bool is_marked = recorded != recorded_.end()
+                         && recorded->second.kind == command_kind::version
+                         && recorded->second.name == change;
+  if (is_marked) {
+    last_index_ = index;
+    current = from_json<std::uint32_t>(recorded->second.data.at("version"));
+  } else if (recorded != recorded_.end()) {
+    current = 0;
+  } else if (!is_closed_ && !blocked_) {
+    last_index_ = index;
+    run_event event;
+    event.kind = run_event_kind::issued;
+    event.command = index;
+    event.what = command_kind::version;
+    event.name = change;
+    event.data = {{"version", current}};
+    outputs_.events.push_back(std::move(event));
+  }
+  versions_[change] = current;
+  return current;
+}
+
+void run_engine::set_status(json state) {
+  status_ = std::move(state);
+}
+
+void run_engine::continue_with(json input) {
+  next_input_ = std::move(input);
+}
+
+}  // namespace callboard::runtime

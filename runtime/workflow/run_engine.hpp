@@ -1,0 +1,150 @@
+// The durable-execution engine: drives the coroutine of one run from the events of its history,
+// old and new alike. Pure: the same events give the same outputs, whoever calls and whenever.
+#pragma once
+
+#include "base/ids.hpp"
+#include "runtime/workflow/run_event.hpp"
+
+#include <callboard/context.hpp>
+#include <callboard/workflow.hpp>
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <span>
+#include <string>
+#include <vector>
+
+namespace callboard::runtime {
+
+/// A command that is neither answered nor cancelled.
+struct open_command {
+  detail::command_request request;
+  detail::command_slot* slot = nullptr;
+  /// The attempt that runs, or that runs next.
+  std::uint32_t attempt = 1;
+  /// When the timer fires, or the next attempt begins.
+  std::optional<time_ms> due;
+};
+
+/// How a run ended.
+struct run_end {
+  run_status status = run_status::completed;
+  /// Result; of `continued` the input of the next run.
+  json result;
+  std::optional<failure> why;
+};
+
+/// What the code did about one input.
+struct run_outputs {
+  /// In order; to be recorded in one batch behind the input.
+  std::vector<run_event> events;
+  /// Commands that were issued now and are still open.
+  std::vector<std::uint32_t> issued;
+  /// Commands whose timers and work are no longer wanted.
+  std::vector<std::uint32_t> closed;
+  std::optional<run_end> end;
+};
+
+/// Lifecycle: made for one run, `begin` or `replay`, then `deliver` one input after the other,
+/// `close`. One thread at a time; calls user code, so never on an actor's thread. Survives a
+/// restart: nothing but what its outputs recorded.
+class run_engine final : private detail::execution, private detail::flow_listener {
+public:
+  run_engine(const workflow_definition& code, run_identity identity, std::uint64_t seed);
+  ~run_engine();
+
+  run_engine(const run_engine&) = delete;
+  run_engine& operator=(const run_engine&) = delete;
+
+  /// Feeds the history of a run that has not ended. Outputs are what the code does beyond it:
+  /// nothing, unless inputs were recorded without it.
+  [[nodiscard]] run_outputs replay(std::span<const run_event> history);
+
+  /// Works on one more input until every branch is suspended. Inputs for commands that are not
+  /// open change nothing.
+  [[nodiscard]] run_outputs deliver(const run_event& input);
+
+  /// Ends the coroutine where it stands; nothing is issued or abandoned any more. Idempotent.
+  void close();
+
+  /// Why the run is parked: the code does something else than the journal tells. Nothing is
+  /// delivered any more.
+  [[nodiscard]] const std::optional<failure>& blocked() const { return blocked_; }
+
+  [[nodiscard]] const std::map<std::uint32_t, open_command>& open() const { return open_; }
+
+  [[nodiscard]] const json& status() const { return status_; }
+
+  /// Commands so far.
+  [[nodiscard]] std::uint32_t commands() const { return last_index_; }
+
+  [[nodiscard]] const run_identity& identity() const { return identity_; }
+
+private:
+  struct recorded_command {
+    command_kind kind{};
+    std::string name;
+    json data;
+    std::optional<time_ms> due;
+  };
+
+  // -- execution -----------------------------------------------------------------------------
+  void issue(detail::command_request request, detail::command_slot& slot) override;
+  void abandon(detail::command_slot& slot) override;
+  [[nodiscard]] std::chrono::sys_time<std::chrono::milliseconds> now() const override;
+  [[nodiscard]] std::uint64_t random() override;
+  [[nodiscard]] std::uint32_t version(const std::string& change, std::uint32_t current) override;
+  void set_status(json state) override;
+  void continue_with(json input) override;
+
+  std::coroutine_handle<> on_done() override { return std::noop_coroutine(); }
+
+  // -- inputs --------------------------------------------------------------------------------
+  void take_in(const run_event& input);
+  void start(const run_event& input);
+  void on_signal(const run_event& input);
+  void on_cancel();
+  void answer(std::uint32_t command, outcome<json> with);
+
+  void finish_if_done();
+  [[nodiscard]] run_end end_of_root();
+  [[nodiscard]] run_outputs take_outputs();
+
+  // -- commands ------------------------------------------------------------------------------
+  [[nodiscard]] bool agrees(std::uint32_t index, const detail::command_request& request);
+  bool park_if_commands_are_missing();
+  void record_issue(std::uint32_t index, const open_command& one);
+  void answer_at_once(std::uint32_t index);
+  void close_command(std::uint32_t index);
+  void note_cancelled(std::uint32_t index);
+  void park(std::string code, std::string message);
+
+  const workflow_definition& code_;
+  run_identity identity_;
+  std::uint64_t random_state_;
+  context context_;
+  std::unique_ptr<workflow_instance> instance_;
+
+  time_ms now_{};
+  std::uint32_t last_index_ = 0;
+  std::map<std::uint32_t, open_command> open_;
+  std::deque<run_event> unread_signals_;
+  std::map<std::string, std::uint32_t> versions_;
+  std::map<std::uint32_t, recorded_command> recorded_;
+  std::set<std::uint32_t> recorded_cancels_;
+  json status_;
+  std::optional<json> next_input_;
+  std::optional<failure> blocked_;
+  run_outputs outputs_;
+  bool is_cancelling_ = false;
+  bool is_started_ = false;
+  bool is_ended_ = false;
+  bool is_closed_ = false;
+  /// Last, so that its frame goes before what it refers to.
+  flow<json> root_;
+};
+
+}  // namespace callboard::runtime

@@ -1,0 +1,69 @@
+// What the history of a run consists of. Each event is stored and published as one CloudEvent on
+// the run's channel (run_codec.hpp); together they are all that a run is.
+#pragma once
+
+#include "base/ids.hpp"
+
+#include <callboard/command.hpp>
+#include <callboard/failure.hpp>
+#include <callboard/json.hpp>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+
+namespace callboard::runtime {
+
+enum class run_event_kind : std::uint8_t {
+  // Inputs: what happened to the run.
+  started,
+  /// A command ended well.
+  completed,
+  /// An attempt of a step failed and will be followed by another.
+  attempt_failed,
+  /// A command failed for good.
+  failed,
+  timer_fired,
+  signalled,
+  cancel_requested,
+  // Outputs: what the run's code did about it.
+  issued,
+  command_cancelled,
+  ended,
+};
+
+[[nodiscard]] constexpr bool is_input(run_event_kind kind) {
+  return kind < run_event_kind::issued;
+}
+
+enum class run_status : std::uint8_t { running, completed, failed, cancelled, continued, blocked };
+
+[[nodiscard]] std::string_view name_of(run_status status);
+[[nodiscard]] std::optional<run_status> run_status_named(std::string_view name);
+
+[[nodiscard]] std::string_view name_of(command_kind kind);
+[[nodiscard]] std::optional<command_kind> command_kind_named(std::string_view name);
+
+struct run_event {
+  run_event_kind kind{};
+  /// Of the shard, when the event was recorded.
+  time_ms time{};
+  /// 1-based; 0 where no command is concerned.
+  std::uint32_t command = 0;
+  /// Of the command, or the signal's.
+  std::string name;
+  /// `issued`: which command.
+  command_kind what{};
+  /// Attempts that ended, this one included.
+  std::uint32_t attempt = 0;
+  /// Input, result, payload, or arguments of a command.
+  json data;
+  std::optional<failure> why;
+  /// Timers: when by shard time. `attempt_failed`: when the next attempt is due.
+  std::optional<time_ms> due;
+  /// Of a signal or a start, so that a repetition is known.
+  std::string id;
+  run_status status = run_status::running;
+};
+
+}  // namespace callboard::runtime

@@ -1,0 +1,173 @@
+#include "runtime/workflow/run_row.hpp"
+
+#include "proto/journal.pb.h"
+#include "runtime/topic/topic_codec.hpp"
+#include "runtime/workflow/run_codec.hpp"
+
+#include <boost/json/parse.hpp>
+#include <boost/json/serialize.hpp>
+
+namespace callboard::runtime {
+
+namespace {
+
+using storage::record_kind;
+using storage::view_id;
+
+std::int64_t milliseconds(time_ms when) {
+  return when.time_since_epoch().count();
+}
+
+time_ms time_of(std::int64_t ms) {
+  return time_ms{std::chrono::milliseconds{ms}};
+}
+
+void encode(const workflow_row& row, journal::WorkflowRow& to) {
+  to.set_type(row.type);
+  to.set_version(row.version);
+  to.set_run(row.run);
+  to.set_status(std::string{name_of(row.status)});
+  to.set_started_ms(milliseconds(row.started));
+  if (row.ended) to.set_ended_ms(milliseconds(*row.ended));
+  to.set_first_seq(row.first_seq.raw());
+  to.set_last_seq(row.last_seq.raw());
+  to.set_correlation_id(row.correlation_id);
+  to.set_start_hash(row.start_hash);
+  to.set_state(row.state);
+  to.set_result(row.result);
+  if (row.why) to.set_error(boost::json::serialize(describe_failure(*row.why)));
+  to.set_needs_wake(row.needs_wake);
+  to.set_commands(row.commands);
+}
+
+workflow_row decode(const journal::WorkflowRow& from) {
+  workflow_row row;
+  row.type = from.type();
+  row.version = from.version();
+  row.run = from.run();
+  row.status = run_status_named(from.status()).value_or(run_status::running);
+  row.started = time_of(from.started_ms());
+  if (from.ended_ms() != 0) row.ended = time_of(from.ended_ms());
+  row.first_seq = sequence{from.first_seq()};
+  row.last_seq = sequence{from.last_seq()};
+  row.correlation_id = from.correlation_id();
+  row.start_hash = from.start_hash();
+  row.state = from.state();
+  row.result = from.result();
+  if (!from.error().empty()) {
+    boost::system::error_code failed;
+    row.why = read_failure(boost::json::parse(from.error(), failed));
+  }
+  row.needs_wake = from.needs_wake();
+  row.commands = from.commands();
+  return row;
+}
+
+void append_big_endian(std::string& out, std::uint64_t value, int bytes) {
+  for (int shift = 8 * (bytes - 1); shift >= 0; shift -= 8) {
+    out += static_cast<char>(value >> static_cast<unsigned>(shift));
+  }
+}
+
+std::string id_of(const topic_ref& channel) {
+  return channel.topic.str().substr(channel_prefix.size());
+}
+
+void apply_progress(const storage::record& record, storage::view_writer& out) {
+  const auto progress = decode_workflow_progress(record.payload.view());
+  if (!progress) return;
+  const auto key = workflow_key(progress->channel.tenant, id_of(progress->channel));
+  journal::WorkflowRow row;
+  encode(progress->row, row);
+  out.put(view_id::workflow, key, row.SerializeAsString());
+  for (const auto& timer : progress->cleared)
+    out.erase(view_id::workflow_timer, timer_key(timer, record.entity));
+  for (const auto& timer : progress->set)
+    out.put(view_id::workflow_timer, timer_key(timer, record.entity), key);
+  if (progress->row.needs_wake) {
+    out.put(view_id::workflow_wake, entity_key(record.entity), key);
+  } else {
+    out.erase(view_id::workflow_wake, entity_key(record.entity));
+  }
+}
+
+}  // namespace
+
+shared_bytes encode_workflow_progress(const workflow_progress& progress) {
+  journal::WorkflowProgress to;
+  to.set_tenant(progress.channel.tenant.str());
+  to.set_topic(progress.channel.topic.str());
+  encode(progress.row, *to.mutable_row());
+  for (const auto& timer : progress.set) {
+    auto& one = *to.add_set();
+    one.set_due_ms(milliseconds(timer.due));
+    one.set_command(timer.command);
+  }
+  for (const auto& timer : progress.cleared) {
+    auto& one = *to.add_cleared();
+    one.set_due_ms(milliseconds(timer.due));
+    one.set_command(timer.command);
+  }
+  return shared_bytes{to.SerializeAsString()};
+}
+
+result<workflow_progress> decode_workflow_progress(std::string_view payload) {
+  journal::WorkflowProgress from;
+  if (!from.ParseFromArray(payload.data(), static_cast<int>(payload.size()))) {
+    return fail(errc::corruption, "the progress of a workflow is unreadable");
+  }
+  workflow_progress progress;
+  progress.channel = {tenant_name::trusted(from.tenant()), topic_name::trusted(from.topic())};
+  progress.row = decode(from.row());
+  for (const auto& one : from.set())
+    progress.set.push_back({time_of(one.due_ms()), one.command()});
+  for (const auto& one : from.cleared())
+    progress.cleared.push_back({time_of(one.due_ms()), one.command()});
+  return progress;
+}
+
+std::string workflow_key(const tenant_name& tenant, std::string_view id) {
+  std::string key = tenant.str();
+  key += '\0';
+  key += id;
+  return key;
+}
+
+std::optional<workflow_row> decode_workflow_row(std::string_view value) {
+  journal::WorkflowRow from;
+  if (!from.ParseFromArray(value.data(), static_cast<int>(value.size()))) return std::nullopt;
+  return decode(from);
+}
+
+std::string timer_key(const run_timer& timer, entity_id entity) {
+  std::string key;
+  append_big_endian(key, static_cast<std::uint64_t>(milliseconds(timer.due)), 8);
+  append_big_endian(key, entity.raw(), 8);
+  append_big_endian(key, timer.command, 4);
+  return key;
+}
+
+time_ms timer_due(std::string_view key) {
+  std::uint64_t ms = 0;
+  for (const char byte : key.substr(0, 8))
+    ms = ms << 8U | static_cast<unsigned char>(byte);
+  return time_of(static_cast<std::int64_t>(ms));
+}
+
+std::optional<topic_ref> channel_of_key(std::string_view key) {
+  const auto end = key.find('\0');
+  if (end == std::string_view::npos) return std::nullopt;
+  return topic_ref{
+      tenant_name::trusted(std::string{key.substr(0, end)}),
+      topic_name::trusted(std::string{channel_prefix}.append(key.substr(end + 1)))};
+}
+
+void apply_workflow_record(const storage::record& record, storage::view_writer& out) {
+  if (record.kind == record_kind::workflow_progress) return apply_progress(record, out);
+  const auto deleted = decode_topic_deleted(record.payload.view());
+  if (!deleted || !deleted->topic.str().starts_with(channel_prefix)) return;
+  out.erase(view_id::workflow, workflow_key(deleted->tenant, id_of(*deleted)));
+  out.erase(view_id::workflow_wake, entity_key(record.entity));
+}
+
+}  // namespace callboard::runtime

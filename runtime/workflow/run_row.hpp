@@ -1,0 +1,75 @@
+// What the views know of a workflow: one row for lists and look-ups, who must be woken at a start,
+// and which timers are due when.
+#pragma once
+
+#include "base/error.hpp"
+#include "base/hash.hpp"
+#include "base/ids.hpp"
+#include "base/names.hpp"
+#include "runtime/workflow/run_event.hpp"
+#include "storage/projection.hpp"
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace callboard::runtime {
+
+struct workflow_row {
+  std::string type;
+  std::uint32_t version = 1;
+  std::uint32_t run = 1;
+  run_status status = run_status::running;
+  time_ms started{};
+  std::optional<time_ms> ended;
+  /// On the channel: where the current run begins, and where it ended.
+  sequence first_seq{};
+  sequence last_seq{};
+  std::string correlation_id;
+  /// Of the first run's input and type: a repeated start is told from another.
+  std::uint64_t start_hash = 0;
+  /// `state`, as the code set it last; `result` of a completed run, as JSON.
+  std::string state;
+  std::string result;
+  std::optional<failure> why;
+  /// Something is under way that nothing outside will report: wake it when the shard starts.
+  bool needs_wake = false;
+  std::uint32_t commands = 0;
+};
+
+struct run_timer {
+  time_ms due{};
+  std::uint32_t command = 0;
+
+  friend auto operator<=>(const run_timer&, const run_timer&) = default;
+};
+
+/// The record that goes with every transition.
+struct workflow_progress {
+  topic_ref channel;
+  workflow_row row;
+  std::vector<run_timer> set;
+  std::vector<run_timer> cleared;
+};
+
+[[nodiscard]] shared_bytes encode_workflow_progress(const workflow_progress& progress);
+[[nodiscard]] result<workflow_progress> decode_workflow_progress(std::string_view payload);
+
+/// Key of a workflow's row: tenant, 0, id.
+[[nodiscard]] std::string workflow_key(const tenant_name& tenant, std::string_view id);
+[[nodiscard]] std::optional<workflow_row> decode_workflow_row(std::string_view value);
+
+/// Key of a timer: due (8 bytes), entity (8), command (4), all big-endian. Value: as
+/// `workflow_key`.
+[[nodiscard]] std::string timer_key(const run_timer& timer, entity_id entity);
+[[nodiscard]] time_ms timer_due(std::string_view key);
+
+/// The channel that a `workflow_key` belongs to.
+[[nodiscard]] std::optional<topic_ref> channel_of_key(std::string_view key);
+
+/// Called for `workflow_progress` and `topic_deleted` records.
+void apply_workflow_record(const storage::record& record, storage::view_writer& out);
+
+}  // namespace callboard::runtime

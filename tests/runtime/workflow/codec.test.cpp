@@ -1,0 +1,114 @@
+// Run events survive their stored form.
+#include "runtime/workflow/run_codec.hpp"
+#include "runtime/workflow/run_row.hpp"
+
+#include "tests/support/catch.hpp"
+
+namespace callboard::runtime {
+
+TEST_CASE("every kind of run event comes back from the channel as it was", "[workflow]") {
+  run_identity run;
+  run.workflow_id = "w1";
+  run.correlation_id = "c1";
+  std::vector<run_event> all;
+  const auto add = [&](run_event_kind kind) -> run_event& {
+    all.emplace_back();
+    all.back().kind = kind;
+    return all.back();
+  };
+  for (const auto what :
+       {command_kind::step,
+        command_kind::sleep,
+        command_kind::signal,
+        command_kind::publish,
+        command_kind::child,
+        command_kind::version}) {
+    auto& one = add(run_event_kind::issued);
+    one.what = what;
+    one.command = 3;
+    one.name = "name \"quoted\"";
+    one.data = {{"version", 2}};
+    if (what == command_kind::sleep) one.due = time_ms{std::chrono::milliseconds{77}};
+  }
+  auto& update = add(run_event_kind::issued);
+  update.what = command_kind::update;
+  update.name = "update";
+  update.command = 4;
+  update.data = {{"data", {{"percent", 40}}}};
+  auto& completed = add(run_event_kind::completed);
+  completed.command = 5;
+  completed.data = json{1, 2.5, "x", nullptr};
+  auto& retried = add(run_event_kind::attempt_failed);
+  retried.command = 5;
+  retried.attempt = 2;
+  retried.due = time_ms{std::chrono::milliseconds{88}};
+  retried.why = failure{failure_class::rate, "slow_down", "wait", 1500};
+  auto& failed = add(run_event_kind::failed);
+  failed.command = 5;
+  failed.why = failure{failure_class::permanent, "no", "never"};
+  add(run_event_kind::timer_fired).command = 9;
+  auto& signal = add(run_event_kind::signalled);
+  signal.name = "approve";
+  signal.id = "k1";
+  signal.data = {{"by", "Ann"}};
+  add(run_event_kind::cancel_requested).data = "enough";
+  add(run_event_kind::command_cancelled).command = 2;
+  auto& done = add(run_event_kind::ended);
+  done.status = run_status::completed;
+  done.data = 42;
+  auto& bad = add(run_event_kind::ended);
+  bad.status = run_status::failed;
+  bad.why = failure{failure_class::bug, "exception", "what"};
+  for (const auto& one : all) {
+    const auto stored = encode_run_event(one, run, 1).stored;
+    const auto back = decode_run_event({sequence{1}, one.time, stored});
+    REQUIRE(back);
+    CHECK(back->kind == one.kind);
+    CHECK(back->what == one.what);
+    CHECK(back->command == one.command);
+    CHECK(back->name == one.name);
+    CHECK(back->data == one.data);
+    CHECK(back->why == one.why);
+    CHECK(back->due == one.due);
+    CHECK(back->attempt == one.attempt);
+    CHECK(back->id == one.id);
+    CHECK(back->status == one.status);
+  }
+}
+
+TEST_CASE("what is no run event is refused", "[workflow]") {
+  CHECK_FALSE(decode_run_event({sequence{1}, {}, shared_bytes{std::string(30, 'x')}}));
+}
+
+TEST_CASE("progress comes back from its record", "[workflow]") {
+  workflow_progress progress;
+  progress.channel = {tenant_name::trusted("acme"), topic_name::trusted("workflow.w1")};
+  progress.row.type = "order";
+  progress.row.version = 3;
+  progress.row.status = run_status::failed;
+  progress.row.started = time_ms{std::chrono::milliseconds{5}};
+  progress.row.ended = time_ms{std::chrono::milliseconds{6}};
+  progress.row.why = failure{failure_class::quota, "a", "b"};
+  progress.row.needs_wake = true;
+  progress.set = {{time_ms{std::chrono::milliseconds{9}}, 4}};
+  const auto back = decode_workflow_progress(encode_workflow_progress(progress).view());
+  REQUIRE(back);
+  CHECK(back->channel == progress.channel);
+  CHECK(back->row.type == "order");
+  CHECK(back->row.status == run_status::failed);
+  CHECK(back->row.ended == progress.row.ended);
+  CHECK(back->row.why == progress.row.why);
+  CHECK(back->row.needs_wake);
+  CHECK(back->set == progress.set);
+}
+
+TEST_CASE("timers are ordered by when they are due", "[workflow]") {
+  const auto at = [](std::int64_t ms) {
+    return timer_key({time_ms{std::chrono::milliseconds{ms}}, 1}, entity_id{5});
+  };
+  CHECK(at(255) < at(256));
+  CHECK(at(1) < at(1'800'000'000'000));
+  CHECK(timer_due(at(1'800'000'000'000)) == time_ms{std::chrono::milliseconds{1'800'000'000'000}});
+}
+
+}  // namespace callboard::runtime

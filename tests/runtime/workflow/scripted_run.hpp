@@ -1,0 +1,163 @@
+// A run without a node: records what the engine puts out, runs steps on demand, and can forget the
+// engine and replay it from the record at any point, as a crash does.
+#pragma once
+
+#include "runtime/workflow/run_codec.hpp"
+#include "runtime/workflow/run_engine.hpp"
+
+#include <map>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace callboard::tests {
+
+class scripted_run {
+public:
+  explicit scripted_run(workflow_definition code, json input = {})
+      : code_{std::move(code)}, input_{std::move(input)} {
+    restart_engine();
+    runtime::run_start start;
+    start.identity = identity();
+    start.input = input_;
+    feed(runtime::make_started(start));
+  }
+
+  [[nodiscard]] static run_identity identity() {
+    run_identity one;
+    one.tenant = "acme";
+    one.workflow_id = "w1";
+    return one;
+  }
+
+  /// Delivers an input, and records it with what the code did about it: one transition.
+  void feed(runtime::run_event input) {
+    input.time = now;
+    auto delivered = input;
+    if (delivered.kind == runtime::run_event_kind::started) delivered.data = input_;
+    auto outputs = engine->deliver(delivered);
+    history.push_back(std::move(input));
+    keep(std::move(outputs));
+  }
+
+  /// The process dies and another replays the record, through its stored form.
+  void crash() {
+    restart_engine();
+    keep(engine->replay(decoded_history()));
+  }
+
+  /// Like `crash`, with other code.
+  void crash_into(workflow_definition code) {
+    code_ = std::move(code);
+    crash();
+  }
+
+  void signal(std::string name, json payload) {
+    runtime::run_event event;
+    event.kind = runtime::run_event_kind::signalled;
+    event.name = std::move(name);
+    event.data = std::move(payload);
+    feed(std::move(event));
+  }
+
+  void cancel() {
+    runtime::run_event event;
+    event.kind = runtime::run_event_kind::cancel_requested;
+    feed(std::move(event));
+  }
+
+  void fire(std::uint32_t command) {
+    runtime::run_event event;
+    event.kind = runtime::run_event_kind::timer_fired;
+    event.command = command;
+    feed(std::move(event));
+  }
+
+  /// Runs the body of an open step once; records its result.
+  void run_step(std::uint32_t command) {
+    const auto& open = engine->open().at(command);
+    ++step_runs[open.request.name];
+    auto ended = open.request.body({open.attempt, "key"});
+    runtime::run_event event;
+    event.command = command;
+    if (ended) {
+      event.kind = runtime::run_event_kind::completed;
+      event.data = std::move(*ended);
+    } else {
+      event.kind = runtime::run_event_kind::failed;
+      event.attempt = open.attempt;
+      event.why = ended.error();
+    }
+    feed(std::move(event));
+  }
+
+  /// Runs steps and fires timers, lowest command first, until only signals are awaited.
+  void run_all() {
+    while (!end) {
+      std::uint32_t next = 0;
+      for (const auto& [index, one] : engine->open()) {
+        if (one.request.kind == command_kind::step || one.request.kind == command_kind::sleep) {
+          next = index;
+          break;
+        }
+      }
+      if (next == 0) return;
+      if (engine->open().at(next).request.kind == command_kind::step) {
+        run_step(next);
+      } else {
+        now = std::max(now, *engine->open().at(next).due);
+        fire(next);
+      }
+    }
+  }
+
+  [[nodiscard]] std::vector<runtime::run_event> decoded_history() const {
+    std::vector<runtime::run_event> decoded;
+    for (const auto& one : history) {
+      const auto stored = runtime::encode_run_event(one, identity(), decoded.size()).stored;
+      auto back = runtime::decode_run_event({sequence{decoded.size() + 1}, one.time, stored});
+      if (back->kind == runtime::run_event_kind::started) {
+        back->data = runtime::read_started(*back)->input;
+      }
+      decoded.push_back(std::move(*back));
+    }
+    return decoded;
+  }
+
+  /// The record as text, to be compared.
+  [[nodiscard]] std::string record() const {
+    std::string text;
+    for (const auto& one : history) {
+      const auto stored = runtime::encode_run_event(one, identity(), 0).stored;
+      text += std::string{stored.view().substr(runtime::event_prefix_size)};
+      text += '\n';
+    }
+    return text;
+  }
+
+  time_ms now{std::chrono::milliseconds{1'000'000}};
+  std::vector<runtime::run_event> history;
+  std::map<std::string, int> step_runs;
+  std::optional<runtime::run_end> end;
+  std::unique_ptr<runtime::run_engine> engine;
+
+private:
+  void restart_engine() {
+    engine.reset();
+    engine = std::make_unique<runtime::run_engine>(code_, identity(), 7);
+  }
+
+  void keep(runtime::run_outputs outputs) {
+    for (auto& event : outputs.events) {
+      event.time = now;
+      history.push_back(std::move(event));
+    }
+    if (outputs.end) end = std::move(outputs.end);
+  }
+
+  workflow_definition code_;
+  json input_;
+};
+
+}  // namespace callboard::tests
