@@ -12,7 +12,7 @@ import subprocess
 import sys
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-FOLDERS = ("base", "storage", "runtime", "actors", "gateway", "node", "cli", "tests", "bench")
+FOLDERS = ("base", "storage", "runtime", "model", "actors", "gateway", "node", "cli", "tests", "bench")
 INCLUDE = re.compile(r'^\s*#\s*include\s*"([^"]+\.hpp)"', re.M)
 ANY_INCLUDE = re.compile(r"^\s*#\s*include\s*([<\"][^>\"]+[>\"])", re.M)
 

@@ -16,9 +16,10 @@ LAYERS = {
     "proto": {"proto"},
     "storage": {"storage", "base", "proto"},
     "runtime": {"runtime", "base", "proto"},
-    "actors": {"actors", "runtime", "storage", "base", "proto"},
+    "model": {"model", "base"},
+    "actors": {"actors", "model", "runtime", "storage", "base", "proto"},
     "gateway": {"gateway", "actors", "runtime", "storage", "base", "proto"},
-    "node": {"node", "gateway", "actors", "runtime", "storage", "base", "proto"},
+    "node": {"node", "gateway", "actors", "model", "runtime", "storage", "base", "proto"},
     "cli": {"cli", "node", "gateway", "actors", "runtime", "storage", "base", "proto"},
     "bench": {"bench", "cli", "gateway", "storage", "actors", "runtime", "base", "proto", "tests"},
     "examples": {"examples", "cli", "base", "proto", "include"},
@@ -50,6 +51,7 @@ THIRD_PARTY = [
         r"gateway/|cli/|bench/|tests/|examples/|actors/io_[a-z_]+\.(cpp|hpp)|actors/relay_[a-z_]+\.(cpp|hpp)",
         "Asio stays in the gateway, in clients and in actors of I/O threads",
     ),
+    (r"curl/", r"model/", "libcurl stays in model/"),
     (r"CLI/", r"cli/|bench/|examples/", "the command line stays in cli/"),
     (r"toml\.hpp", r"base/config", "settings are read in base/config*.cpp"),
     (
@@ -69,6 +71,7 @@ BANNED_CODE = [
     (
         r"\bstd::j?thread\b(?!::)",
         r"storage/|actors/reader_pool|gateway/(io_threads|gateway|listener)|node/(node|signals)"
+        r"|model/chat_client"
         r"|cli/|bench/|tests/|examples/",
         "threads exist only where docs/architecture.md lists them",
     ),

@@ -1,0 +1,203 @@
+#include "model/delta_merger.hpp"
+
+#include <boost/json/array.hpp>
+#include <boost/json/parse.hpp>
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <utility>
+
+namespace callboard::model {
+
+namespace json = boost::json;
+
+namespace {
+
+std::string_view text_of(const json::object& object, std::string_view name) {
+  const auto* value = object.if_contains(name);
+  if (value == nullptr || !value->is_string()) return {};
+  return value->get_string();
+}
+
+std::uint64_t count_of(const json::object& object, std::string_view name) {
+  const auto* value = object.if_contains(name);
+  if (value == nullptr) return 0;
+  if (value->is_uint64()) return value->get_uint64();
+  return value->is_int64() && value->get_int64() > 0
+             ? static_cast<std::uint64_t>(value->get_int64())
+             : 0;
+}
+
+std::uint64_t count_of(const json::object& object, std::string_view inner, std::string_view name) {
+  const auto* value = object.if_contains(inner);
+  return value != nullptr && value->is_object() ? count_of(value->get_object(), name) : 0;
+}
+
+const json::object* object_of(const json::object& object, std::string_view name) {
+  const auto* value = object.if_contains(name);
+  return value == nullptr ? nullptr : value->if_object();
+}
+
+const json::array* array_of(const json::object& object, std::string_view name) {
+  const auto* value = object.if_contains(name);
+  return value == nullptr ? nullptr : value->if_array();
+}
+
+/// Text, or the texts of an array of parts.
+std::string content_of(const json::object& message) {
+  std::string out{text_of(message, "content")};
+  const auto* parts = array_of(message, "content");
+  if (parts == nullptr) return out;
+  for (const auto& part : *parts) {
+    if (part.is_object()) out += text_of(part.get_object(), "text");
+  }
+  return out;
+}
+
+}  // namespace
+
+std::expected<void, failure> delta_merger::append(std::string& to, std::string_view text) {
+  size_ += text.size();
+  if (size_ > limits_.text_bytes_max) {
+    return failed{permanent_failure(
+        errc::too_large,
+        failure_scope::request,
+        fmt::format("the answer is above {} B", limits_.text_bytes_max))};
+  }
+  to.append(text);
+  return {};
+}
+
+void delta_merger::note_usage(const json::object& usage) {
+  token_usage out;
+  out.prompt = count_of(usage, "prompt_tokens");
+  out.completion = count_of(usage, "completion_tokens");
+  out.total = count_of(usage, "total_tokens");
+  out.cached = count_of(usage, "prompt_tokens_details", "cached_tokens");
+  out.reasoning = count_of(usage, "completion_tokens_details", "reasoning_tokens");
+  result_.usage = out;
+}
+
+std::expected<std::string, failure> delta_merger::add(const json::object& chunk) {
+  return add_choices(chunk, "delta");
+}
+
+std::expected<std::string, failure> delta_merger::add_whole(const json::object& answer) {
+  return add_choices(answer, "message");
+}
+
+std::expected<std::string, failure>
+delta_merger::add_choices(const json::object& from, std::string_view member) {
+  constexpr std::size_t name_size_max = 256;
+  if (result_.response_id.empty())
+    result_.response_id = text_of(from, "id").substr(0, name_size_max);
+  if (result_.model.empty()) result_.model = text_of(from, "model").substr(0, name_size_max);
+  if (const auto* usage = object_of(from, "usage")) note_usage(*usage);
+  const auto* choices = array_of(from, "choices");
+  std::string added;
+  if (choices == nullptr) return added;
+  for (const auto& value : *choices) {
+    const auto* choice = value.if_object();
+    if (choice == nullptr || count_of(*choice, "index") != 0) continue;
+    has_choice_ = true;
+    if (const auto reason = text_of(*choice, "finish_reason"); !reason.empty()) {
+      result_.finish_reason = reason.substr(0, name_size_max);
+    }
+    const auto* message = object_of(*choice, member);
+    if (message == nullptr) continue;
+    auto text = add_message(*message);
+    if (!text) return text;
+    added += *text;
+  }
+  return added;
+}
+
+std::expected<std::string, failure> delta_merger::add_message(const json::object& message) {
+  auto text = content_of(message);
+  if (auto done = append(result_.text, text); !done) return failed{std::move(done.error())};
+  if (auto done = append(result_.refusal, text_of(message, "refusal")); !done) {
+    return failed{std::move(done.error())};
+  }
+  if (const auto* pieces = array_of(message, "tool_calls")) {
+    if (auto done = add_tool_calls(*pieces); !done) return failed{std::move(done.error())};
+  }
+  return text;
+}
+
+std::expected<void, failure> delta_merger::add_tool_calls(const json::array& pieces) {
+  for (std::size_t at = 0; at < pieces.size(); ++at) {
+    const auto* piece = pieces[at].if_object();
+    if (piece == nullptr) continue;
+    if (auto done = add_tool_call(*piece, at); !done) return done;
+  }
+  return {};
+}
+
+std::expected<void, failure>
+delta_merger::add_tool_call(const json::object& piece, std::size_t at) {
+  const auto id = text_of(piece, "id");
+  std::uint64_t index = last_tool_call_;
+  if (piece.contains("index")) {
+    index = count_of(piece, "index");
+  } else if (!id.empty() && !tool_calls_.empty() && tool_calls_[last_tool_call_].id != id) {
+    // Whole answers have no indexes, and some providers leave them out of streams: there, an id
+    // begins a call.
+    index = last_tool_call_ + 1;
+  } else if (id.empty() && at > 0) {
+    index = last_tool_call_ + 1;
+  }
+  if (index >= limits_.tool_calls_max) {
+    return failed{permanent_failure(
+        errc::too_large,
+        failure_scope::request,
+        fmt::format("the answer calls more than {} tools", limits_.tool_calls_max))};
+  }
+  last_tool_call_ = static_cast<std::uint32_t>(index);
+  auto& call = tool_calls_[last_tool_call_];
+  if (call.id.empty()) {
+    if (auto done = append(call.id, id); !done) return done;
+  }
+  const auto* function = object_of(piece, "function");
+  if (function == nullptr) return {};
+  if (call.name.empty()) {
+    if (auto done = append(call.name, text_of(*function, "name")); !done) return done;
+  }
+  return append(call.arguments, text_of(*function, "arguments"));
+}
+
+std::expected<chat_result, failure> delta_merger::finish() {
+  if (result_.finish_reason == "content_filter") {
+    auto out = permanent_failure(
+        errc::bad_request, failure_scope::request, "the provider's content filter cut the answer");
+    out.provider_code = "content_filter";
+    return failed{std::move(out)};
+  }
+  if (!has_choice_) {
+    return failed{retryable_failure(errc::unreachable, "the answer has no choice")};
+  }
+  for (auto& [index, call] : tool_calls_)
+    result_.tool_calls.push_back(std::move(call));
+  tool_calls_.clear();
+  return std::move(result_);
+}
+
+chat_outcome
+parse_answer(std::string_view body, const answer_limits& limits, std::string_view secret) {
+  constexpr std::size_t depth_max = 32;
+  json::error_code broken;
+  json::parse_options options;
+  options.max_depth = depth_max;
+  const auto value = json::parse(body, broken, {}, options);
+  if (broken || !value.is_object()) {
+    return std::unexpected{retryable_failure(errc::unreachable, "the answer is not a JSON object")};
+  }
+  const auto& answer = value.get_object();
+  if (const auto* error = object_of(answer, "error")) {
+    return std::unexpected{classify_error(*error, 0, secret)};
+  }
+  delta_merger merger{limits};
+  if (auto added = merger.add_whole(answer); !added) return std::unexpected{added.error()};
+  return merger.finish();
+}
+
+}  // namespace callboard::model

@@ -1,0 +1,292 @@
+#include "model/dispatcher.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <new>
+#include <utility>
+
+namespace callboard::model {
+
+namespace {
+
+using std::chrono::milliseconds;
+
+/// How long the thread sleeps at most while calls are open: a clock that is moved by hand (tests)
+/// wakes nobody.
+constexpr milliseconds look_again{250};
+constexpr milliseconds idle_wait{60'000};
+
+failure cancelled() {
+  failure out;
+  out.kind = failure_kind::cancelled;
+  out.code = errc::cancelled;
+  out.detail = "the call was cancelled";
+  return out;
+}
+
+/// True for what says that the provider has too much to do.
+bool is_overload(const failure& failed) {
+  return failed.kind == failure_kind::rate || failed.code == errc::overloaded
+         || failed.code == errc::timeout;
+}
+
+}  // namespace
+
+dispatcher::dispatcher(provider_list& providers, client_parts parts)
+    : providers_{providers}, parts_{std::move(parts)}, multi_{curl_multi_init()} {
+  if (multi_ == nullptr) throw std::bad_alloc{};
+  long connections = 0;
+  for (const auto& one : providers_)
+    connections += one->settings.concurrency.max;
+  curl_multi_setopt(multi_.get(), CURLMOPT_MAXCONNECTS, connections);
+}
+
+dispatcher::~dispatcher() {
+  for (auto& [id, one] : calls_)
+    end_transfer(*one);
+}
+
+// -- from outside ---
+
+void dispatcher::admit(std::unique_ptr<call> one) {
+  auto& added = *one;
+  calls_.emplace(added.id, std::move(one));
+  wait_in_queue(added);
+}
+
+void dispatcher::cancel(call_id id) {
+  const auto found = calls_.find(id);
+  if (found == calls_.end()) return;
+  finish(*found->second, std::unexpected{cancelled()});
+}
+
+void dispatcher::cancel_all() {
+  while (!calls_.empty())
+    finish(*calls_.begin()->second, std::unexpected{cancelled()});
+  publish();
+}
+
+void dispatcher::turn() {
+  move_transfers();
+  fire_timers();
+  start_ready();
+  publish();
+}
+
+void dispatcher::wait() {
+  auto most = idle_wait;
+  if (!timers_.empty()) {
+    const auto left = timers_.begin()->first - parts_.time.boot();
+    most = std::clamp(std::chrono::ceil<milliseconds>(left), milliseconds{0}, look_again);
+  }
+  curl_multi_poll(multi_.get(), nullptr, 0, static_cast<int>(most.count()), nullptr);
+}
+
+void dispatcher::wake() {
+  curl_multi_wakeup(multi_.get());
+}
+
+// -- a turn ---
+
+void dispatcher::move_transfers() {
+  int running = 0;
+  curl_multi_perform(multi_.get(), &running);
+  int left = 0;
+  while (const auto* message = curl_multi_info_read(multi_.get(), &left)) {
+    if (message->msg != CURLMSG_DONE) continue;
+    const auto code = message->data.result;
+    void* owner = nullptr;
+    curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, &owner);
+    auto& one = *static_cast<call*>(owner);
+    conclude(one, one.running->finish(code));
+  }
+}
+
+void dispatcher::fire_timers() {
+  const auto now = parts_.time.boot();
+  while (!timers_.empty() && timers_.begin()->first <= now) {
+    on_timer(*calls_.at(timers_.begin()->second), now);
+  }
+}
+
+void dispatcher::start_ready() {
+  for (auto& at : providers_) {
+    while (!at->ready.empty() && at->limit.has_room()) {
+      auto& one = *calls_.at(*at->ready.begin());
+      at->ready.erase(at->ready.begin());
+      at->waits_no_more(one.size());
+      start_attempt(one);
+    }
+  }
+}
+
+void dispatcher::publish() {
+  for (const auto& at : providers_) {
+    at->load->ready = static_cast<std::uint32_t>(at->ready.size());
+    at->load->in_flight = at->limit.in_flight();
+    at->load->limit = at->limit.current();
+    at->load->oldest_ns = at->ready.empty() ? 0 : calls_.at(*at->ready.begin())->since.count();
+  }
+}
+
+// -- one call ---
+
+boot_time dispatcher::due_of(const call& one) const {
+  switch (one.phase) {
+  case call_phase::backing_off:
+    return std::min(one.since, one.deadline);
+  // An answer that is whole is waited for, if only for its connection.
+  case call_phase::in_flight:
+    return one.running->whole() ? one.running->due() : std::min(one.running->due(), one.deadline);
+  case call_phase::ready:
+    break;
+  }
+  return one.deadline;
+}
+
+void dispatcher::arm(call& one) {
+  timers_.erase({one.armed, one.id});
+  one.armed = due_of(one);
+  timers_.emplace(one.armed, one.id);
+}
+
+void dispatcher::on_timer(call& one, boot_time now) {
+  if (due_of(one) > now) return arm(one);
+  if (one.phase == call_phase::in_flight && one.running->whole()) {
+    return conclude(one, one.running->finish(CURLE_OK));
+  }
+  if (now >= one.deadline) return finish(one, std::unexpected{out_of_time(one)});
+  if (one.phase == call_phase::in_flight) {
+    return conclude(one, std::unexpected{one.running->timed_out()});
+  }
+  wait_in_queue(one);
+}
+
+failure dispatcher::out_of_time(const call& one) const {
+  const auto given = std::chrono::duration_cast<milliseconds>(one.deadline - one.began);
+  auto out = one.last_failure.value_or(retryable_failure(errc::timeout, "none"));
+  out.code = errc::timeout;
+  out.detail = fmt::format("no answer within {} ms; last failure: {}", given.count(), out.detail);
+  return out;
+}
+
+void dispatcher::wait_in_queue(call& one) {
+  one.phase = call_phase::ready;
+  one.since = parts_.time.boot();
+  one.where().ready.insert(one.id);
+  arm(one);
+}
+
+transfer_request dispatcher::request_of(const call& one) const {
+  const auto& at = one.where();
+  transfer_request out;
+  out.url = at.url;
+  out.stream = one.body.stream;
+  const bool own_model = one.at > 0 && !at.settings.default_model.empty();
+  const bool named = !one.model.empty() && !own_model;
+  out.body = body_for(at.settings, named ? one.model : at.settings.default_model, one.body);
+  out.idempotency_key = one.idempotency_key;
+  // Two providers may be one server with two models: there, the same key with another request
+  // would be refused.
+  if (one.at > 0 && !out.idempotency_key.empty()) out.idempotency_key += "/" + at.name();
+  return out;
+}
+
+void dispatcher::start_attempt(call& one) {
+  auto& at = one.where();
+  one.phase = call_phase::in_flight;
+  one.since = parts_.time.boot();
+  one.began_after = at.limit.begin();
+  ++one.attempt;
+  one.delta_index = 0;
+  at.counters.attempts.Increment();
+  if (one.callbacks.on_attempt) one.callbacks.on_attempt(one.attempt);
+  one.running = std::make_unique<transfer>(
+      at.settings, at.key, request_of(one), parts_.time, [&one](std::string_view text) {
+        if (!one.callbacks.on_delta) return;
+        one.callbacks.on_delta(one.attempt, one.delta_index++, text);
+      });
+  curl_easy_setopt(one.running->handle(), CURLOPT_PRIVATE, &one);
+  if (curl_multi_add_handle(multi_.get(), one.running->handle()) != CURLM_OK) {
+    return conclude(
+        one, std::unexpected{retryable_failure(errc::unreachable, "the transfer did not begin")});
+  }
+  arm(one);
+}
+
+void dispatcher::end_transfer(call& one) {
+  if (!one.running) return;
+  curl_multi_remove_handle(multi_.get(), one.running->handle());
+  one.running.reset();
+}
+
+void dispatcher::count_attempt(call& one, const chat_outcome& outcome) {
+  auto& at = one.where();
+  if (outcome) {
+    at.limit.succeeded();
+  } else if (is_overload(outcome.error())) {
+    at.limit.overloaded(one.began_after);
+  } else {
+    at.limit.ended();
+  }
+  const auto took = std::chrono::duration<double>(parts_.time.boot() - one.since);
+  at.counters.attempt_seconds.Observe(took.count());
+}
+
+void dispatcher::conclude(call& one, chat_outcome outcome) {
+  count_attempt(one, outcome);
+  end_transfer(one);
+  one.phase = call_phase::backing_off;
+  one.where().wait_for(one.size());
+  if (outcome) return finish(one, std::move(outcome));
+  outcome.error().provider = one.where().name();
+  outcome.error().detail = fmt::format("{}: {}", one.where().name(), outcome.error().detail);
+  try_again(one, std::move(outcome.error()));
+}
+
+void dispatcher::try_again(call& one, failure failed) {
+  const auto now = parts_.time.boot();
+  const auto left = std::chrono::floor<milliseconds>(one.deadline - now);
+  const bool others = one.at + 1 < one.chain.size();
+  const auto next = one.retries.after(failed, left, others, parts_.random);
+  one.last_failure = failed;
+  switch (next.step) {
+  case next_step::give_up:
+    return finish(one, std::unexpected{std::move(failed)});
+  case next_step::next_provider:
+    one.where().waits_no_more(one.size());
+    ++one.at;
+    one.where().wait_for(one.size());
+    one.retries = retry_state{one.where().settings.retry};
+    return wait_in_queue(one);
+  case next_step::wait:
+    one.since = now + next.delay;
+    arm(one);
+    return;
+  }
+}
+
+void dispatcher::finish(call& one, chat_outcome outcome) {
+  auto& at = one.where();
+  if (one.phase == call_phase::in_flight) {
+    at.limit.ended();
+    end_transfer(one);
+  } else {
+    at.ready.erase(one.id);
+    at.waits_no_more(one.size());
+  }
+  timers_.erase({one.armed, one.id});
+  if (outcome) {
+    outcome->provider = at.name();
+    outcome->attempts = one.attempt;
+  } else {
+    outcome.error().provider = at.name();
+    outcome.error().attempts = one.attempt;
+  }
+  at.counters.ended(outcome);
+  const auto held = std::move(calls_.extract(one.id).mapped());
+  held->callbacks.on_done(std::move(outcome));
+}
+
+}  // namespace callboard::model

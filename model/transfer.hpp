@@ -1,0 +1,79 @@
+// One HTTP exchange with a provider through libcurl.
+#pragma once
+
+#include "base/clock.hpp"
+#include "model/answer_stream.hpp"
+#include "model/curl_handles.hpp"
+#include "model/response_head.hpp"
+
+#include <functional>
+#include <optional>
+#include <string>
+#include <string_view>
+
+namespace callboard::model {
+
+struct transfer_request {
+  std::string url;
+  std::string body;
+  std::string idempotency_key;
+  bool stream = false;
+};
+
+/// Owned by the client's thread. Must be taken out of its multi handle before it is destroyed.
+class transfer {
+public:
+  using text_sink = std::function<void(std::string_view)>;
+
+  /// `on_text` gets text as it comes. `settings` and `key` outlive the transfer.
+  transfer(
+      const provider_settings& settings,
+      const std::string& key,
+      transfer_request request,
+      const clock& time,
+      text_sink on_text);
+
+  transfer(const transfer&) = delete;
+  transfer& operator=(const transfer&) = delete;
+
+  [[nodiscard]] CURL* handle() const { return handle_.get(); }
+
+  /// When it has to have moved on; after that `timed_out` says what is late.
+  [[nodiscard]] boot_time due() const;
+
+  /// True once `[DONE]` came: the answer is whole, whatever becomes of the connection.
+  [[nodiscard]] bool whole() const { return stream_ && stream_->done(); }
+
+  [[nodiscard]] failure timed_out() const;
+
+  /// What came of it, after libcurl ended it with `code` or `due` has passed after `whole`.
+  [[nodiscard]] chat_outcome finish(CURLcode code);
+
+private:
+  static std::size_t on_header(char* data, std::size_t size, std::size_t count, void* self);
+  static std::size_t on_body(char* data, std::size_t size, std::size_t count, void* self);
+
+  void set_options();
+  [[nodiscard]] bool receive(std::string_view bytes);
+  [[nodiscard]] bool receive_text(std::string_view bytes);
+  [[nodiscard]] failure network_failure(CURLcode code) const;
+
+  const provider_settings& settings_;
+  const std::string& key_;
+  transfer_request request_;
+  const clock& clock_;
+  text_sink on_text_;
+
+  response_head head_;
+  std::string body_;
+  std::optional<answer_stream> stream_;
+  std::optional<failure> failure_;
+  boot_time began_;
+  boot_time last_byte_{};
+  bool has_body_ = false;
+
+  header_lines headers_;
+  easy_handle handle_;
+};
+
+}  // namespace callboard::model
