@@ -84,6 +84,19 @@ result<group_name> group_name::parse(std::string_view text) {
   return trusted(std::string{text});
 }
 
+template <>
+result<queue_name> queue_name::parse(std::string_view text) {
+  const bool fits = !text.empty() && text.size() <= name_size_max
+                    && std::ranges::all_of(
+                        text, [](char c) { return is_token_char(c) || c == '.'; });
+  if (!fits) {
+    return fail(
+        errc::invalid_name,
+        fmt::format("queue '{}' must be 1 to 255 bytes of [A-Za-z0-9_:.-]", shown(text)));
+  }
+  return trusted(std::string{text});
+}
+
 result<topic_pattern> topic_pattern::parse(std::string_view text) {
   bool wildcard = false;
   const bool fits = text.size() <= name_size_max

@@ -42,12 +42,17 @@ using topic_name = checked_name<struct topic_name_tag>;
 /// 1..=255 bytes of `[A-Za-z0-9_:.-]`
 using group_name = checked_name<struct group_name_tag>;
 
+/// 1..=255 bytes of `[A-Za-z0-9_:.-]`
+using queue_name = checked_name<struct queue_name_tag>;
+
 template <>
 result<tenant_name> tenant_name::parse(std::string_view text);
 template <>
 result<topic_name> topic_name::parse(std::string_view text);
 template <>
 result<group_name> group_name::parse(std::string_view text);
+template <>
+result<queue_name> queue_name::parse(std::string_view text);
 
 /// A topic name in which a token may be `*` (exactly one token) and the last may be `>` (one or
 /// more tokens). A pattern without either matches exactly one topic.
@@ -75,6 +80,14 @@ struct topic_ref {
   topic_name topic;
 
   friend auto operator<=>(const topic_ref&, const topic_ref&) = default;
+};
+
+/// A task queue within its tenant.
+struct queue_ref {
+  tenant_name tenant;
+  queue_name queue;
+
+  friend auto operator<=>(const queue_ref&, const queue_ref&) = default;
 };
 
 } // namespace callboard

@@ -99,7 +99,7 @@ result<entity_head> journal_reader::current_head(entity_id entity) const {
       if (change.entity != entity) continue;
       if (change.kind == record_kind::trimmed) head->floor = std::max(head->floor, change.up_to);
       if (change.kind == record_kind::snapshot) head->covered = change.up_to;
-      if (change.kind == record_kind::topic_deleted || change.kind == record_kind::group_deleted) {
+      if (ends_entity(change.kind)) {
         head->deleted_lsn = change.lsn;
       }
     }

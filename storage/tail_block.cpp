@@ -13,10 +13,6 @@ namespace {
 constexpr char index_format = 1;
 constexpr std::size_t index_header_size = 25;
 
-bool is_deletion(record_kind kind) {
-  return kind == record_kind::topic_deleted || kind == record_kind::group_deleted;
-}
-
 }  // namespace
 
 void entry_collector::start(lsn first) {
@@ -34,7 +30,7 @@ entry_collector::add(const record& head, std::string_view payload, entry_slots& 
     auto up_to = decode_trimmed(payload);
     if (!up_to) return std::unexpected{up_to.error()};
     changes_.push_back({head.kind, head.entity, head.lsn, *up_to});
-  } else if (head.kind == record_kind::snapshot || is_deletion(head.kind)) {
+  } else if (head.kind == record_kind::snapshot || ends_entity(head.kind)) {
     changes_.push_back({head.kind, head.entity, head.lsn, head.entity_seq});
   }
   if (slots.block_serial != serial_) slots = {serial_, none, none};

@@ -52,8 +52,7 @@ result<void> rebuild_views(
             at = known.emplace(next.entity.raw(), *alive).first;
           }
           // What is not applied yet has no head, but cannot have been deleted either.
-          if (at->second || next.kind == record_kind::topic_deleted
-              || next.kind == record_kind::group_deleted) {
+          if (at->second || ends_entity(next.kind)) {
             records.push_back(std::move(next));
           }
         }

@@ -1,0 +1,61 @@
+// A queue's records and rows as bytes: with the projection the only place in the queue core that
+// knows Protobuf.
+#pragma once
+
+#include "base/error.hpp"
+#include "base/names.hpp"
+#include "runtime/queue/queue_settings.hpp"
+#include "runtime/queue/queue_task.hpp"
+
+#include <optional>
+#include <string>
+#include <string_view>
+
+namespace callboard::runtime {
+
+struct queue_definition {
+  queue_ref name;
+  queue_settings settings;
+};
+
+/// A queue's row in the catalogue.
+struct queue_row {
+  entity_id entity{};
+  queue_settings settings;
+};
+
+// Payloads of records.
+[[nodiscard]] std::string encode_queue_created(const queue_definition& queue);
+[[nodiscard]] std::string encode_queue_configured(const queue_definition& queue);
+[[nodiscard]] std::string encode_queue_deleted(const queue_ref& name);
+[[nodiscard]] std::string encode_stored_task(const stored_task& task);
+[[nodiscard]] std::string encode_task_progress(const task_progress& progress);
+[[nodiscard]] std::string encode_task_audit(const task_audit& audit);
+[[nodiscard]] std::string encode_queue_trimmed(sequence up_to);
+
+// Back again. Errors: corruption.
+/// queue_created and queue_configured alike.
+[[nodiscard]] result<queue_definition> decode_queue_definition(std::string_view payload);
+[[nodiscard]] result<queue_ref> decode_queue_deleted(std::string_view payload);
+/// `at`: the record's own sequence, which stands where the record says 0.
+[[nodiscard]] result<stored_task> decode_stored_task(std::string_view payload, sequence at);
+[[nodiscard]] result<task_progress> decode_task_progress(std::string_view payload);
+[[nodiscard]] result<task_audit> decode_task_audit(std::string_view payload);
+[[nodiscard]] result<sequence> decode_queue_trimmed(std::string_view payload);
+
+// Values of rows.
+[[nodiscard]] std::string encode_queue_row(const queue_row& row);
+[[nodiscard]] result<queue_row> decode_queue_row(std::string_view value);
+[[nodiscard]] std::string encode_task_row(const task_row& row);
+[[nodiscard]] result<task_row> decode_task_row(std::string_view value);
+[[nodiscard]] std::string encode_counters(const queue_counters& counters);
+[[nodiscard]] result<queue_counters> decode_queue_counters(std::string_view value);
+
+// Keys.
+[[nodiscard]] std::string queue_row_key(const queue_ref& name);
+/// All rows of a tenant's queues begin with it.
+[[nodiscard]] std::string queue_row_prefix(const tenant_name& tenant);
+/// Nothing for the rows of other things.
+[[nodiscard]] std::optional<queue_ref> parse_queue_row_key(std::string_view key);
+
+}  // namespace callboard::runtime

@@ -1,0 +1,248 @@
+// The rules of one task queue, without disk, clock or actors: commands and time in, answers, reads
+// and journal records out.
+//
+// State ahead of commit is speculative: an answer leaves only when everything that was decided
+// before it is committed, and after a failed append the core is dropped and a new one made from
+// what is on disk. The backlog is on disk as well: the core knows counters, leases, and of what
+// waits the part whose turn comes next (ready_ring.hpp).
+//
+// The shell's loop: commands or `tick`; `match`; `plan_read` (answered by `loaded` or `read_failed`
+// before the next); `expire_waiters`; `take_append` (answered by `committed`, in order);
+// `take_answers`, `take_endings`.
+#pragma once
+
+#include "base/error.hpp"
+#include "base/hash.hpp"
+#include "base/ids.hpp"
+#include "base/shared_bytes.hpp"
+#include "runtime/queue/lease_token.hpp"
+#include "runtime/queue/queue_commands.hpp"
+#include "runtime/queue/queue_rows.hpp"
+#include "runtime/queue/queue_settings.hpp"
+#include "runtime/queue/queue_task.hpp"
+#include "runtime/queue/ready_ring.hpp"
+#include "runtime/queue/recent_changes.hpp"
+#include "storage/record.hpp"
+
+#include <array>
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+namespace callboard::runtime {
+
+/// Owned by the QUEUES actor of a shard, used by it alone. Survives a restart: what was committed;
+/// leases are granted anew for their full duration, waiting lease requests are gone.
+class queue_core {
+public:
+  struct options {
+    shard_id shard{};
+    entity_id entity{};
+    queue_settings settings;
+    queue_limits limits;
+    /// Jitter, and the unguessable part of leases.
+    std::function<std::uint64_t()> random;
+  };
+
+  queue_core(options with, const queue_image& image, queue_time now);
+
+  // -- commands; each is answered once, by its key --
+
+  void enqueue(enqueue_command command, queue_time now);
+  void lease(lease_command command, queue_time now);
+  void extend(const extend_command& command, queue_time now);
+  void complete(complete_command command, queue_time now);
+  void fail_task(const fail_command& command, queue_time now);
+  void change_dead(dead_command command);
+
+  /// Releases what `worker` holds and ends its waiting lease requests.
+  void leave(const std::string& worker, queue_time now);
+
+  /// Leases that have run out.
+  void tick(queue_time now);
+
+  /// Settings that are on disk now.
+  void change_settings(const queue_settings& settings);
+
+  // -- effects --
+
+  /// Leases what may be leased to those who wait. Call after commands and reads.
+  void match(queue_time now);
+
+  [[nodiscard]] std::optional<queue_read> plan_read(queue_time now);
+  void loaded(queue_read_result read, queue_time now);
+
+  /// Answers lease requests whose wait is over, unless what is being read may serve them. Call
+  /// after `plan_read`.
+  void expire_waiters(queue_time now);
+
+  /// Overloaded: the same is asked again. Anything else is told to those who wait for it.
+  void read_failed(const error& why, queue_time now);
+
+  /// Everything decided since the last one; at most `appends_in_flight_max` at a time.
+  [[nodiscard]] std::optional<queue_append> take_append();
+
+  /// The oldest append in flight is durable; its records end at `last`.
+  void committed(lsn last, queue_time now);
+
+  [[nodiscard]] std::vector<queue_answer> take_answers() { return std::exchange(answers_, {}); }
+
+  /// Ends of tasks that have an origin, once they are durable.
+  [[nodiscard]] std::vector<task_ending> take_endings() { return std::exchange(endings_, {}); }
+
+  /// Keys of all commands that are not answered, for a core that is dropped.
+  [[nodiscard]] std::vector<queue_request> unanswered() const;
+
+  // -- queries --
+
+  [[nodiscard]] queue_counts counts() const;
+
+  [[nodiscard]] const queue_settings& settings() const { return settings_; }
+
+  /// True if nothing would be lost by forgetting the queue until it is asked for again.
+  [[nodiscard]] bool idle() const;
+
+  static constexpr std::size_t appends_in_flight_max = 2;
+
+private:
+  struct live_lease {
+    task_state state;
+    task_lease lease;
+    /// Nothing before the lease is durable: nobody knows of it.
+    std::optional<boot_time> deadline;
+    /// Its payload is still to be read for whoever leased it.
+    bool is_hungry = false;
+  };
+
+  struct waiter {
+    lease_command command;
+    boot_time deadline{};
+    std::vector<granted_task> given;
+  };
+
+  struct grant {
+    queue_request key{};
+    std::vector<granted_task> tasks;
+  };
+
+  /// What one append will say, and what waits for it.
+  struct batch {
+    batch_number number{1};
+    std::vector<storage::record_draft> stored;
+    std::map<task_id, task_change> changes;
+    std::vector<task_audit> audits;
+    std::optional<sequence> trim;
+    std::uint32_t enqueues = 0;
+    std::vector<queue_answer> answers;
+    std::vector<grant> grants;
+    std::vector<task_ending> endings;
+
+    [[nodiscard]] bool has_changes() const {
+      return !stored.empty() || !changes.empty() || !audits.empty() || trim;
+    }
+  };
+
+  struct recent_key {
+    dedupe_entry entry;
+    batch_number batch{};
+  };
+
+  struct parked_enqueue {
+    enqueue_command command;
+    hash128 hash;
+  };
+
+  struct attempt_end {
+    std::string_view outcome;
+    std::string_view error;
+    time_ms ready{};
+    bool counts = true;
+    bool is_last = false;
+  };
+
+  // queue_core.cpp: enqueues, batches
+  void hold(queue_request key, result<queue_outcome> outcome);
+  void refuse(queue_request key, error why);
+  [[nodiscard]] const dedupe_entry* find_recent(const hash128& hash, queue_time now) const;
+  void admit(enqueue_command command, const std::optional<hash128>& hash, queue_time now);
+  void remember_key(const hash128& hash, const dedupe_entry& entry);
+  void forget_old_keys();
+  void put_waiting(task_state state, std::optional<shared_bytes> payload);
+  [[nodiscard]] waiting_task take_waiting(task_priority priority, queue_time now);
+  task_change& note(const task_state& state, task_phase phase);
+  [[nodiscard]] sequence store(storage::record_kind kind, const stored_task& task);
+
+  // queue_leases.cpp: leases and their ends
+  [[nodiscard]] bool has_lease_room() const;
+  [[nodiscard]] std::optional<task_priority> next_priority(queue_time now) const;
+  void grant_next(waiter& to, task_priority priority, queue_time now);
+  [[nodiscard]] live_lease* find_lease(const std::string& text);
+  [[nodiscard]] live_lease end_lease(task_id task);
+  void end_attempt(live_lease lease, const attempt_end& how, queue_time now);
+  void bury(live_lease lease, task_attempt attempt);
+  [[nodiscard]] time_ms backoff(std::uint32_t attempt, queue_time now);
+  void set_deadline(live_lease& lease, boot_time deadline);
+  void feed();
+
+  // queue_reads.cpp: what is read, and what comes of it
+  void plan_trim(queue_read& read, queue_time now);
+  void loaded_dedupe(const std::vector<std::optional<dedupe_entry>>& found, queue_time now);
+  void loaded_dead(const std::vector<std::optional<task_row>>& rows, lsn as_of, queue_time now);
+  void apply_dead(const dead_command& command, const task_row& row, queue_time now);
+  void loaded_payloads(std::vector<stored_payload> payloads);
+  void loaded_trim(const trim_page& page, lsn as_of);
+  void restate(const stored_task& task);
+
+  queue_settings settings_;
+  const queue_limits limits_;
+  const shard_id shard_;
+  const entity_id entity_;
+  std::function<std::uint64_t()> random_;
+
+  sequence next_seq_{1};
+  sequence floor_{};
+  std::uint64_t last_lease_ = 0;
+  std::array<std::uint64_t, priority_count> waiting_{};
+  std::uint64_t dead_ = 0;
+
+  std::vector<ready_ring> rings_;
+  /// When each priority was last served, counted in leases.
+  std::array<std::uint64_t, priority_count> served_{};
+  std::uint64_t serving_ = 0;
+
+  std::map<task_id, live_lease> leases_;
+  std::set<std::pair<boot_time, task_id>> deadlines_;
+  std::map<std::string, std::set<task_id>> workers_;
+  key_load load_;
+  std::deque<waiter> waiters_;
+  /// Leases that are durable and wait for payloads.
+  std::vector<grant> unfed_;
+
+  std::unordered_map<hash128, recent_key> keys_;
+  std::deque<std::pair<hash128, task_id>> keys_in_order_;
+  /// All keys enqueued after this are in `keys_`.
+  time_ms keys_known_after_{};
+  /// Some task had a dedupe key: its record is kept for the window.
+  bool uses_keys_ = false;
+  std::deque<parked_enqueue> parked_;
+  std::deque<dead_command> dead_commands_;
+
+  recent_changes recent_;
+  batch open_;
+  std::deque<batch> flying_;
+  std::uint32_t enqueues_in_flight_ = 0;
+  std::optional<queue_read> reading_;
+  /// Records at which the next trim is looked into.
+  std::uint64_t trim_at_ = 0;
+  std::vector<queue_answer> answers_;
+  std::vector<task_ending> endings_;
+};
+
+}  // namespace callboard::runtime

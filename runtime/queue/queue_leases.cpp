@@ -1,0 +1,275 @@
+// Who gets which task, and how a lease ends.
+#include "runtime/queue/queue_core.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <utility>
+
+namespace callboard::runtime {
+
+namespace {
+
+/// How long a request outlasts its wait for a read that may serve it.
+constexpr boot_time read_patience = std::chrono::seconds{1};
+constexpr std::chrono::milliseconds retry_after_max = std::chrono::hours{24 * 7};
+
+error lost() {
+  return {errc::lease_lost, "the lease has ended or has passed to somebody else"};
+}
+
+}  // namespace
+
+void queue_core::lease(lease_command command, queue_time now) {
+  if (waiters_.size() >= limits_.waiters_max) {
+    return refuse(
+        command.key,
+        {errc::overloaded,
+         fmt::format("{} requests for leases of this queue are waiting", limits_.waiters_max),
+         1000});
+  }
+  command.max = std::clamp(command.max, 1U, limits_.lease_tasks_max);
+  const auto lease_ms = command.lease_ms != 0 ? command.lease_ms : settings_.lease_ms;
+  command.lease_ms = std::clamp(lease_ms, 1U, limits_.lease_ms_max);
+  const auto wait = std::chrono::milliseconds{std::min(command.wait_ms, limits_.lease_wait_ms_max)};
+  waiters_.push_back({std::move(command), now.boot + wait, {}});
+}
+
+bool queue_core::has_lease_room() const {
+  const auto most = settings_.concurrency == 0
+                        ? limits_.leases_max
+                        : std::min(settings_.concurrency, limits_.leases_max);
+  return leases_.size() < most;
+}
+
+/// The priority to serve: the most urgent, where what has waited long counts as more urgent.
+std::optional<task_priority> queue_core::next_priority(queue_time now) const {
+  std::optional<std::size_t> best;
+  std::size_t best_level = 0;
+  for (std::size_t i = 0; i < priority_count; ++i) {
+    const auto& ring = rings_[i];
+    if (!ring.has_next(load_, now.shard)) continue;
+    auto level = i;
+    const auto oldest = ring.oldest(load_, now.shard);
+    if (oldest && settings_.aging_ms != 0) {
+      const auto waited = static_cast<std::uint64_t>((now.shard - *oldest).count());
+      level -= static_cast<std::size_t>(std::min<std::uint64_t>(waited / settings_.aging_ms, i));
+    }
+    // Among equals the one that was served least recently: nobody's old backlog shuts others out.
+    if (best && (level > best_level || (level == best_level && served_[*best] <= served_[i]))) {
+      continue;
+    }
+    best = i;
+    best_level = level;
+  }
+  if (!best) return std::nullopt;
+  return static_cast<task_priority>(*best);
+}
+
+void queue_core::match(queue_time now) {
+  std::size_t at = 0;
+  std::size_t full = 0;
+  while (full < waiters_.size() && has_lease_room()) {
+    // One each in turn, so that a large request does not take everything from a small one.
+    auto& to = waiters_[at++ % waiters_.size()];
+    if (to.given.size() >= to.command.max) {
+      ++full;
+      continue;
+    }
+    full = 0;
+    const auto next = next_priority(now);
+    if (!next) break;
+    grant_next(to, *next, now);
+  }
+  std::erase_if(waiters_, [this](waiter& one) {
+    if (one.given.empty()) return false;
+    open_.grants.push_back({one.command.key, std::move(one.given)});
+    return true;
+  });
+}
+
+void queue_core::grant_next(waiter& to, task_priority priority, queue_time now) {
+  auto taken = take_waiting(priority, now);
+  served_[static_cast<std::size_t>(priority)] = ++serving_;
+  const auto task = taken.state.task;
+  auto& lease = leases_[task];
+  lease.state = std::move(taken.state);
+  lease.lease = {
+      ++last_lease_,
+      static_cast<std::uint32_t>(random_()),
+      to.command.worker,
+      to.command.lease_ms,
+      now.shard};
+  workers_[lease.lease.worker].insert(task);
+  ++load_.leased[lease.state.fairness];
+  note(lease.state, task_phase::leased).lease = lease.lease;
+  to.given.push_back(
+      {{shard_, entity_, task, lease.lease.number, lease.lease.nonce},
+       lease.state.attempts + 1,
+       lease.state.attempts_max,
+       priority,
+       lease.state.enqueued,
+       lease.lease.duration_ms,
+       lease.state.place,
+       std::move(taken.payload)});
+}
+
+queue_core::live_lease* queue_core::find_lease(const std::string& text) {
+  const auto token = parse_lease(text);
+  if (!token || token->shard != shard_ || token->queue != entity_) return nullptr;
+  const auto found = leases_.find(token->task);
+  if (found == leases_.end()) return nullptr;
+  const auto& lease = found->second.lease;
+  return lease.number == token->number && lease.nonce == token->nonce ? &found->second : nullptr;
+}
+
+void queue_core::set_deadline(live_lease& lease, boot_time deadline) {
+  if (lease.deadline) deadlines_.erase({*lease.deadline, lease.state.task});
+  lease.deadline = deadline;
+  deadlines_.emplace(deadline, lease.state.task);
+}
+
+void queue_core::extend(const extend_command& command, queue_time now) {
+  auto* lease = find_lease(command.lease);
+  if (lease == nullptr) return hold(command.key, std::unexpected{lost()});
+  const auto lease_ms = command.lease_ms != 0 ? command.lease_ms : lease->lease.duration_ms;
+  const auto duration_ms = std::clamp(lease_ms, 1U, limits_.lease_ms_max);
+  set_deadline(*lease, now.boot + std::chrono::milliseconds{duration_ms});
+  // The record says how long, never until when: the same duration again is nothing new.
+  if (duration_ms != lease->lease.duration_ms) {
+    lease->lease.duration_ms = duration_ms;
+    note(lease->state, task_phase::leased).lease = lease->lease;
+  }
+  hold(command.key, lease_extended{duration_ms});
+}
+
+queue_core::live_lease queue_core::end_lease(task_id task) {
+  auto lease = std::move(leases_.extract(task).mapped());
+  if (lease.deadline) deadlines_.erase({*lease.deadline, task});
+  const auto worker = workers_.find(lease.lease.worker);
+  worker->second.erase(task);
+  if (worker->second.empty()) workers_.erase(worker);
+  const auto load = load_.leased.find(lease.state.fairness);
+  if (--load->second == 0) load_.leased.erase(load);
+  if (load_.most != 0) {
+    for (auto& ring : rings_)
+      ring.stir();
+  }
+  return lease;
+}
+
+void queue_core::complete(complete_command command, queue_time) {
+  auto* found = find_lease(command.lease);
+  if (found == nullptr) return hold(command.key, std::unexpected{lost()});
+  auto lease = end_lease(found->state.task);
+  auto& change = note(lease.state, task_phase::gone);
+  if (!lease.state.origin.empty()) {
+    change.result = command.result;
+    open_.endings.push_back(
+        {lease.state.task, std::move(lease.state.origin), true, std::move(command.result)});
+  }
+  hold(command.key, task_completed{});
+}
+
+void queue_core::fail_task(const fail_command& command, queue_time now) {
+  auto* found = find_lease(command.lease);
+  if (found == nullptr) return hold(command.key, std::unexpected{lost()});
+  const auto task = found->state.task;
+  auto lease = end_lease(task);
+  attempt_end how{"failed", command.error, backoff(lease.state.attempts + 1, now)};
+  how.is_last = !command.is_retryable;
+  if (command.is_retryable && command.retry_after_ms) {
+    const auto most = static_cast<std::uint64_t>(retry_after_max.count());
+    const auto asked_ms = std::min(*command.retry_after_ms, most);
+    // Those who were told the same moment do not all come back at it.
+    const auto jitter_ms = random_() % (asked_ms / 8 + 1);
+    how.ready = std::max(how.ready, now.shard + std::chrono::milliseconds{asked_ms + jitter_ms});
+    how.outcome = "deferred";
+    how.counts = false;
+  }
+  end_attempt(std::move(lease), how, now);
+  const auto& change = open_.changes.at(task);
+  hold(command.key, task_failed{change.phase == task_phase::dead, change.ready});
+}
+
+void queue_core::end_attempt(live_lease lease, const attempt_end& how, queue_time now) {
+  task_attempt attempt;
+  attempt.number = lease.state.attempts + 1;
+  attempt.started = lease.lease.started;
+  attempt.ended = now.shard;
+  attempt.worker = lease.lease.worker;
+  attempt.outcome = how.outcome;
+  attempt.error = how.error.substr(0, task_error_size_max);
+  if (how.counts) ++lease.state.attempts;
+  if (how.is_last || (how.counts && lease.state.attempts >= lease.state.attempts_max)) {
+    return bury(std::move(lease), std::move(attempt));
+  }
+  lease.state.ready = how.ready;
+  note(lease.state, task_phase::waiting).ended.push_back(std::move(attempt));
+  put_waiting(std::move(lease.state), std::nullopt);
+}
+
+void queue_core::bury(live_lease lease, task_attempt attempt) {
+  ++dead_;
+  if (!lease.state.origin.empty()) {
+    open_.endings.push_back({lease.state.task, lease.state.origin, false, attempt.error});
+  }
+  note(lease.state, task_phase::dead).ended.push_back(std::move(attempt));
+}
+
+time_ms queue_core::backoff(std::uint32_t attempt, queue_time now) {
+  const std::uint64_t floor_ms = settings_.backoff_min_ms;
+  const auto most_ms = std::max<std::uint64_t>(settings_.backoff_max_ms, floor_ms);
+  const auto doublings = std::min(attempt > 0 ? attempt - 1 : 0, 31U);
+  const auto base_ms = std::min(floor_ms << doublings, most_ms);
+  // Only upwards, so that the least wait is really waited.
+  const auto jitter_ms = random_() % (base_ms / 2 + 1);
+  return now.shard + std::chrono::milliseconds{std::min(base_ms + jitter_ms, most_ms)};
+}
+
+void queue_core::leave(const std::string& worker, queue_time now) {
+  std::erase_if(waiters_, [&](const waiter& one) {
+    if (one.command.worker != worker) return false;
+    hold(one.command.key, granted_tasks{});
+    return true;
+  });
+  const auto found = workers_.find(worker);
+  if (found == workers_.end()) return;
+  const auto held = found->second;
+  for (const auto task : held)
+    end_attempt(end_lease(task), {"released", {}, now.shard}, now);
+}
+
+void queue_core::tick(queue_time now) {
+  while (!deadlines_.empty() && deadlines_.begin()->first <= now.boot) {
+    end_attempt(end_lease(deadlines_.begin()->second), {"expired", {}, now.shard}, now);
+  }
+}
+
+void queue_core::expire_waiters(queue_time now) {
+  const bool may_come = reading_ && (!reading_->segments.empty() || !reading_->keys.empty());
+  std::erase_if(waiters_, [&](const waiter& one) {
+    const auto patience = may_come ? read_patience : boot_time{};
+    if (one.deadline + patience > now.boot) return false;
+    hold(one.command.key, granted_tasks{});
+    return true;
+  });
+}
+
+/// Answers those whose leases are durable and whose payloads are here.
+void queue_core::feed() {
+  std::erase_if(unfed_, [this](grant& one) {
+    // What was lost meanwhile needs no payload, and nobody needs to be told of it.
+    std::erase_if(one.tasks, [this](const granted_task& task) {
+      const auto found = leases_.find(task.token.task);
+      return found == leases_.end() || found->second.lease.number != task.token.number;
+    });
+    for (const auto& task : one.tasks) {
+      if (!task.payload) return false;
+    }
+    answers_.push_back({one.key, granted_tasks{std::move(one.tasks)}});
+    return true;
+  });
+}
+
+}  // namespace callboard::runtime

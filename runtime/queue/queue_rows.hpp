@@ -1,0 +1,134 @@
+// What a queue reads from its views. The pages say the lsn they stand for; the core merges what it
+// has decided since (recent_changes.hpp).
+#pragma once
+
+#include "base/error.hpp"
+#include "base/hash.hpp"
+#include "runtime/queue/queue_codec.hpp"
+#include "runtime/queue/queue_task.hpp"
+#include "storage/projection.hpp"
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace callboard::runtime {
+
+/// Rows of one shard as of one lsn, the journal's tail included. Implemented by whoever has them.
+class row_source {
+public:
+  /// Return false to stop.
+  using visitor = std::function<bool(std::string_view key, std::string_view value)>;
+
+  virtual ~row_source() = default;
+
+  [[nodiscard]] virtual lsn as_of() const = 0;
+  [[nodiscard]] virtual result<std::optional<std::string>>
+  get(storage::view_id view, std::string_view key) const = 0;
+  /// Rows with keys in [first, last), in key order.
+  [[nodiscard]] virtual result<void>
+  scan(storage::view_id view, std::string_view first, std::string_view last, const visitor& visit)
+      const = 0;
+};
+
+/// A queue as its committed records leave it, without its backlog: what a core begins with.
+struct queue_image {
+  lsn as_of{};
+  queue_counters counters;
+
+  struct lease {
+    task_state state;
+    task_lease lease;
+  };
+
+  std::vector<lease> leases;
+};
+
+/// Errors: not_found if there is no such queue; corruption.
+[[nodiscard]] result<queue_image> read_queue_image(const row_source& rows, entity_id queue);
+
+/// Tasks of one fairness key that wait, in order.
+struct key_page {
+  std::uint64_t fairness = 0;
+  std::vector<task_state> tasks;
+  /// Nothing of the key is beyond the last one.
+  bool is_whole = false;
+};
+
+/// All keys of one priority with waiting tasks from `from` to `to`.
+struct segment_page {
+  task_priority priority{};
+  std::uint64_t from = 0;
+  std::uint64_t to = 0;
+  std::vector<key_page> keys;
+};
+
+struct segment_ask {
+  task_priority priority{};
+  std::uint64_t from = 0;
+  std::uint32_t keys_max = 0;
+  std::uint32_t key_tasks_max = 0;
+};
+
+struct key_ask {
+  task_priority priority{};
+  std::uint64_t fairness = 0;
+  /// Only tasks behind this position.
+  task_position after{};
+  std::uint32_t tasks_max = 0;
+};
+
+[[nodiscard]] result<segment_page>
+read_segment(const row_source& rows, entity_id queue, const segment_ask& ask);
+[[nodiscard]] result<key_page>
+read_key(const row_source& rows, entity_id queue, const key_ask& ask);
+
+/// The task that a dedupe key stands for.
+struct dedupe_entry {
+  task_id task{};
+  time_ms enqueued{};
+};
+
+[[nodiscard]] result<std::optional<dedupe_entry>>
+read_dedupe(const row_source& rows, entity_id queue, const hash128& hash);
+
+/// Nothing for a task that has ended or never was.
+[[nodiscard]] result<std::optional<task_row>>
+read_task(const row_source& rows, entity_id queue, task_id task);
+
+/// Dead letters behind `after`, at most `count_max` of at most `visited_max` looked at.
+struct dead_page {
+  lsn as_of{};
+  std::vector<task_row> tasks;
+  /// Where to go on; nothing at the end.
+  std::optional<task_id> next;
+};
+
+struct dead_filter {
+  /// Empty, or the fairness key.
+  std::string fairness_key;
+  /// Empty, or what the last attempt's error must contain.
+  std::string error_contains;
+  /// No task that died before or after these; 0 = open.
+  time_ms died_from{};
+  time_ms died_before{};
+};
+
+[[nodiscard]] result<dead_page> read_dead(
+    const row_source& rows,
+    entity_id queue,
+    task_id after,
+    const dead_filter& filter,
+    std::size_t count_max,
+    std::size_t visited_max);
+
+/// Tasks in the order of the records that hold their payloads: the oldest keep all records behind
+/// them alive.
+[[nodiscard]] result<std::vector<task_row>>
+read_oldest_places(const row_source& rows, entity_id queue, std::size_t count_max);
+
+}  // namespace callboard::runtime
