@@ -21,6 +21,8 @@ constexpr std::uint64_t dead_records_per_task = 3;
 
 std::optional<queue_read> queue_core::plan_read(queue_time now) {
   if (reading_) return std::nullopt;
+  // Leases may have ended since: what is left has one.
+  feed();
   queue_read read;
   const bool is_wanted = !waiters_.empty() && has_lease_room();
   for (auto& ring : rings_) {
@@ -79,6 +81,7 @@ void queue_core::read_failed(const error& why, queue_time now) {
   if (why.code == errc::overloaded) return;
   for (auto& one : std::exchange(waiters_, {}))
     refuse(one.command.key, why);
+  feed();
   for (auto& one : std::exchange(unfed_, {})) {
     refuse(one.key, why);
     // Nobody was told of these leases.

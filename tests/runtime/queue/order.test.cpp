@@ -1,0 +1,249 @@
+// Whose turn it is: priorities, age, fairness, delays; and which enqueue is a repetition.
+#include "tests/runtime/queue/queue_bench.hpp"
+
+#include <set>
+
+namespace callboard::runtime {
+
+namespace {
+
+struct order : queue_bench {
+  order() { create(); }
+
+  task_id put(task_priority priority, const std::string& key = {}, std::uint64_t delay_ms = 0) {
+    auto command = task("x", priority);
+    command.fairness_key = key;
+    command.delay_ms = delay_ms;
+    return enqueue(command).task;
+  }
+
+  /// The next task, completed at once.
+  std::optional<granted_task> serve() {
+    auto given = lease("w");
+    if (given.empty()) return std::nullopt;
+    complete(given[0]);
+    return given[0];
+  }
+
+  std::vector<task_priority> serve_priorities(int count) {
+    std::vector<task_priority> seen;
+    for (int i = 0; i < count; ++i) {
+      const auto given = serve();
+      REQUIRE(given);
+      seen.push_back(given->priority);
+    }
+    return seen;
+  }
+
+  std::optional<enqueued_task> keyed(const std::string& key) {
+    auto command = task("x");
+    command.dedupe_key = key;
+    return enqueue(command);
+  }
+};
+
+using enum task_priority;
+
+}  // namespace
+
+TEST_CASE_METHOD(
+    order, "urgent tasks go first, equal ones in the order they came", "[runtime][queue][order]") {
+  for (const auto one : {bulk, normal, control, interactive, control})
+    put(one);
+  std::vector<std::uint64_t> tasks;
+  while (const auto given = serve())
+    tasks.push_back(given->token.task.raw());
+  // Task ids are sequences of the entity, shared with records of progress.
+  CHECK(tasks.size() == 5);
+  CHECK(tasks[0] < tasks[1]);
+  CHECK(tasks[1] > tasks[2]);
+  CHECK(tasks[4] == 1);
+}
+
+TEST_CASE_METHOD(order, "who waits long rises a class per interval", "[runtime][queue][order]") {
+  settings.aging_ms = 1000;
+  configure(settings);
+  put(bulk);
+  const auto serve_one_of = [&](task_priority rival) {
+    put(rival);
+    return serve()->priority;
+  };
+  CHECK(serve_one_of(normal) == normal);
+  advance(1000ms);
+  // As urgent as normal now: the one that was served less recently goes first.
+  CHECK(serve_one_of(normal) == bulk);
+  put(bulk);
+  while (serve()) {
+  }
+  put(bulk);
+  advance(2999ms);
+  CHECK(serve_one_of(control) == control);
+  advance(1ms);
+  CHECK(serve_one_of(control) == bulk);
+}
+
+TEST_CASE_METHOD(
+    order, "an old backlog does not shut urgent tasks out", "[runtime][queue][order]") {
+  settings.aging_ms = 1000;
+  configure(settings);
+  for (int i = 0; i < 20; ++i)
+    put(bulk);
+  advance(1h);
+  for (int i = 0; i < 5; ++i)
+    put(control);
+  const auto seen = serve_priorities(10);
+  CHECK(std::ranges::count(seen, control) == 5);
+}
+
+TEST_CASE_METHOD(
+    order, "without aging the lowest class may wait for ever", "[runtime][queue][order]") {
+  settings.aging_ms = 0;
+  configure(settings);
+  put(bulk);
+  advance(24h);
+  put(normal);
+  CHECK(serve()->priority == normal);
+}
+
+TEST_CASE_METHOD(
+    order, "one task of a key does not wait behind another's thousand", "[runtime][queue][order]") {
+  settings.fairness_quantum = 4;
+  configure(settings);
+  for (int i = 0; i < 1000; ++i)
+    put(normal, "big");
+  advance(1h);
+  const auto small = put(normal, "small");
+  int turn = 0;
+  while (true) {
+    const auto given = serve();
+    REQUIRE(given);
+    if (given->token.task == small) break;
+    ++turn;
+  }
+  CHECK(turn <= 4);
+}
+
+TEST_CASE_METHOD(order, "keys take turns of a quantum each", "[runtime][queue][order]") {
+  settings.fairness_quantum = 3;
+  configure(settings);
+  std::map<std::uint64_t, char> owner;
+  for (int i = 0; i < 12; ++i) {
+    for (const char key : {'a', 'b', 'c'})
+      owner[put(normal, std::string(1, key)).raw()] = key;
+  }
+  std::string seen;
+  while (const auto given = serve())
+    seen += owner.at(given->token.task.raw());
+  REQUIRE(seen.size() == 36);
+  for (std::size_t i = 0; i < seen.size(); i += 9) {
+    const std::set<char> three{seen[i], seen[i + 3], seen[i + 6]};
+    CHECK(three.size() == 3);
+    CHECK(seen.substr(i, 3) == std::string(3, seen[i]));
+  }
+}
+
+TEST_CASE_METHOD(
+    order, "a key at its limit does not hold the others up", "[runtime][queue][order]") {
+  settings.key_concurrency = 1;
+  configure(settings);
+  for (int i = 0; i < 5; ++i) {
+    put(normal, "a");
+    put(normal, "b");
+  }
+  CHECK(lease("w", 10).size() == 2);
+  CHECK(lease("w", 10).empty());
+}
+
+TEST_CASE_METHOD(
+    order,
+    "a delayed task waits by shard time, over a restart as well",
+    "[runtime][queue][order]") {
+  put(normal, {}, 5000);
+  const auto soon = put(normal, {}, 0);
+  CHECK(serve()->token.task == soon);
+  CHECK_FALSE(serve());
+  advance(4999ms);
+  activate();
+  CHECK_FALSE(serve());
+  const auto waiting = next_key();
+  core->lease({waiting, "w", 1, 0, 1000}, now);
+  run();
+  advance(1ms);
+  run();
+  CHECK(take<granted_tasks>(waiting).tasks.size() == 1);
+}
+
+TEST_CASE_METHOD(order, "the same dedupe key answers the first task", "[runtime][queue][dedupe]") {
+  settings.dedupe_window_s = 60;
+  configure(settings);
+  const auto first = keyed("k");
+  CHECK_FALSE(first->is_duplicate);
+  CHECK(keyed("k")->is_duplicate);
+  CHECK(keyed("k")->task == first->task);
+  CHECK_FALSE(keyed("other")->is_duplicate);
+  CHECK(serve());
+  CHECK(keyed("k")->task == first->task);
+  // Known from disk only.
+  activate();
+  CHECK(keyed("k")->task == first->task);
+  CHECK_FALSE(keyed("new")->is_duplicate);
+  advance(59s);
+  CHECK(keyed("k")->is_duplicate);
+  advance(1s);
+  const auto again = keyed("k");
+  CHECK_FALSE(again->is_duplicate);
+  CHECK(again->task > first->task);
+  CHECK(keyed("k")->task == again->task);
+}
+
+TEST_CASE_METHOD(
+    order, "repetitions that wait for a read become one task", "[runtime][queue][dedupe]") {
+  keyed("old");
+  activate();
+  std::vector<queue_request> asked;
+  for (int i = 0; i < 3; ++i) {
+    auto command = task("x");
+    command.dedupe_key = "k";
+    command.key = next_key();
+    asked.push_back(command.key);
+    core->enqueue(std::move(command), now);
+  }
+  run();
+  std::set<task_id> tasks;
+  int duplicates = 0;
+  for (const auto key : asked) {
+    const auto made = take<enqueued_task>(key);
+    tasks.insert(made.task);
+    duplicates += made.is_duplicate ? 1 : 0;
+  }
+  CHECK(tasks.size() == 1);
+  CHECK(duplicates == 2);
+}
+
+TEST_CASE_METHOD(
+    order,
+    "dedupe keys are few in memory, all on disk, and go with their window",
+    "[runtime][queue][dedupe]") {
+  settings.dedupe_window_s = 60;
+  limits.recent_keys_max = 10;
+  configure(settings);
+  activate();
+  std::vector<task_id> tasks;
+  for (int i = 0; i < 100; ++i)
+    tasks.push_back(keyed("k" + std::to_string(i))->task);
+  for (int i = 0; i < 100; ++i) {
+    const auto again = keyed("k" + std::to_string(i));
+    REQUIRE(again->is_duplicate);
+    REQUIRE(again->task == tasks[static_cast<std::size_t>(i)]);
+  }
+  advance(61s);
+  for (int i = 0; i < 50; ++i)
+    REQUIRE_FALSE(keyed("n" + std::to_string(i))->is_duplicate);
+  std::size_t kept = 0;
+  for (const auto& [key, value] : rows.rows)
+    kept += key.first == storage::view_id::queue_dedupe ? 1 : 0;
+  // Two rows each.
+  CHECK(kept == 100);
+}
+
+}  // namespace callboard::runtime
