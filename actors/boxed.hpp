@@ -25,7 +25,7 @@ template <class T>
   return {std::make_shared<std::decay_t<T>>(std::forward<T>(value))};
 }
 
-} // namespace callboard::actors
+}  // namespace callboard::actors
 
 template <class T>
 struct caf::allowed_unsafe_message_type<callboard::actors::boxed<T>> : std::true_type {};

@@ -7,6 +7,10 @@
 #include "base/metrics.hpp"
 #include "storage/journal.hpp"
 
+namespace callboard::runtime {
+class workflow_registry;
+}  // namespace callboard::runtime
+
 namespace callboard::actors {
 
 class router;
@@ -21,6 +25,11 @@ struct broker_parts {
   metrics& counters;
   /// Set before the first message is sent.
   actors::router* router = nullptr;
+  /// The workflow classes of this program, and the threads that run their code and their steps;
+  /// null where there are none.
+  const runtime::workflow_registry* workflows = nullptr;
+  reader_pool* user_code = nullptr;
+  reader_pool* steps = nullptr;
 };
 
-} // namespace callboard::actors
+}  // namespace callboard::actors

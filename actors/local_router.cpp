@@ -1,5 +1,6 @@
 #include "actors/local_router.hpp"
 
+#include "actors/run_reads.hpp"
 #include "actors/shard_actor.hpp"
 #include "actors/topic_reads.hpp"
 #include "base/log.hpp"
@@ -131,7 +132,8 @@ result<void> local_router::publish(publish_batch batch, const caf::actor& reply_
 result<void> local_router::control(control_request request, const caf::actor& reply_to) {
   const auto& body = request.body;
   if (std::holds_alternative<list_topics>(body) || std::holds_alternative<get_topic>(body)
-      || std::holds_alternative<read_events>(body)) {
+      || std::holds_alternative<read_events>(body)
+      || std::holds_alternative<list_workflows>(body)) {
     return read(std::move(request), reply_to);
   }
   // What ends or gives back work is let through to the last.
@@ -154,6 +156,9 @@ result<void> local_router::read(control_request request, const caf::actor& reply
           }
           if (const auto* list = std::get_if<list_topics>(&request.body)) {
             return list_topics_page(journal, *list);
+          }
+          if (const auto* list = std::get_if<list_workflows>(&request.body)) {
+            return list_workflows_page(journal, *list);
           }
           return read_event_page(journal, std::get<read_events>(request.body));
         };

@@ -60,4 +60,4 @@ void reader_pool::run() {
   }
 }
 
-} // namespace callboard::actors
+}  // namespace callboard::actors

@@ -47,4 +47,4 @@ private:
   std::vector<std::jthread> threads_;
 };
 
-} // namespace callboard::actors
+}  // namespace callboard::actors

@@ -75,4 +75,4 @@ struct topic_active {
   sequence last_seq{};
 };
 
-} // namespace callboard::actors
+}  // namespace callboard::actors

@@ -253,6 +253,79 @@ struct presence_members {
   std::uint64_t version = 0;
 };
 
+// -- workflows -------------------------------------------------------------------------------
+
+/// Who hears how a child ended.
+struct workflow_parent {
+  topic_ref channel;
+  std::uint32_t run = 1;
+  std::uint32_t command = 0;
+};
+
+/// Starts a run, or answers with the one that was started so before.
+/// Errors: workflow_exists (same id, other type or input), bad_request (no such type here).
+struct start_workflow {
+  /// `workflow.{id}`, also below.
+  topic_ref topic;
+  std::string type;
+  /// JSON
+  std::string input;
+  std::string correlation_id;
+  std::optional<workflow_parent> parent;
+};
+
+/// Answered once it is on disk. A signal with the `id` of an earlier one is not sent again.
+struct signal_workflow {
+  topic_ref topic;
+  std::string signal;
+  /// JSON
+  std::string payload;
+  std::string id;
+};
+
+struct cancel_workflow {
+  topic_ref topic;
+  std::string reason;
+};
+
+struct get_workflow {
+  topic_ref topic;
+};
+
+/// The result; after `wait_ms` what there is.
+struct await_workflow {
+  topic_ref topic;
+  std::uint32_t wait_ms = 0;
+};
+
+/// Tells the run of a parent how its child ended.
+struct end_child {
+  topic_ref topic;
+  std::uint32_t run = 1;
+  std::uint32_t command = 0;
+  /// JSON; of a child that completed.
+  std::string result;
+  std::optional<error> why;
+};
+
+/// In order of id, after `after`. Empty type or status: all.
+struct list_workflows {
+  tenant_name tenant;
+  std::string type;
+  std::string status;
+  std::string after;
+  std::uint32_t limit = 100;
+};
+
+/// An answer about workflows, rendered where the run is.
+struct workflow_answer {
+  /// A JSON object.
+  std::string body;
+  bool created = false;
+  /// The result is not there yet.
+  bool pending = false;
+};
+
 // -- envelope --------------------------------------------------------------------------------
 
 using control_body = std::variant<
@@ -272,7 +345,14 @@ using control_body = std::variant<
     presence_join,
     presence_renew,
     presence_leave,
-    presence_list>;
+    presence_list,
+    start_workflow,
+    signal_workflow,
+    cancel_workflow,
+    get_workflow,
+    await_workflow,
+    end_child,
+    list_workflows>;
 
 struct control_request {
   correlation_id correlation{};
@@ -288,11 +368,12 @@ using control_answer = std::variant<
     group_list,
     delivery_list,
     ack_result,
-    presence_members>;
+    presence_members,
+    workflow_answer>;
 
 struct control_reply {
   correlation_id correlation{};
   result<control_answer> outcome;
 };
 
-} // namespace callboard::actors
+}  // namespace callboard::actors

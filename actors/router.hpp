@@ -34,4 +34,4 @@ public:
   virtual void unwatch(const unwatch_pattern& message, const caf::actor& hub) = 0;
 };
 
-} // namespace callboard::actors
+}  // namespace callboard::actors

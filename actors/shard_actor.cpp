@@ -1,8 +1,11 @@
 #include "actors/shard_actor.hpp"
 
 #include "actors/reader_pool.hpp"
+#include "actors/run_schedule.hpp"
+#include "actors/shard_messages.hpp"
 #include "actors/topic_answers.hpp"
 #include "actors/topic_interest.hpp"
+#include "actors/topic_loading.hpp"
 #include "actors/topic_reads.hpp"
 #include "actors/topic_slot.hpp"
 #include "base/log.hpp"
@@ -24,31 +27,6 @@
 namespace callboard::actors {
 
 namespace {
-
-/// A topic as the journal has it, ready to be spawned; null if there is no such topic.
-using core_ptr = std::unique_ptr<runtime::topic_core>;
-
-/// INTERNAL: answer of the reader pool.
-struct topic_loaded {
-  topic_ref topic;
-  activation_id activation{};
-  result<core_ptr> outcome;
-};
-
-/// INTERNAL: the record that makes a topic is on disk, or is not.
-struct topic_made {
-  topic_ref topic;
-  activation_id activation{};
-  result<storage::append_receipt> outcome;
-};
-
-/// INTERNAL: topics that retention wants to touch.
-struct sweep_told {
-  result<sweep_page> page;
-};
-
-/// INTERNAL: time has passed.
-struct shard_tick {};
 
 constexpr auto activation_retry = std::chrono::milliseconds{500};
 
@@ -82,6 +60,7 @@ public:
     set_down_handler([this](caf::down_msg& down) { on_down(down); });
     activate();
     arm_tick();
+    arm_schedule();
     return {
         [this](boxed<admitted_publish>& message, const caf::actor& reply_to) {
           on_publish(message, reply_to);
@@ -115,6 +94,12 @@ public:
           }
         },
         [this](boxed<sweep_told>& message) { on_sweep(*message); },
+        [this](boxed<runs_found>& message) { on_runs_found(*message); },
+        [this](const boxed<run_sleeps>& message) { schedule_.sleeps(message->due); },
+        [this](const boxed<schedule_tick>&) {
+          schedule_.look(handle());
+          arm_schedule();
+        },
         [this](const boxed<stop_shard>&) { on_stop(); },
         [this](const boxed<shard_tick>&) { on_tick(); },
     };
@@ -135,6 +120,7 @@ private:
     activation_ = *begun;
     send(groups_, box(shard_activated{*begun}));
     send(presence_, box(shard_activated{*begun}));
+    schedule_.start(handle());
   }
 
   /// An append of this activation failed: what is in memory may be ahead of the journal.
@@ -180,6 +166,11 @@ private:
 
   void on_publish(boxed<admitted_publish>& message, const caf::actor& reply_to) {
     --counters_.shard_mailbox;
+    if (is_channel(message->batch.topic.topic)) {
+      return refuse(
+          waiting_publish{std::move(message), reply_to},
+          {errc::forbidden, "the channel of a workflow belongs to its run", 0});
+    }
     const auto found = topics_.find(message->batch.topic);
     if (found != topics_.end() && found->second.stage == topic_stage::active) {
       ++counters_.topic_mailbox;
@@ -199,7 +190,12 @@ private:
           std::is_same_v<Body, presence_join> || std::is_same_v<Body, presence_renew>
           || std::is_same_v<Body, presence_leave> || std::is_same_v<Body, presence_list>) {
         send(presence_, message, reply_to);
-      } else if constexpr (std::is_same_v<Body, put_topic> || std::is_same_v<Body, delete_topic>) {
+      } else if constexpr (requires { body.topic.topic; }) {
+        if (is_channel(body.topic.topic) && std::is_same_v<Body, put_topic>) {
+          return refuse(
+              waiting_control{message, reply_to},
+              {errc::forbidden, "the channel of a workflow belongs to its run", 0});
+        }
         const auto found = topics_.find(body.topic);
         if (found != topics_.end() && found->second.stage == topic_stage::active) {
           // What comes behind a deletion is for the next topic of this name.
@@ -302,34 +298,6 @@ private:
     }
   }
 
-  static result<core_ptr>
-  load_topic(const broker_parts& parts, shard_id shard, const topic_ref& name) {
-    auto reader = parts.journal.read(shard);
-    if (!reader) return std::unexpected{reader.error()};
-    const auto row = find_topic_row(**reader, name);
-    if (!row) return std::unexpected{row.error()};
-    if (!*row) return nullptr;
-    auto image = read_topic_image(**reader, **row, parts.journal.state(shard).incarnation);
-    if (!image) return std::unexpected{image.error()};
-    const auto window_s = image->settings.dedupe_window_s;
-    const auto entity = image->entity;
-    auto core = make_core(parts, std::move(*image));
-    if (window_s == 0) return core;
-    const auto cutoff = parts.journal.shard_time(shard) - std::chrono::seconds{window_s};
-    auto read = read_id_window(
-        **reader, entity, cutoff, [&](const runtime::window_row& row) { core->remember(row); });
-    if (!read) return std::unexpected{read.error()};
-    return core;
-  }
-
-  static core_ptr make_core(const broker_parts& parts, runtime::topic_image image) {
-    const auto& from = parts.settings.topics;
-    runtime::topic_limits limits;
-    limits.events_in_flight_max = from.events_in_flight_max;
-    limits.recent_ids_max = from.dedupe_cache_ids_max;
-    return std::make_unique<runtime::topic_core>(std::move(image), limits);
-  }
-
   [[nodiscard]] activation_id current() const { return activation_.value_or(activation_id{}); }
 
   void on_loaded(topic_loaded& message) {
@@ -337,7 +305,7 @@ private:
     if (found == topics_.end() || found->second.stage != topic_stage::loading) return;
     if (message.activation != current()) return load(message.topic);
     if (!message.outcome) return fail_slot(found->first, message.outcome.error());
-    if (*message.outcome) {
+    if (message.outcome->core) {
       return start(message.topic, found->second, std::move(*message.outcome));
     }
     make_or_refuse(message.topic, found->second);
@@ -349,11 +317,12 @@ private:
     const auto makes = [](const waiting& one) {
       if (std::holds_alternative<waiting_publish>(one)) return true;
       const auto* control = std::get_if<waiting_control>(&one);
-      return control != nullptr && std::holds_alternative<put_topic>(control->message->body);
+      return control != nullptr
+             && (std::holds_alternative<put_topic>(control->message->body)
+                 || std::holds_alternative<start_workflow>(control->message->body));
     };
     const auto maker = std::ranges::find_if(slot.held, makes);
-    const error absent{
-        errc::topic_not_found, fmt::format("there is no topic '{}'", name.topic.str()), 0};
+    const auto absent = not_there(name);
     for (auto one = slot.held.begin(); one != maker; ++one)
       refuse(*one, absent);
     slot.held.erase(slot.held.begin(), maker);
@@ -362,7 +331,9 @@ private:
       return;
     }
     slot.settings = runtime::topic_settings::defaults(parts_.settings.topics);
-    if (auto* control = std::get_if<waiting_control>(&slot.held.front())) {
+    if (is_channel(name.topic)) {
+      slot.settings = channel_settings(slot.settings);
+    } else if (auto* control = std::get_if<waiting_control>(&slot.held.front())) {
       const auto& patch = std::get<put_topic>(control->message->body).patch;
       slot.settings.kind = patch.kind.value_or(slot.settings.kind);
       slot.settings = *patch_settings(slot.settings, patch);
@@ -422,13 +393,17 @@ private:
       found->second.stage = topic_stage::loading;
       return load(message.topic);
     }
-    start(message.topic, found->second, make_core(parts_, std::move(image)));
+    loaded_topic made{make_topic_core(parts_, std::move(image)), std::nullopt};
+    if (is_channel(message.topic.topic)) made.run.emplace();
+    start(message.topic, found->second, std::move(made));
   }
 
-  void start(const topic_ref& name, topic_slot& slot, core_ptr core) {
+  void start(const topic_ref& name, topic_slot& slot, loaded_topic loaded) {
     if (!activation_) return fail_slot(name, activation_.error());
     slot.stage = topic_stage::active;
-    const topic_active news{name, core->image().epoch, core->image().last_seq};
+    slot.is_wanted = false;
+    const auto& image = loaded.core->image();
+    const topic_active news{name, image.epoch, image.last_seq};
     slot.actor = spawn_topic(
         home_system(),
         topic_setup{
@@ -437,7 +412,8 @@ private:
             .counters = counters_,
             .shard = shard_,
             .activation = *activation_,
-            .core = std::move(core)},
+            .core = std::move(loaded.core),
+            .run = std::move(loaded.run)},
         handle());
     monitor(slot.actor);
     topic_of_actor_.emplace(slot.actor.id(), name);
@@ -507,7 +483,7 @@ private:
       fail_slot(name, stopping());
       return end_if_stopped();
     }
-    if (slot.held.empty()) {
+    if (slot.held.empty() && !slot.is_wanted) {
       topics_.erase(found);
       return;
     }
@@ -570,6 +546,25 @@ private:
     }
   }
 
+  // -- runs ----------------------------------------------------------------------------------
+
+  void arm_schedule() {
+    if (parts_.workflows != nullptr) delayed_send(this, run_schedule::tick, box(schedule_tick{}));
+  }
+
+  void on_runs_found(runs_found& message) {
+    const auto found = schedule_.take(message, handle());
+    if (is_stopping_) return;
+    for (const auto& name : found) {
+      const auto [place, is_new] = topics_.try_emplace(name);
+      if (is_new) {
+        load(name);
+      } else if (place->second.stage == topic_stage::passivating) {
+        place->second.is_wanted = true;
+      }
+    }
+  }
+
   const broker_parts& parts_;
   topic_admission admission_;
   topic_metrics& counters_;
@@ -580,6 +575,7 @@ private:
   std::unordered_map<topic_ref, topic_slot> topics_;
   std::unordered_map<caf::actor_id, topic_ref> topic_of_actor_;
   topic_interest interest_{*this};
+  run_schedule schedule_{parts_, shard_};
   std::string sweep_after_;
   bool sweeping_ = false;
   bool is_stopping_ = false;

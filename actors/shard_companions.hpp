@@ -51,4 +51,4 @@ struct companion_append_failed {
 [[nodiscard]] caf::actor spawn_presence(
     caf::actor_system& system, shard_id shard, const broker_parts& parts, const caf::actor& parent);
 
-} // namespace callboard::actors
+}  // namespace callboard::actors

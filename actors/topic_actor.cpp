@@ -2,6 +2,7 @@
 
 #include "actors/reader_pool.hpp"
 #include "actors/topic_answers.hpp"
+#include "actors/topic_messages.hpp"
 #include "actors/topic_reads.hpp"
 #include "base/log.hpp"
 #include "runtime/topic/topic_codec.hpp"
@@ -26,36 +27,9 @@ using runtime::publisher_key;
 using runtime::relay_key;
 using runtime::topic_effects;
 
-/// INTERNAL: how far an append has come.
-struct append_told {
-  append_key key{};
-  storage::append_stage stage{};
-  result<storage::append_receipt> outcome;
-};
-
-/// INTERNAL: identities of stored events, or why they cannot be read.
-struct candidates_told {
-  result<std::vector<runtime::window_row>> rows;
-};
-
-/// INTERNAL: how far retention may trim.
-struct trim_told {
-  result<trim_target> target;
-};
-
-/// INTERNAL: time has passed.
-struct topic_tick {};
-
-/// INTERNAL: a change of settings or the deletion is on disk, or is not.
-struct change_told {
-  result<storage::append_receipt> outcome;
-  /// Refused at the journal's door: nothing was written, nothing else is touched.
-  bool is_refused = false;
-};
-
 constexpr std::size_t changes_waiting_max = 100;
 
-class topic_actor final : public caf::event_based_actor {
+class topic_actor final : public caf::event_based_actor, public run_home {
 public:
   topic_actor(caf::actor_config& config, topic_setup setup, caf::actor shard)
       : event_based_actor{config},
@@ -66,13 +40,15 @@ public:
         activation_{setup.activation},
         parent_{std::move(shard)},
         owned_core_{std::move(setup.core)},
-        core_{*owned_core_} {}
+        core_{*owned_core_},
+        image_of_run_{std::move(setup.run)} {}
 
   const char* name() const override { return "callboard.topic"; }
 
   void on_exit() override {
     counters_.active.Decrement();
     if (is_bulk()) admission_.shard.set_bulk(core_.image().name, false);
+    run_.reset();
     parent_ = nullptr;
     publishers_.clear();
     relays_.clear();
@@ -88,7 +64,21 @@ public:
     touch();
     set_down_handler([this](caf::down_msg& down) { on_down(down); });
     arm_tick();
+    if (image_of_run_) {
+      const auto& image = core_.image();
+      run_ = std::make_unique<run_host>(
+          *this, parts_, shard_, image.name, image.last_seq, std::move(*image_of_run_));
+    }
     return {
+        [this](boxed<run_continuation>& rest) {
+          if (run_) rest->go_on();
+        },
+        [this](const boxed<publish_replies>& replies) {
+          if (run_) run_->on_publish_replies(*replies);
+        },
+        [this](const boxed<control_reply>& reply) {
+          if (run_) run_->on_control_reply(*reply);
+        },
         [this](boxed<admitted_publish>& message, const caf::actor& reply_to) {
           on_publish(*message, reply_to);
         },
@@ -117,6 +107,7 @@ public:
         [this](const boxed<passivate_topic>&) { on_passivate(); },
         [this](const boxed<retire_topic>&) {
           is_retiring_ = true;
+          if (run_) run_->retire();
           end_if_retired();
         },
     };
@@ -221,6 +212,7 @@ private:
     if (effects.trim) plan_trim(*effects.trim);
     if (effects.reload) {
       refuse_changes();
+      if (run_) run_->abandon({errc::overloaded, "the workflow is being reloaded; retry", 50});
       send(parent_, box(topic_failed{activation_}));
     }
     end_if_retired();
@@ -228,7 +220,8 @@ private:
 
   /// Everything that was asked before the shard's last word is answered first.
   void end_if_retired() {
-    if (is_retiring_ && core_.is_settled() && changes_.empty()) quit();
+    const bool run_ended = !run_ || run_->is_settled();
+    if (is_retiring_ && run_ended && core_.is_settled() && changes_.empty()) quit();
   }
 
   /// Those that are not on their way to the journal.
@@ -275,6 +268,11 @@ private:
       grouped[one.publisher].replies.push_back(std::move(one.reply));
     }
     for (auto& [key, out] : grouped) {
+      if (run_ && key == own_key()) {
+        for (const auto& one : out.replies)
+          run_->on_appended(one);
+        continue;
+      }
       const auto found = publishers_.find(key.raw());
       if (found == publishers_.end()) continue;
       found->second.waiting -= static_cast<std::uint32_t>(out.replies.size());
@@ -405,6 +403,9 @@ private:
 
   void on_change(control_request request, const caf::actor& reply_to) {
     touch();
+    const bool is_of_topic = std::holds_alternative<put_topic>(request.body)
+                             || std::holds_alternative<delete_topic>(request.body);
+    if (run_ && !is_of_topic) return run_->on_request(std::move(request), reply_to);
     if (changes_.size() >= changes_waiting_max) {
       send(
           reply_to,
@@ -525,7 +526,7 @@ private:
   void on_tick() {
     carry_out(core_.tick(now()));
     const auto idle = parts_.time.boot() - used_;
-    if (core_.is_idle() && changes_.empty()
+    if (core_.is_idle() && changes_.empty() && is_run_idle()
         && idle >= std::chrono::milliseconds{parts_.settings.topics.passivate_after_ms}) {
       send(parent_, box(topic_idle{core_.image().name}));
     }
@@ -533,9 +534,39 @@ private:
   }
 
   void on_passivate() {
-    if (core_.is_idle() && changes_.empty()) return quit();
+    if (core_.is_idle() && changes_.empty() && is_run_idle()) {
+      if (run_) {
+        if (const auto due = run_->next_timer()) send(parent_, box(run_sleeps{*due}));
+      }
+      return quit();
+    }
     send(parent_, box(topic_busy{core_.image().name}));
   }
+
+  // -- the run of a channel ------------------------------------------------------------------
+
+  publisher_key own_key() const { return publisher_key{id()}; }
+
+  bool is_run_idle() const { return !run_ || run_->is_idle(); }
+
+  caf::actor run_handle() override { return self_handle(); }
+
+  void append_transition(runtime::publish_request transition) override {
+    touch();
+    std::vector<runtime::publish_request> requests;
+    requests.push_back(std::move(transition));
+    carry_out(core_.publish(own_key(), std::move(requests), now()));
+  }
+
+  void run_later(std::chrono::milliseconds delay, std::move_only_function<void()> rest) override {
+    delayed_send(this, delay, box(run_continuation{std::move(rest)}));
+  }
+
+  void may_passivate() override {
+    if (core_.is_idle() && changes_.empty()) send(parent_, box(topic_idle{core_.image().name}));
+  }
+
+  void run_settled() override { end_if_retired(); }
 
   const broker_parts& parts_;
   topic_admission admission_;
@@ -555,6 +586,8 @@ private:
   bool is_deleting_ = false;
   bool is_retiring_ = false;
   boot_time used_{};
+  std::optional<run_image> image_of_run_;
+  std::unique_ptr<run_host> run_;
 };
 
 }  // namespace

@@ -10,6 +10,7 @@
 #include "actors/broker_parts.hpp"
 #include "actors/relay_messages.hpp"
 #include "actors/requests.hpp"
+#include "actors/run_host.hpp"
 #include "actors/shard_admission.hpp"
 #include "actors/shard_companions.hpp"
 #include "actors/topic_metrics.hpp"
@@ -22,6 +23,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -68,6 +70,11 @@ struct passivate_topic {};
 /// SHARD -> TOPIC: the last message; end as soon as everything is answered.
 struct retire_topic {};
 
+/// TOPIC -> SHARD: a run sleeps; wake it before then.
+struct run_sleeps {
+  time_ms due{};
+};
+
 /// TOPIC -> SHARD: work came in between, or the deletion was refused: it goes on.
 struct topic_busy {
   topic_ref topic;
@@ -82,6 +89,8 @@ struct topic_setup {
   activation_id activation{};
   /// Knows what committed records say. Not null.
   std::unique_ptr<runtime::topic_core> core;
+  /// Set for the channels of workflows.
+  std::optional<run_image> run;
 };
 
 [[nodiscard]] caf::actor

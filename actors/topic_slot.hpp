@@ -33,6 +33,8 @@ struct topic_slot {
   topic_stage stage = topic_stage::loading;
   /// Told to end: it is not to be used again, whatever it says.
   bool is_retired = false;
+  /// It is to be loaded again once it has ended, whoever asks.
+  bool is_wanted = false;
   caf::actor actor;
   std::deque<waiting> held;
   /// What a topic that is being made will have.

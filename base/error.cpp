@@ -46,6 +46,8 @@ constexpr auto names = std::to_array<std::pair<errc, std::string_view>>({
     {errc::internal, "internal"},
     {errc::wrong_kind, "wrong_kind"},
     {errc::cancelled, "cancelled"},
+    {errc::workflow_exists, "workflow_exists"},
+    {errc::workflow_not_found, "workflow_not_found"},
 });
 
 } // namespace

@@ -75,6 +75,9 @@ enum class errc : std::uint8_t {
   /// The topic is of a kind that cannot do this (for instance replay of an ephemeral topic).
   wrong_kind = 37,
   cancelled = 38,
+  /// A workflow of this id was started with another type or input.
+  workflow_exists = 39,
+  workflow_not_found = 40,
 };
 
 /// The stable name of a code as clients see it, for example "id_conflict".

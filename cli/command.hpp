@@ -13,6 +13,10 @@ namespace CLI {
 class App;
 }  // namespace CLI
 
+namespace callboard::runtime {
+class workflow_registry;
+}  // namespace callboard::runtime
+
 namespace callboard::cli {
 
 /// Exit codes of the program, the same for every command.
@@ -37,9 +41,11 @@ struct streams {
 
 /// One run of the program: options that every command takes, and what the command line chose.
 struct context {
-  explicit context(const streams& from) : io{from} {}
+  context(const streams& from, const runtime::workflow_registry* own) : io{from}, workflows{own} {}
 
   streams io;
+  /// The workflow classes linked into this program; may be null.
+  const runtime::workflow_registry* workflows;
 
   std::string server = "http://127.0.0.1:8700";
   std::string tenant = "default";

@@ -1,34 +1,8 @@
-// The program `callboard`.
-#include "cli/run.hpp"
+// The program `callboard`. It has no workflows of its own but those that it measures itself with.
+#include "cli/five_steps.hpp"
 
-#include <array>
-#include <csignal>
-#include <iostream>
-#include <unistd.h>
+#include <callboard/node.hpp>
 
 int main(int argc, char** argv) {
-  using namespace callboard::cli;
-  // A reader that went away (`| head`) ends the program quietly, by the failed write.
-  std::signal(SIGPIPE, SIG_DFL);
-  constexpr auto families = std::to_array<family>(
-      {add_serve,
-       add_publish,
-       add_subscribe,
-       add_topic,
-       add_group,
-       add_presence,
-       add_token,
-       add_journal,
-       add_backup,
-       add_config,
-       add_doctor,
-       add_bench,
-       add_completion});
-  const streams io{
-      .in = std::cin,
-      .out = std::cout,
-      .err = std::cerr,
-      .in_fd = STDIN_FILENO,
-      .err_is_terminal = ::isatty(STDERR_FILENO) == 1};
-  return run({argv, static_cast<std::size_t>(argc)}, io, families);
+  return callboard::node{}.add<callboard::cli::five_steps>().main(argc, argv);
 }

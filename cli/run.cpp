@@ -40,8 +40,11 @@ void add_global_options(CLI::App& app, context& run) {
 }  // namespace
 
 int run(
-    std::span<const char* const> arguments, const streams& io, std::span<const family> families) {
-  context run{io};
+    std::span<const char* const> arguments,
+    const streams& io,
+    std::span<const family> families,
+    const runtime::workflow_registry* workflows) {
+  context run{io, workflows};
   CLI::App app{"Durable topics for AI workflows: one program that serves, publishes, subscribes."};
   app.name("callboard");
   app.set_version_flag("--version", std::string{"callboard "} + CALLBOARD_VERSION);

@@ -88,10 +88,13 @@ exit_code serve(const context& run, serve_options options, serve_mode mode) {
   auto settings = serve_settings(options, mode);
   if (!settings) return run.misuse(settings.error().detail);
   log::configure(settings->log);
-  auto served = node::run_until_signal(*settings, [&](const std::string& url) {
-    print_ready(run.io.out, url);
-    if (is_dev) print_hints(run.io.err, url, settings->storage.data_dir);
-  });
+  auto served = node::run_until_signal(
+      *settings,
+      [&](const std::string& url) {
+        print_ready(run.io.out, url);
+        if (is_dev) print_hints(run.io.err, url, settings->storage.data_dir);
+      },
+      run.workflows);
   if (!served) return run.refuse(served.error());
   return exit_code::done;
 }

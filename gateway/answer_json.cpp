@@ -84,6 +84,8 @@ void append_array(std::string& out, const Items& items, Append append) {
 struct answer_writer {
   std::string& out;
 
+  void operator()(const actors::workflow_answer& answer) const { out += answer.body; }
+
   void operator()(const actors::done& /*answer*/) const { out += "{}"; }
 
   void operator()(const actors::topic_description& topic) const { append_topic(out, topic); }

@@ -24,19 +24,6 @@ actors::group_ref group_of(const exchange& now) {
   return {topic_of(now), now.route->group};
 }
 
-result<std::uint32_t>
-number_of(const request_target& target, const std::string& name, std::uint32_t otherwise) {
-  const auto* text = target.find(name);
-  if (text == nullptr) return otherwise;
-  std::uint32_t value = 0;
-  const auto* end = text->data() + text->size();
-  const auto [stopped, failed] = std::from_chars(text->data(), end, value);
-  if (failed != std::errc{} || stopped != end || value == 0) {
-    return fail(errc::bad_request, fmt::format("'{}' must be a number of at least 1", name));
-  }
-  return value;
-}
-
 template <class T>
 result<action> control(result<T> body) {
   if (!body) return std::unexpected{body.error()};
@@ -183,6 +170,19 @@ result<action> backup(exchange& now, const http_request& request) {
 
 }  // namespace
 
+result<std::uint32_t>
+number_of(const request_target& target, const std::string& name, std::uint32_t otherwise) {
+  const auto* text = target.find(name);
+  if (text == nullptr) return otherwise;
+  std::uint32_t value = 0;
+  const auto* end = text->data() + text->size();
+  const auto [stopped, failed] = std::from_chars(text->data(), end, value);
+  if (failed != std::errc{} || stopped != end || value == 0) {
+    return fail(errc::bad_request, fmt::format("'{}' must be a number of at least 1", name));
+  }
+  return value;
+}
+
 bool wants_event_stream(const http_request& request) {
   const auto* accept = request.find("accept");
   return accept != nullptr && accept->find("text/event-stream") != std::string::npos;
@@ -236,6 +236,13 @@ result<action> handle_request(
     return actors::control_body{actors::presence_list{topic_of(now)}};
   case endpoint::presence_member:
     return presence_member(now, request);
+  case endpoint::workflows:
+  case endpoint::workflow:
+  case endpoint::workflow_history:
+  case endpoint::workflow_result:
+  case endpoint::workflow_signal:
+  case endpoint::workflow_cancel:
+    return handle_workflow(environment, now, request);
   case endpoint::websocket:
     return become_websocket{};
   }
@@ -251,6 +258,9 @@ http_response answer_control(const exchange& now, actors::control_answer& answer
     if (topic->created) status = 201;
   } else if (const auto* group = std::get_if<actors::group_description>(&answer)) {
     if (group->created) status = 201;
+  } else if (const auto* workflow = std::get_if<actors::workflow_answer>(&answer)) {
+    if (workflow->created) status = 201;
+    if (workflow->pending) status = 202;
   }
   std::string body;
   append_answer_json(body, answer);

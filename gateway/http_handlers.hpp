@@ -87,6 +87,17 @@ answer_publish(const exchange& now, const actors::publish_outcome& outcome);
     const http_request& request,
     byte_charge& charge);
 
+/// Starting, looking at and steering workflows (workflow_handler.cpp).
+[[nodiscard]] result<action> handle_workflow(
+    const http_environment& environment, exchange& now, const http_request& request);
+
+/// Idempotency-Key is a quoted string by its draft; many clients send it bare. Empty = none.
+[[nodiscard]] result<std::string> idempotency_key(const http_request& request);
+
+/// A query parameter that is a number of at least 1.
+[[nodiscard]] result<std::uint32_t>
+number_of(const request_target& target, const std::string& name, std::uint32_t otherwise);
+
 /// True if the client asks for an event stream.
 [[nodiscard]] bool wants_event_stream(const http_request& request);
 

@@ -4,6 +4,7 @@
 #include "gateway/json_text.hpp"
 
 #include <boost/json/parse.hpp>
+#include <boost/json/serialize.hpp>
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -89,6 +90,12 @@ std::optional<std::string> json_members::text_or_number(std::string_view name) {
   if (value == nullptr || !value->is_number()) return text(name);
   const auto parsed = number(name, 0, INT64_MAX);
   return parsed ? std::optional{std::to_string(*parsed)} : std::nullopt;
+}
+
+std::optional<std::string> json_members::value(std::string_view name) {
+  const auto* found = take(name);
+  if (found == nullptr) return std::nullopt;
+  return boost::json::serialize(*found);
 }
 
 json_members json_members::object(std::string_view name) {

@@ -27,6 +27,8 @@ public:
   [[nodiscard]] std::vector<std::string> texts(std::string_view name, std::size_t count_max);
   /// A string, or a number as its text.
   [[nodiscard]] std::optional<std::string> text_or_number(std::string_view name);
+  /// Any value, as JSON text.
+  [[nodiscard]] std::optional<std::string> value(std::string_view name);
   [[nodiscard]] json_members object(std::string_view name);
 
   /// Marks the request as bad for a reason of the caller's.

@@ -91,6 +91,7 @@ unsigned http_status(errc code) {
     return 403;
   case errc::not_found:
   case errc::topic_not_found:
+  case errc::workflow_not_found:
   case errc::group_not_found:
     return 404;
   case errc::method_not_allowed:
@@ -101,6 +102,7 @@ unsigned http_status(errc code) {
   case errc::lease_lost:
   case errc::wrong_kind:
   case errc::cancelled:
+  case errc::workflow_exists:
     return 409;
   case errc::cursor_expired:
     return 410;

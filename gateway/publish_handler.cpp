@@ -17,25 +17,6 @@ namespace {
 constexpr std::size_t idempotency_key_size_max = 255;
 constexpr std::uint32_t budget_retry_ms = 100;
 
-/// Idempotency-Key is a quoted string by its draft; many clients send it bare.
-result<std::string> idempotency_key(const http_request& request) {
-  const auto* raw = request.find("idempotency-key");
-  if (raw == nullptr) return std::string{};
-  std::string key;
-  if (raw->size() >= 2 && raw->front() == '"' && raw->back() == '"') {
-    for (std::size_t i = 1; i + 1 < raw->size(); ++i) {
-      if ((*raw)[i] == '\\' && i + 2 < raw->size()) ++i;
-      key += (*raw)[i];
-    }
-  } else {
-    key = *raw;
-  }
-  if (key.empty() || key.size() > idempotency_key_size_max) {
-    return fail(errc::bad_request, "Idempotency-Key must have 1 to 255 characters");
-  }
-  return key;
-}
-
 result<std::optional<sequence>> expected_seq(const http_request& request) {
   const auto* raw = request.find("callboard-expected-seq");
   if (raw == nullptr) return std::nullopt;
@@ -137,6 +118,24 @@ result<byte_charge> charge_for(
 }
 
 }  // namespace
+
+result<std::string> idempotency_key(const http_request& request) {
+  const auto* raw = request.find("idempotency-key");
+  if (raw == nullptr) return std::string{};
+  std::string key;
+  if (raw->size() >= 2 && raw->front() == '"' && raw->back() == '"') {
+    for (std::size_t i = 1; i + 1 < raw->size(); ++i) {
+      if ((*raw)[i] == '\\' && i + 2 < raw->size()) ++i;
+      key += (*raw)[i];
+    }
+  } else {
+    key = *raw;
+  }
+  if (key.empty() || key.size() > idempotency_key_size_max) {
+    return fail(errc::bad_request, "Idempotency-Key must have 1 to 255 characters");
+  }
+  return key;
+}
 
 result<action> handle_publish(
     const http_environment& environment,

@@ -33,17 +33,23 @@ constexpr unsigned methods_of(endpoint at) {
   case endpoint::topics:
   case endpoint::groups:
   case endpoint::presence:
+  case endpoint::workflow:
+  case endpoint::workflow_history:
+  case endpoint::workflow_result:
   case endpoint::websocket:
     return get;
   case endpoint::topic:
   case endpoint::group:
     return get | put | delete_;
   case endpoint::events:
+  case endpoint::workflows:
     return get | post;
   case endpoint::backup:
   case endpoint::group_fetch:
   case endpoint::group_ack:
   case endpoint::group_nack:
+  case endpoint::workflow_signal:
+  case endpoint::workflow_cancel:
     return post;
   case endpoint::group_member:
     return delete_;
@@ -136,12 +142,32 @@ result<void> presence_route(const std::vector<std::string>& path, route_match& m
   return check_member(match.member);
 }
 
+/// Below `/v1/tenants/{tenant}/workflows`: the topic is the workflow's channel.
+result<void> workflow_route(const std::vector<std::string>& path, route_match& match) {
+  match.at = endpoint::workflows;
+  if (path.size() == 4) return {};
+  if (auto taken = take_topic("workflow." + path[4], false, match); !taken) return taken;
+  if (path.size() == 5) return found(match, endpoint::workflow);
+  if (path.size() == 6) {
+    if (path[5] == "history") return found(match, endpoint::workflow_history);
+    if (path[5] == "result") return found(match, endpoint::workflow_result);
+    if (path[5] == "cancel") return found(match, endpoint::workflow_cancel);
+  }
+  if (path.size() == 7 && path[5] == "signals") {
+    match.member = path[6];
+    if (auto sound = check_member(match.member); !sound) return sound;
+    return found(match, endpoint::workflow_signal);
+  }
+  return nothing_here();
+}
+
 result<void> tenant_route(const std::vector<std::string>& path, route_match& match) {
   auto tenant = tenant_name::parse(path[2]);
   if (!tenant) return std::unexpected{tenant.error()};
   match.tenant = std::move(*tenant);
   if (path[3] == "topics") return topic_route(path, match);
   if (path[3] == "presence") return presence_route(path, match);
+  if (path[3] == "workflows") return workflow_route(path, match);
   if (path[3] == "ws" && path.size() == 4) return found(match, endpoint::websocket);
   return nothing_here();
 }
@@ -207,6 +233,13 @@ std::string_view route_class(endpoint at) {
   case endpoint::presence:
   case endpoint::presence_member:
     return "presence";
+  case endpoint::workflows:
+  case endpoint::workflow:
+  case endpoint::workflow_history:
+  case endpoint::workflow_result:
+  case endpoint::workflow_signal:
+  case endpoint::workflow_cancel:
+    return "workflows";
   case endpoint::websocket:
     return "websocket";
   }

@@ -30,6 +30,12 @@ enum class endpoint : std::uint8_t {
   group_member,
   presence,
   presence_member,
+  workflows,
+  workflow,
+  workflow_history,
+  workflow_result,
+  workflow_signal,
+  workflow_cancel,
   websocket,
 };
 
@@ -51,6 +57,7 @@ struct route_match {
   /// As in the path: a topic, or for event streams a pattern.
   std::string topic;
   group_name group;
+  /// A member of a group or of presence; of a workflow the signal's name.
   std::string member;
 
   [[nodiscard]] bool allows(http_method method) const;

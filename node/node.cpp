@@ -12,9 +12,8 @@
 #include "runtime/topic/broker_projection.hpp"
 #include "storage/journal.hpp"
 
-#include <fmt/format.h>
-
 #include <caf/actor_system.hpp>
+#include <fmt/format.h>
 #include <google/protobuf/stubs/logging.h>
 
 #include <algorithm>
@@ -30,11 +29,21 @@ std::uint32_t worker_threads(const config& settings) {
   return std::max(1U, std::thread::hardware_concurrency());
 }
 
+constexpr std::uint32_t step_threads = 16;
+constexpr std::uint32_t step_queue_max = 100'000;
+
+/// Workflow code waits for nothing, but it may compute.
+std::uint32_t user_threads() {
+  return std::max(4U, std::thread::hardware_concurrency());
+}
+
 /// Members are built top down and destroyed bottom up: nothing outlives what it stands on.
 class running_node final : public node {
 public:
-  explicit running_node(const config& settings)
-    : settings_{settings}, payload_budget_{settings.node.payload_bytes_max} {}
+  running_node(const config& settings, const runtime::workflow_registry* workflows)
+      : settings_{settings},
+        workflows_{workflows},
+        payload_budget_{settings.node.payload_bytes_max} {}
 
   ~running_node() override { stop(); }
 
@@ -53,6 +62,13 @@ public:
         .readers = *readers_,
         .time = clock_,
         .counters = metrics_});
+    if (workflows_ != nullptr) {
+      user_code_ = std::make_unique<actors::reader_pool>(user_threads(), step_queue_max);
+      steps_ = std::make_unique<actors::reader_pool>(step_threads, step_queue_max);
+      parts_->workflows = workflows_;
+      parts_->user_code = user_code_.get();
+      parts_->steps = steps_.get();
+    }
     router_ = std::make_unique<actors::local_router>(*system_, *parts_);
     add_samplers();
     auto started = gateway::gateway::start(gateway::gateway_parts{
@@ -95,12 +111,16 @@ public:
     if (stopped_.exchange(true)) return;
     if (gateway_) gateway_->stop();
     if (router_) router_->stop();
+    if (steps_) steps_->stop();
+    if (user_code_) user_code_->stop();
     if (readers_) readers_->stop();
     if (journal_) journal_->close();
     // The actor system waits for its last actor, so it goes only when nothing can reach one.
     gateway_.reset();
     router_.reset();
     system_.reset();
+    steps_.reset();
+    user_code_.reset();
     readers_.reset();
     journal_.reset();
     log_->info("stopped");
@@ -149,8 +169,7 @@ private:
   void add_samplers() {
     auto& payload = metrics_.gauge(
         "payload_bytes_in_flight", "Payload bytes between admission and commit or refusal.");
-    auto& payload_max = metrics_.gauge(
-        "payload_bytes_max", "Bound of payload_bytes_in_flight.");
+    auto& payload_max = metrics_.gauge("payload_bytes_max", "Bound of payload_bytes_in_flight.");
     payload_max.Set(static_cast<double>(payload_budget_.size_max()));
     auto& reads = metrics_.gauge("reader_queue_depth", "Reads waiting for a reader thread.");
     metrics_.add_sampler([this, &payload, &reads] {
@@ -160,12 +179,15 @@ private:
   }
 
   const config settings_;
+  const runtime::workflow_registry* workflows_;
   const std::shared_ptr<spdlog::logger> log_ = log::channel("node");
   const system_clock clock_;
   metrics metrics_;
   byte_budget payload_budget_;
   std::unique_ptr<storage::journal> journal_;
   std::unique_ptr<actors::reader_pool> readers_;
+  std::unique_ptr<actors::reader_pool> user_code_;
+  std::unique_ptr<actors::reader_pool> steps_;
   std::unique_ptr<system_config> system_config_;
   std::unique_ptr<caf::actor_system> system_;
   std::unique_ptr<actors::broker_parts> parts_;
@@ -175,9 +197,10 @@ private:
   std::atomic<bool> stopped_{false};
 };
 
-} // namespace
+}  // namespace
 
-result<std::unique_ptr<node>> node::start(const config& settings) {
+result<std::unique_ptr<node>>
+node::start(const config& settings, const runtime::workflow_registry* workflows) {
   if (auto sound = check_config(settings); !sound) return std::unexpected{sound.error()};
   const auto& listen = settings.listen;
   if (!is_loopback(listen.address) && listen.tls_certificate.empty() && !listen.allow_plaintext) {
@@ -190,9 +213,9 @@ result<std::unique_ptr<node>> node::start(const config& settings) {
   }
   // Bad frames are answered; a line on stderr for each would let clients fill the disk.
   google::protobuf::SetLogHandler(nullptr);
-  auto made = std::make_unique<running_node>(settings);
+  auto made = std::make_unique<running_node>(settings, workflows);
   if (auto built = made->build(); !built) return std::unexpected{built.error()};
   return made;
 }
 
-} // namespace callboard::node
+}  // namespace callboard::node

@@ -10,6 +10,10 @@
 #include <memory>
 #include <string>
 
+namespace callboard::runtime {
+class workflow_registry;
+}
+
 namespace callboard::node {
 
 /// One running node: journal, reader pool, actors, gateway. Lifecycle: `start`, serve, `drain`,
@@ -18,7 +22,9 @@ class node {
 public:
   /// Builds everything and serves clients when it returns. Errors: locked, incompatible,
   /// corruption (journal), io_error (port, certificate), invalid_setting.
-  [[nodiscard]] static result<std::unique_ptr<node>> start(const config& settings);
+  /// `workflows` outlives the node; null: it runs none.
+  [[nodiscard]] static result<std::unique_ptr<node>>
+  start(const config& settings, const runtime::workflow_registry* workflows = nullptr);
 
   virtual ~node() = default;
 
@@ -41,7 +47,9 @@ public:
 /// threads, so call it from main before any thread is started.
 /// Errors: those of `node::start`.
 [[nodiscard]] result<void> run_until_signal(
-    const config& settings, const std::function<void(const std::string& url)>& on_ready);
+    const config& settings,
+    const std::function<void(const std::string& url)>& on_ready,
+    const runtime::workflow_registry* workflows = nullptr);
 
 /// True if `address` can only be reached from this machine (127.0.0.0/8, ::1, localhost).
 [[nodiscard]] bool is_loopback(const std::string& address);

@@ -30,14 +30,16 @@ void stop_on_second_signal(const sigset_t& set) {
   }}.detach();
 }
 
-} // namespace
+}  // namespace
 
 result<void> run_until_signal(
-    const config& settings, const std::function<void(const std::string& url)>& on_ready) {
+    const config& settings,
+    const std::function<void(const std::string& url)>& on_ready,
+    const runtime::workflow_registry* workflows) {
   const auto set = stop_signals();
   pthread_sigmask(SIG_BLOCK, &set, nullptr);
   std::signal(SIGPIPE, SIG_IGN);
-  auto started = node::start(settings);
+  auto started = node::start(settings, workflows);
   if (!started) return std::unexpected{started.error()};
   on_ready((*started)->url());
   int signal = 0;
@@ -58,4 +60,4 @@ bool is_loopback(const std::string& address) {
   return ::inet_pton(AF_INET6, address.c_str(), &v6) == 1 && IN6_IS_ADDR_LOOPBACK(&v6);
 }
 
-} // namespace callboard::node
+}  // namespace callboard::node

@@ -7,7 +7,7 @@ namespace {
 /// Messages one actor may handle before it makes room for others on its thread.
 constexpr std::size_t messages_per_turn = 300;
 
-} // namespace
+}  // namespace
 
 system_config::system_config(std::uint32_t threads) {
   // "sharing" idles without polling and has the lower latency on few cores.
@@ -16,4 +16,4 @@ system_config::system_config(std::uint32_t threads) {
   set("scheduler.max-throughput", messages_per_turn);
 }
 
-} // namespace callboard::node
+}  // namespace callboard::node

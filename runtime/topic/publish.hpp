@@ -5,6 +5,7 @@
 #include "base/error.hpp"
 #include "base/ids.hpp"
 #include "runtime/topic/event_batch.hpp"
+#include "storage/record.hpp"
 
 #include <memory>
 #include <optional>
@@ -22,6 +23,9 @@ struct publish_request {
   durability level = durability::synced;
   /// Not stored, no seq: goes to whoever is subscribed now.
   bool ephemeral = false;
+  /// Records of the topic's entity that stand or fall with these events: what a transition of a
+  /// run changes besides its channel.
+  std::vector<storage::record_draft> with;
 };
 
 struct publish_outcome {

@@ -113,6 +113,12 @@ void topic_core::emit(topic_effects& out) {
          .entity_seq = event.seq,
          .payload = event.stored});
   }
+  for (auto& draft : gathering_.with) {
+    draft.entity = image_.entity;
+    draft.entity_seq = gathering_.events.back().seq;
+    effect.records.push_back(std::move(draft));
+  }
+  gathering_.with.clear();
   effect.tell_written = std::ranges::any_of(
       gathering_.replies, [](const auto& one) { return one.level == durability::written; });
   out.appends.push_back(std::move(effect));
@@ -256,7 +262,7 @@ topic_core::decide_durable(publisher_key publisher, publish_request& request, to
   }
   if (!missing_.empty()) return decision::park;
   // Known ids first: a retry is answered even where a new publish would be refused.
-  const bool adds = std::ranges::any_of(*verdicts, &verdict::is_new);
+  const bool adds = has_new(*verdicts);
   if (adds) {
     if (request.expected && *request.expected != next_last_) {
       return reply_with(fail(
@@ -267,6 +273,10 @@ topic_core::decide_durable(publisher_key publisher, publish_request& request, to
     if (auto refusal = refuse(request)) return reply_with(std::unexpected{*refusal});
   }
   return reply_with(admit(request, *verdicts));
+}
+
+bool topic_core::has_new(const std::vector<verdict>& verdicts) {
+  return std::ranges::any_of(verdicts, &verdict::is_new);
 }
 
 publish_outcome topic_core::admit(publish_request& request, const std::vector<verdict>& verdicts) {
@@ -289,6 +299,9 @@ publish_outcome topic_core::admit(publish_request& request, const std::vector<ve
     if (gathering_.events.empty()) gathering_.key = last_key_ = last_key_.next();
     gathering_.bytes += event.stored.size();
     gathering_.events.push_back({.seq = next_last_, .time = {}, .stored = event.stored});
+  }
+  if (has_new(verdicts)) {
+    std::ranges::move(request.with, std::back_inserter(gathering_.with));
   }
   publish_outcome outcome{
       .first_seq = each.front().seq, .epoch = epoch_, .reached = durability::synced};

@@ -193,6 +193,7 @@ private:
   struct open_append {
     append_key key{};
     std::vector<delivered_event> events;
+    std::vector<storage::record_draft> with;
     std::uint64_t bytes = 0;
     std::vector<waiting_reply> replies;
     /// Go out behind its events, in the order in which they were published.
@@ -227,6 +228,7 @@ private:
   decision decide_durable(publisher_key publisher, publish_request& request, topic_effects& out);
   [[nodiscard]] std::optional<remembered_event> look_up(const hash128& identity);
   [[nodiscard]] result<std::vector<verdict>> judge(const publish_request& request);
+  [[nodiscard]] static bool has_new(const std::vector<verdict>& verdicts);
   [[nodiscard]] publish_outcome
   admit(publish_request& request, const std::vector<verdict>& verdicts);
   void decide_ephemeral(publisher_key publisher, publish_request& request, topic_effects& out);

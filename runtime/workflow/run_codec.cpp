@@ -2,6 +2,7 @@
 
 #include "base/hash.hpp"
 #include "proto/event.pb.h"
+#include "runtime/topic/position.hpp"
 
 #include <boost/json/parse.hpp>
 #include <boost/json/serialize.hpp>
@@ -54,12 +55,37 @@ std::string type_of(const run_event& event) {
     return "command.cancelled";
   case run_event_kind::ended:
     return fmt::format("workflow.{}", name_of(event.status));
+  case run_event_kind::parent_told:
+    return "parent.told";
   }
   return "workflow.event";
 }
 
 std::int64_t milliseconds(time_ms when) {
   return when.time_since_epoch().count();
+}
+
+/// RFC 3339 in UTC with milliseconds. The code saw this time, not that of the commit.
+std::string format_time(time_ms when) {
+  const std::chrono::sys_days day{std::chrono::floor<std::chrono::days>(when)};
+  const std::chrono::year_month_day date{day};
+  const std::chrono::hh_mm_ss clock{when - day};
+  return fmt::format(
+      "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{:03}Z",
+      static_cast<int>(date.year()),
+      static_cast<unsigned>(date.month()),
+      static_cast<unsigned>(date.day()),
+      clock.hours().count(),
+      clock.minutes().count(),
+      clock.seconds().count(),
+      clock.subseconds().count());
+}
+
+std::optional<time_ms> parse_time(const std::string& text) {
+  auto position = parse_position("time:" + text);
+  if (!position) return std::nullopt;
+  const auto* found = std::get_if<from_time>(&*position);
+  return found == nullptr ? std::nullopt : std::optional{found->time};
 }
 
 /// What a reader of the channel sees. Updates are the code's own words, as they are.
@@ -104,6 +130,7 @@ json data_of(const run_event& event) {
   case run_event_kind::started:
   case run_event_kind::timer_fired:
   case run_event_kind::command_cancelled:
+  case run_event_kind::parent_told:
     break;
   }
   return data;
@@ -164,6 +191,7 @@ std::optional<run_event_kind> kind_of(std::string_view type, const object& data)
   if (type == "signal.received") return signalled;
   if (type == "workflow.cancelling") return cancel_requested;
   if (type == "command.cancelled") return command_cancelled;
+  if (type == "parent.told") return parent_told;
   if (type == "task.started" || type == "timer.started" || type == "signal.awaited"
       || type == "version.marked" || type == "workflow.update") {
     return issued;
@@ -217,6 +245,7 @@ encode_run_event(const run_event& event, const run_identity& run, std::uint64_t 
   to.set_source("/workflows/" + run.workflow_id);
   to.set_type(type_of(event));
   to.set_subject(run.workflow_id);
+  to.set_time(format_time(event.time));
   to.set_datacontenttype("application/json");
   if (event.command != 0) {
     add_extension(to, "command", static_cast<std::int32_t>(event.command));
@@ -251,7 +280,7 @@ result<run_event> decode_run_event(const delivered_event& stored) {
   }
   run_event event;
   event.kind = *kind;
-  event.time = stored.time;
+  event.time = parse_time(from->time()).value_or(stored.time);
   event.command = static_cast<std::uint32_t>(integer_extension(*from, "command"));
   read_members(event, from->type(), std::move(data));
   return event;
@@ -272,6 +301,10 @@ run_event make_started(const run_start& start) {
       {"correlation_id", start.identity.correlation_id},
       {"seed", fmt::format("{:016x}", start.seed)},
       {"input", start.input}};
+  if (!start.parent_id.empty()) {
+    event.data.get_object()["parent"] = object{
+        {"id", start.parent_id}, {"run", start.parent_run}, {"command", start.parent_command}};
+  }
   return event;
 }
 
@@ -288,6 +321,12 @@ result<run_start> read_started(const run_event& event) {
   const auto seed = text_at(from, "seed");
   std::from_chars(seed.data(), seed.data() + seed.size(), start.seed, 16);
   start.input = value_at(from, "input");
+  if (const auto* parent = from.if_contains("parent"); parent != nullptr && parent->is_object()) {
+    const auto& of = parent->get_object();
+    start.parent_id = text_at(of, "id");
+    start.parent_run = static_cast<std::uint32_t>(integer_at(of, "run").value_or(0));
+    start.parent_command = static_cast<std::uint32_t>(integer_at(of, "command").value_or(0));
+  }
   return start;
 }
 

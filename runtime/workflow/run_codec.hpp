@@ -31,6 +31,10 @@ struct run_start {
   run_identity identity;
   std::uint64_t seed = 0;
   json input;
+  /// Of a child: the workflow, run and command that wait for it.
+  std::string parent_id;
+  std::uint32_t parent_run = 0;
+  std::uint32_t parent_command = 0;
 };
 
 [[nodiscard]] run_event make_started(const run_start& start);

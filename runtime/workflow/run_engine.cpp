@@ -98,6 +98,7 @@ void run_engine::take_in(const run_event& input) {
   case run_event_kind::issued:
   case run_event_kind::command_cancelled:
   case run_event_kind::ended:
+  case run_event_kind::parent_told:
     break;
   }
   finish_if_done();

@@ -78,6 +78,9 @@ public:
 
   [[nodiscard]] const json& status() const { return status_; }
 
+  /// Signals that nothing has read; the next run gets them.
+  [[nodiscard]] std::deque<run_event> take_unread() { return std::exchange(unread_signals_, {}); }
+
   /// Commands so far.
   [[nodiscard]] std::uint32_t commands() const { return last_index_; }
 

@@ -30,6 +30,8 @@ enum class run_event_kind : std::uint8_t {
   issued,
   command_cancelled,
   ended,
+  /// The parent has recorded how this child ended.
+  parent_told,
 };
 
 [[nodiscard]] constexpr bool is_input(run_event_kind kind) {

@@ -1,0 +1,293 @@
+// What the commands of a run do once they are recorded, and how their answers come back.
+#include "actors/router.hpp"
+#include "actors/run_host.hpp"
+#include "base/hash.hpp"
+#include "base/log.hpp"
+#include "proto/event.pb.h"
+
+#include <boost/json/serialize.hpp>
+#include <caf/send.hpp>
+#include <fmt/format.h>
+
+namespace callboard::actors {
+
+namespace {
+
+using runtime::run_event_kind;
+
+constexpr auto retry_pause = std::chrono::milliseconds{200};
+/// A message on its way keeps its actor in memory: no timer is armed for longer than this.
+constexpr auto timer_step_max = std::chrono::milliseconds{1000};
+
+std::string text_of(const boost::json::object& from, std::string_view key) {
+  const auto* value = from.if_contains(key);
+  return value != nullptr && value->is_string() ? std::string{value->get_string()} : std::string{};
+}
+
+runtime::encoded_event encode(v1::Event& event) {
+  std::string stored(runtime::event_prefix_size, '\0');
+  event.AppendToString(&stored);
+  const auto body = std::string_view{stored}.substr(runtime::event_prefix_size);
+  runtime::write_event_prefix(
+      stored.data(), event_identity(event.source(), event.id()), hash_64(body));
+  return {shared_bytes{std::move(stored)}};
+}
+
+outcome<json> run_body(detail::step_body& body, const step_attempt& attempt) {
+  try {
+    return body(attempt);
+  } catch (const std::exception& thrown) {
+    return std::unexpected{failure{failure_class::bug, "exception", thrown.what()}};
+  } catch (...) {
+    return std::unexpected{
+        failure{failure_class::bug, "exception", "the step threw something unknown"}};
+  }
+}
+
+}  // namespace
+
+void run_host::after(std::chrono::milliseconds delay, std::move_only_function<void()> rest) {
+  home_.run_later(delay, std::move(rest));
+}
+
+correlation_id run_host::next_correlation(std::uint32_t command) {
+  asked_[++last_correlation_] = command;
+  return correlation_id{last_correlation_};
+}
+
+void run_host::carry_out(std::uint32_t command) {
+  if (is_retired_ || is_dead_ || !engine_) return;
+  const auto found = engine_->open().find(command);
+  if (found == engine_->open().end()) return;
+  const auto& one = found->second;
+  switch (one.request.kind) {
+  case command_kind::step:
+    if (one.due && *one.due > now()) {
+      return after(*one.due - now(), [this, command] { start_step(command); });
+    }
+    return start_step(command);
+  case command_kind::sleep:
+  case command_kind::signal:
+    if (one.due) arm_timer(command, *one.due);
+    return;
+  case command_kind::publish:
+    return send_publish(command);
+  case command_kind::child:
+    return send_child(command);
+  case command_kind::update:
+  case command_kind::version:
+    return;
+  }
+}
+
+// -- steps ---------------------------------------------------------------------------------------
+
+void run_host::start_step(std::uint32_t command) {
+  if (is_retired_ || is_dead_ || !engine_) return;
+  if (is_busy_)
+    return after(std::chrono::milliseconds{1}, [this, command] { start_step(command); });
+  const auto found = engine_->open().find(command);
+  if (found == engine_->open().end()) return;
+  const auto attempt = found->second.attempt;
+  step_attempt told{attempt, fmt::format("{}.{}.{}", id(), row_->run, command)};
+  ++steps_running_;
+  auto posted = parts_.steps->post(
+      reader_pool::lane::reads,
+      [this,
+       self = home_.run_handle(),
+       body = found->second.request.body,
+       told = std::move(told),
+       command]() mutable {
+        auto ended = run_body(body, told);
+        caf::anon_send(
+            self,
+            box(run_continuation{
+                [this, command, attempt = told.number, ended = std::move(ended)]() mutable {
+                  on_step_done(command, attempt, std::move(ended));
+                }}));
+      });
+  if (posted) return;
+  --steps_running_;
+  after(retry_pause, [this, command] { start_step(command); });
+}
+
+void run_host::on_step_done(std::uint32_t command, std::uint32_t attempt, outcome<json> ended) {
+  --steps_running_;
+  if (is_dead_) return home_.run_settled();
+  input next;
+  next.event.command = command;
+  next.step = step_result{attempt, std::move(ended)};
+  offer(std::move(next));
+  home_.run_settled();
+}
+
+void run_host::complete_command(std::uint32_t command, json with) {
+  input next;
+  next.event.kind = run_event_kind::completed;
+  next.event.command = command;
+  next.event.data = std::move(with);
+  offer(std::move(next));
+}
+
+void run_host::fail_command(std::uint32_t command, const error& why) {
+  input next;
+  next.event.kind = run_event_kind::failed;
+  next.event.command = command;
+  next.event.why = failure{failure_class::permanent, std::string{name_of(why.code)}, why.detail};
+  offer(std::move(next));
+}
+
+// -- timers --------------------------------------------------------------------------------------
+
+void run_host::arm_timer(std::uint32_t command, time_ms due) {
+  const auto left = std::max(due - now(), std::chrono::milliseconds{0});
+  after(std::min(left, timer_step_max), [this, command] { on_timer(command); });
+}
+
+void run_host::on_timer(std::uint32_t command) {
+  const auto armed = timers_.find(command);
+  if (armed == timers_.end() || is_retired_ || is_dead_) return;
+  if (now() < armed->second) return arm_timer(command, armed->second);
+  input next;
+  next.event.kind = run_event_kind::timer_fired;
+  next.event.command = command;
+  offer(std::move(next));
+}
+
+// -- publish
+// ---------------------------------------------------------------------------------------
+
+void run_host::send_publish(std::uint32_t command) {
+  if (is_retired_ || is_dead_ || !engine_) return;
+  if (is_busy_) {
+    return after(std::chrono::milliseconds{1}, [this, command] { send_publish(command); });
+  }
+  const auto found = engine_->open().find(command);
+  if (found == engine_->open().end()) return;
+  const auto& request = found->second.request;
+  auto topic = topic_name::parse(request.name);
+  if (!topic) return fail_command(command, topic.error());
+  v1::Event event;
+  event.set_id(fmt::format("{}.{}.{}", id(), row_->run, command));
+  event.set_source("/workflows/" + id());
+  event.set_type(text_of(request.arguments, "type"));
+  event.set_subject(text_of(request.arguments, "subject"));
+  event.set_datacontenttype("application/json");
+  if (!row_->correlation_id.empty()) {
+    auto& extension = *event.add_extensions();
+    extension.set_name("correlationid");
+    extension.set_text(row_->correlation_id);
+  }
+  event.set_json(boost::json::serialize(request.arguments.at("data")));
+  publish_batch batch;
+  batch.topic = {channel_.tenant, *topic};
+  auto& one = batch.requests.emplace_back();
+  one.correlation = next_correlation(command);
+  one.events.push_back(encode(event));
+  const auto correlation = one.correlation;
+  if (parts_.router->publish(std::move(batch), home_.run_handle())) return;
+  asked_.erase(correlation.raw());
+  after(retry_pause, [this, command] { send_publish(command); });
+}
+
+void run_host::on_publish_replies(const publish_replies& replies) {
+  for (const auto& reply : replies.replies) {
+    const auto found = asked_.find(reply.correlation.raw());
+    if (found == asked_.end()) continue;
+    const auto command = found->second;
+    asked_.erase(found);
+    if (is_dead_ || is_retired_) continue;
+    if (reply.outcome) {
+      const auto& each = reply.outcome->events;
+      complete_command(
+          command, each.empty() ? reply.outcome->first_seq.raw() : each.front().seq.raw());
+    } else if (is_retryable(reply.outcome.error().code)) {
+      after(retry_pause, [this, command] { send_publish(command); });
+    } else {
+      fail_command(command, reply.outcome.error());
+    }
+  }
+}
+
+// -- children
+// --------------------------------------------------------------------------------------
+
+void run_host::send_child(std::uint32_t command) {
+  if (is_retired_ || is_dead_ || !engine_) return;
+  if (is_busy_) {
+    return after(std::chrono::milliseconds{1}, [this, command] { send_child(command); });
+  }
+  const auto found = engine_->open().find(command);
+  if (found == engine_->open().end()) return;
+  const auto& request = found->second.request;
+  auto child = text_of(request.arguments, "id");
+  if (child.empty()) child = fmt::format("{}.{}.{}", id(), row_->run, command);
+  auto topic = topic_name::parse(std::string{runtime::channel_prefix} + child);
+  if (!topic) return fail_command(command, topic.error());
+  if (text_of(request.arguments, "on_parent_close") == "cancel") children_[command] = child;
+  start_workflow start;
+  start.topic = {channel_.tenant, *topic};
+  start.type = request.name;
+  start.input = boost::json::serialize(request.arguments.at("input"));
+  start.correlation_id = row_->correlation_id;
+  start.parent = workflow_parent{channel_, row_->run, command};
+  const auto correlation = next_correlation(command);
+  if (parts_.router->control({correlation, std::move(start)}, home_.run_handle())) return;
+  asked_.erase(correlation.raw());
+  after(retry_pause, [this, command] { send_child(command); });
+}
+
+void run_host::cancel_child(const std::string& child) {
+  auto topic = topic_name::parse(std::string{runtime::channel_prefix} + child);
+  if (!topic) return;
+  cancel_workflow cancel{{channel_.tenant, *topic}, "its parent was cancelled"};
+  (void)parts_.router->control({correlation_id{}, std::move(cancel)}, home_.run_handle());
+}
+
+void run_host::tell_parent() {
+  if (is_dead_ || is_retired_) return;
+  owes_parent_ = true;
+  end_child told;
+  told.topic = {
+      channel_.tenant,
+      topic_name::trusted(std::string{runtime::channel_prefix} + start_->parent_id)};
+  told.run = start_->parent_run;
+  told.command = start_->parent_command;
+  told.result = row_->result;
+  if (row_->status != runtime::run_status::completed) {
+    const auto code =
+        row_->status == runtime::run_status::cancelled ? "child_cancelled" : "child_failed";
+    told.why = error{
+        errc::cancelled,
+        row_->why ? fmt::format("{}: {}", row_->why->code, row_->why->message) : code,
+        0};
+  }
+  const auto correlation = next_correlation(0);
+  if (parts_.router->control({correlation, std::move(told)}, home_.run_handle())) return;
+  asked_.erase(correlation.raw());
+  after(retry_pause, [this] { tell_parent(); });
+}
+
+void run_host::on_control_reply(const control_reply& reply) {
+  const auto found = asked_.find(reply.correlation.raw());
+  if (found == asked_.end()) return;
+  const auto command = found->second;
+  asked_.erase(found);
+  if (is_dead_ || is_retired_) return;
+  const bool again = !reply.outcome && is_retryable(reply.outcome.error().code);
+  if (command == 0) {
+    if (again) return after(retry_pause, [this] { tell_parent(); });
+    // Also a parent that is gone for good has nothing more to be told.
+    owes_parent_ = false;
+    runtime::run_event told;
+    told.kind = run_event_kind::parent_told;
+    told.time = now();
+    is_busy_ = true;
+    batch_.push_back({std::move(told), row_->run});
+    return append_batch();
+  }
+  if (again) return after(retry_pause, [this, command] { send_child(command); });
+  if (!reply.outcome) fail_command(command, reply.outcome.error());
+}
+
+}  // namespace callboard::actors

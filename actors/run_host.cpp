@@ -1,0 +1,408 @@
+#include "actors/run_host.hpp"
+
+#include "actors/router.hpp"
+#include "base/hash.hpp"
+#include "base/log.hpp"
+#include "runtime/workflow/workflow_registry.hpp"
+
+#include <boost/json/serialize.hpp>
+#include <caf/send.hpp>
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <utility>
+
+namespace callboard::actors {
+
+namespace {
+
+using runtime::run_event;
+using runtime::run_event_kind;
+using runtime::run_status;
+
+constexpr auto refused_retry = std::chrono::milliseconds{100};
+constexpr auto idle_before_passivation = std::chrono::milliseconds{1000};
+
+/// Commands whose end nothing reports unless this process works on it.
+bool needs_wake(command_kind kind) {
+  return kind == command_kind::step || kind == command_kind::publish || kind == command_kind::child;
+}
+
+}  // namespace
+
+run_host::run_host(
+    run_home& home,
+    const broker_parts& parts,
+    shard_id shard,
+    topic_ref channel,
+    sequence last_seq,
+    run_image image)
+    : home_{home},
+      parts_{parts},
+      shard_{shard},
+      channel_{std::move(channel)},
+      last_seq_{last_seq},
+      row_{std::move(image.row)},
+      shown_{row_} {
+  if (row_ && !image.history.empty()) replay(std::move(image.history));
+}
+
+run_host::~run_host() = default;
+
+time_ms run_host::now() const {
+  return parts_.journal.shard_time(shard_);
+}
+
+// -- transitions -------------------------------------------------------------------------------
+
+std::shared_ptr<runtime::run_engine> run_host::make_engine(const runtime::run_start& start) {
+  const auto* code = parts_.workflows == nullptr
+                         ? nullptr
+                         : parts_.workflows->find(start.identity.type, start.identity.version);
+  if (code == nullptr || parts_.user_code == nullptr) return nullptr;
+  return std::make_shared<runtime::run_engine>(*code, start.identity, start.seed);
+}
+
+void run_host::replay(std::vector<run_event> history) {
+  auto start = runtime::read_started(history.front());
+  if (!start) {
+    log::channel("actors")->error("workflow {}: {}", id(), start.error().detail);
+    return;
+  }
+  start_ = std::move(*start);
+  start_->identity.tenant = channel_.tenant.str();
+  start_->identity.workflow_id = id();
+  for (const auto& event : history)
+    note(event);
+  if (row_->ended) {
+    if (row_->needs_wake) tell_parent();
+    return;
+  }
+  engine_ = make_engine(*start_);
+  if (!engine_) {
+    row_->status = run_status::blocked;
+    row_->why = failure{
+        failure_class::bug,
+        "no_code",
+        fmt::format("no node has workflow '{}' version {}", row_->type, row_->version)};
+    shown_ = row_;
+    return;
+  }
+  history.front().data = start_->input;
+  is_busy_ = true;
+  is_replaying_ = true;
+  auto posted = parts_.user_code->post(
+      reader_pool::lane::control,
+      [this, self = home_.run_handle(), engine = engine_, history = std::move(history)]() mutable {
+        auto outputs = engine->replay(history);
+        caf::anon_send(self, box(run_continuation{[this, outputs = std::move(outputs)]() mutable {
+                         on_driven(std::move(outputs));
+                       }}));
+      });
+  if (!posted) is_dead_ = true;
+}
+
+void run_host::offer(input next) {
+  inputs_.push_back(std::move(next));
+  pump();
+}
+
+void run_host::pump() {
+  while (!is_busy_ && !is_dead_ && !is_retired_ && !inputs_.empty()) {
+    auto next = std::move(inputs_.front());
+    inputs_.pop_front();
+    if (!prepare(next)) {
+      for (const auto& one : next.waiters)
+        turn_away(one);
+      continue;
+    }
+    is_busy_ = true;
+    next.event.time = std::max(now(), row_->started);
+    batch_waiters_ = std::move(next.waiters);
+    auto delivered = next.event;
+    if (delivered.kind == run_event_kind::started) delivered.data = start_->input;
+    if (!engine_ || engine_->blocked()) {
+      // Recorded all the same: the code that fits reads it when it comes.
+      batch_.push_back({std::move(next.event), row_->run});
+      return append_batch();
+    }
+    drive(std::move(next.event), std::move(delivered));
+  }
+}
+
+bool run_host::prepare(input& next) {
+  if (row_->ended) return false;
+  if (!next.step) {
+    const bool is_for_command = next.event.command != 0;
+    return !is_for_command || (engine_ && engine_->open().contains(next.event.command));
+  }
+  if (!engine_) return false;
+  const auto found = engine_->open().find(next.event.command);
+  if (found == engine_->open().end() || found->second.attempt != next.step->attempt) return false;
+  auto& ended = next.step->ended;
+  if (ended) {
+    next.event.kind = run_event_kind::completed;
+    next.event.data = std::move(*ended);
+    return true;
+  }
+  const auto& retry = found->second.request.retry;
+  const auto attempt = next.step->attempt;
+  auto why = std::move(ended.error());
+  const bool may_retry = why.kind == failure_class::retryable || why.kind == failure_class::rate;
+  next.event.attempt = attempt;
+  if (may_retry && attempt < retry.attempts_max) {
+    auto delay = std::min<std::uint64_t>(
+        retry.delay_max_ms,
+        static_cast<std::uint64_t>(retry.first_delay_ms) << std::min(attempt - 1, 20U));
+    const auto jitter = hash_64(fmt::format("{}/{}/{}", id(), next.event.command, attempt));
+    delay -= delay == 0 ? 0 : jitter % (delay / 2 + 1);
+    delay = std::max<std::uint64_t>(delay, why.retry_after_ms);
+    next.event.kind = run_event_kind::attempt_failed;
+    next.event.due = now() + std::chrono::milliseconds{delay};
+  } else {
+    next.event.kind = run_event_kind::failed;
+  }
+  next.event.why = std::move(why);
+  return true;
+}
+
+void run_host::drive(run_event stored, run_event delivered) {
+  batch_.push_back({std::move(stored), row_->run});
+  auto posted = parts_.user_code->post(
+      reader_pool::lane::control,
+      [this,
+       self = home_.run_handle(),
+       engine = engine_,
+       delivered = std::move(delivered)]() mutable {
+        auto outputs = engine->deliver(delivered);
+        caf::anon_send(self, box(run_continuation{[this, outputs = std::move(outputs)]() mutable {
+                         on_driven(std::move(outputs));
+                       }}));
+      });
+  if (!posted) {
+    is_dead_ = true;
+    is_busy_ = false;
+  }
+}
+
+void run_host::on_driven(runtime::run_outputs outputs) {
+  if (is_dead_) return home_.run_settled();
+  const auto when = batch_.empty() ? now() : batch_.back().event.time;
+  for (const auto command : outputs.closed) {
+    if (const auto timer = timers_.find(command); timer != timers_.end()) {
+      batch_timers_cleared_.push_back({timer->second, command});
+      timers_.erase(timer);
+    }
+  }
+  batch_closed_.insert(batch_closed_.end(), outputs.closed.begin(), outputs.closed.end());
+  for (auto& event : outputs.events) {
+    event.time = when;
+    if (event.kind == run_event_kind::command_cancelled) {
+      if (const auto child = children_.find(event.command); child != children_.end()) {
+        batch_cancelled_children_.push_back(child->second);
+      }
+    }
+    batch_.push_back({std::move(event), row_->run});
+  }
+  if (engine_->blocked()) note_blocked();
+  batch_issued_.insert(batch_issued_.end(), outputs.issued.begin(), outputs.issued.end());
+  for (const auto command : outputs.issued) {
+    const auto& one = engine_->open().at(command);
+    if (!one.due) continue;
+    timers_[command] = *one.due;
+    batch_timers_set_.push_back({*one.due, command});
+  }
+  if (std::exchange(is_replaying_, false)) {
+    for (const auto& [command, one] : engine_->open()) {
+      if (one.due && one.request.kind != command_kind::step) timers_[command] = *one.due;
+      if (std::ranges::find(batch_issued_, command) == batch_issued_.end()) {
+        carry_out(command);
+      }
+    }
+  }
+  if (outputs.end) {
+    if (outputs.end->status == run_status::continued) {
+      return begin_next_run(std::move(outputs.end->result));
+    }
+    end_run(*outputs.end, when);
+  }
+  append_batch();
+}
+
+void run_host::note_blocked() {
+  const auto& why = *engine_->blocked();
+  if (row_->status == run_status::blocked && row_->why == why) return;
+  row_->status = run_status::blocked;
+  row_->why = why;
+  run_event event;
+  event.kind = run_event_kind::ended;
+  event.status = run_status::blocked;
+  event.time = now();
+  event.why = why;
+  batch_.push_back({std::move(event), row_->run});
+}
+
+void run_host::end_run(const runtime::run_end& end, time_ms when) {
+  row_->status = end.status;
+  row_->ended = when;
+  row_->why = end.why;
+  row_->result =
+      end.status == run_status::completed ? boost::json::serialize(end.result) : std::string{};
+}
+
+/// The next run begins in the batch that ends this one.
+void run_host::begin_next_run(json with) {
+  auto unread = engine_->take_unread();
+  row_->state = boost::json::serialize(engine_->status());
+  start_->identity.run += 1;
+  start_->seed = hash_64(fmt::format("{}/{}", start_->seed, start_->identity.run));
+  start_->input = std::move(with);
+  row_->run = start_->identity.run;
+  row_->first_seq = sequence{last_seq_.raw() + batch_.size() + 1};
+  row_->commands = 0;
+  steps_.clear();
+  batch_issued_.clear();
+  engine_ = make_engine(*start_);
+  for (auto& signal : unread)
+    inputs_.push_front({std::move(signal), std::nullopt, {}});
+  auto stored = runtime::make_started(*start_);
+  stored.time = now();
+  auto delivered = stored;
+  delivered.data = start_->input;
+  drive(std::move(stored), std::move(delivered));
+}
+
+void run_host::append_batch() {
+  if (batch_.empty()) {
+    note_closed(std::exchange(batch_closed_, {}), now());
+    is_busy_ = false;
+    home_.run_settled();
+    return pump();
+  }
+  if (engine_) {
+    row_->commands = engine_->commands();
+    row_->state = engine_->status().is_null() ? "" : boost::json::serialize(engine_->status());
+    if (!row_->ended && !engine_->blocked()) {
+      row_->status = run_status::running;
+      row_->why.reset();
+    }
+  }
+  const bool is_child = start_ && !start_->parent_id.empty();
+  const bool is_told = std::ranges::any_of(
+      batch_, [](const recorded& one) { return one.event.kind == run_event_kind::parent_told; });
+  row_->needs_wake = row_->ended
+                         ? is_child && !is_told
+                         : engine_ && std::ranges::any_of(engine_->open(), [](const auto& one) {
+                             return needs_wake(one.second.request.kind);
+                           });
+  row_->last_seq = sequence{last_seq_.raw() + batch_.size()};
+  runtime::publish_request transition;
+  std::uint64_t number = last_seq_.raw();
+  for (const auto& one : batch_) {
+    auto identity = start_->identity;
+    identity.run = one.run;
+    transition.events.push_back(runtime::encode_run_event(one.event, identity, ++number));
+  }
+  transition.with.push_back(
+      {.kind = storage::record_kind::workflow_progress,
+       .payload = runtime::encode_workflow_progress(
+           {channel_, *row_, batch_timers_set_, batch_timers_cleared_})});
+  home_.append_transition(std::move(transition));
+}
+
+void run_host::on_appended(const runtime::publish_reply& reply) {
+  if (reply.outcome) return commit(reply.outcome->first_seq);
+  const auto& why = reply.outcome.error();
+  if (is_dead_ || is_retired_) return abandon(why);
+  const bool is_refused = why.code == errc::overloaded || why.code == errc::storage_full;
+  if (!is_refused) return abandon(why);
+  after(refused_retry, [this] {
+    if (!is_dead_) append_batch();
+  });
+}
+
+void run_host::commit(sequence first) {
+  last_seq_ = sequence{first.raw() + batch_.size() - 1};
+  shown_ = row_;
+  const auto when = batch_.back().event.time;
+  for (const auto& one : std::exchange(batch_, {})) {
+    if (one.run == row_->run) note(one.event);
+  }
+  note_closed(std::exchange(batch_closed_, {}), when);
+  batch_timers_set_.clear();
+  batch_timers_cleared_.clear();
+  is_busy_ = false;
+  for (const auto& one : std::exchange(batch_waiters_, {}))
+    answer_committed(one);
+  for (const auto& child : std::exchange(batch_cancelled_children_, {}))
+    cancel_child(child);
+  for (const auto command : std::exchange(batch_issued_, {}))
+    carry_out(command);
+  if (row_->ended) {
+    for (const auto& [number, one] : std::exchange(result_waiters_, {}))
+      answer_result(one);
+    for (auto& one : std::exchange(inputs_, {})) {
+      for (const auto& waiting : one.waiters)
+        turn_away(waiting);
+    }
+    if (engine_) {
+      // User code runs in the destructors of its frame.
+      auto ended = std::exchange(engine_, nullptr);
+      (void)parts_.user_code->post(
+          reader_pool::lane::control, [ended = std::move(ended)] { ended->close(); });
+    }
+    if (row_->needs_wake && !owes_parent_) tell_parent();
+  }
+  home_.run_settled();
+  pump();
+  if (is_idle()) {
+    after(idle_before_passivation, [this] {
+      if (is_idle()) home_.may_passivate();
+    });
+  }
+}
+
+void run_host::retire() {
+  is_retired_ = true;
+  const error why{errc::overloaded, "the workflow is being reloaded; retry", 50};
+  for (auto& one : std::exchange(inputs_, {})) {
+    for (const auto& waiting : one.waiters)
+      answer(waiting, std::unexpected{why});
+  }
+  for (const auto& [number, one] : std::exchange(result_waiters_, {}))
+    answer(one, std::unexpected{why});
+}
+
+void run_host::abandon(const error& why) {
+  is_dead_ = true;
+  is_busy_ = false;
+  for (const auto& one : std::exchange(batch_waiters_, {}))
+    answer(one, std::unexpected{why});
+  retire();
+  home_.run_settled();
+}
+
+std::optional<time_ms> run_host::next_timer() const {
+  std::optional<time_ms> next;
+  for (const auto& [command, due] : timers_) {
+    if (!next || due < *next) next = due;
+  }
+  return next;
+}
+
+bool run_host::is_idle() const {
+  if (is_dead_) return true;
+  if (is_busy_ || steps_running_ != 0 || !inputs_.empty() || !result_waiters_.empty()
+      || !asked_.empty() || owes_parent_) {
+    return false;
+  }
+  if (!row_ || row_->ended) return true;
+  // What would have to be begun again, or is due soon, keeps it here.
+  const bool works = engine_ && std::ranges::any_of(engine_->open(), [](const auto& one) {
+                       return needs_wake(one.second.request.kind);
+                     });
+  const auto soon = now() + 2 * idle_before_passivation;
+  return !works && std::ranges::all_of(timers_, [&](const auto& one) { return one.second > soon; });
+}
+
+}  // namespace callboard::actors

@@ -1,0 +1,214 @@
+// The run of one workflow, inside the TOPIC actor of its channel: takes inputs one at a time, lets
+// the engine work on each on the user pool, hands input and outputs to the journal as one batch,
+// and does what the code asked for only once that is committed.
+#pragma once
+
+#include "actors/boxed.hpp"
+#include "actors/broker_parts.hpp"
+#include "actors/requests.hpp"
+#include "runtime/topic/publish.hpp"
+#include "runtime/workflow/run_codec.hpp"
+#include "runtime/workflow/run_engine.hpp"
+#include "runtime/workflow/run_row.hpp"
+
+#include <caf/actor.hpp>
+
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+namespace callboard::actors {
+
+/// INTERNAL: the rest of a run's work, to be done in its actor.
+struct run_continuation {
+  std::move_only_function<void()> go_on;
+};
+
+/// What committed records say of a workflow; read when its channel becomes active.
+struct run_image {
+  std::optional<runtime::workflow_row> row;
+  /// Of the current run.
+  std::vector<runtime::run_event> history;
+};
+
+/// What a run needs of the actor it lives in. Called in that actor only.
+class run_home {
+public:
+  virtual ~run_home() = default;
+
+  [[nodiscard]] virtual caf::actor run_handle() = 0;
+  /// Answered by `run_host::on_appended`.
+  virtual void append_transition(runtime::publish_request transition) = 0;
+  virtual void run_later(std::chrono::milliseconds delay, std::move_only_function<void()> rest) = 0;
+  virtual void may_passivate() = 0;
+  virtual void run_settled() = 0;
+};
+
+/// Lifecycle: made with its topic, gone with it. A run that has not ended is replayed at once.
+/// Bound: `inputs_max` inputs wait; beyond it signals are refused as overloaded. Survives a
+/// restart: what was committed; what was under way is begun again.
+class run_host {
+public:
+  run_host(
+      run_home& home,
+      const broker_parts& parts,
+      shard_id shard,
+      topic_ref channel,
+      sequence last_seq,
+      run_image image);
+  ~run_host();
+
+  run_host(const run_host&) = delete;
+  run_host& operator=(const run_host&) = delete;
+
+  /// Any of the workflow bodies.
+  void on_request(control_request request, const caf::actor& reply_to);
+  void on_appended(const runtime::publish_reply& reply);
+  /// Answers to what commands of the run asked other entities for.
+  void on_publish_replies(const publish_replies& replies);
+  void on_control_reply(const control_reply& reply);
+
+  /// Nothing is begun any more; steps that run are waited for.
+  void retire();
+  /// The channel's journal failed: all that is open here is answered and forgotten.
+  void abandon(const error& why);
+
+  /// Nothing would be lost or late if the actor ended now.
+  [[nodiscard]] bool is_idle() const;
+  /// When it must be awake again; nothing if no timer is armed.
+  [[nodiscard]] std::optional<time_ms> next_timer() const;
+
+  [[nodiscard]] bool is_settled() const { return !is_busy_ && steps_running_ == 0; }
+
+private:
+  struct waiter {
+    correlation_id correlation{};
+    caf::actor reply_to;
+    enum class ask : std::uint8_t { start, signal, cancel, child_end } what{};
+  };
+
+  struct step_result {
+    std::uint32_t attempt = 1;
+    outcome<json> ended;
+  };
+
+  struct input {
+    runtime::run_event event;
+    std::optional<step_result> step;
+    std::vector<waiter> waiters;
+  };
+
+  /// One command as it is shown to people.
+  struct shown_step {
+    std::string kind;
+    std::string name;
+    std::string status;
+    std::uint32_t attempts = 0;
+    time_ms started{};
+    std::optional<time_ms> ended;
+    std::optional<time_ms> due;
+    std::optional<failure> why;
+  };
+
+  struct recorded {
+    runtime::run_event event;
+    std::uint32_t run = 1;
+  };
+
+  // -- requests (run_host.cpp) -----------------------------------------------------------------
+  void on_start(const start_workflow& ask, waiter from);
+  void on_signal(const signal_workflow& ask, waiter from);
+  void on_cancel(const cancel_workflow& ask, waiter from);
+  void on_await(const await_workflow& ask, waiter from);
+  void on_child_end(const end_child& ask, waiter from);
+  void answer(const waiter& to, result<control_answer> with);
+  void answer_committed(const waiter& to);
+  void turn_away(const waiter& from);
+  /// Joins those who wait for the same signal, if it is on its way.
+  [[nodiscard]] bool joins_signal(const std::string& signal_id, const waiter& from);
+  void answer_result(const waiter& to);
+
+  // -- transitions (run_host.cpp) --------------------------------------------------------------
+  void replay(std::vector<runtime::run_event> history);
+  [[nodiscard]] std::shared_ptr<runtime::run_engine> make_engine(const runtime::run_start& start);
+  void offer(input next);
+  void pump();
+  [[nodiscard]] bool prepare(input& next);
+  void drive(runtime::run_event stored, runtime::run_event delivered);
+  void on_driven(runtime::run_outputs outputs);
+  void begin_next_run(json with);
+  void append_batch();
+  void commit(sequence first);
+  void note(const runtime::run_event& event);
+  void note_closed(const std::vector<std::uint32_t>& commands, time_ms when);
+  void note_blocked();
+  void end_run(const runtime::run_end& end, time_ms when);
+  [[nodiscard]] time_ms now() const;
+
+  // -- effects (run_effects.cpp) ---------------------------------------------------------------
+  void carry_out(std::uint32_t command);
+  void start_step(std::uint32_t command);
+  void on_step_done(std::uint32_t command, std::uint32_t attempt, outcome<json> ended);
+  void arm_timer(std::uint32_t command, time_ms due);
+  void on_timer(std::uint32_t command);
+  void send_publish(std::uint32_t command);
+  void send_child(std::uint32_t command);
+  void cancel_child(const std::string& child);
+  void tell_parent();
+  void fail_command(std::uint32_t command, const error& why);
+  void complete_command(std::uint32_t command, json with);
+  [[nodiscard]] correlation_id next_correlation(std::uint32_t command);
+  void after(std::chrono::milliseconds delay, std::move_only_function<void()> rest);
+
+  // -- what is shown (run_view.cpp) ------------------------------------------------------------
+  [[nodiscard]] workflow_answer describe(bool created) const;
+  [[nodiscard]] workflow_answer describe_result() const;
+  [[nodiscard]] std::string id() const;
+
+  run_home& home_;
+  const broker_parts& parts_;
+  const shard_id shard_;
+  const topic_ref channel_;
+  sequence last_seq_{};
+
+  /// With what is being written.
+  std::optional<runtime::workflow_row> row_;
+  /// As committed: all that is told to anybody.
+  std::optional<runtime::workflow_row> shown_;
+  std::optional<runtime::run_start> start_;
+  std::shared_ptr<runtime::run_engine> engine_;
+  std::map<std::uint32_t, shown_step> steps_;
+  std::set<std::string> signal_ids_;
+
+  std::deque<input> inputs_;
+  /// The transition that is being worked out or written.
+  bool is_busy_ = false;
+  std::vector<recorded> batch_;
+  std::vector<waiter> batch_waiters_;
+  std::vector<std::uint32_t> batch_issued_;
+  std::vector<std::uint32_t> batch_closed_;
+  std::vector<std::string> batch_cancelled_children_;
+  std::vector<runtime::run_timer> batch_timers_set_;
+  std::vector<runtime::run_timer> batch_timers_cleared_;
+
+  std::map<std::uint32_t, time_ms> timers_;
+  std::map<std::uint32_t, std::string> children_;
+  std::unordered_map<std::uint64_t, std::uint32_t> asked_;
+  std::uint64_t last_correlation_ = 0;
+  std::map<std::uint64_t, waiter> result_waiters_;
+  std::uint64_t last_waiter_ = 0;
+  std::uint32_t steps_running_ = 0;
+  bool is_replaying_ = false;
+  bool is_retired_ = false;
+  bool is_dead_ = false;
+  bool owes_parent_ = false;
+};
+
+}  // namespace callboard::actors

@@ -1,0 +1,169 @@
+#include "actors/run_reads.hpp"
+
+#include "runtime/topic/topic_codec.hpp"
+#include "runtime/workflow/run_codec.hpp"
+#include "runtime/workflow/run_row.hpp"
+
+#include <boost/json/serialize.hpp>
+
+#include <map>
+#include <set>
+#include <string>
+
+namespace callboard::actors {
+
+namespace {
+
+using storage::record;
+using storage::record_kind;
+using storage::view_id;
+
+constexpr std::size_t ended_events_max = 2000;
+constexpr std::size_t due_max = 1000;
+
+std::string id_of(const topic_ref& channel) {
+  return channel.topic.str().substr(runtime::channel_prefix.size());
+}
+
+/// The latest progress of every workflow that the views do not show yet.
+result<std::map<std::string, runtime::workflow_progress>> read_tail(storage::shard_reader& reader) {
+  std::map<std::string, runtime::workflow_progress> latest;
+  auto visited = reader.visit_tail([&](const record& one) {
+    if (one.kind != record_kind::workflow_progress) return true;
+    if (auto progress = runtime::decode_workflow_progress(one.payload.view())) {
+      latest[runtime::workflow_key(progress->channel.tenant, id_of(progress->channel))] =
+          std::move(*progress);
+    }
+    return true;
+  });
+  if (!visited) return std::unexpected{visited.error()};
+  return latest;
+}
+
+boost::json::object shown(const std::string& id, const runtime::workflow_row& row) {
+  boost::json::object out{
+      {"id", id},
+      {"type", row.type},
+      {"version", row.version},
+      {"run", row.run},
+      {"status", name_of(row.status)},
+      {"started_ms", row.started.time_since_epoch().count()}};
+  if (row.ended) out["ended_ms"] = row.ended->time_since_epoch().count();
+  if (row.why) out["error"] = runtime::describe_failure(*row.why);
+  return out;
+}
+
+}  // namespace
+
+result<run_image>
+read_run_image(storage::shard_reader& reader, const topic_ref& channel, entity_id entity) {
+  run_image image;
+  const auto key = runtime::workflow_key(channel.tenant, id_of(channel));
+  auto tail = read_tail(reader);
+  if (!tail) return std::unexpected{tail.error()};
+  if (const auto found = tail->find(key); found != tail->end()) {
+    image.row = std::move(found->second.row);
+  } else {
+    const auto stored = reader.get(view_id::workflow, key);
+    if (!stored) return std::unexpected{stored.error()};
+    if (*stored) image.row = runtime::decode_workflow_row(**stored);
+  }
+  if (!image.row) return image;
+  std::optional<error> failed;
+  auto visited = reader.visit_entity(entity, image.row->first_seq, [&](const record& one) {
+    auto event = runtime::decode_run_event({one.entity_seq, one.time, one.payload});
+    if (!event) {
+      failed = event.error();
+      return false;
+    }
+    image.history.push_back(std::move(*event));
+    return !image.row->ended || image.history.size() < ended_events_max;
+  });
+  if (!visited) return std::unexpected{visited.error()};
+  if (failed) return std::unexpected{*failed};
+  return image;
+}
+
+result<std::vector<topic_ref>> find_runs_to_wake(storage::shard_reader& reader) {
+  std::set<std::string> keys;
+  auto scanned = reader.scan(view_id::workflow_wake, {}, {}, [&](auto, auto value) {
+    keys.emplace(value);
+    return true;
+  });
+  if (!scanned) return std::unexpected{scanned.error()};
+  auto tail = read_tail(reader);
+  if (!tail) return std::unexpected{tail.error()};
+  for (const auto& [key, progress] : *tail) {
+    if (progress.row.needs_wake) {
+      keys.insert(key);
+    } else {
+      keys.erase(key);
+    }
+  }
+  std::vector<topic_ref> found;
+  for (const auto& key : keys) {
+    if (auto channel = runtime::channel_of_key(key)) found.push_back(std::move(*channel));
+  }
+  return found;
+}
+
+result<due_runs> find_due_runs(storage::shard_reader& reader, time_ms horizon) {
+  due_runs found;
+  std::set<std::string> seen;
+  auto scanned = reader.scan(view_id::workflow_timer, {}, {}, [&](auto key, auto value) {
+    const auto due = runtime::timer_due(key);
+    if (due > horizon || seen.size() >= due_max) {
+      found.next = due;
+      return false;
+    }
+    if (!seen.emplace(value).second) return true;
+    if (auto channel = runtime::channel_of_key(value)) found.due.push_back(std::move(*channel));
+    return true;
+  });
+  if (!scanned) return std::unexpected{scanned.error()};
+  return found;
+}
+
+result<workflow_answer> list_workflows_page(storage::journal& journal, const list_workflows& ask) {
+  std::map<std::string, runtime::workflow_row> found;
+  const auto fits = [&](const runtime::workflow_row& row) {
+    return (ask.type.empty() || row.type == ask.type)
+           && (ask.status.empty() || name_of(row.status) == ask.status);
+  };
+  const auto prefix = runtime::workflow_key(ask.tenant, {});
+  const auto first =
+      ask.after.empty() ? prefix : runtime::workflow_key(ask.tenant, ask.after) + '\0';
+  auto last = prefix;
+  last.back() = '\1';
+  for (std::uint32_t i = 0; i < journal.shard_count(); ++i) {
+    auto reader = journal.read(shard_id{i});
+    if (!reader) continue;  // a quarantined shard shows in /readyz, not here
+    auto tail = read_tail(**reader);
+    if (!tail) return std::unexpected{tail.error()};
+    std::size_t taken = 0;
+    auto scanned = (*reader)->scan(view_id::workflow, first, last, [&](auto key, auto value) {
+      if (tail->contains(std::string{key})) return true;
+      auto row = runtime::decode_workflow_row(value);
+      if (!row || !fits(*row)) return true;
+      found.emplace(std::string{key.substr(prefix.size())}, std::move(*row));
+      return ++taken <= ask.limit;
+    });
+    if (!scanned) return std::unexpected{scanned.error()};
+    for (auto& [key, progress] : *tail) {
+      if (key < first || key >= last || !fits(progress.row)) continue;
+      found.emplace(key.substr(prefix.size()), std::move(progress.row));
+    }
+  }
+  boost::json::array list;
+  std::string next;
+  for (const auto& [id, row] : found) {
+    if (list.size() == ask.limit) break;
+    list.push_back(shown(id, row));
+    next = id;
+  }
+  if (found.size() <= ask.limit) next.clear();
+  return workflow_answer{boost::json::serialize(
+      boost::json::object{{"workflows", std::move(list)}, {"cursor", next}})};
+}
+
+}  // namespace callboard::actors

@@ -1,0 +1,36 @@
+// What the journal knows of workflows: a run to be replayed, who must be woken, and lists. Blocks
+// on disk: reader pool only.
+#pragma once
+
+#include "actors/requests.hpp"
+#include "actors/run_host.hpp"
+#include "base/error.hpp"
+#include "storage/journal.hpp"
+
+#include <optional>
+#include <vector>
+
+namespace callboard::actors {
+
+/// Row and current history, tail included; empty where the channel has no run yet. Of a run that
+/// has ended at most `ended_events_max` events are read: enough to show it.
+/// Errors: corruption.
+[[nodiscard]] result<run_image>
+read_run_image(storage::shard_reader& reader, const topic_ref& channel, entity_id entity);
+
+/// Workflows that wait for something which only this process can bring about.
+[[nodiscard]] result<std::vector<topic_ref>> find_runs_to_wake(storage::shard_reader& reader);
+
+/// Workflows with a timer due by `horizon`, earliest first, and when the next after those is due.
+struct due_runs {
+  std::vector<topic_ref> due;
+  std::optional<time_ms> next;
+};
+
+[[nodiscard]] result<due_runs> find_due_runs(storage::shard_reader& reader, time_ms horizon);
+
+/// One page in order of id, across shards.
+[[nodiscard]] result<workflow_answer>
+list_workflows_page(storage::journal& journal, const list_workflows& ask);
+
+}  // namespace callboard::actors

@@ -1,0 +1,221 @@
+// What clients, children and parents ask of a run, and what they are told.
+#include "actors/run_host.hpp"
+#include "base/hash.hpp"
+#include "runtime/workflow/workflow_registry.hpp"
+
+#include <boost/json/parse.hpp>
+#include <caf/send.hpp>
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <utility>
+
+namespace callboard::actors {
+
+namespace {
+
+using runtime::run_event_kind;
+using runtime::run_status;
+
+constexpr std::size_t inputs_max = 256;
+constexpr std::size_t result_waiters_max = 1000;
+
+std::uint64_t start_hash(const std::string& type, const std::string& input) {
+  return hash_64(type + '\0' + input);
+}
+
+json parsed(const std::string& text) {
+  boost::system::error_code failed;
+  auto value = boost::json::parse(text, failed);
+  return failed ? json{} : value;
+}
+
+error overloaded() {
+  return {errc::overloaded, "too many inputs of this workflow wait; retry later", 100};
+}
+
+}  // namespace
+
+void run_host::on_request(control_request request, const caf::actor& reply_to) {
+  waiter from{request.correlation, reply_to, waiter::ask::start};
+  if (is_retired_ || is_dead_) {
+    return answer(from, fail(errc::overloaded, "the workflow is being reloaded; retry", 50));
+  }
+  if (auto* start = std::get_if<start_workflow>(&request.body)) {
+    return on_start(*start, std::move(from));
+  }
+  if (!shown_) {
+    return answer(
+        from, fail(errc::workflow_not_found, fmt::format("there is no workflow '{}'", id())));
+  }
+  if (auto* signal = std::get_if<signal_workflow>(&request.body)) {
+    on_signal(*signal, std::move(from));
+  } else if (auto* cancel = std::get_if<cancel_workflow>(&request.body)) {
+    on_cancel(*cancel, std::move(from));
+  } else if (auto* wait = std::get_if<await_workflow>(&request.body)) {
+    on_await(*wait, std::move(from));
+  } else if (auto* end = std::get_if<end_child>(&request.body)) {
+    on_child_end(*end, std::move(from));
+  } else {
+    answer(from, control_answer{describe(false)});
+  }
+}
+
+void run_host::on_start(const start_workflow& ask, waiter from) {
+  const auto hash = start_hash(ask.type, ask.input);
+  if (row_) {
+    if (row_->start_hash != hash) {
+      return answer(
+          from,
+          fail(
+              errc::workflow_exists,
+              fmt::format("workflow '{}' was started with another type or input", id())));
+    }
+    if (shown_) return answer(from, control_answer{describe(false)});
+    batch_waiters_.push_back(std::move(from));
+    return;
+  }
+  const auto* code = parts_.workflows == nullptr ? nullptr : parts_.workflows->newest(ask.type);
+  if (code == nullptr) {
+    return answer(
+        from,
+        fail(errc::bad_request, fmt::format("this node has no workflow type '{}'", ask.type)));
+  }
+  runtime::run_start start;
+  start.identity.tenant = channel_.tenant.str();
+  start.identity.workflow_id = id();
+  start.identity.type = ask.type;
+  start.identity.version = code->version;
+  start.identity.correlation_id = ask.correlation_id;
+  start.seed = hash_64(
+      fmt::format("{}/{}/{}", channel_.tenant.str(), id(), now().time_since_epoch().count()));
+  start.input = parsed(ask.input);
+  if (ask.parent) {
+    start.parent_id = ask.parent->channel.topic.str().substr(runtime::channel_prefix.size());
+    start.parent_run = ask.parent->run;
+    start.parent_command = ask.parent->command;
+  }
+  auto& row = row_.emplace();
+  row.type = ask.type;
+  row.version = code->version;
+  row.correlation_id = ask.correlation_id;
+  row.start_hash = hash;
+  row.started = now();
+  row.first_seq = last_seq_.next();
+  engine_ = make_engine(start);
+  input first{runtime::make_started(start), std::nullopt, {}};
+  first.waiters.push_back(std::move(from));
+  start_ = std::move(start);
+  offer(std::move(first));
+}
+
+void run_host::on_signal(const signal_workflow& ask, waiter from) {
+  from.what = waiter::ask::signal;
+  if (!ask.id.empty() && signal_ids_.contains(ask.id)) {
+    return answer(from, control_answer{workflow_answer{R"({"duplicate":true})"}});
+  }
+  if (!ask.id.empty() && joins_signal(ask.id, from)) return;
+  if (inputs_.size() >= inputs_max) return answer(from, std::unexpected{overloaded()});
+  input next;
+  next.event.kind = run_event_kind::signalled;
+  next.event.name = ask.signal;
+  next.event.id = ask.id;
+  next.event.data = parsed(ask.payload);
+  next.waiters.push_back(std::move(from));
+  offer(std::move(next));
+}
+
+bool run_host::joins_signal(const std::string& signal_id, const waiter& from) {
+  for (auto& one : inputs_) {
+    if (one.event.kind != run_event_kind::signalled || one.event.id != signal_id) continue;
+    one.waiters.push_back(from);
+    return true;
+  }
+  const bool is_written = std::ranges::any_of(batch_, [&](const recorded& one) {
+    return one.event.kind == run_event_kind::signalled && one.event.id == signal_id;
+  });
+  if (is_written) batch_waiters_.push_back(from);
+  return is_written;
+}
+
+void run_host::on_cancel(const cancel_workflow& ask, waiter from) {
+  from.what = waiter::ask::cancel;
+  if (inputs_.size() >= 2 * inputs_max) return answer(from, std::unexpected{overloaded()});
+  input next;
+  next.event.kind = run_event_kind::cancel_requested;
+  next.event.data = json(ask.reason);
+  next.waiters.push_back(std::move(from));
+  offer(std::move(next));
+}
+
+void run_host::on_child_end(const end_child& ask, waiter from) {
+  from.what = waiter::ask::child_end;
+  // A child whose parent has ended, or went on without it, is heard and forgotten.
+  if (shown_->ended || ask.run != shown_->run) {
+    return answer(from, control_answer{actors::done{}});
+  }
+  input next;
+  next.event.command = ask.command;
+  if (ask.why) {
+    next.event.kind = run_event_kind::failed;
+    next.event.why =
+        failure{failure_class::permanent, std::string{name_of(ask.why->code)}, ask.why->detail};
+  } else {
+    next.event.kind = run_event_kind::completed;
+    next.event.data = parsed(ask.result);
+  }
+  next.waiters.push_back(std::move(from));
+  offer(std::move(next));
+}
+
+void run_host::on_await(const await_workflow& ask, waiter from) {
+  if (shown_->ended || ask.wait_ms == 0) return answer_result(from);
+  if (result_waiters_.size() >= result_waiters_max) {
+    return answer(from, std::unexpected{overloaded()});
+  }
+  const auto number = ++last_waiter_;
+  result_waiters_.emplace(number, std::move(from));
+  after(std::chrono::milliseconds{ask.wait_ms}, [this, number] {
+    const auto found = result_waiters_.find(number);
+    if (found == result_waiters_.end()) return;
+    answer_result(found->second);
+    result_waiters_.erase(found);
+  });
+}
+
+void run_host::answer(const waiter& to, result<control_answer> with) {
+  caf::anon_send(to.reply_to, box(control_reply{to.correlation, std::move(with)}));
+}
+
+void run_host::answer_result(const waiter& to) {
+  answer(to, control_answer{describe_result()});
+}
+
+void run_host::answer_committed(const waiter& to) {
+  switch (to.what) {
+  case waiter::ask::start:
+    return answer(to, control_answer{describe(true)});
+  case waiter::ask::signal:
+    return answer(to, control_answer{workflow_answer{R"({"duplicate":false})"}});
+  case waiter::ask::child_end:
+    return answer(to, control_answer{actors::done{}});
+  case waiter::ask::cancel:
+    break;
+  }
+  const auto* outcome = !shown_->ended                            ? "cancelling"
+                        : shown_->status == run_status::cancelled ? "cancelled"
+                                                                  : "already_completed";
+  answer(to, control_answer{workflow_answer{fmt::format(R"({{"outcome":"{}"}})", outcome)}});
+}
+
+/// For inputs that came when the run had ended.
+void run_host::turn_away(const waiter& from) {
+  if (from.what != waiter::ask::signal) return answer_committed(from);
+  answer(
+      from,
+      fail(
+          errc::wrong_kind,
+          fmt::format("workflow '{}' has ended as {}", id(), name_of(shown_->status))));
+}
+
+}  // namespace callboard::actors

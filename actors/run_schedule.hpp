@@ -1,0 +1,54 @@
+// Which runs of a shard must be woken: those that were at work when it started, and those whose
+// timers come due. Part of the SHARD actor, used by it alone.
+#pragma once
+
+#include "actors/broker_parts.hpp"
+#include "actors/run_reads.hpp"
+
+#include <caf/actor.hpp>
+
+#include <optional>
+#include <vector>
+
+namespace callboard::actors {
+
+/// INTERNAL, READER POOL -> SHARD: runs to be woken.
+struct runs_found {
+  result<due_runs> found;
+  bool is_start = false;
+};
+
+/// INTERNAL: look at timers again.
+struct schedule_tick {};
+
+/// Timers of sleeping runs are read from disk shortly before they are due; in memory is only when
+/// to look next. A run that is awake keeps its own.
+class run_schedule {
+public:
+  run_schedule(const broker_parts& parts, shard_id shard) : parts_{parts}, shard_{shard} {}
+
+  /// Reads who was at work; again after every new activation.
+  void start(const caf::actor& self);
+
+  /// A run went to sleep until then.
+  void sleeps(time_ms due);
+
+  /// Reads what is due soon, if there may be something. Call every `tick`.
+  void look(const caf::actor& self);
+
+  /// Takes the answer of a read; says which runs to wake.
+  [[nodiscard]] std::vector<topic_ref> take(runs_found& message, const caf::actor& self);
+
+  static constexpr std::chrono::milliseconds tick{500};
+
+private:
+  void read(const caf::actor& self, bool is_start);
+
+  const broker_parts& parts_;
+  const shard_id shard_;
+  std::optional<time_ms> next_;
+  bool is_reading_ = false;
+  bool must_start_ = false;
+};
+
+}  // namespace callboard::actors

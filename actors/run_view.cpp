@@ -1,0 +1,132 @@
+// What clients see of a workflow.
+#include "actors/run_host.hpp"
+
+#include <boost/json/parse.hpp>
+#include <boost/json/serialize.hpp>
+
+namespace callboard::actors {
+
+namespace {
+
+using boost::json::object;
+using runtime::run_event;
+using runtime::run_event_kind;
+
+constexpr std::size_t shown_steps_max = 1000;
+
+std::int64_t milliseconds(time_ms when) {
+  return when.time_since_epoch().count();
+}
+
+json parsed(const std::string& text) {
+  boost::system::error_code failed;
+  auto value = boost::json::parse(text, failed);
+  return failed ? json{} : value;
+}
+
+}  // namespace
+
+std::string run_host::id() const {
+  return channel_.topic.str().substr(runtime::channel_prefix.size());
+}
+
+void run_host::note(const run_event& event) {
+  if (event.kind == run_event_kind::signalled && !event.id.empty()) {
+    signal_ids_.insert(event.id);
+  }
+  if (event.command == 0) return;
+  if (event.kind == run_event_kind::issued) {
+    auto& step = steps_[event.command];
+    step.kind = runtime::name_of(event.what);
+    step.name = event.name;
+    const bool at_once = event.what == command_kind::update || event.what == command_kind::version;
+    step.status = at_once ? "completed" : "running";
+    step.attempts = event.what == command_kind::step ? 1 : 0;
+    step.started = event.time;
+    step.due = event.due;
+    if (steps_.size() > shown_steps_max) steps_.erase(steps_.begin());
+    return;
+  }
+  const auto found = steps_.find(event.command);
+  if (found == steps_.end()) return;
+  auto& step = found->second;
+  switch (event.kind) {
+  case run_event_kind::completed:
+  case run_event_kind::timer_fired:
+    step.status = "completed";
+    step.ended = event.time;
+    step.why.reset();
+    break;
+  case run_event_kind::attempt_failed:
+    step.status = "retrying";
+    step.attempts = event.attempt + 1;
+    step.due = event.due;
+    step.why = event.why;
+    break;
+  case run_event_kind::failed:
+    step.status = "failed";
+    step.ended = event.time;
+    step.why = event.why;
+    break;
+  case run_event_kind::command_cancelled:
+    step.status = "cancelled";
+    step.ended = event.time;
+    break;
+  default:
+    break;
+  }
+}
+
+/// What was answered by an input that names no command, a signal for instance.
+void run_host::note_closed(const std::vector<std::uint32_t>& commands, time_ms when) {
+  for (const auto command : commands) {
+    const auto found = steps_.find(command);
+    if (found == steps_.end() || found->second.status != "running") continue;
+    found->second.status = "completed";
+    found->second.ended = when;
+  }
+}
+
+workflow_answer run_host::describe(bool created) const {
+  const auto& row = *shown_;
+  object out{
+      {"id", id()},
+      {"type", row.type},
+      {"version", row.version},
+      {"run", row.run},
+      {"status", name_of(row.status)},
+      {"started_ms", milliseconds(row.started)},
+      {"correlation_id", row.correlation_id},
+      {"commands", row.commands},
+      {"history_size", row.last_seq.raw() - row.first_seq.raw() + 1}};
+  if (row.ended) out["ended_ms"] = milliseconds(*row.ended);
+  if (start_) out["input"] = start_->input;
+  out["state"] = parsed(row.state);
+  if (row.status == runtime::run_status::completed) out["result"] = parsed(row.result);
+  if (row.why) out["error"] = runtime::describe_failure(*row.why);
+  boost::json::array steps;
+  for (const auto& [command, step] : steps_) {
+    object one{
+        {"command", command},
+        {"kind", step.kind},
+        {"name", step.name},
+        {"status", step.status},
+        {"started_ms", milliseconds(step.started)}};
+    if (step.attempts != 0) one["attempts"] = step.attempts;
+    if (step.ended) one["ended_ms"] = milliseconds(*step.ended);
+    if (step.due && !step.ended) one["due_ms"] = milliseconds(*step.due);
+    if (step.why) one["error"] = runtime::describe_failure(*step.why);
+    steps.push_back(std::move(one));
+  }
+  out["steps"] = std::move(steps);
+  return {.body = boost::json::serialize(out), .created = created};
+}
+
+workflow_answer run_host::describe_result() const {
+  object out{{"id", id()}, {"status", name_of(shown_->status)}};
+  if (shown_->status == runtime::run_status::completed) out["result"] = parsed(shown_->result);
+  if (shown_->why) out["error"] = runtime::describe_failure(*shown_->why);
+  return {.body = boost::json::serialize(out), .pending = !shown_->ended};
+}
+
+}  // namespace callboard::actors

@@ -1,0 +1,34 @@
+// What a SHARD tells itself, and what the reader pool and the journal tell it.
+#pragma once
+
+#include "actors/topic_loading.hpp"
+#include "actors/topic_reads.hpp"
+#include "base/ids.hpp"
+#include "base/names.hpp"
+#include "storage/journal.hpp"
+
+namespace callboard::actors {
+
+/// INTERNAL: answer of the reader pool.
+struct topic_loaded {
+  topic_ref topic;
+  activation_id activation{};
+  result<loaded_topic> outcome;
+};
+
+/// INTERNAL: the record that makes a topic is on disk, or is not.
+struct topic_made {
+  topic_ref topic;
+  activation_id activation{};
+  result<storage::append_receipt> outcome;
+};
+
+/// INTERNAL: topics that retention wants to touch.
+struct sweep_told {
+  result<sweep_page> page;
+};
+
+/// INTERNAL: time has passed.
+struct shard_tick {};
+
+}  // namespace callboard::actors

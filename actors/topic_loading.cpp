@@ -1,0 +1,65 @@
+#include "actors/topic_loading.hpp"
+
+#include "actors/run_reads.hpp"
+#include "actors/topic_reads.hpp"
+
+#include <fmt/format.h>
+
+namespace callboard::actors {
+
+bool is_channel(const topic_name& topic) {
+  return topic.str().starts_with(runtime::channel_prefix);
+}
+
+runtime::topic_settings channel_settings(runtime::topic_settings defaults) {
+  defaults.dedupe_window_s = 0;
+  defaults.retention_age_s = 0;
+  defaults.retention_bytes = 0;
+  defaults.retention_events = 0;
+  return defaults;
+}
+
+error not_there(const topic_ref& name) {
+  if (is_channel(name.topic)) {
+    const auto id = name.topic.str().substr(runtime::channel_prefix.size());
+    return {errc::workflow_not_found, fmt::format("there is no workflow '{}'", id), 0};
+  }
+  return {errc::topic_not_found, fmt::format("there is no topic '{}'", name.topic.str()), 0};
+}
+
+std::unique_ptr<runtime::topic_core>
+make_topic_core(const broker_parts& parts, runtime::topic_image image) {
+  const auto& from = parts.settings.topics;
+  runtime::topic_limits limits;
+  limits.events_in_flight_max = from.events_in_flight_max;
+  limits.recent_ids_max = from.dedupe_cache_ids_max;
+  return std::make_unique<runtime::topic_core>(std::move(image), limits);
+}
+
+result<loaded_topic> load_topic(const broker_parts& parts, shard_id shard, const topic_ref& name) {
+  auto reader = parts.journal.read(shard);
+  if (!reader) return std::unexpected{reader.error()};
+  const auto row = find_topic_row(**reader, name);
+  if (!row) return std::unexpected{row.error()};
+  if (!*row) return loaded_topic{};
+  auto image = read_topic_image(**reader, **row, parts.journal.state(shard).incarnation);
+  if (!image) return std::unexpected{image.error()};
+  loaded_topic loaded;
+  if (is_channel(name.topic)) {
+    auto run = read_run_image(**reader, name, image->entity);
+    if (!run) return std::unexpected{run.error()};
+    loaded.run = std::move(*run);
+  }
+  const auto window_s = image->settings.dedupe_window_s;
+  const auto entity = image->entity;
+  loaded.core = make_topic_core(parts, std::move(*image));
+  if (window_s == 0) return loaded;
+  const auto cutoff = parts.journal.shard_time(shard) - std::chrono::seconds{window_s};
+  auto read = read_id_window(**reader, entity, cutoff, [&](const runtime::window_row& row) {
+    loaded.core->remember(row);
+  });
+  if (!read) return std::unexpected{read.error()};
+  return loaded;
+}
+
+}  // namespace callboard::actors

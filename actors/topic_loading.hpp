@@ -1,0 +1,36 @@
+// A topic, and the run whose channel it may be, as the journal has them. Reader pool only.
+#pragma once
+
+#include "actors/broker_parts.hpp"
+#include "actors/run_host.hpp"
+#include "base/ids.hpp"
+#include "base/names.hpp"
+#include "runtime/topic/topic_core.hpp"
+
+#include <memory>
+#include <optional>
+
+namespace callboard::actors {
+
+/// Ready to be spawned; `core` is null if there is no such topic.
+struct loaded_topic {
+  std::unique_ptr<runtime::topic_core> core;
+  std::optional<run_image> run;
+};
+
+/// True for the channels of workflows: they belong to their runs.
+[[nodiscard]] bool is_channel(const topic_name& topic);
+
+/// Of the channel of a workflow: nothing goes, and ids are made here, so each is new.
+[[nodiscard]] runtime::topic_settings channel_settings(runtime::topic_settings defaults);
+
+/// What is said of a topic, or of the workflow whose channel it would be, that is not there.
+[[nodiscard]] error not_there(const topic_ref& name);
+
+[[nodiscard]] result<loaded_topic>
+load_topic(const broker_parts& parts, shard_id shard, const topic_ref& name);
+
+[[nodiscard]] std::unique_ptr<runtime::topic_core>
+make_topic_core(const broker_parts& parts, runtime::topic_image image);
+
+}  // namespace callboard::actors

@@ -1,0 +1,150 @@
+// Workflows over HTTP: start, look at, signal, cancel. A workflow is known by its channel.
+#include "base/uuid.hpp"
+#include "gateway/http_handlers.hpp"
+#include "gateway/json_members.hpp"
+#include "gateway/problem.hpp"
+
+#include <boost/json/parse.hpp>
+#include <boost/json/serialize.hpp>
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <utility>
+
+namespace callboard::gateway {
+
+namespace {
+
+constexpr std::uint32_t workflows_per_page_max = 1000;
+constexpr std::uint32_t result_wait_ms_max = 60'000;
+constexpr std::string_view channel_prefix = "workflow.";
+
+topic_ref channel_of(const exchange& now) {
+  return {now.route->tenant, topic_name::trusted(now.route->topic)};
+}
+
+result<void> may_steer(const exchange& now, std::string_view channel) {
+  if (now.who->may_publish(channel)) return {};
+  return fail(
+      errc::forbidden,
+      fmt::format("the token does not allow to publish to '{}', so not to steer it", channel));
+}
+
+result<void> may_watch(const exchange& now) {
+  if (now.who->may_subscribe(now.route->topic)) return {};
+  return fail(errc::forbidden, "the token does not allow to read this workflow's channel");
+}
+
+result<action>
+start(const http_environment& environment, exchange& now, const http_request& request) {
+  auto body = json_members::parse(request.body);
+  auto type = body.text("type");
+  auto id = body.text("id");
+  auto input = body.value("input");
+  auto correlation = body.text("correlation_id");
+  if (auto sound = body.finish(); !sound) return std::unexpected{sound.error()};
+  if (!type || type->empty()) return fail(errc::bad_request, "'type' must name a workflow type");
+  if (!id) id = make_uuid(environment.sessions.time.wall());
+  auto channel = topic_name::parse(std::string{channel_prefix} + *id);
+  if (!channel) return fail(errc::invalid_name, "'id': " + channel.error().detail);
+  if (auto may = may_steer(now, channel->str()); !may) return std::unexpected{may.error()};
+  actors::start_workflow start;
+  start.topic = {now.route->tenant, std::move(*channel)};
+  start.type = std::move(*type);
+  start.input = input.value_or("null");
+  start.correlation_id = correlation.value_or("");
+  return actors::control_body{std::move(start)};
+}
+
+result<action> list(exchange& now) {
+  if (!now.who->may_subscribe("workflow.>") && !now.who->admin) {
+    return fail(errc::forbidden, "the token does not allow to read the channels of workflows");
+  }
+  actors::list_workflows list;
+  list.tenant = now.route->tenant;
+  auto limit = number_of(now.target, "limit", list.limit);
+  if (!limit) return std::unexpected{limit.error()};
+  list.limit = std::min(*limit, workflows_per_page_max);
+  if (const auto* type = now.target.find("type")) list.type = *type;
+  if (const auto* status = now.target.find("status")) list.status = *status;
+  if (const auto* after = now.target.find("cursor")) list.after = *after;
+  return actors::control_body{std::move(list)};
+}
+
+result<action> await_result(exchange& now) {
+  actors::await_workflow wait{channel_of(now), 0};
+  if (now.target.find("wait_ms") != nullptr) {
+    auto asked = number_of(now.target, "wait_ms", 1);
+    if (!asked) return std::unexpected{asked.error()};
+    wait.wait_ms = std::min(*asked, result_wait_ms_max);
+    now.wait = std::chrono::milliseconds{wait.wait_ms};
+  }
+  return actors::control_body{std::move(wait)};
+}
+
+result<action> history(const http_environment& environment, exchange& now) {
+  actors::read_events read;
+  read.topic = channel_of(now);
+  read.from = runtime::from_first{};
+  if (const auto* from = now.target.find("from")) {
+    auto position = runtime::parse_position(*from);
+    if (!position) return std::unexpected{position.error()};
+    read.from = std::move(*position);
+  }
+  auto limit = number_of(now.target, "limit", read.events_max);
+  if (!limit) return std::unexpected{limit.error()};
+  read.events_max = std::min(*limit, environment.sessions.settings.limits.page_events_max);
+  return actors::control_body{std::move(read)};
+}
+
+/// The body is the payload: any JSON, nothing counts as null.
+result<action> signal(exchange& now, const http_request& request) {
+  if (auto may = may_steer(now, now.route->topic); !may) return std::unexpected{may.error()};
+  auto id = idempotency_key(request);
+  if (!id) return std::unexpected{id.error()};
+  actors::signal_workflow signal;
+  signal.topic = channel_of(now);
+  signal.signal = now.route->member;
+  signal.id = std::move(*id);
+  boost::system::error_code failed;
+  const auto payload =
+      request.body.empty() ? boost::json::value{} : boost::json::parse(request.body, failed);
+  if (failed) return fail(errc::invalid_json, "the payload of a signal must be JSON");
+  signal.payload = boost::json::serialize(payload);
+  return actors::control_body{std::move(signal)};
+}
+
+result<action> cancel(exchange& now, const http_request& request) {
+  if (auto may = may_steer(now, now.route->topic); !may) return std::unexpected{may.error()};
+  auto body = json_members::parse(request.body);
+  auto reason = body.text("reason");
+  if (auto sound = body.finish(); !sound) return std::unexpected{sound.error()};
+  return actors::control_body{actors::cancel_workflow{channel_of(now), reason.value_or("")}};
+}
+
+}  // namespace
+
+result<action>
+handle_workflow(const http_environment& environment, exchange& now, const http_request& request) {
+  switch (now.route->at) {
+  case endpoint::workflows:
+    return now.method == http_method::post ? start(environment, now, request) : list(now);
+  case endpoint::workflow_signal:
+    return signal(now, request);
+  case endpoint::workflow_cancel:
+    return cancel(now, request);
+  default:
+    break;
+  }
+  if (auto may = may_watch(now); !may) return std::unexpected{may.error()};
+  switch (now.route->at) {
+  case endpoint::workflow_history:
+    return history(environment, now);
+  case endpoint::workflow_result:
+    return await_result(now);
+  default:
+    return actors::control_body{actors::get_workflow{channel_of(now)}};
+  }
+}
+
+}  // namespace callboard::gateway
