@@ -23,6 +23,8 @@ enum class call_phase : std::uint8_t {
   /// Waits until its next attempt is due.
   backing_off = 2,
   in_flight = 3,
+  /// An attempt has ended, and what comes next is not decided.
+  between = 4,
 };
 
 /// Owned by the dispatcher; touched by the client's thread only.

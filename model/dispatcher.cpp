@@ -124,6 +124,7 @@ void dispatcher::start_ready() {
 void dispatcher::publish() {
   for (const auto& at : providers_) {
     at->load->ready = static_cast<std::uint32_t>(at->ready.size());
+    at->load->backing_off = at->backing_off;
     at->load->in_flight = at->limit.in_flight();
     at->load->limit = at->limit.current();
     at->load->oldest_ns = at->ready.empty() ? 0 : calls_.at(*at->ready.begin())->since.count();
@@ -140,6 +141,7 @@ boot_time dispatcher::due_of(const call& one) const {
   case call_phase::in_flight:
     return one.running->whole() ? one.running->due() : std::min(one.running->due(), one.deadline);
   case call_phase::ready:
+  case call_phase::between:
     break;
   }
   return one.deadline;
@@ -160,6 +162,7 @@ void dispatcher::on_timer(call& one, boot_time now) {
   if (one.phase == call_phase::in_flight) {
     return conclude(one, std::unexpected{one.running->timed_out()});
   }
+  --one.where().backing_off;
   wait_in_queue(one);
 }
 
@@ -193,6 +196,16 @@ transfer_request dispatcher::request_of(const call& one) const {
   return out;
 }
 
+transfer_listener dispatcher::listener_of(call& one) {
+  return {
+      .on_text =
+          [&one](std::string_view text) {
+            if (!one.callbacks.on_delta) return;
+            one.callbacks.on_delta(one.attempt, one.delta_index++, text);
+          },
+      .on_sooner = [this, &one] { arm(one); }};
+}
+
 void dispatcher::start_attempt(call& one) {
   auto& at = one.where();
   one.phase = call_phase::in_flight;
@@ -203,10 +216,7 @@ void dispatcher::start_attempt(call& one) {
   at.counters.attempts.Increment();
   if (one.callbacks.on_attempt) one.callbacks.on_attempt(one.attempt);
   one.running = std::make_unique<transfer>(
-      at.settings, at.key, request_of(one), parts_.time, [&one](std::string_view text) {
-        if (!one.callbacks.on_delta) return;
-        one.callbacks.on_delta(one.attempt, one.delta_index++, text);
-      });
+      at.settings, at.key, request_of(one), parts_.time, listener_of(one));
   curl_easy_setopt(one.running->handle(), CURLOPT_PRIVATE, &one);
   if (curl_multi_add_handle(multi_.get(), one.running->handle()) != CURLM_OK) {
     return conclude(
@@ -237,7 +247,7 @@ void dispatcher::count_attempt(call& one, const chat_outcome& outcome) {
 void dispatcher::conclude(call& one, chat_outcome outcome) {
   count_attempt(one, outcome);
   end_transfer(one);
-  one.phase = call_phase::backing_off;
+  one.phase = call_phase::between;
   one.where().wait_for(one.size());
   if (outcome) return finish(one, std::move(outcome));
   outcome.error().provider = one.where().name();
@@ -261,7 +271,9 @@ void dispatcher::try_again(call& one, failure failed) {
     one.retries = retry_state{one.where().settings.retry};
     return wait_in_queue(one);
   case next_step::wait:
+    one.phase = call_phase::backing_off;
     one.since = now + next.delay;
+    ++one.where().backing_off;
     arm(one);
     return;
   }
@@ -273,7 +285,8 @@ void dispatcher::finish(call& one, chat_outcome outcome) {
     at.limit.ended();
     end_transfer(one);
   } else {
-    at.ready.erase(one.id);
+    if (one.phase == call_phase::ready) at.ready.erase(one.id);
+    if (one.phase == call_phase::backing_off) --at.backing_off;
     at.waits_no_more(one.size());
   }
   timers_.erase({one.armed, one.id});

@@ -50,6 +50,7 @@ private:
 
   void on_timer(call& one, boot_time now);
   void start_attempt(call& one);
+  [[nodiscard]] transfer_listener listener_of(call& one);
   void conclude(call& one, chat_outcome outcome);
   void try_again(call& one, failure failed);
   void wait_in_queue(call& one);

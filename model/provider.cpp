@@ -66,8 +66,7 @@ provider_stats provider_load::stats(const std::string& name, boot_time now) cons
   provider_stats out;
   out.provider = name;
   out.queue_depth = ready.load();
-  const auto all = waiting.load();
-  out.backing_off = all - std::min(all, out.queue_depth);
+  out.backing_off = backing_off.load();
   out.in_flight = in_flight.load();
   out.concurrency_limit = limit.load();
   if (const auto since = oldest_ns.load(); since != 0 && now.count() > since) {

@@ -21,6 +21,7 @@ struct provider_load {
   std::atomic<std::uint64_t> waiting_bytes{0};
 
   std::atomic<std::uint32_t> ready{0};
+  std::atomic<std::uint32_t> backing_off{0};
   std::atomic<std::uint32_t> in_flight{0};
   std::atomic<std::uint32_t> limit{0};
   /// Since when the first of the queue waits, boot time; 0 = the queue is empty.
@@ -66,6 +67,7 @@ public:
   adaptive_limit limit;
   /// Calls whose turn it is as soon as the limit has room, the oldest first.
   std::set<call_id> ready;
+  std::uint32_t backing_off = 0;
   provider_counters counters;
   const std::shared_ptr<provider_load> load = std::make_shared<provider_load>();
 };

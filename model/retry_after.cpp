@@ -17,7 +17,7 @@ using std::chrono::milliseconds;
 milliseconds bounded(double ms) {
   const auto most = static_cast<double>(retry_after_max.count());
   // The small part taken off keeps 0.1 + 0.2 from being rounded up.
-  return milliseconds{static_cast<std::int64_t>(std::ceil(std::clamp(ms - 1e-6, 0.0, most)))};
+  return milliseconds{static_cast<std::int64_t>(std::ceil(std::clamp(ms - 1e-7, 0.0, most)))};
 }
 
 /// A plain decimal number without sign and exponent; takes it off `text`.

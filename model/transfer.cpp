@@ -33,7 +33,6 @@ bool is_tls_refusal(CURLcode code) {
   case CURLE_SSL_CACERT_BADFILE:
   case CURLE_SSL_ISSUER_ERROR:
   case CURLE_URL_MALFORMAT:
-  case CURLE_UNSUPPORTED_PROTOCOL:
     return true;
   default:
     return false;
@@ -47,12 +46,12 @@ transfer::transfer(
     const std::string& key,
     transfer_request request,
     const clock& time,
-    text_sink on_text)
+    transfer_listener listener)
     : settings_{settings},
       key_{key},
       request_{std::move(request)},
       clock_{time},
-      on_text_{std::move(on_text)},
+      listener_{std::move(listener)},
       head_{settings.limits.header_bytes_max},
       began_{time.boot()},
       handle_{curl_easy_init()} {
@@ -70,7 +69,9 @@ void transfer::set_options() {
   // A cancelled call does not wait for a name that is being looked up.
   set(h, CURLOPT_QUICK_EXIT, 1L);
   set(h, CURLOPT_HTTP_VERSION, static_cast<long>(CURL_HTTP_VERSION_2TLS));
-  set(h, CURLOPT_PIPEWAIT, 1L);
+  // A second request waits until it is known whether it can share a connection (HTTP/2). Over plain
+  // HTTP that would be known only from the first answer.
+  set(h, CURLOPT_PIPEWAIT, request_.url.starts_with("https:") ? 1L : 0L);
   set(h, CURLOPT_TCP_KEEPALIVE, 1L);
   set(h, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
   set(h, CURLOPT_CONNECTTIMEOUT_MS, static_cast<long>(settings_.timeouts.connect.count()));
@@ -115,6 +116,7 @@ bool transfer::receive(std::string_view bytes) {
   if (!std::exchange(has_body_, true)) {
     const bool good = head_.status() >= 200 && head_.status() < 300;
     if (good && is_event_stream(head_)) stream_.emplace(settings_.limits, key_);
+    listener_.on_sooner();
   }
   if (stream_) return receive_text(bytes);
   if (body_.size() + bytes.size() > settings_.limits.body_bytes_max) {
@@ -135,7 +137,8 @@ bool transfer::receive_text(std::string_view bytes) {
     failure_ = text.error();
     return false;
   }
-  if (!text->empty()) on_text_(*text);
+  if (!text->empty()) listener_.on_text(*text);
+  if (stream_->done()) listener_.on_sooner();
   return true;
 }
 
@@ -181,7 +184,7 @@ chat_outcome transfer::finish(CURLcode code) {
   if (stream_) return stream_->finish();
   auto answer = parse_answer(body_, settings_.limits, key_);
   // A server that does not stream answers a request for a stream at once.
-  if (answer && request_.stream && !answer->text.empty()) on_text_(answer->text);
+  if (answer && request_.stream && !answer->text.empty()) listener_.on_text(answer->text);
   return answer;
 }
 

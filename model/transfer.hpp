@@ -20,18 +20,24 @@ struct transfer_request {
   bool stream = false;
 };
 
+/// Called while libcurl moves the transfer.
+struct transfer_listener {
+  /// Text as it comes.
+  std::function<void(std::string_view)> on_text;
+  /// `due` may be sooner than before. (It also moves on with every byte; that is not told.)
+  std::function<void()> on_sooner;
+};
+
 /// Owned by the client's thread. Must be taken out of its multi handle before it is destroyed.
 class transfer {
 public:
-  using text_sink = std::function<void(std::string_view)>;
-
-  /// `on_text` gets text as it comes. `settings` and `key` outlive the transfer.
+  /// `settings` and `key` outlive the transfer.
   transfer(
       const provider_settings& settings,
       const std::string& key,
       transfer_request request,
       const clock& time,
-      text_sink on_text);
+      transfer_listener listener);
 
   transfer(const transfer&) = delete;
   transfer& operator=(const transfer&) = delete;
@@ -62,7 +68,7 @@ private:
   const std::string& key_;
   transfer_request request_;
   const clock& clock_;
-  text_sink on_text_;
+  transfer_listener listener_;
 
   response_head head_;
   std::string body_;

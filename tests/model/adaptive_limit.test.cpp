@@ -1,0 +1,85 @@
+#include "model/adaptive_limit.hpp"
+
+#include "tests/support/catch.hpp"
+
+#include <vector>
+
+using callboard::model::adaptive_limit;
+
+namespace {
+
+std::vector<adaptive_limit::generation> fill(adaptive_limit& limit) {
+  std::vector<adaptive_limit::generation> out;
+  while (limit.has_room())
+    out.push_back(limit.begin());
+  return out;
+}
+
+}  // namespace
+
+TEST_CASE("as many calls begin as the limit says", "[model][limit]") {
+  adaptive_limit limit{1, 8, 3};
+  CHECK(fill(limit).size() == 3);
+  CHECK(limit.in_flight() == 3);
+  limit.ended();
+  CHECK(limit.has_room());
+  CHECK(limit.current() == 3);
+}
+
+TEST_CASE("a window of successes adds one, up to the maximum", "[model][limit]") {
+  adaptive_limit limit{1, 6, 4};
+  for (int round = 0; round < 40; ++round) {
+    const auto before = limit.current();
+    for (std::size_t open = fill(limit).size(); open > 0; --open) {
+      limit.succeeded();
+      (void)limit.begin();
+    }
+    while (limit.in_flight() > 0)
+      limit.ended();
+    CHECK(limit.current() <= before + 1);
+  }
+  CHECK(limit.current() == 6);
+}
+
+TEST_CASE("a limit that is not used does not grow", "[model][limit]") {
+  adaptive_limit limit{1, 100, 10};
+  for (int i = 0; i < 1000; ++i) {
+    (void)limit.begin();
+    limit.succeeded();
+  }
+  CHECK(limit.current() == 10);
+}
+
+TEST_CASE("one burst of refusals halves the limit once", "[model][limit]") {
+  adaptive_limit limit{2, 64, 16};
+  for (const auto began : fill(limit))
+    limit.overloaded(began);
+  CHECK(limit.current() == 8);
+  CHECK(limit.in_flight() == 0);
+  for (const auto began : fill(limit))
+    limit.overloaded(began);
+  CHECK(limit.current() == 4);
+  for (int i = 0; i < 5; ++i)
+    limit.overloaded(limit.begin());
+  CHECK(limit.current() == 2);
+}
+
+TEST_CASE("calls above a limit that fell end before others begin", "[model][limit]") {
+  adaptive_limit limit{1, 64, 8};
+  const auto open = fill(limit);
+  limit.overloaded(open[0]);
+  CHECK(limit.current() == 4);
+  CHECK(limit.in_flight() == 7);
+  for (int i = 0; i < 3; ++i) {
+    limit.succeeded();
+    CHECK_FALSE(limit.has_room());
+  }
+  limit.succeeded();
+  CHECK(limit.has_room());
+}
+
+TEST_CASE("values outside of the bounds are moved there", "[model][limit]") {
+  CHECK(adaptive_limit{0, 0, 0}.current() == 1);
+  CHECK(adaptive_limit{4, 2, 1}.current() == 4);
+  CHECK(adaptive_limit{1, 2, 9}.current() == 2);
+}

@@ -1,0 +1,172 @@
+// Bounds: the queue, the adaptive limit, sizes of answers; and what is counted.
+#include "tests/model/client_fixture.hpp"
+#include "tests/support/catch.hpp"
+#include "tests/support/eventually.hpp"
+
+#include <string>
+#include <vector>
+
+using namespace callboard;
+using namespace callboard::model;
+using namespace callboard::testing;
+using std::chrono::milliseconds;
+
+TEST_CASE("no more calls than the limit are at the provider", "[model][bounds]") {
+  chat_provider provider;
+  provider.answer_with([](const chat_query&) {
+    auto reply = whole_reply("x");
+    reply.delay = milliseconds{5};
+    return reply;
+  });
+  auto settings = settings_for(provider);
+  settings.concurrency = {.min = 1, .max = 3, .start = 3};
+  asking asker{{settings}};
+  std::vector<std::shared_ptr<heard>> all;
+  for (int i = 0; i < 40; ++i)
+    all.push_back(asker.ask(question("hi", false)));
+  for (const auto& told : all)
+    CHECK(told->outcome().has_value());
+  CHECK(provider.in_flight_most() <= 3);
+  CHECK(provider.query_count() == 40);
+}
+
+TEST_CASE("the limit falls under refusals and grows with answers", "[model][bounds]") {
+  chat_provider provider;
+  std::atomic<bool> refuse{true};
+  provider.answer_with([&](const chat_query&) {
+    if (refuse) return error_reply(503, "overloaded", "busy");
+    auto reply = whole_reply("x");
+    reply.delay = milliseconds{2};
+    return reply;
+  });
+  auto settings = settings_for(provider);
+  settings.concurrency = {.min = 2, .max = 12, .start = 8};
+  asking asker{{settings}};
+  const auto ask_many = [&](int count) {
+    std::vector<std::shared_ptr<heard>> all;
+    for (int i = 0; i < count; ++i)
+      all.push_back(asker.ask(question("hi", false)));
+    for (const auto& told : all)
+      (void)told->outcome();
+  };
+  ask_many(30);
+  CHECK(eventually([&] { return asker.stats().concurrency_limit == 2; }));
+  refuse = false;
+  for (int i = 0; i < 100 && asker.stats().concurrency_limit < 12; ++i)
+    ask_many(40);
+  CHECK(asker.stats().concurrency_limit == 12);
+  CHECK(provider.in_flight_most() <= 12);
+}
+
+TEST_CASE("a full queue refuses at once, with a hint", "[model][bounds]") {
+  chat_provider provider;
+  provider.answer_with([](const chat_query&) { return chat_reply{.hang = true}; });
+  manual_clock time;
+  auto settings = settings_for(provider);
+  settings.concurrency = {.min = 1, .max = 1, .start = 1};
+  settings.queue_max = 3;
+  asking asker{{settings}, &time};
+  auto in_flight = asker.ask(question("0"));
+  REQUIRE(eventually([&] { return asker.stats().in_flight == 1; }));
+  std::vector<std::shared_ptr<heard>> queued;
+  for (int i = 0; i < 3; ++i)
+    queued.push_back(asker.ask(question("hi")));
+  const auto refused = asker.start(question("4"), std::make_shared<heard>());
+  CHECK(refused.error().code == errc::overloaded);
+  CHECK(refused.error().retry_after_ms > 0);
+  REQUIRE(eventually([&] { return asker.stats().queue_depth == 3; }));
+  time.advance(std::chrono::seconds{5});
+  CHECK(asker.stats().oldest_age == std::chrono::seconds{5});
+  CHECK(asker.stats().in_flight == 1);
+  const auto text = asker.metrics_text();
+  CHECK_THAT(text, Catch::Contains("callboard_model_queue_depth{provider=\"test\"} 3"));
+  CHECK_THAT(text, Catch::Contains("callboard_model_queue_oldest_seconds{provider=\"test\"} 5"));
+  CHECK_THAT(text, Catch::Contains("callboard_model_in_flight{provider=\"test\"} 1"));
+  CHECK_THAT(text, Catch::Contains("callboard_model_concurrency_limit{provider=\"test\"} 1"));
+  CHECK_THAT(text, Catch::Contains("callboard_model_refused_total{provider=\"test\"} 1"));
+}
+
+TEST_CASE("a queue is bounded in bytes too", "[model][bounds]") {
+  chat_provider provider;
+  provider.answer_with([](const chat_query&) { return chat_reply{.hang = true}; });
+  auto settings = settings_for(provider);
+  settings.concurrency = {.min = 1, .max = 1, .start = 1};
+  settings.queue_bytes_max = 100'000;
+  asking asker{{settings}};
+  auto in_flight = asker.ask(question("0"));
+  REQUIRE(eventually([&] { return asker.stats().in_flight == 1; }));
+  const auto large = question(std::string(60'000, 'x'));
+  auto queued = asker.ask(large);
+  CHECK(asker.start(large, std::make_shared<heard>()).error().code == errc::overloaded);
+  CHECK(asker.start(question("small"), std::make_shared<heard>()).has_value());
+}
+
+TEST_CASE("answers above their bounds fail for good", "[model][bounds]") {
+  chat_provider provider;
+  auto settings = settings_for(provider);
+  settings.limits = {
+      .body_bytes_max = 1000,
+      .stream_bytes_max = 20'000,
+      .event_bytes_max = 2000,
+      .text_bytes_max = 500,
+      .header_bytes_max = 1000};
+  asking asker{{settings}};
+  const std::string large(600, 'x');
+  const auto fails = [&](chat_reply reply, bool stream) {
+    provider.script({std::move(reply)});
+    const auto failed = asker.answer(question("hi", stream)).error();
+    CHECK(failed.code == errc::too_large);
+    CHECK(failed.kind == failure_kind::permanent);
+    CHECK(failed.attempts == 1);
+  };
+  fails(whole_reply(large + large), false);
+  fails(whole_reply(large), false);
+  fails(streamed_reply({large}), true);
+  fails(streamed_reply({large + large + large + large}), true);
+  fails(streamed_reply(std::vector<std::string>(499, "x")), true);
+  auto headers = whole_reply("x");
+  headers.headers = {{"X-Large", large + large}};
+  fails(headers, false);
+  // Bounds do not depend on what the server announces.
+  fails({.raw = "HTTP/1.1 200 OK\r\n\r\n" + large + large}, false);
+  fails(error_reply(500, "server_error", large + large), true);
+  CHECK(asker.answer(question("hi")).value().text == "You said: hi");
+}
+
+TEST_CASE("calls, attempts and tokens are counted", "[model][bounds]") {
+  chat_provider provider;
+  provider.script(
+      {error_reply(500, "server_error", "oops"),
+       streamed_reply({"x"}),
+       error_reply(400, "invalid_request_error", "no")});
+  asking asker{{settings_for(provider)}};
+  CHECK(asker.answer(question("hi")).has_value());
+  CHECK_FALSE(asker.answer(question("hi")).has_value());
+  const auto text = asker.metrics_text();
+  CHECK_THAT(text, Catch::Contains("callboard_model_attempts_total{provider=\"test\"} 3"));
+  CHECK_THAT(
+      text, Catch::Contains("callboard_model_calls_total{outcome=\"ok\",provider=\"test\"} 1"));
+  CHECK_THAT(
+      text,
+      Catch::Contains("callboard_model_calls_total{outcome=\"permanent\",provider=\"test\"} 1"));
+  CHECK_THAT(
+      text, Catch::Contains("callboard_model_tokens_total{kind=\"prompt\",provider=\"test\"} 5"));
+  CHECK_THAT(
+      text,
+      Catch::Contains("callboard_model_tokens_total{kind=\"completion\",provider=\"test\"} 7"));
+}
+
+TEST_CASE("a thousand streams at once", "[model][bounds]") {
+  chat_provider provider;
+  auto settings = settings_for(provider);
+  settings.concurrency = {.min = 1, .max = 100, .start = 100};
+  asking asker{{settings}};
+  std::vector<std::shared_ptr<heard>> all;
+  for (int i = 0; i < 1000; ++i)
+    all.push_back(asker.ask(question("number " + std::to_string(i))));
+  for (int i = 0; i < 1000; ++i) {
+    const auto expected = "You said: number " + std::to_string(i);
+    CHECK(all[static_cast<std::size_t>(i)]->outcome().value().text == expected);
+    CHECK(all[static_cast<std::size_t>(i)]->text() == expected);
+  }
+}

@@ -1,0 +1,180 @@
+// Timeouts, refused connections, TLS and proxies.
+#include "tests/model/client_fixture.hpp"
+#include "tests/support/catch.hpp"
+#include "tests/support/eventually.hpp"
+#include "tests/support/temp_dir.hpp"
+
+#include <cstdio>
+#include <cstdlib>
+#include <openssl/evp.h>
+#include <openssl/pem.h>
+#include <openssl/x509.h>
+#include <string>
+
+using namespace callboard;
+using namespace callboard::model;
+using namespace callboard::testing;
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+
+namespace {
+
+/// A certificate for "localhost" that signs itself, and its key, as PEM files.
+chat_provider_options make_certificate(const temp_dir& folder) {
+  const chat_provider_options out{folder.str() + "/cert.pem", folder.str() + "/key.pem"};
+  EVP_PKEY* key = EVP_PKEY_Q_keygen(nullptr, nullptr, "EC", "P-256");
+  X509* certificate = X509_new();
+  ASN1_INTEGER_set(X509_get_serialNumber(certificate), 1);
+  X509_gmtime_adj(X509_getm_notBefore(certificate), -60);
+  X509_gmtime_adj(X509_getm_notAfter(certificate), 3600);
+  X509_set_pubkey(certificate, key);
+  auto* name = X509_get_subject_name(certificate);
+  const std::string host = "localhost";
+  X509_NAME_add_entry_by_txt(
+      name, "CN", MBSTRING_ASC, reinterpret_cast<const unsigned char*>(host.c_str()), -1, -1, 0);
+  X509_set_issuer_name(certificate, name);
+  X509_sign(certificate, key, EVP_sha256());
+  auto* file = std::fopen(out.certificate_file.c_str(), "w");
+  PEM_write_X509(file, certificate);
+  std::fclose(file);
+  file = std::fopen(out.key_file.c_str(), "w");
+  PEM_write_PrivateKey(file, key, nullptr, nullptr, 0, nullptr, nullptr);
+  std::fclose(file);
+  X509_free(certificate);
+  EVP_PKEY_free(key);
+  return out;
+}
+
+}  // namespace
+
+TEST_CASE("nobody listens: tried again, then told", "[model][network]") {
+  provider_settings settings;
+  {
+    const chat_provider gone;
+    settings = settings_for(gone);
+  }
+  asking asker{{settings}};
+  const auto failed = asker.answer(question("hi")).error();
+  CHECK(failed.kind == failure_kind::retryable);
+  CHECK(failed.code == errc::unreachable);
+  CHECK(failed.status == 0);
+  CHECK(failed.attempts == 4);
+}
+
+TEST_CASE("a first byte that does not come ends the attempt", "[model][network]") {
+  chat_provider provider;
+  // A head alone is no byte of the answer.
+  provider.script(
+      {{.hang = true},
+       {.content_type = "text/event-stream", .hold_end = true},
+       streamed_reply({"fine"})});
+  manual_clock time;
+  auto settings = settings_for(provider);
+  settings.retry.backoff_base = settings.retry.backoff_max = milliseconds{1};
+  asking asker{{settings}, &time};
+  const auto told = asker.ask(question("hi"));
+  for (std::size_t asked = 1; asked <= 2; ++asked) {
+    REQUIRE(eventually([&] { return provider.query_count() == asked; }));
+    time.advance(seconds{121});
+    REQUIRE(eventually([&] { return provider.aborted() == asked; }));
+    time.advance(seconds{1});
+  }
+  CHECK(told->outcome().value().attempts == 3);
+}
+
+TEST_CASE("silence between two pieces ends the attempt", "[model][network]") {
+  chat_provider provider;
+  auto silent = streamed_reply({"Hel", "lo"});
+  silent.pieces.resize(2);
+  silent.hold_end = true;
+  provider.script({silent, streamed_reply({"fine"})});
+  manual_clock time;
+  asking asker{{settings_for(provider)}, &time};
+  const auto told = asker.ask(question("hi"));
+  REQUIRE(eventually([&] { return told->text_so_far() == "Hel"; }));
+  time.advance(seconds{61});
+  REQUIRE(eventually([&] { return provider.aborted() == 1; }));
+  time.advance(seconds{1});
+  CHECK(told->outcome().value().text == "fine");
+  CHECK(told->text() == "fine");
+}
+
+TEST_CASE("comments keep a stream alive", "[model][network]") {
+  chat_provider provider;
+  auto thinking = streamed_reply({"fine"});
+  thinking.pieces.insert(thinking.pieces.begin(), 40, ": thinking\n\n");
+  thinking.drip = milliseconds{20};
+  provider.script({thinking});
+  auto settings = settings_for(provider);
+  // Less than all of the thinking takes, far more than there is between two comments.
+  settings.timeouts.idle = milliseconds{600};
+  asking asker{{settings}};
+  CHECK(asker.answer(question("hi")).value().attempts == 1);
+}
+
+TEST_CASE("the deadline ends a call wherever it is", "[model][network]") {
+  chat_provider provider;
+  provider.script(
+      {error_reply(429, "rate_limit_exceeded", "later", {{"Retry-After", "500"}}), {.hang = true}});
+  manual_clock time;
+  auto settings = settings_for(provider);
+  settings.concurrency = {.min = 1, .max = 1, .start = 1};
+  settings.timeouts.first_byte = std::chrono::hours{1};
+  asking asker{{settings}, &time};
+  const auto backing_off = asker.ask(question("1"));
+  REQUIRE(eventually([&] { return asker.stats().backing_off == 1; }));
+  const auto in_flight = asker.ask(question("2"));
+  REQUIRE(eventually([&] { return provider.query_count() == 2; }));
+  auto hurried = question("3");
+  hurried.timeout = seconds{10};
+  const auto queued = asker.ask(hurried);
+  time.advance(seconds{11});
+  const auto failed = queued->outcome().error();
+  CHECK(failed.code == errc::timeout);
+  CHECK(failed.kind == failure_kind::retryable);
+  CHECK(failed.attempts == 0);
+  CHECK_FALSE(in_flight->is_done());
+  time.advance(seconds{600});
+  CHECK(in_flight->outcome().error().code == errc::timeout);
+  CHECK(backing_off->outcome().error().code == errc::timeout);
+  CHECK(backing_off->outcome().error().kind == failure_kind::rate);
+  CHECK_THAT(backing_off->outcome().error().detail, Catch::Contains("status 429"));
+}
+
+TEST_CASE("TLS with an authority from a file", "[model][network]") {
+  const temp_dir folder;
+  const auto options = make_certificate(folder);
+  chat_provider provider{options};
+  auto settings = settings_for(provider);
+  settings.ca_file = options.certificate_file;
+  asking trusting{{settings}};
+  CHECK(trusting.answer(question("hi")).value().text == "You said: hi");
+
+  settings.ca_file.clear();
+  asking wary{{settings}};
+  const auto failed = wary.answer(question("hi")).error();
+  CHECK(failed.kind == failure_kind::permanent);
+  CHECK(failed.scope == failure_scope::provider);
+  CHECK(failed.code == errc::unreachable);
+  CHECK(provider.query_count() == 1);
+}
+
+TEST_CASE("a proxy of the environment is used, unless it is not to be", "[model][network]") {
+  chat_provider proxy;
+  auto settings = settings_for(proxy);
+  settings.base_url = "http://model.invalid/v1";
+  ::setenv("http_proxy", ("http://127.0.0.1:" + std::to_string(proxy.port())).c_str(), 1);
+  settings.proxy = proxy_use::environment;
+  {
+    asking asker{{settings}};
+    CHECK(asker.answer(question("hi")).value().text == "You said: hi");
+    CHECK(proxy.queries().at(0).target == "http://model.invalid/v1/chat/completions");
+  }
+  const auto direct = settings_for(proxy);
+  {
+    asking asker{{direct}};
+    CHECK(asker.answer(question("hi")).has_value());
+    CHECK(proxy.queries().at(1).target == "/v1/chat/completions");
+  }
+  ::unsetenv("http_proxy");
+}
