@@ -111,6 +111,10 @@ public:
     limits.recent_keys_max = 1 + roll(8);
     limits.trim_records_min = 10 + roll(40);
     limits.leases_max = 1000;
+    // Few keys and rare commits lead rings round while records are still under way.
+    fairness_keys_ = 2 + roll(8);
+    append_sides_ = 1 + roll(6);
+    classes_ = 1 + roll(4);
     create();
   }
 
@@ -140,8 +144,8 @@ public:
     if (roll(3) == 0) look();
     if (roll(2) == 0) finish_read();
     core->expire_waiters(now);
-    if (roll(2) == 0) begin_append();
-    if (roll(2) == 0) commit_append();
+    if (roll(append_sides_) == 0) begin_append();
+    if (roll(append_sides_) == 0) commit_append();
     settle();
   }
 
@@ -188,9 +192,9 @@ private:
   std::string worker() { return std::string(1, static_cast<char>('p' + roll(3))); }
 
   void enqueue_one() {
-    auto command = task(std::string(1 + roll(20), 'x'), static_cast<task_priority>(roll(4)));
+    auto command = task(std::string(1 + roll(20), 'x'), static_cast<task_priority>(roll(classes_)));
     command.key = next_key();
-    const auto fairness = roll(9);
+    const auto fairness = roll(fairness_keys_);
     if (fairness > 0) command.fairness_key = "k" + std::to_string(fairness);
     if (roll(4) == 0) command.dedupe_key = "d" + std::to_string(roll(6));
     if (roll(4) == 0) command.delay_ms = roll(400);
@@ -415,6 +419,9 @@ private:
   }
 
   std::mt19937 dice_;
+  std::uint32_t fairness_keys_ = 9;
+  std::uint32_t append_sides_ = 2;
+  std::uint32_t classes_ = 4;
   durable_model model_;
   /// Told to be enqueued, completed, abandoned; asked for without an answer before a crash.
   std::set<std::uint64_t> enqueued_;
