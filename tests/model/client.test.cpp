@@ -230,13 +230,14 @@ TEST_CASE(
   CHECK(eventually([&] { return asker.stats().queue_depth + asker.stats().backing_off == 0; }));
 }
 
-TEST_CASE("a callback may start and cancel calls", "[model][client]") {
+TEST_CASE("a callback may start a call", "[model][client]") {
   chat_provider provider;
   asking asker{{settings_for(provider)}};
   const auto second = std::make_shared<heard>();
-  const auto started = asker.client().start(question("1"), {.on_done = [&](chat_outcome outcome) {
-                                              CHECK(outcome.has_value());
-                                              CHECK(asker.start(question("2"), second).has_value());
+  const auto started = asker.client().start(question("1"), {.on_done = [&](const chat_outcome&) {
+                                              // Checked by what comes of it: assertions belong to
+                                              // the test's own thread.
+                                              (void)asker.start(question("2"), second);
                                             }});
   REQUIRE(started.has_value());
   CHECK(second->outcome().value().text == "You said: 2");
