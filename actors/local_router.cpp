@@ -4,6 +4,7 @@
 #include "actors/shard_actor.hpp"
 #include "actors/topic_reads.hpp"
 #include "base/log.hpp"
+#include "runtime/workflow/workflow_registry.hpp"
 
 #include <caf/actor_system.hpp>
 #include <caf/scoped_actor.hpp>
@@ -141,6 +142,13 @@ result<void> local_router::control(control_request request, const caf::actor& re
       std::holds_alternative<ack_deliveries>(body) || std::holds_alternative<nack_deliveries>(body)
       || std::holds_alternative<leave_group>(body) || std::holds_alternative<presence_leave>(body);
   if (draining_ && !gives_back) return is_draining();
+  if (const auto* start = std::get_if<start_workflow>(&body)) {
+    // Before a channel is made for it.
+    if (parts_.workflows == nullptr || parts_.workflows->newest(start->type) == nullptr) {
+      return fail(
+          errc::bad_request, fmt::format("this node has no workflow type '{}'", start->type));
+    }
+  }
   const auto index = index_of(*topic_of(body));
   caf::anon_send(shards_[index], box(std::move(request)), reply_to);
   return {};

@@ -274,6 +274,11 @@ void run_host::begin_next_run(json with) {
 
 void run_host::append_batch() {
   if (batch_.empty()) {
+    if (engine_ && !engine_->blocked() && row_->status == run_status::blocked) {
+      row_->status = run_status::running;
+      row_->why.reset();
+      shown_ = row_;
+    }
     note_closed(std::exchange(batch_closed_, {}), now());
     is_busy_ = false;
     home_.run_settled();

@@ -76,7 +76,8 @@ TEST_CASE_METHOD(
   REQUIRE_FALSE(refused);
   CHECK(refused.error().code == errc::exists);
   REQUIRE(publish("alpha", {"x"}));
-  REQUIRE(publish("workflow.1", {"x"}));
+  CHECK(publish("workflow.1", {"x"}).error().code == errc::forbidden);
+  REQUIRE(ask(start_workflow{topic("workflow.1"), "test.waiting", "1", {}, {}}));
   list_topics list{.tenant = topic("x").tenant};
   CHECK(get<topic_list>(ask(list)).topics.size() == 2);
   list.with_run_channels = true;

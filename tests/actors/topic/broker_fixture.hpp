@@ -8,6 +8,7 @@
 #include "base/clock.hpp"
 #include "base/metrics.hpp"
 #include "runtime/topic/broker_projection.hpp"
+#include "runtime/workflow/workflow_registry.hpp"
 #include "storage/journal.hpp"
 
 #include "tests/runtime/topic/core_fixture.hpp"
@@ -18,6 +19,7 @@
 #include <caf/actor_system_config.hpp>
 #include <caf/scoped_actor.hpp>
 
+#include <callboard/workflow.hpp>
 #include <chrono>
 #include <memory>
 #include <optional>
@@ -29,9 +31,22 @@ namespace callboard::testing {
 /// Long enough for any answer on a busy machine; only a broken test waits for it.
 inline constexpr auto patience = std::chrono::seconds{20};
 
+/// Waits for the signal `go` and gives its payload.
+struct waiting_workflow : workflow<waiting_workflow> {
+  static constexpr std::string_view type = "test.waiting";
+
+  flow<json> run(context& ctx, json) {
+    co_await ctx.step("prepare", [] {}).required();
+    co_return co_await ctx.signal("go").required();
+  }
+};
+
 class broker_fixture {
 public:
-  broker_fixture() { start(); }
+  broker_fixture() {
+    if (!workflows.add(waiting_workflow::definition())) FAIL("cannot add the workflow");
+    start();
+  }
 
   ~broker_fixture() { stop(); }
 
@@ -57,6 +72,11 @@ public:
         .readers = *readers_,
         .time = time_,
         .counters = *counters_});
+    user_code_ = std::make_unique<actors::reader_pool>(2, 1000);
+    steps_ = std::make_unique<actors::reader_pool>(2, 1000);
+    parts_->workflows = &workflows;
+    parts_->user_code = user_code_.get();
+    parts_->steps = steps_.get();
     router = std::make_unique<actors::local_router>(*system, *parts_);
     client = std::make_unique<caf::scoped_actor>(*system, true);
   }
@@ -64,7 +84,11 @@ public:
   void stop() {
     client.reset();
     router.reset();
+    if (steps_) steps_->stop();
+    if (user_code_) user_code_->stop();
     system.reset();
+    steps_.reset();
+    user_code_.reset();
     readers_.reset();
     if (journal) journal->close();
     journal.reset();
@@ -122,10 +146,14 @@ public:
   std::unique_ptr<actors::local_router> router;
   std::unique_ptr<caf::scoped_actor> client;
 
+  runtime::workflow_registry workflows;
+
 private:
   temp_dir dir_;
   system_clock time_;
   std::unique_ptr<metrics> counters_;
+  std::unique_ptr<actors::reader_pool> user_code_;
+  std::unique_ptr<actors::reader_pool> steps_;
   std::unique_ptr<actors::reader_pool> readers_;
   std::unique_ptr<caf::actor_system_config> system_config_;
   std::unique_ptr<actors::broker_parts> parts_;

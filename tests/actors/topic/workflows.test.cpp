@@ -1,0 +1,106 @@
+// Runs in a whole broker: answers only after the commit, once; recovery from the journal.
+#include "tests/actors/topic/broker_fixture.hpp"
+#include "tests/support/catch.hpp"
+#include "tests/support/eventually.hpp"
+
+#include <string>
+#include <utility>
+
+namespace callboard::testing {
+
+using namespace actors;
+
+namespace {
+
+template <class T>
+T get(result<control_answer> answer) {
+  if (!answer) FAIL(answer.error().detail);
+  return std::get<T>(std::move(*answer));
+}
+
+class workflow_fixture : public broker_fixture {
+public:
+  result<control_answer> start_one(const std::string& id, const std::string& input = "1") {
+    return ask(start_workflow{topic("workflow." + id), "test.waiting", input, {}, {}});
+  }
+
+  std::string shown(const std::string& id) {
+    return get<workflow_answer>(ask(get_workflow{topic("workflow." + id)})).body;
+  }
+
+  std::string outcome_of(const std::string& id, std::uint32_t wait_ms = 10'000) {
+    return get<workflow_answer>(ask(await_workflow{topic("workflow." + id), wait_ms})).body;
+  }
+
+  result<control_answer>
+  signal(const std::string& id, const std::string& payload, const std::string& key = {}) {
+    return ask(signal_workflow{topic("workflow." + id), "go", payload, key});
+  }
+};
+
+bool says(const std::string& text, std::string_view what) {
+  return text.find(what) != std::string::npos;
+}
+
+}  // namespace
+
+TEST_CASE_METHOD(workflow_fixture, "a start is answered once however often it comes") {
+  auto first = get<workflow_answer>(start_one("w1"));
+  CHECK(first.created);
+  CHECK_FALSE(get<workflow_answer>(start_one("w1")).created);
+  CHECK(start_one("w1", "2").error().code == errc::workflow_exists);
+  CHECK(
+      ask(start_workflow{topic("workflow.w2"), "test.nothing", "1", {}, {}}).error().code
+      == errc::bad_request);
+  // Nothing was left behind by the refused one.
+  CHECK(ask(get_workflow{topic("workflow.w2")}).error().code == errc::workflow_not_found);
+}
+
+TEST_CASE_METHOD(workflow_fixture, "a signal sent twice under one key is read once") {
+  REQUIRE(start_one("w1"));
+  CHECK(get<workflow_answer>(signal("w1", "7", "k")).body == R"({"duplicate":false})");
+  CHECK(outcome_of("w1") == R"({"id":"w1","status":"completed","result":7})");
+  CHECK(says(get<workflow_answer>(signal("w1", "8", "k")).body, "true"));
+  CHECK(signal("w1", "8", "other").error().code == errc::wrong_kind);
+}
+
+TEST_CASE_METHOD(workflow_fixture, "a run goes on where the journal left it") {
+  REQUIRE(start_one("w1"));
+  REQUIRE(eventually([&] { return says(shown("w1"), R"("kind":"signal")"); }));
+  restart();
+  CHECK(says(shown("w1"), R"("status":"running")"));
+  CHECK(says(outcome_of("w1", 1), "running"));
+  REQUIRE(signal("w1", "\"go\""));
+  CHECK(says(outcome_of("w1"), R"("result":"go")"));
+  restart();
+  CHECK(says(shown("w1"), R"("result":"go")"));
+}
+
+TEST_CASE_METHOD(workflow_fixture, "cancelling answers what became of the run") {
+  REQUIRE(start_one("w1"));
+  REQUIRE(eventually([&] { return says(shown("w1"), R"("kind":"signal")"); }));
+  const auto cancel = [&](const std::string& id) {
+    return get<workflow_answer>(ask(cancel_workflow{topic("workflow." + id), "enough"})).body;
+  };
+  CHECK(says(cancel("w1"), "cancelled"));
+  CHECK(says(cancel("w1"), "cancelled"));
+  REQUIRE(start_one("w2"));
+  REQUIRE(signal("w2", "1"));
+  CHECK(says(outcome_of("w2"), "completed"));
+  CHECK(says(cancel("w2"), "already_completed"));
+}
+
+TEST_CASE_METHOD(
+    workflow_fixture, "a run whose code is gone is shown as blocked and loses nothing") {
+  REQUIRE(start_one("w1"));
+  REQUIRE(eventually([&] { return says(shown("w1"), R"("kind":"signal")"); }));
+  auto kept = std::exchange(workflows, {});
+  restart();
+  CHECK(says(shown("w1"), "no_code"));
+  REQUIRE(signal("w1", "5"));
+  workflows = std::move(kept);
+  restart();
+  CHECK(says(outcome_of("w1"), R"("result":5)"));
+}
+
+}  // namespace callboard::testing
