@@ -3,6 +3,7 @@
 
 #include <curl/curl.h>
 #include <memory>
+#include <new>
 #include <string>
 
 namespace callboard::model {
@@ -26,10 +27,10 @@ using multi_handle = std::unique_ptr<CURLM, multi_deleter>;
 class header_lines {
 public:
   void add(const std::string& line) {
-    auto* longer = curl_slist_append(list_.get(), line.c_str());
-    if (longer == nullptr) return;
-    (void)list_.release();
-    list_.reset(longer);
+    auto* const before = list_.release();
+    auto* const longer = curl_slist_append(before, line.c_str());
+    list_.reset(longer == nullptr ? before : longer);
+    if (longer == nullptr) throw std::bad_alloc{};
   }
 
   [[nodiscard]] curl_slist* get() const { return list_.get(); }

@@ -137,13 +137,13 @@ std::expected<void, failure>
 delta_merger::add_tool_call(const json::object& piece, std::size_t at) {
   const auto id = text_of(piece, "id");
   std::uint64_t index = last_tool_call_;
+  // Whole answers have no indexes, and some providers leave them out of streams: there, another id
+  // begins a call.
+  const bool other_id =
+      !id.empty() && !tool_calls_.empty() && tool_calls_[last_tool_call_].id != id;
   if (piece.contains("index")) {
     index = count_of(piece, "index");
-  } else if (!id.empty() && !tool_calls_.empty() && tool_calls_[last_tool_call_].id != id) {
-    // Whole answers have no indexes, and some providers leave them out of streams: there, an id
-    // begins a call.
-    index = last_tool_call_ + 1;
-  } else if (id.empty() && at > 0) {
+  } else if (other_id || (id.empty() && at > 0)) {
     index = last_tool_call_ + 1;
   }
   if (index >= limits_.tool_calls_max) {

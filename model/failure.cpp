@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <array>
 #include <cctype>
+#include <utility>
 
 namespace callboard::model {
 
@@ -61,14 +62,9 @@ failure by_status(int status) {
   return made(permanent, provider, errc::bad_request);
 }
 
-struct known_code {
-  std::string_view name;
-  int like;
-};
-
 /// Codes and types of error objects, as the status that would have said the same. A quota that is
 /// used up also comes as 429, and an error in the middle of a stream has no status at all.
-constexpr auto known_codes = std::to_array<known_code>({
+constexpr auto known_codes = std::to_array<std::pair<std::string_view, int>>({
     {"insufficient_quota", 402},
     {"billing_hard_limit_reached", 402},
     {"billing_not_active", 402},
@@ -96,8 +92,10 @@ constexpr auto known_codes = std::to_array<known_code>({
 });
 
 int like_status(std::string_view code) {
-  const auto found = std::ranges::find(known_codes, code, &known_code::name);
-  return found == known_codes.end() ? 0 : found->like;
+  for (const auto& [name, like] : known_codes) {
+    if (name == code) return like;
+  }
+  return 0;
 }
 
 std::string_view text_of(const json::object& object, std::string_view name) {

@@ -40,7 +40,7 @@ void add_sampler(
     metrics& counters,
     const std::string& name,
     const clock& time,
-    std::shared_ptr<const provider_load> load) {
+    const std::shared_ptr<provider_load>& load) {
   const metrics::labels with{{"provider", name}};
   auto& depth = counters.gauge("model_queue_depth", "Model calls waiting for their turn.", with);
   auto& oldest =

@@ -17,7 +17,7 @@ milliseconds up_to(milliseconds most, random_source& random) {
 
 }  // namespace
 
-milliseconds retry_state::delay_of(const failure& failed, random_source& random) {
+milliseconds retry_state::delay_of(const failure& failed, random_source& random) const {
   constexpr std::uint32_t doublings_max = 20;
   constexpr milliseconds spread_max{5000};
   const auto doublings = std::min(failures_ - 1, doublings_max);
@@ -32,7 +32,7 @@ milliseconds retry_state::delay_of(const failure& failed, random_source& random)
 
 retry_decision
 retry_state::after(const failure& failed, milliseconds left, bool others, random_source& random) {
-  const retry_decision elsewhere{others ? next_step::next_provider : next_step::give_up, {}};
+  const retry_decision elsewhere{.step = others ? next_step::next_provider : next_step::give_up};
   ++failures_;
   switch (failed.kind) {
   case failure_kind::cancelled:
@@ -51,7 +51,7 @@ retry_state::after(const failure& failed, milliseconds left, bool others, random
   if (others && failed.retry_after.value_or(milliseconds{0}) > settings_.fallback_wait_max) {
     return elsewhere;
   }
-  return {next_step::wait, delay};
+  return {.step = next_step::wait, .delay = delay};
 }
 
 }  // namespace callboard::model

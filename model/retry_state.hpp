@@ -43,7 +43,8 @@ public:
   [[nodiscard]] std::uint32_t used() const { return used_; }
 
 private:
-  [[nodiscard]] std::chrono::milliseconds delay_of(const failure& failed, random_source& random);
+  [[nodiscard]] std::chrono::milliseconds
+  delay_of(const failure& failed, random_source& random) const;
 
   retry_settings settings_;
   std::uint32_t used_ = 0;
