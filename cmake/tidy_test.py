@@ -41,6 +41,7 @@ class TidyTest(unittest.TestCase):
         self.assert_rule("layer", {"base/a.hpp": HEADER + '#include "storage/journal.hpp"\n'})
         self.assert_rule("layer", {"runtime/a.hpp": HEADER + '#include "storage/journal.hpp"\n'})
         self.assert_rule("layer", {"storage/a.hpp": HEADER + '#include "runtime/core.hpp"\n'})
+        self.assert_rule("layer", {"model/a.hpp": HEADER + '#include "runtime/core.hpp"\n'})
         self.assert_rule("layer", {"actors/a.hpp": HEADER + '#include "gateway/gateway.hpp"\n'})
         self.assert_rule("layer", {"gateway/a.hpp": HEADER + '#include "node/node.hpp"\n'})
         self.assert_rule("layer", {"node/a.hpp": HEADER + '#include "cli/main.hpp"\n'})
@@ -54,6 +55,7 @@ class TidyTest(unittest.TestCase):
             ("storage/a.hpp", "boost/asio.hpp"),
             ("gateway/a.hpp", "CLI/CLI.hpp"),
             ("actors/a.hpp", "caf/all.hpp"),
+            ("actors/a.hpp", "curl/curl.h"),
         ):
             self.assert_rule("third-party", {path: HEADER + f"#include <{include}>\n"})
         self.assert_rule(
