@@ -272,6 +272,8 @@ struct start_workflow {
   std::string input;
   std::string correlation_id;
   std::optional<workflow_parent> parent;
+  /// Answer with the result if it is there by then.
+  std::uint32_t wait_ms = 0;
 };
 
 /// Answered once it is on disk. A signal with the `id` of an earlier one is not sent again.

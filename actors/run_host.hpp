@@ -92,6 +92,7 @@ private:
     correlation_id correlation{};
     caf::actor reply_to;
     enum class ask : std::uint8_t { start, signal, cancel, child_end } what{};
+    std::uint32_t wait_ms = 0;
   };
 
   struct step_result {
@@ -126,7 +127,7 @@ private:
   void on_start(const start_workflow& ask, waiter from);
   void on_signal(const signal_workflow& ask, waiter from);
   void on_cancel(const cancel_workflow& ask, waiter from);
-  void on_await(const await_workflow& ask, waiter from);
+  void await_end(waiter from);
   void on_child_end(const end_child& ask, waiter from);
   void answer(const waiter& to, result<control_answer> with);
   void answer_committed(const waiter& to);

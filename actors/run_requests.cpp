@@ -53,7 +53,8 @@ void run_host::on_request(control_request request, const caf::actor& reply_to) {
   } else if (auto* cancel = std::get_if<cancel_workflow>(&request.body)) {
     on_cancel(*cancel, std::move(from));
   } else if (auto* wait = std::get_if<await_workflow>(&request.body)) {
-    on_await(*wait, std::move(from));
+    from.wait_ms = wait->wait_ms;
+    await_end(std::move(from));
   } else if (auto* end = std::get_if<end_child>(&request.body)) {
     on_child_end(*end, std::move(from));
   } else {
@@ -62,6 +63,7 @@ void run_host::on_request(control_request request, const caf::actor& reply_to) {
 }
 
 void run_host::on_start(const start_workflow& ask, waiter from) {
+  from.wait_ms = ask.wait_ms;
   const auto hash = start_hash(ask.type, ask.input);
   if (row_) {
     if (row_->start_hash != hash) {
@@ -71,6 +73,7 @@ void run_host::on_start(const start_workflow& ask, waiter from) {
               errc::workflow_exists,
               fmt::format("workflow '{}' was started with another type or input", id())));
     }
+    if (shown_ && from.wait_ms != 0) return await_end(std::move(from));
     if (shown_) return answer(from, control_answer{describe(false)});
     batch_waiters_.push_back(std::move(from));
     return;
@@ -168,14 +171,15 @@ void run_host::on_child_end(const end_child& ask, waiter from) {
   offer(std::move(next));
 }
 
-void run_host::on_await(const await_workflow& ask, waiter from) {
-  if (shown_->ended || ask.wait_ms == 0) return answer_result(from);
+void run_host::await_end(waiter from) {
+  if (shown_->ended || from.wait_ms == 0) return answer_result(from);
   if (result_waiters_.size() >= result_waiters_max) {
     return answer(from, std::unexpected{overloaded()});
   }
   const auto number = ++last_waiter_;
+  const std::chrono::milliseconds patience{from.wait_ms};
   result_waiters_.emplace(number, std::move(from));
-  after(std::chrono::milliseconds{ask.wait_ms}, [this, number] {
+  after(patience, [this, number] {
     const auto found = result_waiters_.find(number);
     if (found == result_waiters_.end()) return;
     answer_result(found->second);
@@ -194,6 +198,7 @@ void run_host::answer_result(const waiter& to) {
 void run_host::answer_committed(const waiter& to) {
   switch (to.what) {
   case waiter::ask::start:
+    if (to.wait_ms != 0) return await_end(to);
     return answer(to, control_answer{describe(true)});
   case waiter::ask::signal:
     return answer(to, control_answer{workflow_answer{R"({"duplicate":false})"}});

@@ -35,6 +35,15 @@ result<void> may_watch(const exchange& now) {
   return fail(errc::forbidden, "the token does not allow to read this workflow's channel");
 }
 
+/// How long the answer may wait for the run's end.
+result<std::uint32_t> wait_of(exchange& now) {
+  auto asked = number_of(now.target, "wait_ms", 1);
+  if (!asked) return asked;
+  *asked = std::min(*asked, result_wait_ms_max);
+  now.wait = std::chrono::milliseconds{*asked};
+  return asked;
+}
+
 result<action>
 start(const http_environment& environment, exchange& now, const http_request& request) {
   auto body = json_members::parse(request.body);
@@ -53,6 +62,11 @@ start(const http_environment& environment, exchange& now, const http_request& re
   start.type = std::move(*type);
   start.input = input.value_or("null");
   start.correlation_id = correlation.value_or("");
+  if (now.target.find("wait_ms") != nullptr) {
+    auto wait = wait_of(now);
+    if (!wait) return std::unexpected{wait.error()};
+    start.wait_ms = *wait;
+  }
   return actors::control_body{std::move(start)};
 }
 
@@ -74,10 +88,9 @@ result<action> list(exchange& now) {
 result<action> await_result(exchange& now) {
   actors::await_workflow wait{channel_of(now), 0};
   if (now.target.find("wait_ms") != nullptr) {
-    auto asked = number_of(now.target, "wait_ms", 1);
+    auto asked = wait_of(now);
     if (!asked) return std::unexpected{asked.error()};
-    wait.wait_ms = std::min(*asked, result_wait_ms_max);
-    now.wait = std::chrono::milliseconds{wait.wait_ms};
+    wait.wait_ms = *asked;
   }
   return actors::control_body{std::move(wait)};
 }

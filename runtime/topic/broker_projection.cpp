@@ -117,7 +117,8 @@ void apply_topic_record(const record& one, view_writer& out) {
     out.put(view_id::catalogue, catalogue_key(row->name), encode_catalogue_value(*row));
     auto counters = counters_of(one.entity, out);
     counters.dedupe_window_s = row->settings.dedupe_window_s;
-    if (counters.dedupe_window_s == 0) {
+    // Only where there are rows: each range erased makes every later look-up dearer.
+    if (counters.dedupe_window_s == 0 && counters.dedupe_first != sequence{}) {
       counters.dedupe_first = sequence{};
       erase_dedupe_rows(one.entity, out);
     }
