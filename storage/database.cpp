@@ -4,7 +4,6 @@
 
 #include <rocksdb/filter_policy.h>
 #include <rocksdb/options.h>
-#include <rocksdb/sst_file_manager.h>
 #include <rocksdb/table.h>
 
 #include <algorithm>
@@ -118,27 +117,6 @@ family_options(family which, const std::shared_ptr<rocksdb::Cache>& cache) {
   return o;
 }
 
-/// A file that is no longer needed goes in pieces: where the disk gives space back at once
-/// (discard), removing 64 MiB in one call held every fsync behind it up for 10 to 60 ms.
-constexpr std::int64_t delete_bytes_per_s = 256LL << 20;
-constexpr std::uint64_t delete_chunk_bytes = 4ULL << 20;
-/// Whatever the size of the store: the pace alone bounds what waits for its removal.
-constexpr double deleted_to_stored_max = 1e9;
-
-std::shared_ptr<rocksdb::SstFileManager>
-paced_deletes(rocksdb::Env* env, const std::shared_ptr<rocksdb::Logger>& log) {
-  return std::shared_ptr<rocksdb::SstFileManager>{rocksdb::NewSstFileManager(
-      env,
-      env->GetFileSystem(),
-      log,
-      "",
-      delete_bytes_per_s,
-      true,
-      nullptr,
-      deleted_to_stored_max,
-      delete_chunk_bytes)};
-}
-
 /// Flushes and compactions come in bursts that would otherwise take a core from those who wait for
 /// an ack: measured on 2 cores, the p99 of publishes at half load fell from 14 to 9 ms.
 void yield_background_work(rocksdb::Env* env) {
@@ -163,9 +141,6 @@ database::open(const std::string& path, open_mode mode, const database_options& 
   if (options.file_system) {
     opened->env_ = rocksdb::NewCompositeEnv(options.file_system);
     db_options.env = opened->env_.get();
-  }
-  if (mode == open_mode::read_write || mode == open_mode::create) {
-    db_options.sst_file_manager = paced_deletes(db_options.env, db_options.info_log);
   }
   std::vector<rocksdb::ColumnFamilyDescriptor> families;
   for (std::size_t i = 0; i < family_count; ++i) {
