@@ -82,6 +82,7 @@ public:
         },
         [this](boxed<topic_loaded>& message) { on_loaded(*message); },
         [this](boxed<topic_made>& message) { on_made(*message); },
+        [this](const boxed<load_again>& message) { load(message->topic); },
         [this](const boxed<topic_idle>& message) { on_idle(message->topic); },
         [this](const boxed<topic_busy>& message) { on_busy(message->topic); },
         [this](const boxed<topic_failed>& message) { on_failed(message->activation); },
@@ -432,8 +433,17 @@ private:
     auto maker = std::move(found->second.maker);
     topics_.erase(found);
     if (maker) refuse(std::move(*maker), why);
-    for (const auto& one : held)
-      refuse(one, why);
+    std::deque<waiting> attaches;
+    for (auto& one : held) {
+      if (!is_stopping_ && std::holds_alternative<waiting_attach>(one)) {
+        attaches.push_back(std::move(one));
+      } else {
+        refuse(one, why);
+      }
+    }
+    if (attaches.empty()) return;
+    topics_[name].held = std::move(attaches);
+    delayed_send(this, load_again::delay, box(load_again{name}));
   }
 
   // -- passivation and end of topics -----------------------------------------------------------

@@ -16,6 +16,14 @@ struct topic_loaded {
   result<loaded_topic> outcome;
 };
 
+/// INTERNAL: read a topic again that could not be read. That does not mean that it is gone: a relay
+/// that heard so would begin anew, and groups would be dropped.
+struct load_again {
+  static constexpr std::chrono::milliseconds delay{200};
+
+  topic_ref topic;
+};
+
 /// INTERNAL: the record that makes a topic is on disk, or is not.
 struct topic_made {
   topic_ref topic;

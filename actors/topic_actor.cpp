@@ -407,11 +407,10 @@ private:
                              || std::holds_alternative<delete_topic>(request.body);
     if (run_ && !is_of_topic) return run_->on_request(std::move(request), reply_to);
     if (changes_.size() >= changes_waiting_max) {
-      send(
-          reply_to,
-          box(control_reply{
-              request.correlation,
-              fail(errc::overloaded, "too many changes of this topic are waiting", 100)}));
+      const bool was_deletion = std::holds_alternative<delete_topic>(request.body);
+      const error many{errc::overloaded, "too many changes of this topic are waiting", 100};
+      answer({std::move(request), reply_to, {}}, std::unexpected{many});
+      if (was_deletion) send(parent_, box(topic_busy{core_.image().name}));
       return;
     }
     changes_.push_back({std::move(request), reply_to, {}});

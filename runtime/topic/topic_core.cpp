@@ -523,14 +523,21 @@ topic_effects topic_core::trim_planned(sequence up_to, std::uint64_t bytes) {
     trimming_ = false;
     return out;
   }
-  emit(out);
+  // Before what is gathered: were both handed over now and only the events refused, as they are on
+  // a full disk, the trim would stand behind an append that never ends.
   last_key_ = last_key_.next();
-  appends_.push_back({.key = last_key_, .trim = std::pair{up_to, bytes}});
-  topic_effects::append effect{.key = last_key_, .frees_space = true};
+  auto key = last_key_;
+  auto handed_over = next_last_;
+  if (!gathering_.events.empty()) {
+    std::swap(key, gathering_.key);
+    handed_over = sequence{gathering_.events.front().seq.raw() - 1};
+  }
+  appends_.push_back({.key = key, .trim = std::pair{up_to, bytes}});
+  topic_effects::append effect{.key = key, .frees_space = true};
   effect.records.push_back(
       {.kind = storage::record_kind::trimmed,
        .entity = image_.entity,
-       .entity_seq = next_last_,
+       .entity_seq = handed_over,
        .payload = encode_trimmed(up_to, bytes)});
   out.appends.push_back(std::move(effect));
   return out;

@@ -266,6 +266,28 @@ TEST_CASE("retention asks for what is above its limits and trims once", "[topic]
   CHECK_FALSE(topic.plan);
 }
 
+TEST_CASE("a trim goes before what is gathered, and a refusal of that stops nothing") {
+  topic_settings settings;
+  settings.retention_events = 1;
+  core_fixture topic{settings};
+  topic.publish(make_request(1, {"a"}));
+  topic.commit_all();
+  topic.publish(make_request(2, {"b"}));
+  topic.commit_all();
+  // Two appends are open; the third publish is gathered behind them.
+  topic.publish(make_request(3, {"c"}));
+  topic.publish(make_request(4, {"d"}));
+  topic.publish(make_request(5, {"e"}));
+  topic.take(topic.core.tick(topic.now));
+  REQUIRE(topic.plan);
+  topic.take(topic.core.trim_planned(sequence{1}, 25));
+  topic.commit_all();
+  CHECK(topic.core.image().first_seq == sequence{2});
+  CHECK(topic.core.image().last_seq == sequence{5});
+  CHECK(topic.core.is_settled());
+  CHECK(topic.replies.size() == 5);
+}
+
 TEST_CASE("a group that is behind holds retention and then publishes", "[topic][retention]") {
   topic_settings settings;
   settings.retention_bytes = 60;
