@@ -15,6 +15,7 @@ void add_subscribe(CLI::App& app, context& run);
 void add_topic(CLI::App& app, context& run);
 void add_group(CLI::App& app, context& run);
 void add_presence(CLI::App& app, context& run);
+void add_workflow(CLI::App& app, context& run);
 void add_doctor(CLI::App& app, context& run);
 
 // -- need no server --------------------------------------------------------------------------

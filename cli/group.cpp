@@ -1,6 +1,7 @@
 // callboard group list|show|create|set|delete|fetch|ack|nack
 #include "cli/client/raw_json.hpp"
 #include "cli/families.hpp"
+#include "cli/object_text.hpp"
 #include "cli/output.hpp"
 
 #include <fmt/format.h>
@@ -36,38 +37,6 @@ struct group_options {
   std::optional<std::uint64_t> up_to_seq;
   std::optional<std::uint32_t> delay_ms;
   std::string error;
-};
-
-/// Builds a JSON object member by member.
-class object_text {
-public:
-  void raw(std::string_view name, const std::string& value) {
-    if (!text_.empty()) text_ += ',';
-    text_ += fmt::format(R"("{}":{})", name, value);
-  }
-
-  template <class T>
-  void number(std::string_view name, const std::optional<T>& value) {
-    if (value) raw(name, std::to_string(*value));
-  }
-
-  void text(std::string_view name, const std::string& value) {
-    raw(name, client::json_quoted(value));
-  }
-
-  void list(std::string_view name, const std::vector<std::string>& values) {
-    std::string all;
-    for (const auto& value : values) {
-      if (!all.empty()) all += ',';
-      all += client::json_quoted(value);
-    }
-    raw(name, "[" + all + "]");
-  }
-
-  [[nodiscard]] std::string str() const { return "{" + text_ + "}"; }
-
-private:
-  std::string text_;
 };
 
 std::string group_path(const client::api& api, const group_options& o, std::string_view rest = {}) {

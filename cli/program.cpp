@@ -29,6 +29,7 @@ int node::main(int argc, char** argv) {
        add_topic,
        add_group,
        add_presence,
+       add_workflow,
        add_token,
        add_journal,
        add_backup,

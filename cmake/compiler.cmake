@@ -1,9 +1,5 @@
 # The compiler, its warnings and its sanitizers.
-if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 14)
-  message(FATAL_ERROR
-    "GCC ${CMAKE_CXX_COMPILER_VERSION} miscompiles coroutines (it destroys temporaries of a "
-    "co_await expression twice). Use Clang 19 (-DCMAKE_CXX_COMPILER=clang++-19) or GCC 14.")
-endif()
+include(${CMAKE_CURRENT_LIST_DIR}/coroutines.cmake)
 
 set(CMAKE_CXX_STANDARD 23)
 set(CMAKE_CXX_STANDARD_REQUIRED ON)

@@ -6,6 +6,8 @@ function(callboard_module name)
   add_library(callboard::${name} ALIAS callboard_${name})
   target_include_directories(callboard_${name} PUBLIC ${CMAKE_SOURCE_DIR})
   target_link_libraries(callboard_${name} PUBLIC ${ARG_LINKS} PRIVATE callboard_options)
+  set_target_properties(callboard_${name} PROPERTIES EXPORT_NAME ${name})
+  set_property(GLOBAL APPEND PROPERTY CALLBOARD_MODULES callboard_${name})
 endfunction()
 
 # callboard_test(NAME SOURCES ... LINKS ... [LABELS ...]): the Catch2 program NAME and its test.
