@@ -146,14 +146,7 @@ result<void> line_publisher::send(pending event) {
 result<void> line_publisher::receive(std::chrono::milliseconds wait) {
   for (;;) {
     auto message = socket_->receive(wait);
-    if (!message) {
-      const auto& closed = socket_->closed();
-      if (closed && (closed->code == 4401 || closed->code == 4403)) {
-        return fail(
-            closed->code == 4401 ? errc::unauthorized : errc::forbidden, message.error().detail);
-      }
-      return std::unexpected{message.error()};
-    }
+    if (!message) return std::unexpected{message.error()};
     if (!*message) return {};
     take_answer((*message)->data);
     // What else has come is taken at once, new input has its turn after that.

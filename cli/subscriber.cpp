@@ -5,6 +5,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <array>
 #include <charconv>
 #include <ostream>
 #include <thread>
@@ -44,6 +46,8 @@ void resume_point::begins_at(const std::string& cursor) {
 void resume_point::begins_at_each(std::string_view cursors) {
   const auto members = client::json_members(cursors);
   if (!members || from_ != "now") return;
+  // No topic yet: whatever there is later is new from its first event.
+  if (members->empty()) from_ = "first";
   for (const auto& [topic, cursor] : *members) {
     cursors_.emplace(topic, client::json_text(cursor));
   }
@@ -66,8 +70,9 @@ exit_code subscriber::run_to_end() {
     }
     if (next && *next == step::more) continue;
     if (!next) {
+      const auto why = next.error().code;
       const bool may_retry =
-          next.error().code == errc::draining || next.error().code == errc::unreachable;
+          why == errc::draining || why == errc::unreachable || why == errc::too_many_connections;
       // Whoever was never connected most likely has the wrong address.
       if (!may_retry || !was_subscribed_) return run_.refuse(next.error());
     }
@@ -102,12 +107,7 @@ result<void> subscriber::subscribe() {
 result<subscriber::step> subscriber::receive() {
   const auto wait = options_.wait_s == 0 ? 3'600'000ms : std::chrono::seconds{options_.wait_s};
   auto message = socket_->receive(wait);
-  if (!message) {
-    const auto& closed = socket_->closed();
-    if (closed && closed->code == 4401) return fail(errc::unauthorized, message.error().detail);
-    if (closed && closed->code == 4403) return fail(errc::forbidden, message.error().detail);
-    return std::unexpected{message.error()};
-  }
+  if (!message) return std::unexpected{message.error()};
   if (!*message) return options_.wait_s == 0 ? step::more : step::end;
   return take((*message)->data);
 }
@@ -176,6 +176,17 @@ subscriber::step subscriber::print(std::string_view topic, std::string_view deli
 
 namespace {
 
+bool is_notice(std::string_view type) {
+  static constexpr std::array<std::string_view, 6> known{
+      "callboard.subscribed",
+      "callboard.lagging",
+      "callboard.caught_up",
+      "callboard.gap",
+      "callboard.error",
+      "callboard.goaway"};
+  return std::ranges::find(known, type) != known.end();
+}
+
 /// Prints until the stream breaks or the limit is reached; true: reached.
 result<bool> follow_stream(
     const context& run,
@@ -191,14 +202,26 @@ result<bool> follow_stream(
       if (options.wait_s != 0) return true;
       continue;
     }
-    if (!client::json_members((*event)->data)) continue;
+    const auto& id = (*event)->id;
+    resume.passed(options.topic, id);
+    const auto members = client::json_members((*event)->data);
+    if (!members) continue;
+    // Of the stream itself: a user's event of such a type has a specversion.
+    if (is_notice((*event)->type) && client::find_member(*members, "specversion").empty()) {
+      if ((*event)->type == "callboard.gap" || (*event)->type == "callboard.error") {
+        run.io.err << "callboard: " << (*event)->type << ": " << (*event)->data << std::endl;
+      }
+      continue;
+    }
+    // Of a pattern an id names all topics, that of its event first.
+    const auto slash = id.find('/');
     run.io.out << fmt::format(
         R"({{"topic":{},"cursor":{},"event":{}}})",
-        client::json_quoted(options.topic),
-        client::json_quoted((*event)->id),
+        client::json_quoted(slash == std::string::npos ? options.topic : id.substr(0, slash)),
+        client::json_quoted(
+            slash == std::string::npos ? id : id.substr(slash + 1, id.find(',') - slash - 1)),
         (*event)->data)
                << std::endl;
-    resume.passed(options.topic, (*event)->id);
     if (options.limit != 0 && ++printed >= options.limit) return true;
   }
 }

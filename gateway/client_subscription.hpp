@@ -58,8 +58,8 @@ public:
 /// Destroyed only outside of calls to it. Owned by the session.
 class client_subscription final : public actors::pattern_output {
 public:
-  client_subscription(subscription_owner& owner, std::uint64_t sub, op_id asked)
-      : owner_{&owner}, sub_{sub}, asked_{std::move(asked)} {}
+  client_subscription(subscription_owner& owner, std::uint64_t sub, op_id asked, std::string wanted)
+      : owner_{&owner}, sub_{sub}, asked_{std::move(asked)}, wanted_{std::move(wanted)} {}
 
   ~client_subscription() override;
 
@@ -90,6 +90,9 @@ public:
   [[nodiscard]] std::uint64_t sub() const { return sub_; }
 
   [[nodiscard]] const op_id& asked() const { return asked_; }
+
+  /// The topic or pattern.
+  [[nodiscard]] const std::string& wanted() const { return wanted_; }
 
   [[nodiscard]] bool is_answered() const { return answered_; }
 
@@ -124,6 +127,7 @@ private:
   subscription_owner* owner_;
   std::uint64_t sub_;
   op_id asked_;
+  std::string wanted_;
   runtime::credit_account credits_;
   std::unique_ptr<actors::topic_subscription> single_;
   std::unique_ptr<actors::pattern_subscription> pattern_;

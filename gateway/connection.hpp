@@ -19,10 +19,11 @@
 
 namespace callboard::actors {
 class relay_hub;
-}
+}  // namespace callboard::actors
 
 namespace callboard::gateway {
 
+class control_gate;
 class token_verifier;
 struct gateway_parts;
 
@@ -49,6 +50,8 @@ public:
 struct io_thread {
   boost::asio::io_context& context;
   actors::relay_hub& hub;
+  /// Null: no bound.
+  control_gate* gate = nullptr;
 };
 
 /// What a session may do; implemented by the connection actor. I/O thread only.
@@ -87,4 +90,4 @@ struct session_environment {
   const std::string& node_id;
 };
 
-} // namespace callboard::gateway
+}  // namespace callboard::gateway

@@ -2,6 +2,7 @@
 
 #include "actors/boxed.hpp"
 #include "actors/router.hpp"
+#include "gateway/control_gate.hpp"
 
 #include <boost/asio/post.hpp>
 #include <boost/asio/steady_timer.hpp>
@@ -10,6 +11,7 @@
 #include <caf/behavior.hpp>
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <chrono>
 #include <utility>
 
@@ -18,6 +20,7 @@ namespace callboard::gateway {
 namespace {
 
 constexpr std::chrono::milliseconds linger_interval{50};
+constexpr std::uint32_t overloaded_retry_ms = 100;
 
 /// Keeps the actor until its session is gone, whose pending operations may still name it.
 void linger(
@@ -27,6 +30,15 @@ void linger(
                         const boost::system::error_code& failed) mutable {
     if (!failed && !last.expired()) linger(loop, std::move(actor), std::move(last));
   });
+}
+
+/// What ends or gives back work: refusing it would only make more.
+bool gives_back(const actors::control_body& body) {
+  return std::holds_alternative<actors::ack_deliveries>(body)
+         || std::holds_alternative<actors::nack_deliveries>(body)
+         || std::holds_alternative<actors::leave_group>(body)
+         || std::holds_alternative<actors::presence_renew>(body)
+         || std::holds_alternative<actors::presence_leave>(body);
 }
 
 /// The time tells restarts of the node apart, as actor ids begin anew with each.
@@ -60,6 +72,7 @@ caf::behavior connection_actor::make_behavior() {
         if (session_) session_->on_publish_replies(*message);
       },
       [this](actors::boxed<actors::control_reply>& message) {
+        forget_asked(std::min<std::uint64_t>(asked_, 1));
         if (session_) session_->on_control_reply(*message);
       },
   };
@@ -68,6 +81,7 @@ caf::behavior connection_actor::make_behavior() {
 void connection_actor::on_exit() {
   io_actor::on_exit();
   thread_.hub.leave(*this);
+  forget_asked(asked_);
   if (session_ != nullptr) {
     // Ended from outside: the session must let go of its socket.
     auto last = std::exchange(session_, nullptr);
@@ -85,7 +99,23 @@ result<void> connection_actor::publish(actors::publish_batch batch) {
 }
 
 result<void> connection_actor::control(actors::control_request request) {
-  return broker_.control(std::move(request), caf::actor_cast<caf::actor>(this));
+  if (thread_.gate != nullptr) {
+    if (gives_back(request.body)) {
+      thread_.gate->pass();
+    } else if (!thread_.gate->admit()) {
+      return fail(
+          errc::overloaded, "too many requests of this node are unanswered", overloaded_retry_ms);
+    }
+  }
+  ++asked_;
+  auto sent = broker_.control(std::move(request), caf::actor_cast<caf::actor>(this));
+  if (!sent) forget_asked(1);
+  return sent;
+}
+
+void connection_actor::forget_asked(std::uint64_t count) {
+  asked_ -= count;
+  if (thread_.gate != nullptr) thread_.gate->release(count);
 }
 
 void connection_actor::become(std::shared_ptr<session> next) {

@@ -6,6 +6,7 @@
 #include "actors/relay_hub.hpp"
 #include "gateway/sessions.hpp"
 
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <string>
@@ -47,6 +48,7 @@ private:
   void on_tick(boot_time now) override;
   void on_drain(std::chrono::milliseconds spread) override;
   void on_stop() override;
+  void forget_asked(std::uint64_t count);
 
   actors::router& broker_;
   io_thread& thread_;
@@ -55,6 +57,8 @@ private:
   std::shared_ptr<session> session_;
   std::string id_;
   correlation_id last_{};
+  /// Control requests without an answer yet.
+  std::uint64_t asked_ = 0;
   /// Nobody else holds a connection: it keeps itself until it ends.
   caf::strong_actor_ptr self_;
 };

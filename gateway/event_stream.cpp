@@ -57,6 +57,7 @@ void event_stream::begin(stream_start start, const std::string& extra_headers) {
       default_retry));
   // Headers go before anything that takes time.
   output_.flush();
+  if (start.lost) tell_lost();
   auto& hub = port_.thread().hub;
   if (!pattern_.is_wildcard()) {
     single_ = hub.subscribe(
@@ -81,6 +82,11 @@ void event_stream::begin(stream_start start, const std::string& extra_headers) {
     }
   }
   read();
+}
+
+/// Some events between the client's last and now are missing, nobody knows which.
+void event_stream::tell_lost() {
+  notice("callboard.gap", R"({"recovered":false,"reason":"too_many_topics"})");
 }
 
 /// A client sends nothing; what arrives is the end of the connection.
@@ -186,25 +192,17 @@ void event_stream::on_tick(boot_time now) {
 
 // -- events ----------------------------------------------------------------------------------
 
-std::string
-event_stream::id_of(const std::string& topic, std::string_view epoch, sequence seq) const {
-  const auto cursor = fmt::format("{}:{}", epoch_or_none(epoch), seq.raw());
-  return many_ || pattern_.is_wildcard() ? topic + '/' + cursor : cursor;
-}
-
 void event_stream::started(
     actors::topic_subscription& which,
     const runtime::start_outcome& outcome,
     const runtime::topic_head& head) {
-  const auto& topic = which.topic().topic.str();
-  if (outcome.recovered()) {
-    // An id without data: the client knows its place before the first event.
-    if (!pattern_.is_wildcard()) {
-      output_.push(fmt::format("id: {}\n\n", id_of(topic, head.epoch, outcome.after)));
-    }
+  if (!outcome.recovered()) return gap(which, outcome.reason, std::nullopt, head);
+  if (pattern_.is_wildcard()) {
+    place_.set(which.topic().topic.str(), head.epoch, outcome.after);
     return;
   }
-  gap(which, outcome.reason, std::nullopt, head);
+  // An id without data: the client knows its place before the first event.
+  output_.push(fmt::format("id: {}:{}\n\n", epoch_or_none(head.epoch), outcome.after.raw()));
 }
 
 std::uint32_t event_stream::write(
@@ -213,20 +211,54 @@ std::uint32_t event_stream::write(
     runtime::portion planned,
     actors::delivery_mode) {
   if (ended_ || finishing_) return 0;
-  const auto format = pattern_.is_wildcard() ? wire_format::sse_pattern : wire_format::sse;
-  const auto made = frame_cache::of(batch).take(
-      format, 0, planned, output_.room_bytes(), output_.room_frames(), output_.is_empty());
-  if (made.events != 0) {
+  const auto count =
+      pattern_.is_wildcard() ? write_pattern(batch, planned) : write_one_topic(batch, planned);
+  if (count != 0) {
     quiet_ = false;
-    state_.delivered(made.events);
+    state_.delivered(count);
+    state_.note_queue(output_.bytes());
     if (timed_event_ == time_ms{} && state_.wants_latency()) {
       timed_event_ = batch.batch->events[planned.skip].time;
     }
-    output_.push(made.bytes, made.frame_count);
-    state_.note_queue(output_.bytes());
   }
-  if (made.events < planned.count) stalled_ = true;
+  if (count < planned.count) stalled_ = true;
+  return count;
+}
+
+std::uint32_t
+event_stream::write_one_topic(actors::offered_batch& batch, runtime::portion planned) {
+  const auto made = frame_cache::of(batch).take(
+      wire_format::sse,
+      0,
+      planned,
+      output_.room_bytes(),
+      output_.room_frames(),
+      output_.is_empty());
+  if (made.events != 0) output_.push(made.bytes, made.frame_count);
   return made.events;
+}
+
+/// The events are shared with other streams, their ids are not: they say where this one stands.
+std::uint32_t event_stream::write_pattern(actors::offered_batch& batch, runtime::portion planned) {
+  const auto& topic = batch.batch->topic.topic.str();
+  std::uint32_t count = 0;
+  for (; count < planned.count; ++count) {
+    const auto& event = batch.batch->events[planned.skip + count];
+    const auto made = frame_cache::of(batch).take(
+        wire_format::sse_pattern,
+        0,
+        {planned.skip + count, 1},
+        output_.room_bytes(),
+        output_.room_frames(),
+        output_.is_empty());
+    if (made.events == 0) break;
+    if (!batch.batch->ephemeral) {
+      place_.set(topic, batch.batch->epoch, event.seq);
+      output_.push("id: " + place_.text(topic) + '\n', 0);
+    }
+    output_.push(made.bytes, 1);
+  }
+  return count;
 }
 
 void event_stream::lagging(
@@ -269,7 +301,13 @@ void event_stream::gap(
       first.raw());
   if (gone) data += fmt::format(R"(,"from":{},"to":{})", gone->from.raw(), gone->to.raw());
   data += '}';
-  notice("callboard.gap", data, id_of(topic, head.epoch, sequence{which.core().next().raw() - 1}));
+  const sequence before{which.core().next().raw() - 1};
+  if (!pattern_.is_wildcard()) {
+    return notice(
+        "callboard.gap", data, fmt::format("{}:{}", epoch_or_none(head.epoch), before.raw()));
+  }
+  place_.set(topic, head.epoch, before);
+  notice("callboard.gap", data, place_.text(topic));
 }
 
 void event_stream::report(const error& why, std::string_view topic) {
@@ -290,12 +328,14 @@ void event_stream::pattern_started(
     const std::map<std::string, runtime::cursor>& cursors, bool complete) {
   std::string data = R"({"cursors":{)";
   bool first = true;
+  if (!complete) place_.lose_count();
   for (const auto& [topic, at] : cursors) {
+    place_.set(topic, at.epoch, at.seq);
     if (!std::exchange(first, false)) data += ',';
     data += fmt::format(R"("{}":"{}:{}")", topic, epoch_or_none(at.epoch), at.seq.raw());
   }
   data += fmt::format(R"(}},"complete":{}}})", complete);
-  notice("callboard.subscribed", data);
+  notice("callboard.subscribed", data, place_.text());
 }
 
 void event_stream::pattern_failed(const error& why) {

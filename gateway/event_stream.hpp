@@ -5,6 +5,7 @@
 #include "gateway/frame_cache.hpp"
 #include "gateway/output_queue.hpp"
 #include "gateway/sessions.hpp"
+#include "gateway/stream_place.hpp"
 #include "gateway/thread_state.hpp"
 
 #include <array>
@@ -17,15 +18,17 @@ namespace callboard::gateway {
 /// Where an event stream begins.
 struct stream_start {
   runtime::position from = runtime::from_now{};
-  /// For patterns: `Last-Event-ID` names one topic's cursor.
+  /// Of a pattern.
   std::map<std::string, runtime::cursor> cursors;
+  /// The id that was given cannot say where the stream was.
+  bool lost = false;
 };
 
 /// Reads Last-Event-ID, `?cursor=` or `?from=`, in this order. A bare seq in Last-Event-ID or
-/// `cursor` means after it; in `from` it is inclusive. Patterns' ids are "<topic>/<cursor>".
-/// Errors: bad_request.
-[[nodiscard]] result<stream_start>
-parse_stream_start(const upgrade_request& request, const topic_pattern& pattern);
+/// `cursor` means after it; in `from` it is inclusive. Patterns' ids are those of `stream_place`.
+/// Errors: bad_request, too_large.
+[[nodiscard]] result<stream_start> parse_stream_start(
+    const upgrade_request& request, const topic_pattern& pattern, std::size_t topics_max);
 
 /// Lifecycle: headers and a comment at once; then events, and a comment every 15 quiet seconds.
 /// What the client must know of the stream itself comes as events `callboard.gap`,
@@ -93,16 +96,18 @@ private:
   void pattern_failed(const error& why) override;
   void topic_left_out(const std::string& topic, const error& why) override;
   void report(const error& why, std::string_view topic);
+  void tell_lost();
 
-  /// The id that stands for a place in a topic; patterns name the topic too.
-  [[nodiscard]] std::string
-  id_of(const std::string& topic, std::string_view epoch, sequence seq) const;
+  std::uint32_t write_one_topic(actors::offered_batch& batch, runtime::portion planned);
+  std::uint32_t write_pattern(actors::offered_batch& batch, runtime::portion planned);
 
   connection_port& port_;
   const session_environment& environment_;
   std::unique_ptr<transport> stream_;
   principal who_;
   topic_pattern pattern_;
+  /// Of a pattern.
+  stream_place place_;
   thread_state& state_;
   output_queue output_;
   runtime::credit_account credits_;

@@ -69,42 +69,31 @@ void refuse_stream(
 
 }  // namespace
 
-result<stream_start>
-parse_stream_start(const upgrade_request& request, const topic_pattern& pattern) {
+result<stream_start> parse_stream_start(
+    const upgrade_request& request, const topic_pattern& pattern, std::size_t topics_max) {
   stream_start start;
-  std::string seen{header(request, "last-event-id")};
-  if (seen.empty()) seen = query(request, "cursor");
-  if (!seen.empty()) {
-    const auto slash = seen.find('/');
-    if (slash != std::string::npos) {
-      const auto topic = seen.substr(0, slash);
-      auto at = parse_seen(std::string_view{seen}.substr(slash + 1));
-      if (!at) return std::unexpected{at.error()};
-      const auto* cursor = std::get_if<runtime::after_cursor>(&*at);
-      if (cursor == nullptr || !pattern.matches(topic)) {
-        return fail(errc::bad_request, "an event id of this stream is \"<topic>/<epoch>:<seq>\"");
-      }
-      if (!pattern.is_wildcard()) {
-        start.from = *cursor;
-      } else {
-        start.cursors.emplace(topic, cursor->cursor);
-      }
-      return start;
-    }
-    auto at = parse_seen(seen);
-    if (!at) return std::unexpected{at.error()};
-    start.from = std::move(*at);
-  } else if (const auto from = query(request, "from"); !from.empty()) {
-    auto at = runtime::parse_position(from);
-    if (!at) return std::unexpected{at.error()};
-    start.from = std::move(*at);
+  std::string_view seen = header(request, "last-event-id");
+  const auto cursor = query(request, "cursor");
+  if (seen.empty()) seen = cursor;
+  if (pattern.is_wildcard() && !seen.empty()) {
+    auto place = parse_place(seen, pattern, topics_max);
+    if (!place) return std::unexpected{place.error()};
+    if (!place->lost) return stream_start{runtime::from_first{}, std::move(place->cursors), false};
+    start.lost = true;
+    seen = {};
   }
+  // An id of a pattern's stream also does for its one topic.
+  if (seen.starts_with(pattern.str() + '/')) seen.remove_prefix(pattern.str().size() + 1);
+  const auto from = query(request, "from");
+  if (seen.empty() && from.empty()) return start;
+  auto at = seen.empty() ? runtime::parse_position(from) : parse_seen(seen);
+  if (!at) return std::unexpected{at.error()};
+  start.from = std::move(*at);
   const bool one_topic = std::holds_alternative<runtime::from_seq>(start.from)
                          || std::holds_alternative<runtime::after_cursor>(start.from);
   if (pattern.is_wildcard() && one_topic) {
     return fail(
-        errc::bad_request,
-        "a pattern begins at now, first or a time, or after an event id \"<topic>/<cursor>\"");
+        errc::bad_request, "a pattern begins at now, first or a time, or after an event id of it");
   }
   return start;
 }
@@ -124,7 +113,8 @@ void start_event_stream(
         403,
         {errc::forbidden, "the token does not allow to subscribe to " + topic_or_pattern});
   }
-  auto start = parse_stream_start(request, *pattern);
+  auto start =
+      parse_stream_start(request, *pattern, environment.settings.limits.pattern_topics_max);
   if (!start) return refuse_stream(port, std::move(stream), 400, start.error());
   request.who.tenant = request.tenant;
   auto made = std::make_shared<event_stream>(

@@ -145,15 +145,8 @@ void frame_cache::render_single(
     append_event(payload, index);
     payload += '}';
   } else {
-    if (!batch.ephemeral) {
-      const bool named = format == wire_format::sse_pattern;
-      fmt::format_to(
-          add,
-          "id: {}{}{}:{}\n",
-          named ? std::string_view{batch.topic.topic.str()} : std::string_view{},
-          named ? "/" : "",
-          batch.epoch,
-          event.seq.raw());
+    if (!batch.ephemeral && format == wire_format::sse) {
+      fmt::format_to(add, "id: {}:{}\n", batch.epoch, event.seq.raw());
     }
     payload += "event: ";
     payload += event_type(event.stored);

@@ -24,7 +24,7 @@ enum class wire_format : std::uint8_t {
   cloudevents,
   /// Records of an event stream, `id:` is the cursor.
   sse,
-  /// The same with the topic in `id:`, for patterns.
+  /// The same without `id:`, which for patterns says more than a batch knows.
   sse_pattern,
 };
 

@@ -4,6 +4,7 @@
 #include "actors/relay_hub.hpp"
 #include "base/log.hpp"
 #include "gateway/auth.hpp"
+#include "gateway/control_gate.hpp"
 #include "gateway/http_session.hpp"
 #include "gateway/listener.hpp"
 #include "gateway/sessions.hpp"
@@ -35,6 +36,13 @@ std::size_t io_thread_count(const config& settings) {
   return std::max(1U, std::thread::hardware_concurrency() / 2);
 }
 
+/// Enough for every connection to wait for something and ask something; one connection alone may
+/// have what its own bound allows.
+std::uint64_t control_requests_max(const config::limits_section& limits) {
+  return std::max<std::uint64_t>(
+      std::uint64_t{4} * limits.connections_max, limits.requests_in_flight_max);
+}
+
 /// One loop, its thread and what lives on it.
 struct io_loop {
   asio::io_context context{1};
@@ -43,14 +51,14 @@ struct io_loop {
   io_thread view;
   std::jthread thread;
 
-  explicit io_loop(const gateway_parts& parts)
+  io_loop(const gateway_parts& parts, control_gate& gate)
     : hub{{.system = parts.system,
            .broker = parts.router,
            .loop = context,
            .settings = parts.settings,
            .time = parts.time,
            .counters = parts.counters}},
-      view{.context = context, .hub = hub} {}
+      view{.context = context, .hub = hub, .gate = &gate} {}
 
   /// Runs `work` on the loop and waits for it, but not for ever.
   template <class Work>
@@ -96,19 +104,23 @@ public:
     }
     std::vector<asio::io_context*> contexts;
     for (std::size_t i = 0; i < io_thread_count(parts_.settings); ++i) {
-      contexts.push_back(&loops_.emplace_back(std::make_unique<io_loop>(parts_))->context);
+      contexts.push_back(&loops_.emplace_back(std::make_unique<io_loop>(parts_, gate_))->context);
     }
     listener_ = std::make_unique<listener>(
         parts_.settings,
         std::move(contexts),
         counters_,
-        [this](std::size_t thread, auto stream, auto release) {
-          on_connection(*loops_[thread], std::move(stream), std::move(release));
+        [this](std::size_t thread, auto stream, admission standing, auto release) {
+          on_connection(*loops_[thread], std::move(stream), standing, std::move(release));
         });
     if (auto opened = listener_->open(); !opened) return opened;
     auto& connections = parts_.counters.gauge("connections", "Client connections.");
-    parts_.counters.add_sampler([this, &connections] {
+    auto& controls = parts_.counters.gauge(
+        "control_requests_in_flight",
+        "Requests to the broker, publishes aside, without an answer.");
+    parts_.counters.add_sampler([this, &connections, &controls] {
       connections.Set(static_cast<double>(listener_->connection_count()));
+      controls.Set(static_cast<double>(gate_.in_flight()));
     });
     for (auto& loop : loops_) {
       asio::post(loop->context, [&hub = loop->hub] { hub.start(); });
@@ -130,9 +142,9 @@ public:
     }
     std::unique_lock lock{mutex_};
     const bool empty =
-        ended_.wait_for(lock, timeout, [this] { return listener_->connection_count() == 0; });
+        ended_.wait_for(lock, timeout, [this] { return listener_->served_count() == 0; });
     if (!empty) {
-      log_->warn("drain: {} connections are still there", listener_->connection_count());
+      log_->warn("drain: {} connections are still there", listener_->served_count());
     }
   }
 
@@ -153,8 +165,11 @@ public:
   }
 
 private:
-  void
-  on_connection(io_loop& loop, std::unique_ptr<transport> stream, std::function<void()> release) {
+  void on_connection(
+      io_loop& loop,
+      std::unique_ptr<transport> stream,
+      admission standing,
+      std::function<void()> release) {
     if (draining_) {
       counters_.refused(refusal::draining);
       return release();
@@ -165,8 +180,8 @@ private:
         parts_.system,
         parts_.router,
         loop.view,
-        [this, held](connection_port& port) {
-          return http_session::open(port, http_, std::move(*held));
+        [this, held, standing](connection_port& port) {
+          return http_session::open(port, http_, std::move(*held), standing);
         },
         [this, release = std::move(release)] {
           release();
@@ -195,6 +210,7 @@ private:
   std::atomic<bool> stopped_{false};
   http_metrics counters_;
   std::unique_ptr<token_verifier> verifier_;
+  control_gate gate_{control_requests_max(parts_.settings.limits)};
   session_environment sessions_;
   http_environment http_;
   std::mutex mutex_;

@@ -18,7 +18,7 @@
 
 namespace callboard::actors {
 class router;
-}
+}  // namespace callboard::actors
 
 namespace callboard::gateway {
 
@@ -59,4 +59,4 @@ public:
   virtual void stop() = 0;
 };
 
-} // namespace callboard::gateway
+}  // namespace callboard::gateway

@@ -1,6 +1,9 @@
 #include "gateway/http_auth.hpp"
 
 #include "gateway/auth.hpp"
+#include "gateway/sessions.hpp"
+
+#include <algorithm>
 
 namespace callboard::gateway {
 
@@ -15,8 +18,9 @@ bool starts_with_ignoring_case(std::string_view text, std::string_view lower) {
   return true;
 }
 
-/// `bearer.<token>` among the subprotocols that are offered.
-std::string_view subprotocol_token(const http_request& request) {
+/// The first subprotocol that is offered and satisfies `wanted`, or nothing.
+template <class Wanted>
+std::string_view find_subprotocol(const http_request& request, Wanted wanted) {
   for (const auto& [name, value] : request.headers) {
     if (name != "sec-websocket-protocol") continue;
     std::string_view rest = value;
@@ -28,10 +32,18 @@ std::string_view subprotocol_token(const http_request& request) {
         each.remove_prefix(1);
       while (each.ends_with(' ') || each.ends_with('\t'))
         each.remove_suffix(1);
-      if (each.starts_with("bearer.")) return each.substr(7);
+      if (wanted(each)) return each;
     }
   }
   return {};
+}
+
+/// `bearer.<token>` among the subprotocols that are offered.
+std::string_view subprotocol_token(const http_request& request) {
+  static constexpr std::string_view prefix = "bearer.";
+  const auto found =
+      find_subprotocol(request, [](std::string_view each) { return each.starts_with(prefix); });
+  return found.substr(std::min(prefix.size(), found.size()));
 }
 
 std::string_view token_of(const exchange& now, const http_request& request) {
@@ -70,6 +82,12 @@ bool is_current(const known_token& known, std::string_view token, time_ms now) {
 }
 
 }  // namespace
+
+bool offers_subprotocol(const http_request& request) {
+  return !find_subprotocol(request, [](std::string_view each) {
+            return std::ranges::find(subprotocols, each) != subprotocols.end();
+          }).empty();
+}
 
 result<std::shared_ptr<const principal>> authenticate(
     const session_environment& environment,

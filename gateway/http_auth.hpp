@@ -12,6 +12,9 @@ struct known_token {
   std::shared_ptr<const principal> who;
 };
 
+/// True if one of the WebSocket subprotocols that are spoken here is among those offered.
+[[nodiscard]] bool offers_subprotocol(const http_request& request);
+
 /// Takes the token from `Authorization: Bearer`; for WebSockets and event streams also from the
 /// subprotocol `bearer.<token>` and from `?access_token=`.
 /// Errors: unauthorized; forbidden (the token is of another tenant, or needs admin).

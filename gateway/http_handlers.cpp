@@ -79,7 +79,9 @@ result<action> topics(exchange& now) {
   if (!limit) return std::unexpected{limit.error()};
   list.limit = std::min(*limit, topics_per_page_max);
   if (const auto* after = now.target.find("after")) list.after = *after;
-  if (const auto* runs = now.target.find("run_channels")) list.with_run_channels = *runs == "true";
+  auto runs = flag_of(now.target, "runs");
+  if (!runs) return std::unexpected{runs.error()};
+  list.with_run_channels = *runs;
   return actors::control_body{std::move(list)};
 }
 
@@ -181,6 +183,13 @@ number_of(const request_target& target, const std::string& name, std::uint32_t o
     return fail(errc::bad_request, fmt::format("'{}' must be a number of at least 1", name));
   }
   return value;
+}
+
+result<bool> flag_of(const request_target& target, const std::string& name) {
+  const auto* value = target.find(name);
+  if (value == nullptr || *value == "false" || *value == "0") return false;
+  if (value->empty() || *value == "true" || *value == "1") return true;
+  return fail(errc::bad_request, fmt::format("'{}' must be true or false", name));
 }
 
 bool wants_event_stream(const http_request& request) {

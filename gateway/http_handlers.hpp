@@ -46,6 +46,8 @@ struct exchange {
   std::chrono::milliseconds wait{0};
   /// A fetch: what to say if the client goes away before it has its deliveries.
   std::optional<actors::leave_group> on_disconnect;
+  /// Of a WebSocket: why not, told by the WebSocket itself.
+  std::optional<error> refused;
 };
 
 struct become_websocket {};
@@ -88,8 +90,8 @@ answer_publish(const exchange& now, const actors::publish_outcome& outcome);
     byte_charge& charge);
 
 /// Starting, looking at and steering workflows (workflow_handler.cpp).
-[[nodiscard]] result<action> handle_workflow(
-    const http_environment& environment, exchange& now, const http_request& request);
+[[nodiscard]] result<action>
+handle_workflow(const http_environment& environment, exchange& now, const http_request& request);
 
 /// Idempotency-Key is a quoted string by its draft; many clients send it bare. Empty = none.
 [[nodiscard]] result<std::string> idempotency_key(const http_request& request);
@@ -97,6 +99,9 @@ answer_publish(const exchange& now, const actors::publish_outcome& outcome);
 /// A query parameter that is a number of at least 1.
 [[nodiscard]] result<std::uint32_t>
 number_of(const request_target& target, const std::string& name, std::uint32_t otherwise);
+
+/// A query parameter that is true or false; given without a value it is true.
+[[nodiscard]] result<bool> flag_of(const request_target& target, const std::string& name);
 
 /// True if the client asks for an event stream.
 [[nodiscard]] bool wants_event_stream(const http_request& request);

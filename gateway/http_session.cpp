@@ -16,6 +16,9 @@ namespace {
 constexpr std::uint64_t dropped_body_max = 64 << 10;
 constexpr std::uint64_t first_chunked_charge = 64 << 10;
 constexpr std::uint32_t budget_retry_ms = 100;
+constexpr std::uint32_t connections_retry_ms = 1000;
+/// Places for those who are told that there is no place are few.
+constexpr std::uint32_t beyond_limit_timeout_ms = 2000;
 constexpr std::string_view continue_line = "HTTP/1.1 100 Continue\r\n\r\n";
 
 bool is_request_id(std::string_view text) {
@@ -37,22 +40,35 @@ bool is_state_changing(http_method method) {
 }  // namespace
 
 std::shared_ptr<http_session> http_session::open(
-    connection_port& port, const http_environment& environment, std::unique_ptr<transport> stream) {
-  auto made = std::make_shared<http_session>(port, environment, std::move(stream));
-  made->set_deadline(made->limits().handshake_timeout_ms);
+    connection_port& port,
+    const http_environment& environment,
+    std::unique_ptr<transport> stream,
+    admission standing) {
+  auto made = std::make_shared<http_session>(port, environment, std::move(stream), standing);
+  made->set_deadline(made->head_timeout_ms());
   made->read();
   return made;
 }
 
 http_session::http_session(
-    connection_port& port, const http_environment& environment, std::unique_ptr<transport> stream)
+    connection_port& port,
+    const http_environment& environment,
+    std::unique_ptr<transport> stream,
+    admission standing)
     : port_{port},
       environment_{environment},
       transport_{std::move(stream)},
       reader_{
           {environment.sessions.settings.limits.header_bytes_max,
            environment.sessions.settings.limits.body_bytes_max}},
-      publish_rate_{environment.sessions.settings.limits.publishes_per_s} {}
+      publish_rate_{environment.sessions.settings.limits.publishes_per_s},
+      standing_{standing} {}
+
+std::uint32_t http_session::head_timeout_ms() const {
+  return standing_ == admission::admitted
+             ? limits().handshake_timeout_ms
+             : std::min(limits().handshake_timeout_ms, beyond_limit_timeout_ms);
+}
 
 void http_session::read() {
   if (reading_ || input_ended_ || phase_ == phase::gone) return;
@@ -97,7 +113,7 @@ void http_session::proceed() {
   while (phase_ == phase::reading_head || phase_ == phase::reading_body) {
     if (!head_begun_ && reader_.has_begun()) {
       head_begun_ = true;
-      set_deadline(limits().handshake_timeout_ms);
+      set_deadline(head_timeout_ms());
     }
     const auto progress = reader_.advance();
     if (!progress) return on_broken(progress.error());
@@ -127,7 +143,7 @@ bool http_session::on_head() {
   phase_ = phase::reading_body;
   started_ = now();
   set_deadline(limits().request_timeout_ms);
-  keep_alive_ = request.keep_alive && !draining_;
+  keep_alive_ = request.keep_alive && !draining_ && standing_ == admission::admitted;
   old_version_ = request.version < 11;
   head_only_ = request.method == "HEAD";
   const auto* id = request.find("x-request-id");
@@ -192,8 +208,24 @@ std::optional<http_response> http_session::check_route() {
         {errc::forbidden, "pages of this origin may not do this: see listen.allowed_origins"});
   }
   if (route.is_open()) return std::nullopt;
-  auto who = authenticate(environment, exchange_, request, token_);
-  if (!who) return problem_response(who.error());
+  auto refused = check_client();
+  if (!refused) return std::nullopt;
+  if (route.at == endpoint::websocket && offers_subprotocol(request)) {
+    exchange_.refused = std::move(refused);
+    return std::nullopt;
+  }
+  return problem_response(*refused);
+}
+
+std::optional<error> http_session::check_client() {
+  if (standing_ == admission::beyond_limit) {
+    return error{
+        errc::too_many_connections,
+        "this node has limits.connections_max connections",
+        connections_retry_ms};
+  }
+  auto who = authenticate(environment_.sessions, exchange_, reader_.request(), token_);
+  if (!who) return who.error();
   exchange_.who = std::move(*who);
   return std::nullopt;
 }

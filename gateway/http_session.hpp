@@ -20,16 +20,19 @@ namespace callboard::gateway {
 /// the socket. Timeouts are looked at with each tick.
 class http_session final : public session, public std::enable_shared_from_this<http_session> {
 public:
-  /// Made and reading. `port` and `environment` outlive it.
+  /// Made and reading. `port` and `environment` outlive it. Beyond the limit of connections only
+  /// endpoints that need no token are served, one request each.
   [[nodiscard]] static std::shared_ptr<http_session> open(
       connection_port& port,
       const http_environment& environment,
-      std::unique_ptr<transport> stream);
+      std::unique_ptr<transport> stream,
+      admission standing = admission::admitted);
 
   http_session(
       connection_port& port,
       const http_environment& environment,
-      std::unique_ptr<transport> stream);
+      std::unique_ptr<transport> stream,
+      admission standing);
 
   void on_publish_replies(actors::publish_replies& replies) override;
   void on_control_reply(actors::control_reply& reply) override;
@@ -58,6 +61,8 @@ private:
   [[nodiscard]] bool on_head();
   [[nodiscard]] std::optional<http_response> check_head();
   [[nodiscard]] std::optional<http_response> check_route();
+  /// Sets who asks, or says why they may not.
+  [[nodiscard]] std::optional<error> check_client();
   [[nodiscard]] http_response preflight() const;
   [[nodiscard]] bool take_body_charge();
   [[nodiscard]] bool refuse_early(http_response response);
@@ -74,6 +79,8 @@ private:
   void perform(become_websocket& action);
   void perform(become_event_stream& action);
   void perform(run_backup& action);
+  [[nodiscard]] result<void> charge_page(actors::read_events& read);
+  void fit_page_charge(std::uint64_t size);
   [[nodiscard]] bool is_awaited(correlation_id correlation) const;
   [[nodiscard]] struct upgrade_request hand_over();
   void await_answer(std::chrono::milliseconds extra);
@@ -95,6 +102,8 @@ private:
     return environment_.sessions.settings.limits;
   }
 
+  [[nodiscard]] std::uint32_t head_timeout_ms() const;
+
   void set_deadline(std::uint32_t ms) { deadline_ = now() + std::chrono::milliseconds{ms}; }
 
   [[nodiscard]] bool is_idle() const {
@@ -107,6 +116,7 @@ private:
   request_reader reader_;
   rate_limit publish_rate_;
   known_token token_;
+  admission standing_;
   phase phase_ = phase::reading_head;
   bool reading_ = false;
   bool draining_ = false;
@@ -123,6 +133,8 @@ private:
   exchange exchange_;
   std::optional<http_response> refusal_;
   byte_charge body_charge_;
+  /// A page of history, from the question to the last byte of the answer.
+  byte_charge page_charge_;
   std::string request_id_;
   std::string cors_;
   bool keep_alive_ = true;

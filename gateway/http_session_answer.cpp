@@ -14,6 +14,9 @@ constexpr std::size_t joined_body_max = 16 << 10;
 constexpr std::size_t kept_output_max = 64 << 10;
 constexpr std::uint32_t goodbye_ms = 3000;
 constexpr std::chrono::hours backup_time_max{24};
+constexpr std::uint32_t budget_retry_ms = 100;
+/// On a node with a small budget pages are smaller.
+constexpr std::uint64_t pages_per_budget_min = 16;
 
 /// The path alone: a query may hold a token.
 std::string_view path_of(std::string_view target) {
@@ -44,7 +47,9 @@ void http_session::perform(actors::publish_batch& batch) {
 }
 
 void http_session::perform(actors::control_body& body) {
-  body_charge_ = {};
+  if (auto* read = std::get_if<actors::read_events>(&body)) {
+    if (auto charged = charge_page(*read); !charged) return respond_problem(charged.error());
+  }
   awaited_ = port_.next_correlation();
   await_answer(exchange_.wait);
   auto sent = port_.control({awaited_, std::move(body)});
@@ -55,12 +60,35 @@ void http_session::perform(actors::control_body& body) {
   if (exchange_.wait.count() > 0) read();
 }
 
+/// Pages are held in memory until the client has taken them. They leave half of the budget to
+/// publishes, which slow readers must not stop.
+result<void> http_session::charge_page(actors::read_events& read) {
+  auto& budget = environment_.sessions.payload_budget;
+  read.bytes_max = std::min(read.bytes_max, budget.size_max() / pages_per_budget_min);
+  if (budget.used() + read.bytes_max <= budget.size_max() / 2) {
+    if (auto charge = budget.charge(read.bytes_max)) {
+      page_charge_ = std::move(*charge);
+      return {};
+    }
+  }
+  return fail(errc::overloaded, "the node has too many payload bytes in flight", budget_retry_ms);
+}
+
+/// The page is there: what it takes is known now.
+void http_session::fit_page_charge(std::uint64_t size) {
+  if (page_charge_.size() == 0) return;
+  if (auto exact = environment_.sessions.payload_budget.charge(size)) {
+    page_charge_ = std::move(*exact);
+  }
+}
+
 void http_session::perform(become_websocket& /*action*/) {
   if (environment_.draining) {
     keep_alive_ = false;
     return respond_problem({errc::draining, "the node is shutting down", 1000});
   }
   if (reader_.request().find("upgrade") == nullptr) {
+    if (exchange_.refused) return respond_problem(*exchange_.refused);
     auto response = problem_response({errc::bad_request, "this path speaks WebSocket only"}, 426);
     response.headers.emplace_back("Upgrade", "websocket");
     return respond(std::move(response));
@@ -86,11 +114,12 @@ upgrade_request http_session::hand_over() {
   auto& request = reader_.request();
   return {
       .tenant = exchange_.route->tenant,
-      .who = *exchange_.who,
+      .who = exchange_.who ? *exchange_.who : principal{},
       .head = std::move(request.head),
       .leftover = reader_.take_rest(),
       .query = std::move(exchange_.target.query),
-      .headers = std::move(request.headers)};
+      .headers = std::move(request.headers),
+      .refused = std::move(exchange_.refused)};
 }
 
 void http_session::perform(run_backup& action) {
@@ -131,7 +160,9 @@ void http_session::on_publish_replies(actors::publish_replies& replies) {
 void http_session::on_control_reply(actors::control_reply& reply) {
   if (!is_awaited(reply.correlation)) return;
   if (reply.outcome) {
-    respond(answer_control(exchange_, *reply.outcome));
+    auto response = answer_control(exchange_, *reply.outcome);
+    fit_page_charge(response.body.size());
+    respond(std::move(response));
   } else {
     exchange_.on_disconnect.reset();
     respond_problem(reply.outcome.error());
@@ -195,6 +226,7 @@ void http_session::on_written(boost::system::error_code failed) {
     leave_group();
     return finish();
   }
+  page_charge_ = {};
   if (!keep_alive_ || draining_) return end_gracefully();
   exchange_ = {};
   refusal_.reset();
@@ -249,6 +281,7 @@ void http_session::end_gracefully() {
 void http_session::finish() {
   if (phase_ == phase::gone) return;
   phase_ = phase::gone;
+  page_charge_ = {};
   transport_->close();
   port_.close();
 }

@@ -207,6 +207,8 @@ result<client_op> read_subscribe(const raw_frame& raw) {
   read.text(op.topic, raw.topic, "topic", true);
   if (!raw.from.empty() && raw.from.front() == '{') {
     read.text_map(op.cursors, raw.from, "from");
+    // There was no topic yet: what came since is new from its first event.
+    if (op.cursors.empty()) op.from = "first";
   } else if (!raw.from.empty() && raw.from.front() != '"') {
     op.from = std::to_string(read.needed(raw.from, "from"));
   } else {

@@ -1,7 +1,6 @@
 #include "gateway/listener.hpp"
 
 #include "base/log.hpp"
-#include "gateway/problem.hpp"
 
 #include <boost/asio/error.hpp>
 #include <boost/asio/ip/address.hpp>
@@ -21,19 +20,6 @@ constexpr int backlog = 4096;
 /// Sockets that are being told that there are too many; more are closed without a word.
 constexpr std::size_t turned_away_max = 64;
 constexpr std::chrono::milliseconds pause_after_failure{100};
-
-const std::string& too_many_answer() {
-  static const std::string answer = [] {
-    const auto body = problem_json(
-        {errc::too_many_connections, "this node has limits.connections_max connections", 1000});
-    return fmt::format(
-        "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/problem+json\r\n"
-        "Content-Length: {}\r\nRetry-After: 1\r\nConnection: close\r\n\r\n{}",
-        body.size(),
-        body);
-  }();
-  return answer;
-}
 
 result<tcp::endpoint> endpoint_of(const config::listen_section& listen) {
   error_code failed;
@@ -128,47 +114,45 @@ void listener::on_accept_failed(const error_code& failed) {
 void listener::on_accepted(std::size_t thread, tcp::socket socket) {
   error_code ignored;
   socket.set_option(tcp::no_delay{true}, ignored);
+  auto standing = admission::admitted;
   if (count_->fetch_add(1) >= settings_.limits.connections_max) {
     count_->fetch_sub(1);
     counters_.refused(refusal::too_many_connections);
-    return turn_away(thread, std::move(socket));
+    standing = admission::beyond_limit;
+    if (turned_away_->fetch_add(1) >= turned_away_max) {
+      turned_away_->fetch_sub(1);
+      return;  // the socket closes with this scope
+    }
   }
-  asio::post(*loops_[thread], [this, thread, socket = std::move(socket)]() mutable {
-    welcome(thread, std::move(socket));
+  asio::post(*loops_[thread], [this, thread, standing, socket = std::move(socket)]() mutable {
+    welcome(thread, std::move(socket), standing);
   });
 }
 
-void listener::turn_away(std::size_t thread, tcp::socket socket) {
-  if (identity_ || turned_away_->fetch_add(1) >= turned_away_max) {
-    if (!identity_) turned_away_->fetch_sub(1);
-    return;  // the socket closes with this scope
-  }
-  auto& loop = *loops_[thread];
-  asio::post(loop, [&loop, count = turned_away_, socket = std::move(socket)]() mutable {
-    std::shared_ptr<transport> stream = make_plain_transport(std::move(socket), loop);
-    stream->async_write(
-        {asio::buffer(too_many_answer())}, [stream, count](error_code, std::size_t) {
-          stream->async_shutdown([stream, count] { count->fetch_sub(1); });
-        });
-  });
-}
-
-void listener::welcome(std::size_t thread, tcp::socket socket) {
-  auto release = [count = count_] { count->fetch_sub(1); };
+void listener::welcome(std::size_t thread, tcp::socket socket, admission standing) {
   auto& loop = *loops_[thread];
   if (!identity_) {
-    return then_(thread, make_plain_transport(std::move(socket), loop), std::move(release));
+    return hand_over(thread, make_plain_transport(std::move(socket), loop), standing);
   }
   accept_tls(
       std::move(socket),
       loop,
       identity_,
       std::chrono::milliseconds{settings_.limits.handshake_timeout_ms},
-      [this, thread, release = std::move(release)](std::unique_ptr<transport> stream) {
-        if (stream) return then_(thread, std::move(stream), release);
+      [this, thread, standing, counted = counter_of(standing)](std::unique_ptr<transport> stream) {
+        if (stream) return hand_over(thread, std::move(stream), standing);
         counters_.refused(refusal::tls_handshake);
-        release();
+        counted->fetch_sub(1);
       });
+}
+
+void listener::hand_over(
+    std::size_t thread, std::unique_ptr<transport> stream, admission standing) {
+  served_->fetch_add(1);
+  then_(thread, std::move(stream), standing, [served = served_, counted = counter_of(standing)] {
+    served->fetch_sub(1);
+    counted->fetch_sub(1);
+  });
 }
 
 }  // namespace callboard::gateway

@@ -27,4 +27,4 @@ struct principal {
   [[nodiscard]] bool may_subscribe(std::string_view topic_or_pattern) const;
 };
 
-} // namespace callboard::gateway
+}  // namespace callboard::gateway

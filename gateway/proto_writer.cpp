@@ -56,6 +56,8 @@ void proto_protocol::welcome(std::string& out, const welcome_facts& facts) const
   put_number(body, 3, facts.frame_bytes_max);
   put_number(body, 4, facts.batch_events_max);
   put_number(body, 5, facts.subscriptions_max);
+  put_number(body, 6, facts.requests_in_flight_max);
+  put_number(body, 7, facts.ping_interval_ms);
   put_op(out, {}, op_welcome, body);
 }
 
@@ -141,6 +143,7 @@ void proto_protocol::deliveries(
     put_message(each, 4, runtime::event_proto(one.event.stored));
     put_message(body, 3, each);
   }
+  put_text(body, 4, list.epoch);
   put_op(out, {}, op_deliveries, body);
 }
 

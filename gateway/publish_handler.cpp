@@ -29,13 +29,6 @@ result<std::optional<sequence>> expected_seq(const http_request& request) {
   return sequence{value};
 }
 
-result<bool> flag_of(const request_target& target, const std::string& name) {
-  const auto* value = target.find(name);
-  if (value == nullptr || *value == "false" || *value == "0") return false;
-  if (value->empty() || *value == "true" || *value == "1") return true;
-  return fail(errc::bad_request, fmt::format("'{}' must be true or false", name));
-}
-
 result<durability> durability_of(const request_target& target) {
   const auto* value = target.find("durability");
   if (value == nullptr) return durability::synced;

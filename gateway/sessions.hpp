@@ -7,17 +7,19 @@
 
 #include <caf/fwd.hpp>
 
+#include <array>
 #include <functional>
 #include <map>
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
 namespace callboard::actors {
 class router;
-}
+}  // namespace callboard::actors
 
 namespace callboard::gateway {
 
@@ -31,6 +33,10 @@ void open_connection(
     const session_factory& make,
     std::function<void()> on_end);
 
+/// The WebSocket subprotocols that are spoken here.
+inline constexpr std::array<std::string_view, 3> subprotocols{
+    "callboard.v1.json", "callboard.v1.proto", "cloudevents.json"};
+
 /// An HTTP request that wants to become a WebSocket or an event stream, already authenticated.
 struct upgrade_request {
   tenant_name tenant;
@@ -42,10 +48,14 @@ struct upgrade_request {
   std::map<std::string, std::string> query;
   /// Lower-case header names.
   std::vector<std::pair<std::string, std::string>> headers;
+  /// Why the client may not have this WebSocket. A browser sees no HTTP status of a failed upgrade,
+  /// so whoever offers one of our subprotocols is upgraded, told, and closed.
+  std::optional<error> refused;
 };
 
 /// Answers the handshake and becomes a WebSocket session of the negotiated subprotocol
-/// (`callboard.v1.json` if none was asked for). Bad handshakes are answered with problem+json.
+/// (`callboard.v1.json` if none was asked for), or tells why not and closes (4401, 4403, 4429).
+/// Bad handshakes are answered with problem+json.
 void start_websocket(
     connection_port& port,
     const session_environment& environment,
@@ -61,4 +71,4 @@ void start_event_stream(
     upgrade_request request,
     const std::string& topic_or_pattern);
 
-} // namespace callboard::gateway
+}  // namespace callboard::gateway

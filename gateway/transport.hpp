@@ -5,12 +5,16 @@
 #include <boost/asio/io_context.hpp>
 #include <boost/system/error_code.hpp>
 
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <string>
 #include <vector>
 
 namespace callboard::gateway {
+
+/// Beyond `limits.connections_max` a few connections are taken only to be told so.
+enum class admission : std::uint8_t { admitted, beyond_limit };
 
 /// Belongs to one I/O thread; all calls and completions happen there. At most one read and one
 /// write are outstanding. Destroying it closes the socket; completions then come with
@@ -39,4 +43,4 @@ public:
   [[nodiscard]] virtual const std::string& peer() const = 0;
 };
 
-} // namespace callboard::gateway
+}  // namespace callboard::gateway

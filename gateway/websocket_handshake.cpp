@@ -97,7 +97,7 @@ std::string accept_deflate(const upgrade_request& request) {
 }
 
 /// cloudevents.json has no operations: the address names the topic.
-std::optional<ws_refusal> check_topic(const upgrade_request& request) {
+std::optional<ws_refusal> check_topic(const upgrade_request& request, ws_handshake& answer) {
   const auto topic = request.query.find("topic");
   if (topic == request.query.end()) {
     return refuse(
@@ -106,8 +106,7 @@ std::optional<ws_refusal> check_topic(const upgrade_request& request) {
   const auto pattern = topic_pattern::parse(topic->second);
   if (!pattern) return refuse(400, "Bad Request", pattern.error());
   if (!request.who.may_subscribe(topic->second) && !request.who.may_publish(topic->second)) {
-    return refuse(
-        403, "Forbidden", {errc::forbidden, "the token does not allow topic " + topic->second});
+    answer.refused = error{errc::forbidden, "the token does not allow topic " + topic->second};
   }
   return std::nullopt;
 }
@@ -163,20 +162,16 @@ answer_handshake(const upgrade_request& request, bool allow_deflate) {
   answer.response = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n"
                     "Connection: Upgrade\r\nSec-WebSocket-Accept: "
                     + accept_key(keys.front()) + "\r\n";
-  static constexpr std::array<std::pair<std::string_view, ws_protocol_id>, 3> known{{
-      {"callboard.v1.json", ws_protocol_id::json},
-      {"callboard.v1.proto", ws_protocol_id::proto},
-      {"cloudevents.json", ws_protocol_id::cloudevents},
-  }};
   for (const auto offered : list_of(request, "sec-websocket-protocol")) {
-    const auto found = std::ranges::find(known, offered, &decltype(known)::value_type::first);
-    if (found == known.end()) continue;
-    answer.protocol = found->second;
+    const auto found = std::ranges::find(subprotocols, offered);
+    if (found == subprotocols.end()) continue;
+    answer.protocol = static_cast<ws_protocol_id>(found - subprotocols.begin());
     answer.response += fmt::format("Sec-WebSocket-Protocol: {}\r\n", offered);
     break;
   }
-  if (answer.protocol == ws_protocol_id::cloudevents) {
-    if (auto refused = check_topic(request)) return std::unexpected{std::move(*refused)};
+  answer.refused = request.refused;
+  if (!answer.refused && answer.protocol == ws_protocol_id::cloudevents) {
+    if (auto refused = check_topic(request, answer)) return std::unexpected{std::move(*refused)};
   }
   if (const auto deflate = allow_deflate ? accept_deflate(request) : std::string{};
       !deflate.empty()) {

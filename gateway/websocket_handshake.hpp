@@ -10,6 +10,7 @@
 
 namespace callboard::gateway {
 
+/// In the order of `subprotocols`.
 enum class ws_protocol_id : std::uint8_t { json, proto, cloudevents };
 
 struct ws_handshake {
@@ -17,6 +18,8 @@ struct ws_handshake {
   std::string response;
   ws_protocol_id protocol = ws_protocol_id::json;
   bool deflate = false;
+  /// Upgraded only to be told why not.
+  std::optional<error> refused;
 };
 
 struct ws_refusal {

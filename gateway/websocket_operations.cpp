@@ -16,8 +16,30 @@ constexpr std::uint32_t retry_later_ms = 100;
 /// A gathered publish is sent on at this size.
 constexpr std::size_t gathered_events_max = 1000;
 constexpr std::uint64_t gathered_bytes_max = 1U << 20;
-constexpr std::uint32_t fetch_max = 1000;
 constexpr std::size_t presence_state_max = 4096;
+
+error budget_is_used_up() {
+  return {
+      errc::overloaded, "node.payload_bytes_max bytes are in flight on this node", retry_later_ms};
+}
+
+std::uint64_t bytes_of(const std::vector<std::string>& tokens) {
+  std::uint64_t sum = 0;
+  for (const auto& token : tokens)
+    sum += token.size();
+  return sum;
+}
+
+/// What a request holds in memory until it is answered; what is small whatever the client sends
+/// is not counted.
+std::uint64_t bytes_of(const actors::control_body& body) {
+  if (const auto* ack = std::get_if<actors::ack_deliveries>(&body)) return bytes_of(ack->tokens);
+  if (const auto* nack = std::get_if<actors::nack_deliveries>(&body)) {
+    return bytes_of(nack->tokens) + nack->error.size();
+  }
+  if (const auto* join = std::get_if<actors::presence_join>(&body)) return join->state.size();
+  return 0;
+}
 
 }  // namespace
 
@@ -42,18 +64,6 @@ result<topic_ref> websocket_session::topic_of(const std::string& name) const {
   return topic_ref{who_.tenant, std::move(*topic)};
 }
 
-result<actors::group_ref>
-websocket_session::group_of(const std::string& topic, const std::string& group) const {
-  auto at = topic_of(topic);
-  if (!at) return std::unexpected{at.error()};
-  auto name = group_name::parse(group);
-  if (!name) return std::unexpected{name.error()};
-  if (!who_.may_subscribe(topic)) {
-    return fail(errc::forbidden, "the token does not allow to read " + topic);
-  }
-  return actors::group_ref{std::move(*at), std::move(*name)};
-}
-
 bool websocket_session::has_room_for_request(const op_id& id) {
   if (pending_.size() < environment_.settings.limits.requests_in_flight_max) return true;
   fail_op(
@@ -64,17 +74,27 @@ bool websocket_session::has_room_for_request(const op_id& id) {
   return false;
 }
 
-void websocket_session::ask(const op_id& id, actors::control_body body, std::uint32_t wait_ms) {
-  if (!has_room_for_request(id)) return;
+bool websocket_session::ask(const op_id& id, actors::control_body body, std::uint32_t wait_ms) {
+  if (!has_room_for_request(id)) return false;
+  auto charge = environment_.payload_budget.charge(bytes_of(body));
+  if (!charge) {
+    fail_op(id, budget_is_used_up());
+    return false;
+  }
   const auto correlation = port_.next_correlation();
   const auto asked = port_.control({correlation, std::move(body)});
-  if (!asked) return fail_op(id, asked.error());
+  if (!asked) {
+    fail_op(id, asked.error());
+    return false;
+  }
   const std::chrono::milliseconds patience{
       std::uint64_t{environment_.settings.limits.request_timeout_ms} + wait_ms};
   pending_op one;
   one.id = id;
   one.deadline = environment_.time.boot() + patience;
+  one.charge = std::move(*charge);
   pending_.emplace(correlation.raw(), std::move(one));
+  return true;
 }
 
 void websocket_session::tell_broker(actors::control_body body) {
@@ -154,8 +174,7 @@ void websocket_session::send_gathered(gathered_publish& gathered) {
   for (const auto& request : gathered.batch.requests) {
     correlations.push_back(request.correlation.raw());
   }
-  result<void> sent = fail(
-      errc::overloaded, "node.payload_bytes_max bytes are in flight on this node", retry_later_ms);
+  result<void> sent = std::unexpected{budget_is_used_up()};
   if (auto charge = environment_.payload_budget.charge(gathered.bytes)) {
     gathered.batch.charge = std::move(*charge);
     sent = port_.publish(std::move(gathered.batch));
@@ -209,6 +228,7 @@ websocket_session::start_subscription(client_subscription& one, const ops::subsc
     if (cursor == nullptr) {
       return fail(errc::bad_request, "\"" + topic + "\": a cursor \"<epoch>:<seq>\" expected");
     }
+    if (auto name = topic_name::parse(topic); !name) return std::unexpected{name.error()};
     cursors.emplace(topic, cursor->cursor);
   }
   if (cursors.size() > environment_.settings.limits.pattern_topics_max) {
@@ -242,7 +262,7 @@ void websocket_session::perform(const op_id& id, const ops::subscribe& op) {
   }
   // In the list before it begins: its first events may come at once.
   auto& one = *subscriptions_.emplace_back(std::make_unique<client_subscription>(
-      static_cast<subscription_owner&>(*this), ++last_sub_, id));
+      static_cast<subscription_owner&>(*this), ++last_sub_, id, op.topic));
   one.asked_at = environment_.time.boot();
   if (const auto begun = start_subscription(one, op); !begun) {
     subscriptions_.pop_back();
@@ -277,7 +297,10 @@ void websocket_session::perform(const op_id& id, ops::presence op) {
   if (!who_.may_subscribe(op.topic)) {
     return fail_op(id, {errc::forbidden, "the token does not allow to read " + op.topic});
   }
-  if (op.action == "list") return ask(id, actors::presence_list{std::move(*topic)});
+  if (op.action == "list") {
+    ask(id, actors::presence_list{std::move(*topic)});
+    return;
+  }
   if (op.member.empty()) op.member = who_.subject.empty() ? port_.id() : who_.subject;
   if (op.member.size() > 255 || op.state.size() > presence_state_max) {
     return fail_op(id, {errc::too_large, "a member has at most 255 bytes, its state at most 4096"});
@@ -287,12 +310,14 @@ void websocket_session::perform(const op_id& id, ops::presence op) {
   };
   if (op.action == "leave") {
     std::erase_if(present_, same);
-    return ask(id, actors::presence_leave{std::move(*topic), std::move(op.member), false});
+    ask(id, actors::presence_leave{std::move(*topic), std::move(op.member), false});
+    return;
   }
   if (op.action != "join" && op.action != "update") {
     return fail_op(id, {errc::bad_request, "\"action\" must be join, update, leave or list"});
   }
-  if (std::ranges::none_of(present_, same)) {
+  const bool joins = std::ranges::none_of(present_, same);
+  if (joins) {
     if (present_.size() >= environment_.settings.limits.subscriptions_max) {
       return fail_op(
           id, {errc::too_many_subscriptions, "present in limits.subscriptions_max topics already"});
@@ -300,7 +325,8 @@ void websocket_session::perform(const op_id& id, ops::presence op) {
     present_.push_back({*topic, op.member});
   }
   if (op.state.empty()) op.state = "{}";
-  ask(id, actors::presence_join{std::move(*topic), std::move(op.member), std::move(op.state)});
+  actors::presence_join join{std::move(*topic), std::move(op.member), std::move(op.state)};
+  if (!ask(id, std::move(join)) && joins) present_.pop_back();
 }
 
 void websocket_session::perform(const op_id& id, const ops::auth& op) {
@@ -314,115 +340,41 @@ void websocket_session::perform(const op_id& id, const ops::auth& op) {
     who_ = std::move(*renewed);
   }
   answer([&](std::string& out) { protocol_->done(out, id); });
+  end_forbidden();
+}
+
+void websocket_session::end_forbidden() {
+  std::erase_if(subscriptions_, [this](const auto& one) {
+    if (who_.may_subscribe(one->wanted())) return false;
+    answer([&](std::string& out) {
+      protocol_->sub_failed(
+          out,
+          one->sub(),
+          one->wanted(),
+          {errc::forbidden, "the new token does not allow to subscribe to " + one->wanted()});
+    });
+    return true;
+  });
+  std::erase_if(consumers_, [this](const auto& one) {
+    const auto& topic = one.group.topic.topic.str();
+    if (who_.may_subscribe(topic)) return false;
+    fail_op({}, {errc::forbidden, "the new token does not allow to consume " + topic});
+    return true;
+  });
+  std::erase_if(groups_, [this](auto& group) {
+    if (who_.may_subscribe(group.topic.topic.str())) return false;
+    tell_broker(actors::leave_group{std::move(group), port_.id()});
+    return true;
+  });
+  std::erase_if(present_, [this](auto& one) {
+    if (who_.may_subscribe(one.topic.topic.str())) return false;
+    tell_broker(actors::presence_leave{std::move(one.topic), std::move(one.member), false});
+    return true;
+  });
 }
 
 void websocket_session::perform(const op_id& id, const ops::ping&) {
   answer([&](std::string& out) { protocol_->pong(out, id); });
-}
-
-// -- consumer groups -------------------------------------------------------------------------
-
-void websocket_session::remember_group(const actors::group_ref& group) {
-  if (std::ranges::find(groups_, group) == groups_.end()) groups_.push_back(group);
-}
-
-void websocket_session::perform(const op_id& id, const ops::fetch& op) {
-  auto group = group_of(op.topic, op.group);
-  if (!group) return fail_op(id, group.error());
-  if (op.max == 0 || op.max > fetch_max) {
-    return fail_op(id, {errc::bad_request, "\"max\" must be 1 to 1000"});
-  }
-  const auto wait_ms = std::min(op.wait_ms, environment_.settings.groups.fetch_wait_ms_max);
-  remember_group(*group);
-  ask(id, actors::fetch_deliveries{std::move(*group), port_.id(), op.max, wait_ms}, wait_ms);
-}
-
-void websocket_session::perform(const op_id& id, const ops::consume& op) {
-  auto group = group_of(op.topic, op.group);
-  if (!group) return fail_op(id, group.error());
-  auto found =
-      std::ranges::find_if(consumers_, [&](const auto& one) { return one.group == *group; });
-  if (found == consumers_.end()) {
-    if (op.credits == 0) return answer([&](std::string& out) { protocol_->done(out, id); });
-    if (consumers_.size() >= environment_.settings.limits.subscriptions_max) {
-      return fail_op(
-          id, {errc::too_many_subscriptions, "limits.subscriptions_max groups are consumed here"});
-    }
-    remember_group(*group);
-    consumers_.push_back({.number = ++last_consumer_, .group = std::move(*group)});
-    found = consumers_.end() - 1;
-  }
-  found->credits = op.credits;
-  answer([&](std::string& out) { protocol_->done(out, id); });
-  fetch_more(*found);
-}
-
-void websocket_session::fetch_more(consumer& one) {
-  if (one.fetching || one.in_hand >= one.credits || stage_ != stage::open || goaway_sent_) return;
-  if (!output_.has_room()) return;
-  const auto wait_ms = environment_.settings.groups.fetch_wait_ms_max;
-  const auto max =
-      static_cast<std::uint32_t>(std::min<std::uint64_t>(one.credits - one.in_hand, fetch_max));
-  const auto correlation = port_.next_correlation();
-  const auto asked =
-      port_.control({correlation, actors::fetch_deliveries{one.group, port_.id(), max, wait_ms}});
-  // Refused for now: the next tick tries again.
-  if (!asked) return;
-  one.fetching = true;
-  pending_op waiting;
-  waiting.kind = pending_kind::consume;
-  waiting.consumer = one.number;
-  waiting.deadline = environment_.time.boot()
-                     + std::chrono::milliseconds{
-                         std::uint64_t{wait_ms} + environment_.settings.limits.request_timeout_ms};
-  pending_.emplace(correlation.raw(), std::move(waiting));
-}
-
-void websocket_session::on_consumed(std::uint64_t number, result<actors::control_answer>& outcome) {
-  const auto found =
-      std::ranges::find_if(consumers_, [&](const auto& one) { return one.number == number; });
-  if (found == consumers_.end()) return;
-  found->fetching = false;
-  if (!outcome) {
-    if (is_retryable(outcome.error().code)) return;
-    auto why = outcome.error();
-    why.detail = "group " + found->group.group.str() + ": " + why.detail;
-    fail_op({}, why);
-    consumers_.erase(found);
-    return;
-  }
-  const auto* list = std::get_if<actors::delivery_list>(&*outcome);
-  if (list == nullptr || list->deliveries.empty()) return;
-  found->in_hand += list->deliveries.size();
-  answer([&](std::string& out) {
-    protocol_->deliveries(out, found->group.topic.topic.str(), found->group.group.str(), *list);
-  });
-  fetch_more(*found);
-}
-
-void websocket_session::return_credits(const actors::group_ref& group, std::size_t count) {
-  for (auto& one : consumers_) {
-    if (one.group != group) continue;
-    one.in_hand -= std::min<std::uint64_t>(one.in_hand, count);
-    fetch_more(one);
-  }
-}
-
-void websocket_session::perform(const op_id& id, ops::ack op) {
-  auto group = group_of(op.topic, op.group);
-  if (!group) return fail_op(id, group.error());
-  const auto count = op.up_to ? SIZE_MAX : op.deliveries.size();
-  ask(id, actors::ack_deliveries{*group, std::move(op.deliveries), op.up_to});
-  return_credits(*group, count);
-}
-
-void websocket_session::perform(const op_id& id, ops::nack op) {
-  auto group = group_of(op.topic, op.group);
-  if (!group) return fail_op(id, group.error());
-  const auto count = op.deliveries.size();
-  ask(id,
-      actors::nack_deliveries{*group, std::move(op.deliveries), op.delay_ms, std::move(op.error)});
-  return_credits(*group, count);
 }
 
 void websocket_session::on_control_reply(actors::control_reply& reply) {
@@ -432,6 +384,7 @@ void websocket_session::on_control_reply(actors::control_reply& reply) {
   const auto one = std::move(found->second);
   pending_.erase(found);
   if (one.kind == pending_kind::consume) return on_consumed(one.consumer, reply.outcome);
+  if (one.kind == pending_kind::hold_time) return on_hold_time(one.consumer, reply.outcome);
   answer([&](std::string& out) {
     if (reply.outcome) {
       protocol_->answered(out, one.id, *reply.outcome);

@@ -15,6 +15,19 @@ constexpr std::size_t joined_bytes_max = 64U << 10;
 constexpr std::uint8_t small_reads_max = 8;
 constexpr std::chrono::seconds close_wait{2};
 
+std::uint16_t close_code_of(errc why) {
+  switch (why) {
+  case errc::unauthorized:
+    return close_code::token_expired;
+  case errc::forbidden:
+    return close_code::not_allowed;
+  case errc::too_many_connections:
+    return close_code::too_many_connections;
+  default:
+    return close_code::policy;
+  }
+}
+
 }  // namespace
 
 websocket_session::websocket_session(
@@ -55,10 +68,21 @@ websocket_session::~websocket_session() {
 
 void websocket_session::begin(const ws_handshake& handshake, std::string leftover) {
   const auto now = environment_.time.boot();
-  const auto& limits = environment_.settings.limits;
   last_heard_ = now;
-  next_ping_ = now + jittered(std::chrono::milliseconds{limits.ping_interval_ms}, 0);
+  next_ping_ =
+      now + jittered(std::chrono::milliseconds{environment_.settings.limits.ping_interval_ms}, 0);
   output_.push(handshake.response, 1);
+  if (handshake.refused) {
+    refuse(*handshake.refused);
+  } else {
+    welcome();
+  }
+  if (!leftover.empty()) take({leftover.data(), leftover.size()});
+  read();
+}
+
+void websocket_session::welcome() {
+  const auto& limits = environment_.settings.limits;
   answer([&](std::string& out) {
     protocol_->welcome(
         out,
@@ -70,11 +94,13 @@ void websocket_session::begin(const ws_handshake& handshake, std::string leftove
          .requests_in_flight_max = limits.requests_in_flight_max,
          .ping_interval_ms = limits.ping_interval_ms});
   });
-  if (!fixed_topic_.empty() && who_.may_subscribe(fixed_topic_)) {
-    perform(op_id{}, ops::subscribe{.topic = fixed_topic_, .from = std::move(fixed_from_)});
-  }
-  if (!leftover.empty()) take({leftover.data(), leftover.size()});
-  read();
+  if (fixed_topic_.empty() || !who_.may_subscribe(fixed_topic_)) return;
+  perform(op_id{}, ops::subscribe{.topic = fixed_topic_, .from = std::move(fixed_from_)});
+}
+
+void websocket_session::refuse(const error& why) {
+  answer([&](std::string& out) { protocol_->failed(out, {}, why); });
+  start_close(close_code_of(why.code), std::string{name_of(why.code)} + ": " + why.detail);
 }
 
 // -- reading ---------------------------------------------------------------------------------

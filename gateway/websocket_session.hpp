@@ -38,6 +38,7 @@ public:
   ~websocket_session() override;
 
   /// Call once, when owned by a shared_ptr. `leftover` came after the handshake's head.
+  /// A handshake that is refused ends with its close code, after an error that says all.
   void begin(const ws_handshake& handshake, std::string leftover);
 
   void on_publish_replies(actors::publish_replies& replies) override;
@@ -49,7 +50,7 @@ public:
 private:
   enum class stage : std::uint8_t { open, closing, ended };
 
-  enum class pending_kind : std::uint8_t { publish, answer, consume };
+  enum class pending_kind : std::uint8_t { publish, answer, consume, hold_time };
 
   /// A request that the broker has not answered yet.
   struct pending_op {
@@ -60,6 +61,7 @@ private:
     std::vector<std::string> event_ids;
     boot_time deadline{};
     std::uint64_t consumer = 0;
+    byte_charge charge;
   };
 
   /// Publishes of one read to one topic.
@@ -70,12 +72,20 @@ private:
     std::size_t events = 0;
   };
 
+  struct in_hand {
+    sequence seq{};
+    boot_time since{};
+  };
+
   struct consumer {
     std::uint64_t number = 0;
     actors::group_ref group;
     std::uint64_t credits = 0;
-    std::uint64_t in_hand = 0;
     bool fetching = false;
+    /// How long the group leaves a delivery with its member; 0: not known yet.
+    std::chrono::milliseconds hold{0};
+    /// What the client has and the group still counts as its own, by token.
+    std::unordered_map<std::string, in_hand> held;
   };
 
   // websocket_session.cpp: the socket.
@@ -84,6 +94,8 @@ private:
   void take(std::span<char> input);
   void handle(const ws_message& message);
   void handle_close(const ws_message& message);
+  void welcome();
+  void refuse(const error& why);
   void choose_buffer(std::size_t count);
   void start_close(std::uint16_t code, std::string_view reason);
   void finish_close();
@@ -120,7 +132,8 @@ private:
   [[nodiscard]] result<actors::group_ref>
   group_of(const std::string& topic, const std::string& group) const;
   [[nodiscard]] bool has_room_for_request(const op_id& id);
-  void ask(const op_id& id, actors::control_body body, std::uint32_t wait_ms = 0);
+  /// False: refused, and the client was told.
+  bool ask(const op_id& id, actors::control_body body, std::uint32_t wait_ms = 0);
   /// Without an answer to the client.
   void tell_broker(actors::control_body body);
 
@@ -136,12 +149,20 @@ private:
   void perform(const op_id& id, ops::ack op);
   void perform(const op_id& id, ops::nack op);
 
+  /// Ends what a renewed token no longer allows.
+  void end_forbidden();
   [[nodiscard]] result<std::size_t> gather_slot(const std::string& topic);
   void flush_publishes();
   void send_gathered(gathered_publish& gathered);
   [[nodiscard]] result<void> start_subscription(client_subscription& one, const ops::subscribe& op);
   void fetch_more(consumer& one);
-  void return_credits(const actors::group_ref& group, std::size_t count);
+  void return_credits(
+      const actors::group_ref& group,
+      const std::vector<std::string>& deliveries,
+      std::optional<sequence> up_to);
+  void let_go(boot_time now);
+  void ask_hold_time(const consumer& one);
+  void on_hold_time(std::uint64_t number, const result<actors::control_answer>& outcome);
   void on_consumed(std::uint64_t number, result<actors::control_answer>& outcome);
   void remember_group(const actors::group_ref& group);
 

@@ -45,6 +45,7 @@ void websocket_session::on_tick(boot_time now) {
   }
   sweep(now);
   tick_timers(now);
+  let_go(now);
   for (auto& one : consumers_)
     fetch_more(one);
   if (output_.is_empty()) output_.shrink();
@@ -60,7 +61,9 @@ void websocket_session::sweep(boot_time now) {
       ++one;
       continue;
     }
-    if (one->second.kind == pending_kind::consume) {
+    if (one->second.kind == pending_kind::hold_time) {
+      // Nobody waits for it.
+    } else if (one->second.kind == pending_kind::consume) {
       result<actors::control_answer> nothing = std::unexpected{late};
       on_consumed(one->second.consumer, nothing);
     } else {
@@ -107,7 +110,7 @@ void websocket_session::tick_drain(boot_time now) {
     answer([&](std::string& out) { protocol_->goaway(out, drain_hint_ms_); });
   }
   const bool idle = std::ranges::none_of(
-      pending_, [](const auto& one) { return one.second.kind != pending_kind::consume; });
+      pending_, [](const auto& one) { return one.second.kind <= pending_kind::answer; });
   if (idle || now >= drain_at_ + drain_patience) {
     start_close(close_code::going_away, "node is going away");
   }

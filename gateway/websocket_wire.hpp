@@ -35,6 +35,7 @@ inline constexpr std::uint16_t too_big = 1009;
 inline constexpr std::uint16_t internal_error = 1011;
 inline constexpr std::uint16_t token_expired = 4401;
 inline constexpr std::uint16_t not_allowed = 4403;
+inline constexpr std::uint16_t too_many_connections = 4429;
 }  // namespace close_code
 
 /// Appends the header of an unmasked, unfragmented frame: 2, 4 or 10 bytes.

@@ -16,6 +16,20 @@ std::uint32_t random_mask() {
   return mask;
 }
 
+/// Close codes that say more than that the connection is gone.
+errc meaning_of(std::uint16_t close_code) {
+  switch (close_code) {
+  case 4401:
+    return errc::unauthorized;
+  case 4403:
+    return errc::forbidden;
+  case 4429:
+    return errc::too_many_connections;
+  default:
+    return errc::unreachable;
+  }
+}
+
 http_request upgrade_of(const websocket_options& options, const std::string& key) {
   http_request request;
   request.target = options.target;
@@ -106,7 +120,7 @@ result<std::optional<websocket_message>> websocket::take_frame(const ws_frame& f
     if (!std::exchange(close_sent_, true)) (void)send_frame(ws_opcode::close, frame.payload);
     closed_ = end;
     return fail(
-        errc::unreachable,
+        meaning_of(end.code),
         fmt::format("the server closed the connection: {} {}", end.code, end.reason));
   }
   case ws_opcode::continuation:

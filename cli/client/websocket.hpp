@@ -52,7 +52,8 @@ public:
   [[nodiscard]] result<void> send_raw(std::string_view bytes);
 
   /// The next message; nothing when `wait` has passed.
-  /// Errors: unreachable when the connection has ended (see `closed`), bad_request, too_large.
+  /// Errors: when the connection has ended (see `closed`) unauthorized, forbidden or
+  /// too_many_connections if the server said so, else unreachable; bad_request, too_large.
   [[nodiscard]] result<std::optional<websocket_message>> receive(std::chrono::milliseconds wait);
 
   /// Sends a close frame and waits for the other side's, at most `wait`. What arrives in between

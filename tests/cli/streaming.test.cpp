@@ -238,6 +238,39 @@ TEST_CASE("an event stream resumes with Last-Event-ID", "[cli]") {
   CHECK_THAT(done.out, Catch::Contains(R"({"topic":"a","cursor":"e:2","event":{"n":2}})"));
 }
 
+TEST_CASE("an event stream of a pattern names topics, and notices are no events", "[cli]") {
+  tiny_server server{[&](tiny_connection& c) {
+    (void)c.read_head();
+    c.write("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n"
+            "id: a.x/e:1,a.y/e:2\nevent: callboard.subscribed\ndata: {\"cursors\":{}}\n\n"
+            "event: callboard.gap\ndata: {\"recovered\":false}\n\n"
+            "id: a.y/e:3,a.x/e:1\nevent: callboard.event\ndata: {\"specversion\":\"1.0\"}\n\n");
+  }};
+  const auto done = call({"subscribe", "a.*", "--sse", "--limit", "1", "--server", server.url()});
+  CHECK(done.code == 0);
+  CHECK(
+      done.out
+      == R"({"topic":"a.y","cursor":"e:3","event":{"specversion":"1.0"}})"
+         "\n");
+  CHECK_THAT(done.err, Catch::Contains("callboard.gap") && Catch::Contains("recovered"));
+}
+
+TEST_CASE("close codes that refuse exit with 1 and say why", "[cli]") {
+  const auto [close_frame, code] = GENERATE(
+      std::pair{std::string{"\x11\x31no token"}, "unauthorized"},
+      std::pair{std::string{"\x11\x33not yours"}, "forbidden"},
+      std::pair{std::string{"\x11\x4Dtoo many"}, "too_many_connections"});
+  tiny_server server{[frame = close_frame](tiny_connection& c) {
+    (void)c.upgrade("callboard.v1.json");
+    c.write_frame(8, frame);
+    int opcode = 0;
+    (void)c.read_frame(opcode);
+  }};
+  const auto refused = call({"subscribe", "a", "--server", server.url()});
+  CHECK(refused.code == 1);
+  CHECK_THAT(refused.err, Catch::Contains(code) && Catch::Contains(close_frame.substr(2)));
+}
+
 TEST_CASE("a pattern resumes from the cursor of each topic", "[cli]") {
   const cli::subscribe_options options{.topic = "a.*"};
   cli::resume_point resume{options};
@@ -248,4 +281,8 @@ TEST_CASE("a pattern resumes from the cursor of each topic", "[cli]") {
   // An ephemeral event has no cursor and moves nothing.
   resume.passed("a.y", "");
   CHECK(resume.from_json() == R"({"a.x":"e:7","a.y":"f:2"})");
+  // There was no topic: all of what is there later is new.
+  cli::resume_point early{options};
+  early.begins_at_each("{}");
+  CHECK(early.from_json() == R"("first")");
 }

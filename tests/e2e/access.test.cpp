@@ -158,13 +158,47 @@ TEST_CASE("a WebSocket takes its token from header, subprotocol or query, and en
   options = websocket_of("acme");
   options.target += "?access_token=" + with;
   CHECK_NOTHROW(websocket_client{node().process->where(), options});
-  CHECK_THROWS_WITH(
-      (websocket_client{node().process->where(), websocket_of("acme")}), Catch::Contains("401"));
+  options = websocket_of("acme");
+  options.subprotocol = "";
+  CHECK_THROWS_WITH((websocket_client{node().process->where(), options}), Catch::Contains("401"));
 
   websocket_client client{node().process->where(), websocket_of("acme", with)};
   const auto refused = client.ask({{"op", "subscribe"}, {"topic", "closed.b"}, {"from", "now"}});
   CHECK(text_of(refused, "code") == "forbidden");
   CHECK(text_of(publish_over(client, "open.ws", "1"), "op") == "ok");
+}
+
+TEST_CASE("a WebSocket that is refused is told by its close code") {
+  const auto closed_with = [](const std::string& tenant, std::string_view with) {
+    auto options = websocket_of(tenant, with);
+    // No welcome is waited for with this one.
+    options.subprotocol = "callboard.v1.proto";
+    websocket_client client{node().process->where(), options};
+    return client.wait_closed();
+  };
+  const auto with = token(node().ed25519.get(), "EdDSA", claims_for("acme"));
+  CHECK(closed_with("acme", "") == 4401);
+  CHECK(closed_with("acme", "nonsense") == 4401);
+  CHECK(closed_with("other", with) == 4403);
+  auto options = websocket_of("acme", with);
+  options.subprotocol = "cloudevents.json";
+  options.target += "?topic=closed";
+  websocket_client client{node().process->where(), options};
+  CHECK(client.wait_closed() == 4403);
+}
+
+TEST_CASE("connections beyond the limit are told so, and health is still answered") {
+  server_process narrow{{.arguments = {"--set", "limits.connections_max=2"}}};
+  auto options = websocket_of("default");
+  const websocket_client first{narrow.where(), options};
+  const websocket_client second{narrow.where(), options};
+  options.subprotocol = "callboard.v1.proto";
+  websocket_client third{narrow.where(), options};
+  CHECK(third.wait_closed() == 4429);
+  const auto refused = http_client{narrow.where()}.get("/v1/tenants/default/topics");
+  CHECK(refused.status == 503);
+  CHECK_THAT(refused.body, Catch::Contains("too_many_connections"));
+  CHECK(http_client{narrow.where()}.get("/livez").status == 200);
 }
 
 TEST_CASE("a token that runs out closes its WebSocket with 4401") {

@@ -230,7 +230,7 @@ void http_fixture::accept() {
     auto port = std::make_shared<fake_port>(*this);
     ports.push_back(port);
     port->owner = gateway::http_session::open(
-        *port, *environment, gateway::make_plain_transport(std::move(socket), loop_));
+        *port, *environment, gateway::make_plain_transport(std::move(socket), loop_), standing);
     accept();
   });
 }

@@ -110,6 +110,7 @@ public:
   std::unique_ptr<gateway::http_environment> environment;
   std::atomic<bool> draining{false};
   std::optional<error> not_ready;
+  gateway::admission standing = gateway::admission::admitted;
 
   // What the broker was asked and what it says; on the loop only.
   std::vector<actors::publish_batch> published;

@@ -257,7 +257,7 @@ TEST_CASE_METHOD(http_fixture, "topics are made, shown, listed and deleted", "[g
     };
   });
   CHECK(
-      client.ask(request("GET", "/topics?after=x&limit=5&run_channels=true")).body
+      client.ask(request("GET", "/topics?after=x&limit=5&runs=true")).body
       == R"({"topics":[],"next_after":"z"})");
   const auto list = last<actors::list_topics>(*this);
   CHECK(list.after == "x");

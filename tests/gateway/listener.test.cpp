@@ -22,7 +22,7 @@ namespace asio = boost::asio;
 
 namespace {
 
-/// A listener on a free port that greets everybody it lets in.
+/// A listener on a free port that says hello to everybody it lets in, and sorry to the others.
 class door {
 public:
   explicit door(config settings) : settings_{std::move(settings)} {
@@ -31,9 +31,14 @@ public:
         settings_,
         std::vector{&loop_},
         counters_,
-        [this](std::size_t, std::unique_ptr<gateway::transport> stream, auto release) {
+        [this](
+            std::size_t,
+            std::unique_ptr<gateway::transport> stream,
+            gateway::admission standing,
+            auto release) {
           auto& guest = guests_.emplace_back(std::move(stream), std::move(release));
-          guest.first->async_write({asio::buffer("hello", 5)}, [](auto, std::size_t) {});
+          const auto* word = standing == gateway::admission::admitted ? "hello" : "sorry";
+          guest.first->async_write({asio::buffer(word, 5)}, [](auto, std::size_t) {});
         });
   }
 
@@ -127,7 +132,7 @@ std::string greeting_over_tls(std::uint16_t port, int version, boost::system::er
 
 }  // namespace
 
-TEST_CASE("connections beyond the limit are told so", "[gateway][listener]") {
+TEST_CASE("some connections beyond the limit are handed over to be told", "[gateway][listener]") {
   config settings;
   settings.limits.connections_max = 2;
   door entrance{settings};
@@ -137,12 +142,13 @@ TEST_CASE("connections beyond the limit are told so", "[gateway][listener]") {
   CHECK(first.read_exactly(5) == "hello");
   CHECK(second.read_exactly(5) == "hello");
   raw_client third{entrance.get().port()};
-  const auto refused = third.read();
-  CHECK(refused.status == 503);
-  CHECK(refused.headers.at("retry-after") == "1");
-  CHECK_THAT(refused.body, Catch::Contains("too_many_connections"));
-  CHECK(third.is_closed());
+  CHECK(third.read_exactly(5) == "sorry");
   CHECK(entrance.get().connection_count() == 2);
+  std::vector<raw_client> crowd;
+  for (int i = 0; i < 63; ++i)
+    CHECK(crowd.emplace_back(entrance.get().port()).read_exactly(5) == "sorry");
+  raw_client last{entrance.get().port()};
+  CHECK(last.is_closed());
   entrance.dismiss_all();
   raw_client fourth{entrance.get().port()};
   CHECK(fourth.read_exactly(5) == "hello");
@@ -182,6 +188,24 @@ TEST_CASE("TLS 1.2 and later is served, older and plain text are not", "[gateway
   CHECK_THAT(plain.read_all(), !Catch::Contains("HTTP/1.1"));
   raw_client silent{entrance.get().port()};
   CHECK(silent.is_closed());
+}
+
+TEST_CASE("a TLS client that says nothing is not waited for by a drain", "[gateway][listener]") {
+  temp_dir folder;
+  config settings;
+  settings.listen.tls_certificate = folder.str() + "/certificate.pem";
+  settings.listen.tls_key = folder.str() + "/key.pem";
+  make_certificate(settings.listen.tls_certificate, settings.listen.tls_key);
+  door entrance{settings};
+  REQUIRE(entrance.open().has_value());
+  raw_client silent{entrance.get().port()};
+  boost::system::error_code failed;
+  CHECK(greeting_over_tls(entrance.get().port(), TLS1_3_VERSION, failed) == "hello");
+  CHECK(entrance.get().connection_count() == 2);
+  CHECK(entrance.get().served_count() == 1);
+  entrance.dismiss_all();
+  CHECK(entrance.get().connection_count() == 1);
+  CHECK(entrance.get().served_count() == 0);
 }
 
 TEST_CASE("bad certificates are named at start", "[gateway][listener]") {

@@ -1,4 +1,8 @@
 callboard_test(gateway_sessions_test
-  SOURCES sessions/websocket_session.test.cpp sessions/websocket_wire.test.cpp
+  SOURCES sessions/access_session.test.cpp sessions/cloudevents_session.test.cpp
+    sessions/connection_actor.test.cpp sessions/event_stream.test.cpp
+    sessions/groups_session.test.cpp sessions/proto_session.test.cpp
+    sessions/stream_place.test.cpp sessions/websocket_session.test.cpp
+    sessions/websocket_wire.test.cpp
   LINKS callboard::gateway_sessions
   LABELS unit)

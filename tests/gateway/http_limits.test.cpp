@@ -1,0 +1,179 @@
+// What a connection may have beyond its own bounds: refusals that a WebSocket tells itself, the
+// places beyond the limit of connections, and the node's budget.
+#include "gateway/auth.hpp"
+
+#include "tests/gateway/http_fixture.hpp"
+#include "tests/support/catch.hpp"
+#include "tests/support/temp_dir.hpp"
+
+#include <fmt/format.h>
+
+#include <fstream>
+
+using namespace callboard;
+using namespace callboard::testing;
+using namespace std::chrono_literals;
+
+namespace {
+
+std::string get(std::string_view path, std::string_view headers = {}) {
+  return fmt::format("GET {} HTTP/1.1\r\nHost: h\r\n{}\r\n", path, headers);
+}
+
+std::string upgrade(std::string_view path, std::string_view protocols) {
+  auto headers = std::string{"Connection: Upgrade\r\nUpgrade: websocket\r\n"};
+  if (!protocols.empty()) headers += fmt::format("Sec-WebSocket-Protocol: {}\r\n", protocols);
+  return get(path, headers);
+}
+
+/// A node that verifies tokens, and one of tenant acme.
+struct guarded_fixture : http_fixture {
+  temp_dir folder;
+  std::unique_ptr<gateway::token_verifier> verifier;
+  std::string token;
+
+  guarded_fixture() {
+    config::auth_section auth;
+    auth.hs256_secret_file = folder.str() + "/secret";
+    std::ofstream{auth.hs256_secret_file} << "0123456789abcdef0123456789abcdef";
+    verifier = gateway::token_verifier::from(auth).value();
+    run([this] { sessions->verifier = verifier.get(); });
+    token = gateway::issue_token(
+                auth,
+                {.subject = "ada",
+                 .tenant = tenant_name::trusted("acme"),
+                 .publish = {">"},
+                 .subscribe = {">"},
+                 .lifetime = 60s},
+                time.wall())
+                .value();
+  }
+
+  /// The refusal that is handed on with the upgrade.
+  std::optional<error> refusal_of(const std::string& bytes) {
+    auto client = connect();
+    client.send(bytes);
+    CHECK(client.is_closed());
+    auto seen = take_upgrade();
+    REQUIRE(seen.request.has_value());
+    return seen.request->refused;
+  }
+};
+
+}  // namespace
+
+TEST_CASE_METHOD(
+    guarded_fixture, "who offers our subprotocol is refused by the WebSocket", "[gateway][http]") {
+  const std::string at = "/v1/tenants/acme/ws";
+  CHECK(refusal_of(upgrade(at, "callboard.v1.json"))->code == errc::unauthorized);
+  CHECK(refusal_of(upgrade(at, "other, callboard.v1.proto"))->code == errc::unauthorized);
+  CHECK(refusal_of(upgrade(at, "cloudevents.json,bearer.nonsense"))->code == errc::unauthorized);
+  CHECK(
+      refusal_of(upgrade("/v1/tenants/other/ws", "callboard.v1.json, bearer." + token))->code
+      == errc::forbidden);
+  CHECK_FALSE(refusal_of(upgrade(at, "callboard.v1.json, bearer." + token)).has_value());
+}
+
+TEST_CASE_METHOD(guarded_fixture, "everybody else is refused over HTTP", "[gateway][http]") {
+  const std::string at = "/v1/tenants/acme/ws";
+  auto client = connect();
+  CHECK(client.ask(upgrade(at, "")).status == 401);
+  CHECK(client.ask(upgrade(at, "other")).status == 401);
+  CHECK(client.ask(upgrade("/v1/tenants/other/ws", "bearer." + token)).status == 403);
+  // A subprotocol alone is no upgrade.
+  CHECK(client.ask(get(at, "Sec-WebSocket-Protocol: callboard.v1.json\r\n")).status == 401);
+  CHECK(
+      client
+          .ask(
+              get("/v1/tenants/acme/topics/t/events",
+                  "Accept: text/event-stream\r\nSec-WebSocket-Protocol: callboard.v1.json\r\n"))
+          .status
+      == 401);
+}
+
+TEST_CASE_METHOD(
+    guarded_fixture,
+    "beyond the limit of connections all is refused but health",
+    "[gateway][http]") {
+  standing = gateway::admission::beyond_limit;
+  auto client = connect();
+  auto got = client.ask(get("/v1/tenants/acme/topics", "Authorization: Bearer " + token + "\r\n"));
+  CHECK(got.status == 503);
+  CHECK(got.headers.at("retry-after") == "1");
+  CHECK(got.headers.at("connection") == "close");
+  CHECK_THAT(got.body, Catch::Contains(R"("code":"too_many_connections")"));
+  CHECK(client.is_closed());
+  auto health = connect();
+  got = health.ask(get("/livez"));
+  CHECK(got.status == 200);
+  CHECK(got.headers.at("connection") == "close");
+  CHECK(health.is_closed());
+  const auto refused =
+      refusal_of(upgrade("/v1/tenants/acme/ws", "callboard.v1.json, bearer." + token));
+  REQUIRE(refused.has_value());
+  CHECK(refused->code == errc::too_many_connections);
+  CHECK(refused->retry_after_ms == 1000);
+  // Its place is needed for the next one to be told.
+  auto silent = connect();
+  REQUIRE(eventually([this] { return !ports.empty(); }));
+  advance(2001ms);
+  CHECK(silent.is_closed());
+}
+
+TEST_CASE_METHOD(http_fixture, "pages of history are charged until written", "[gateway][http]") {
+  run([this] { on_control = [](const auto&) { return std::nullopt; }; });
+  const auto page = get("/v1/tenants/acme/topics/t/events?limit=5");
+  auto first = connect();
+  first.send(page);
+  REQUIRE(eventually([this] { return asked.size() == 1; }));
+  const auto charged = budget.used();
+  CHECK(charged > 0);
+  std::vector<raw_client> readers;
+  while (budget.used() + charged <= budget.size_max() / 2) {
+    readers.push_back(connect());
+    readers.back().send(page);
+    REQUIRE(eventually([&] { return asked.size() == readers.size() + 1; }));
+  }
+  // Readers may not have all of it: what is left is for publishes.
+  auto client = connect();
+  const auto got = client.ask(page);
+  CHECK(got.status == 429);
+  CHECK_THAT(got.body, Catch::Contains(R"("code":"overloaded")"));
+  CHECK(got.headers.contains("retry-after"));
+  CHECK(
+      client
+          .ask("POST /v1/tenants/acme/topics/t/events HTTP/1.1\r\nHost: h\r\n"
+               "Content-Length: 1\r\n\r\n1")
+          .status
+      == 200);
+  advance(std::chrono::milliseconds{settings.limits.request_timeout_ms + 1});
+  CHECK(first.read().status == 503);
+  readers.clear();
+  run([this] {
+    published.clear();
+    on_control = [](const auto&) {
+      actors::event_page page;
+      page.batch = std::make_shared<runtime::event_batch>();
+      return std::optional<result<actors::control_answer>>{actors::control_answer{std::move(page)}};
+    };
+  });
+  auto last = connect();
+  CHECK(last.ask(page).status == 200);
+  CHECK(eventually([this] { return budget.used() == 0; }));
+}
+
+TEST_CASE_METHOD(http_fixture, "bodies stay charged until they are answered", "[gateway][http]") {
+  run([this] { on_control = [](const auto&) { return std::nullopt; }; });
+  auto client = connect();
+  const std::string body = R"({"deliveries":["a"]})";
+  client.send(fmt::format(
+      "POST /v1/tenants/acme/topics/t/groups/g/ack HTTP/1.1\r\nHost: h\r\n"
+      "Content-Length: {}\r\n\r\n{}",
+      body.size(),
+      body));
+  REQUIRE(eventually([this] { return asked.size() == 1; }));
+  CHECK(budget.used() == body.size());
+  advance(std::chrono::milliseconds{settings.limits.request_timeout_ms + 1});
+  CHECK(client.read().status == 503);
+  CHECK(eventually([this] { return budget.used() == 0; }));
+}

@@ -1,0 +1,192 @@
+// Consumer groups over a WebSocket: who holds what, and how much more may come.
+#include "tests/gateway/sessions/fixture.hpp"
+
+using namespace callboard;
+using namespace callboard::gateway;
+using namespace std::chrono_literals;
+using callboard::testing::one_client;
+using Catch::Contains;
+
+namespace {
+
+struct worker : one_client {
+  void ask(const std::string& frame) {
+    send(frame);
+    work();
+  }
+
+  void consume(std::uint64_t credits) {
+    ask(R"({"op":"consume","id":1,"topic":"open.t","group":"g","credits":)"
+        + std::to_string(credits) + '}');
+    CHECK(only_frame() == R"({"op":"ok","id":1})");
+  }
+
+  void ack(const std::string& what) {
+    ask(R"({"op":"ack","id":2,"topic":"open.t","group":"g",)" + what + '}');
+  }
+
+  [[nodiscard]] std::uint32_t wanted() { return last_fetch().max; }
+
+  const actors::fetch_deliveries& last_fetch() {
+    for (auto at = controls.rbegin(); at != controls.rend(); ++at) {
+      if (const auto* fetch = std::get_if<actors::fetch_deliveries>(&at->body)) return *fetch;
+    }
+    FAIL("nothing was fetched");
+    return std::get<actors::fetch_deliveries>(controls.front().body);
+  }
+
+  [[nodiscard]] std::size_t fetches() const { return asked_count<actors::fetch_deliveries>(); }
+
+  /// The group gives events `first` to `last`, with tokens "d1", "d2"...
+  void give(std::uint64_t first, std::uint64_t last) {
+    actors::delivery_list list;
+    list.epoch = "e";
+    event_defaults defaults;
+    for (auto seq = first; seq <= last; ++seq) {
+      defaults.id = std::to_string(seq);
+      const auto event = decode_plain("1", defaults).value().event;
+      list.deliveries.push_back(
+          {"d" + std::to_string(seq), 1, {sequence{seq}, time.wall(), event.stored}});
+    }
+    reply<actors::fetch_deliveries>(std::move(list));
+  }
+};
+
+}  // namespace
+
+TEST_CASE_METHOD(worker, "a consumer holds at most its credits", "[ws][groups]") {
+  begin();
+  consume(3);
+  CHECK(wanted() == 3);
+  give(1, 2);
+  CHECK_THAT(
+      only_frame(),
+      Contains(
+          R"({"op":"deliveries","topic":"open.t","group":"g","deliveries":[{"delivery":"d1","attempt":1,"seq":1,"cursor":"e:1")"));
+  CHECK(wanted() == 1);
+  give(3, 3);
+  CHECK(fetches() == 2);
+  tick_after(1s);
+  CHECK(fetches() == 2);
+
+  SECTION("an ack of one brings one") {
+    ack(R"("deliveries":["d2"])");
+    CHECK(fetches() == 3);
+    CHECK(wanted() == 1);
+  }
+  SECTION("an ack up to a seq brings as many as it acks, and not what is held above") {
+    ack(R"("up_to_seq":2)");
+    CHECK(fetches() == 3);
+    CHECK(wanted() == 2);
+  }
+  SECTION("an ack up to a seq below brings none") {
+    ack(R"("up_to_seq":0)");
+    CHECK(fetches() == 2);
+  }
+  SECTION("the same ack twice, or of what somebody else holds, brings one") {
+    ack(R"("deliveries":["d1"])");
+    ack(R"("deliveries":["d1"])");
+    ack(R"("deliveries":["other"])");
+    CHECK(fetches() == 3);
+    give(4, 4);
+    CHECK(fetches() == 3);
+  }
+  SECTION("a nack brings as many as it gives back") {
+    ask(R"({"op":"nack","id":3,"topic":"open.t","group":"g","deliveries":["d1","d3"],)"
+        R"("delay_ms":50,"error":"no"})");
+    const auto& nack = std::get<actors::nack_deliveries>(controls[controls.size() - 2].body);
+    CHECK(nack.delay_ms == 50);
+    CHECK(nack.error == "no");
+    CHECK(wanted() == 2);
+  }
+  SECTION("an ack that was refused brings none") {
+    refuse = error{errc::overloaded, "full", 10};
+    ack(R"("deliveries":["d1"])");
+    CHECK_THAT(frames().back(), Contains(R"("id":2,"code":"overloaded")"));
+    refuse.reset();
+    tick_after(1s);
+    CHECK(fetches() == 2);
+  }
+  SECTION("fewer credits take effect when there are fewer in hand") {
+    frames();
+    consume(1);
+    ack(R"("deliveries":["d1","d2"])");
+    CHECK(fetches() == 2);
+    ack(R"("deliveries":["d3"])");
+    CHECK(wanted() == 1);
+  }
+}
+
+TEST_CASE_METHOD(worker, "what was held too long may come again", "[ws][groups]") {
+  begin();
+  consume(1);
+  actors::group_description group;
+  group.settings.hold_ms = 5000;
+  reply<actors::get_group>(group);
+  give(1, 1);
+  CHECK(fetches() == 1);
+  tick_after(4s);
+  CHECK(fetches() == 1);
+  tick_after(1s);
+  CHECK(fetches() == 2);
+  CHECK(wanted() == 1);
+}
+
+TEST_CASE_METHOD(worker, "a consumer that cannot go on is told once", "[ws][groups]") {
+  begin();
+  consume(1);
+  reply<actors::get_group>(fail(errc::group_not_found, "no group g"));
+  reply<actors::fetch_deliveries>(fail(errc::group_not_found, "no group g"));
+  CHECK_THAT(only_frame(), Contains(R"("code":"group_not_found","detail":"group g: no group g")"));
+  tick_after(1s);
+  CHECK(fetches() == 1);
+}
+
+TEST_CASE_METHOD(worker, "a consumer survives a busy broker", "[ws][groups]") {
+  begin();
+  consume(1);
+  reply<actors::fetch_deliveries>(fail(errc::overloaded, "later"));
+  CHECK(frames().empty());
+  tick_after(1s);
+  CHECK(fetches() == 2);
+}
+
+TEST_CASE_METHOD(worker, "what a connection holds is given back when it ends", "[ws][groups]") {
+  begin();
+  consume(1);
+  give(1, 1);
+  socket.peer_gone = true;
+  work();
+  CHECK(ended);
+  const auto& leave = last_asked<actors::leave_group>();
+  CHECK(leave.member == "c1");
+  CHECK(leave.group.group.str() == "g");
+}
+
+TEST_CASE_METHOD(worker, "a fetch is answered with its deliveries", "[ws][groups]") {
+  begin();
+  ask(R"({"op":"fetch","id":4,"topic":"open.t","group":"g","max":2,"wait_ms":100})");
+  CHECK(last_fetch().max == 2);
+  CHECK(last_fetch().wait_ms == 100);
+  give(1, 2);
+  CHECK_THAT(only_frame(), Contains(R"({"op":"ok","id":4,"deliveries":[{"delivery":"d1")"));
+}
+
+TEST_CASE_METHOD(worker, "group operations are checked first", "[ws][groups]") {
+  begin();
+  const std::vector<std::pair<std::string, std::string>> samples{
+      {R"({"op":"consume","id":1,"topic":"closed","group":"g","credits":1})", "forbidden"},
+      {R"({"op":"consume","id":1,"topic":"open.t","group":"g g","credits":1})", "invalid_name"},
+      {R"({"op":"consume","id":1,"topic":"open.t","group":"g"})", "bad_request"},
+      {R"({"op":"fetch","id":1,"topic":"open.t","group":"g","max":1001})", "bad_request"},
+      {R"({"op":"ack","id":1,"topic":"open.t","group":"g"})", "bad_request"},
+      {R"({"op":"ack","id":1,"topic":"closed","group":"g","up_to_seq":1})", "forbidden"},
+      {R"({"op":"nack","id":1,"topic":"open.t","group":"g","deliveries":[]})", "bad_request"},
+  };
+  for (const auto& [frame, code] : samples) {
+    INFO(frame);
+    ask(frame);
+    CHECK_THAT(only_frame(), Contains("\"code\":\"" + code + '"'));
+  }
+  CHECK(controls.empty());
+}
