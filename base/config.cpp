@@ -74,11 +74,12 @@ void visit_topic_settings(Config& c, Visit&& visit) {
   visit("topics.presence_lease_ms", t.presence_lease_ms, bounds{100, day_ms}, "how long a presence stands without renewal");
   visit("topics.presence_grace_ms", t.presence_grace_ms, bounds{0, day_ms}, "how long a vanished member is unknown before it has left");
   visit("topics.presence_members_max", t.presence_members_max, bounds{1}, "members present on one topic");
+  visit("topics.awaited_max", t.awaited_max, bounds{1}, "topics that are not there yet whose subscribers one shard tells at once; those of others ask every second");
   auto& g = c.groups;
   visit("groups.hold_ms", g.hold_ms, bounds{10, day_ms}, "how long a delivery waits for its ack before it is redelivered");
   visit("groups.deliveries_max", g.deliveries_max, bounds{1, 10'000}, "deliveries of one event before it goes to the dead-letter topic");
   visit("groups.in_flight_max", g.in_flight_max, bounds{1, 1'000'000}, "deliveries of one group waiting for their acks");
-  visit("groups.ack_span_max", g.ack_span_max, bounds{16}, "distance of the newest ack from the floor before blocking events are parked");
+  visit("groups.ack_span_max", g.ack_span_max, bounds{16}, "distance of the newest ack from the floor before blocking events are parked, and events a group looks ahead for keys that are free");
   visit("groups.backoff_min_ms", g.backoff_min_ms, bounds{1, day_ms}, "wait before the first redelivery after a nack without delay");
   visit("groups.backoff_max_ms", g.backoff_max_ms, bounds{1, day_ms}, "longest wait before a redelivery");
   visit("groups.fetch_wait_ms_max", g.fetch_wait_ms_max, bounds{0, day_ms}, "longest wait of a fetch for events");

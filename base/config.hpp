@@ -60,6 +60,7 @@ struct config {
     std::uint32_t presence_lease_ms = 30'000;
     std::uint32_t presence_grace_ms = 15'000;
     std::uint32_t presence_members_max = 10'000;
+    std::uint32_t awaited_max = 100'000;
   } topics;
 
   struct groups_section {

@@ -46,6 +46,10 @@ result<void> journal_writer::load_shard(database& db, shard_id shard) {
     projector::put_views_version(db, shard, parts_.views->version(), batch_);
     at->view_version = parts_.views->version();
   }
+  if (at->incarnation == incarnation_id{}) {
+    at->incarnation = draw_incarnation();
+    put_incarnation(db, shard, at->incarnation, batch_);
+  }
   {
     const std::lock_guard guard{slot.mutex};
     slot.first = at->first;

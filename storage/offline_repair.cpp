@@ -23,8 +23,6 @@ namespace fs = std::filesystem;
 
 constexpr std::size_t batch_bytes = 4 << 20;
 constexpr std::size_t heads_max = 1 << 20;
-/// The incarnation of a shard whose own cannot be read any more: above any that was counted up to.
-constexpr std::uint64_t incarnation_when_unknown = 1 << 20;
 
 /// Copies the readable part of one shard and projects it anew.
 class shard_repair {
@@ -152,17 +150,9 @@ private:
   result<void> finish(lsn last) {
     if (auto done = flush(); !done) return done;
     if (auto done = put_lost_rows(); !done) return done;
-    std::uint64_t incarnation = incarnation_when_unknown;
-    if (const auto position = locate_shard(from_, shard_)) {
-      incarnation = position->incarnation.raw();
-    } else {
-      is_lossy_ = true;
-    }
-    char value[8];
-    store_little(value, is_lossy_ ? incarnation + 1 : incarnation);
-    const auto key = keys::meta_row(shard_.raw(), keys::meta_tag::incarnation);
-    batch_.Put(to_.handle(family::meta), std::string_view{key}, rocksdb::Slice{value, 8})
-        .PermitUncheckedError();
+    const auto position = locate_shard(from_, shard_);
+    if (!position) is_lossy_ = true;
+    put_incarnation(to_, shard_, is_lossy_ ? draw_incarnation() : position->incarnation, batch_);
     projector::put_views_version(to_, shard_, views_->version(), batch_);
     projector::put_applied(to_, shard_, last, 0, batch_);
     return flush();

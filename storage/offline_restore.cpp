@@ -23,11 +23,7 @@ result<std::vector<std::uint64_t>> renew_incarnations(database& db, std::uint32_
     auto at = locate_shard(db, shard_id{i});
     if (!at) return std::unexpected{at.error()};
     lsns.push_back(at->last.raw());
-    char value[8];
-    store_little(value, at->incarnation.next().raw());
-    const auto key = keys::meta_row(i, keys::meta_tag::incarnation);
-    batch.Put(db.handle(family::meta), std::string_view{key}, rocksdb::Slice{value, 8})
-        .PermitUncheckedError();
+    put_incarnation(db, shard_id{i}, draw_incarnation(), batch);
   }
   rocksdb::WriteOptions synced;
   synced.sync = true;

@@ -1,6 +1,7 @@
 #include "storage/recovery.hpp"
 
 #include "base/log.hpp"
+#include "base/random.hpp"
 #include "storage/keys.hpp"
 #include "storage/wal_check.hpp"
 
@@ -108,6 +109,22 @@ error with_advice(const error& why, const directory_paths& paths) {
 }
 
 }  // namespace
+
+incarnation_id draw_incarnation() {
+  std::uint64_t drawn = 0;
+  while (drawn == 0)
+    drawn = random_64();
+  return incarnation_id{drawn};
+}
+
+void put_incarnation(
+    database& db, shard_id shard, incarnation_id incarnation, rocksdb::WriteBatch& batch) {
+  char value[8];
+  store_little(value, incarnation.raw());
+  const auto key = keys::meta_row(shard.raw(), keys::meta_tag::incarnation);
+  batch.Put(db.handle(family::meta), std::string_view{key}, rocksdb::Slice{value, sizeof value})
+      .PermitUncheckedError();
+}
 
 result<shard_position> locate_shard(database& db, shard_id shard) {
   shard_position found;

@@ -9,6 +9,8 @@
 #include "storage/mark.hpp"
 #include "storage/tail_block.hpp"
 
+#include <rocksdb/write_batch.h>
+
 #include <cstdint>
 #include <functional>
 #include <optional>
@@ -21,11 +23,20 @@ struct shard_position {
   lsn applied{};
   lsn last{};
   time_ms last_time{};
-  incarnation_id incarnation{1};
+  /// Zero: the shard was never opened.
+  incarnation_id incarnation{};
   std::uint8_t view_generation = 0;
   /// Projection version of the view rows; nothing if none were made yet.
   std::optional<std::uint32_t> view_version;
 };
+
+/// An incarnation no other history has: random, as neither copies of a directory nor directories
+/// made anew can know of each other.
+[[nodiscard]] incarnation_id draw_incarnation();
+
+/// Writes down the incarnation of a shard.
+void put_incarnation(
+    database& db, shard_id shard, incarnation_id incarnation, rocksdb::WriteBatch& batch);
 
 /// Errors: corruption (says shard and lsn), io_error.
 [[nodiscard]] result<shard_position> locate_shard(database& db, shard_id shard);

@@ -310,6 +310,8 @@ TEST_CASE("a read that meets damage quarantines its shard and skips nothing", "[
   }
   f.close();
   f.open();
+  const auto sound = f.journal->state(shard_id{0}).incarnation;
+  const auto hurt_one = f.journal->state(shard_id{1}).incarnation;
   f.close();
   for (const auto& [name, bytes] : all_files(f.settings.data_dir)) {
     const auto at = bytes.find("event 30pppp");
@@ -341,8 +343,8 @@ TEST_CASE("a read that meets damage quarantines its shard and skips nothing", "[
   REQUIRE(repaired);
   CHECK(repaired->records_lost > 0);
   f.open();
-  CHECK(f.journal->state(shard_id{1}).incarnation > incarnation_id{1});
-  CHECK(f.journal->state(shard_id{0}).incarnation == incarnation_id{1});
+  CHECK(f.journal->state(shard_id{1}).incarnation != hurt_one);
+  CHECK(f.journal->state(shard_id{0}).incarnation == sound);
   std::size_t kept = 0;
   REQUIRE(
       f.journal->read(shard_id{1}).value()->visit_entity(topic, sequence{1}, [&](const record&) {
