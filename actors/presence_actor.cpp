@@ -171,9 +171,11 @@ void presence_actor::on_attached(const relay_attached& message) {
 
 void presence_actor::on_topic_made(const control_reply& reply) {
   const auto node = making_.extract(reply.correlation);
-  if (!node || reply.outcome) return;
+  if (!node) return;
   auto* room = find_room(node.mapped());
   if (room == nullptr || !room->attaching) return;
+  // The shard may have been asked to attach more relays than it remembers.
+  if (reply.outcome) return link_to(*room);
   unlink_from(*room);
   refuse_all(*room, reply.outcome.error());
   rooms_.erase(node.mapped());

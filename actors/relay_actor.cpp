@@ -65,7 +65,8 @@ caf::behavior relay_actor::make_behavior() {
   });
   return {
       [this](boxed<relay_attached>& message) {
-        note_sender();
+        if (message->exists) note_sender();
+        if (message->ask_again) attach_again_ = true;
         relay_.on_attached(*message);
       },
       [this](boxed<deliver>& message) {

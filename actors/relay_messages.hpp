@@ -11,7 +11,8 @@
 namespace callboard::actors {
 
 /// RELAY -> SHARD, handed on to the topic. The topic need not exist yet: the shard remembers the
-/// relay and attaches it when the topic is made (at last_seq 0). Answered by `relay_attached`.
+/// relay and attaches it when the topic is made (at last_seq 0), or asks it to come again. Answered
+/// by `relay_attached`.
 struct attach_relay {
   topic_ref topic;
   /// Batches the topic may send before it needs `relay_credit`.
@@ -23,6 +24,9 @@ struct attach_relay {
 struct relay_attached {
   topic_ref topic;
   bool exists = false;
+  /// Only while there is no such topic: the shard cannot remember the relay, which must attach
+  /// again after a while to hear of one.
+  bool ask_again = false;
   bool ephemeral = false;
   std::string epoch;
   entity_id entity{};

@@ -1,5 +1,6 @@
 #include "actors/shard_actor.hpp"
 
+#include "actors/companions.hpp"
 #include "actors/reader_pool.hpp"
 #include "actors/run_schedule.hpp"
 #include "actors/shard_messages.hpp"
@@ -47,16 +48,11 @@ public:
     }
     topics_.clear();
     interest_.clear();
-    if (groups_) anon_send_exit(groups_, caf::exit_reason::user_shutdown);
-    if (presence_) anon_send_exit(presence_, caf::exit_reason::user_shutdown);
-    groups_ = nullptr;
-    presence_ = nullptr;
+    companions_.clear();
   }
 
   caf::behavior make_behavior() override {
-    const auto self = handle();
-    groups_ = spawn_groups(home_system(), shard_, parts_, self);
-    presence_ = spawn_presence(home_system(), shard_, parts_, self);
+    companions_.spawn(shard_, parts_);
     set_down_handler([this](caf::down_msg& down) { on_down(down); });
     activate();
     arm_tick();
@@ -119,8 +115,7 @@ private:
       return;
     }
     activation_ = *begun;
-    send(groups_, box(shard_activated{*begun}));
-    send(presence_, box(shard_activated{*begun}));
+    companions_.tell(shard_activated{*begun});
     schedule_.start(handle());
   }
 
@@ -157,8 +152,12 @@ private:
     end_if_stopped();
   }
 
+  /// Topics end first, as their ends concern the companions; the companions before the shard, as
+  /// nobody else knows when they no longer use the router.
   void end_if_stopped() {
-    if (is_stopping_ && topics_.empty()) quit();
+    if (!is_stopping_ || !topics_.empty()) return;
+    if (companions_.have_ended()) return quit();
+    companions_.end();
   }
 
   static error stopping() { return {errc::draining, "the node is shutting down; reconnect", 1000}; }
@@ -182,15 +181,17 @@ private:
   }
 
   void on_control(boxed<control_request>& message, const caf::actor& reply_to) {
+    const auto hand_to = [&](const caf::actor& companion) {
+      if (!companion) return refuse(waiting_control{message, reply_to}, stopping());
+      send(companion, message, reply_to);
+    };
     const auto route = [&]<class Body>(const Body& body) {
-      if constexpr (requires { body.group; }) {
-        send(groups_, message, reply_to);
-      } else if constexpr (std::is_same_v<Body, list_groups>) {
-        send(groups_, message, reply_to);
+      if constexpr (requires { body.group; } || std::is_same_v<Body, list_groups>) {
+        hand_to(companions_.groups());
       } else if constexpr (
           std::is_same_v<Body, presence_join> || std::is_same_v<Body, presence_renew>
           || std::is_same_v<Body, presence_leave> || std::is_same_v<Body, presence_list>) {
-        send(presence_, message, reply_to);
+        hand_to(companions_.presence());
       } else if constexpr (requires { body.topic.topic; }) {
         if (is_channel(body.topic.topic) && std::is_same_v<Body, put_topic>) {
           return refuse(
@@ -469,8 +470,7 @@ private:
     for (const auto& [relay, credits] : message.relays) {
       interest_.wait({box(attach_relay{message.topic, credits}), relay});
     }
-    send(groups_, box(topic_gone{message.topic}));
-    send(presence_, box(topic_gone{message.topic}));
+    companions_.tell(topic_gone{message.topic});
   }
 
   /// A topic ended: whoever wrote to it meanwhile gets a new one.
@@ -481,6 +481,7 @@ private:
       return on_topic_down(name);
     }
     interest_.on_down(down.source);
+    if (companions_.on_down(down.source)) end_if_stopped();
   }
 
   void on_topic_down(const topic_ref& name) {
@@ -515,8 +516,7 @@ private:
   }
 
   void tell_active(const topic_active& news) {
-    send(groups_, box(topic_active{news}));
-    send(presence_, box(topic_active{news}));
+    companions_.tell(news);
     interest_.tell(news);
   }
 
@@ -580,11 +580,10 @@ private:
   topic_metrics& counters_;
   const shard_id shard_;
   result<activation_id> activation_ = fail(errc::draining, "the shard is starting");
-  caf::actor groups_;
-  caf::actor presence_;
+  companions companions_{*this};
   std::unordered_map<topic_ref, topic_slot> topics_;
   std::unordered_map<caf::actor_id, topic_ref> topic_of_actor_;
-  topic_interest interest_{*this};
+  topic_interest interest_{*this, parts_.settings.topics.awaited_max};
   run_schedule schedule_{parts_, shard_};
   std::string sweep_after_;
   bool sweeping_ = false;

@@ -43,7 +43,7 @@ struct companion_append_failed {
   activation_id activation{};
 };
 
-/// All consumer groups of one shard. Ends on exit_msg; the shard links to it.
+/// All consumer groups of one shard. Ends on exit_msg, which the shard sends before it ends.
 [[nodiscard]] caf::actor spawn_groups(
     caf::actor_system& system, shard_id shard, const broker_parts& parts, const caf::actor& parent);
 

@@ -87,11 +87,7 @@ public:
           on_attach(*message, from);
         },
         [this](const boxed<relay_credit>& message) { on_credit(message->credits); },
-        [this](const boxed<detach_relay>&, const caf::actor& from) {
-          core_.detach(key_of(from));
-          relays_.erase(from.id());
-          touch();
-        },
+        [this](const boxed<detach_relay>&, const caf::actor& from) { on_detach(from); },
         [this](boxed<control_request>& message, const caf::actor& reply_to) {
           on_change(std::move(*message), reply_to);
         },
@@ -185,18 +181,15 @@ private:
 
   void refuse(
       const std::vector<publish_request>& requests, const caf::actor& reply_to, const error& why) {
-    publish_replies replies;
-    for (const auto& request : requests) {
-      replies.replies.push_back({request.correlation, std::unexpected{why}});
-    }
-    send(reply_to, box(std::move(replies)));
+    send(reply_to, box(refusals_of(requests, why)));
   }
 
   // -- effects -------------------------------------------------------------------------------
 
   void carry_out(topic_effects effects) {
-    for (auto& one : effects.appends)
-      append(std::move(one));
+    for (auto& one : effects.appends) {
+      if (!append(std::move(one))) break;
+    }
     send_replies(effects.replies);
     for (auto& one : effects.deliveries) {
       const auto found = relays_.find(one.relay.raw());
@@ -233,7 +226,8 @@ private:
     }
   }
 
-  void append(topic_effects::append one) {
+  /// False: it was refused, and with it all that follow it.
+  bool append(topic_effects::append one) {
     const auto key = one.key;
     std::uint64_t bytes = 0;
     for (const auto& record : one.records)
@@ -253,11 +247,11 @@ private:
                          const result<storage::append_receipt>& outcome) {
            caf::anon_send<caf::message_priority::high>(self, box(append_told{key, stage, outcome}));
          }});
-    if (queued) return;
-    // Refused at the door: nothing was written and nothing was decided after it.
-    while (!charges_.empty() && charges_.back().key == key)
+    if (queued) return true;
+    while (!charges_.empty() && charges_.back().key >= key)
       charges_.pop_back();
     carry_out(core_.refused(key, told_to_client(queued.error())));
+    return false;
   }
 
   void send_replies(std::vector<topic_effects::reply>& replies) {
@@ -327,7 +321,8 @@ private:
 
   void on_candidates(candidates_told& told) {
     if (!told.rows) {
-      return carry_out(core_.failed(append_key{}, told.rows.error()));
+      parked_charges_.clear();
+      return carry_out(core_.candidates_unread(told.rows.error()));
     }
     auto effects = core_.candidates_read(std::move(*told.rows), now());
     auto charges = std::exchange(parked_charges_, {});
@@ -363,7 +358,7 @@ private:
 
   void on_attach(const attach_relay& message, const caf::actor& from) {
     touch();
-    monitor(from);
+    if (!relays_.contains(from.id())) monitor(from);
     relays_[from.id()] = {from, message.credits};
     const auto image = core_.attach(key_of(from), message.credits);
     send(
@@ -376,6 +371,12 @@ private:
             .entity = image.entity,
             .first_seq = image.first_seq,
             .last_seq = image.last_seq}));
+  }
+
+  void on_detach(const caf::actor& from) {
+    core_.detach(key_of(from));
+    if (relays_.erase(from.id()) != 0) demonitor(from.address());
+    touch();
   }
 
   void on_credit(std::uint32_t credits) {

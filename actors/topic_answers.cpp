@@ -29,9 +29,20 @@ patch_settings(runtime::topic_settings settings, const topic_settings_patch& wit
 }
 
 error told_to_client(const error& why) {
-  if (why.code != errc::cancelled && why.code != errc::stale_term) return why;
+  // The conflict is the journal's own: one decision stood behind another that was not made.
+  const bool was_not_made = why.code == errc::cancelled || why.code == errc::stale_term
+                            || why.code == errc::sequence_conflict;
+  if (!was_not_made) return why;
   return {
       errc::overloaded, "an earlier write of the shard failed, this one was not made; retry", 50};
+}
+
+publish_replies
+refusals_of(const std::vector<runtime::publish_request>& requests, const error& why) {
+  publish_replies all;
+  for (const auto& request : requests)
+    all.replies.push_back({request.correlation, std::unexpected{why}});
+  return all;
 }
 
 }  // namespace callboard::actors

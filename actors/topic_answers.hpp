@@ -16,4 +16,8 @@ patch_settings(runtime::topic_settings settings, const topic_settings_patch& wit
 /// What clients hear when an append fails: that an earlier one failed is no fault of theirs.
 [[nodiscard]] error told_to_client(const error& why);
 
+/// `why` as the answer to each of the requests.
+[[nodiscard]] publish_replies
+refusals_of(const std::vector<runtime::publish_request>& requests, const error& why);
+
 }  // namespace callboard::actors

@@ -9,15 +9,17 @@ namespace callboard::actors {
 
 void topic_interest::wait(const waiting_attach& one) {
   const auto& topic = one.message->topic;
-  shard_.send(one.relay, box(relay_attached{.topic = topic, .exists = false}));
-  if (absent_.size() >= topics_max && !absent_.contains(topic)) return;
+  const bool is_full = absent_.size() >= topics_max_ && !absent_.contains(topic);
+  shard_.send(
+      one.relay, box(relay_attached{.topic = topic, .exists = false, .ask_again = is_full}));
+  if (is_full) return;
   auto& relays = absent_[topic];
   const auto known = std::ranges::find(relays, one.relay, &waiting_attach::relay);
   if (known != relays.end()) {
     *known = one;
     return;
   }
-  shard_.monitor(one.relay);
+  monitor(one.relay);
   relays.push_back(one);
 }
 
@@ -37,7 +39,7 @@ std::vector<waiting_attach> topic_interest::take(const topic_ref& topic) {
 }
 
 void topic_interest::watch(const watch_pattern& what, const caf::actor& hub) {
-  shard_.monitor(hub);
+  monitor(hub);
   watchers_.push_back({what.tenant, what.pattern, hub});
 }
 
@@ -57,7 +59,14 @@ void topic_interest::tell(const topic_active& news) {
   }
 }
 
+/// Once, however often it asks: each call of CAF's `monitor` stays with the other actor until it
+/// ends.
+void topic_interest::monitor(const caf::actor& who) {
+  if (monitored_.insert(who.id()).second) shard_.monitor(who);
+}
+
 void topic_interest::on_down(const caf::actor_addr& who) {
+  monitored_.erase(who.id());
   for (auto& [topic, relays] : absent_) {
     std::erase_if(relays, [&](const auto& one) { return one.relay.address() == who; });
   }

@@ -10,6 +10,7 @@
 
 #include <cstddef>
 #include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
 namespace callboard::actors {
@@ -23,10 +24,12 @@ struct waiting_attach {
 /// Belongs to one SHARD, in whose name it sends and monitors.
 class topic_interest {
 public:
-  explicit topic_interest(caf::event_based_actor& shard) : shard_{shard} {}
+  /// `topics_max`: absent topics whose relays it keeps.
+  topic_interest(caf::event_based_actor& shard, std::size_t topics_max)
+      : shard_{shard}, topics_max_{topics_max} {}
 
-  /// Tells the relay that there is no such topic and keeps it until there is. Bounded: of more than
-  /// `topics_max` topics none is remembered.
+  /// Tells the relay that there is no such topic and keeps it until there is. Relays of more than
+  /// `topics_max` topics must ask again.
   void wait(const waiting_attach& one);
 
   void forget(const topic_ref& topic, const caf::actor& relay);
@@ -45,8 +48,6 @@ public:
 
   void clear();
 
-  static constexpr std::size_t topics_max = 100'000;
-
 private:
   struct watcher {
     tenant_name tenant;
@@ -54,7 +55,11 @@ private:
     caf::actor hub;
   };
 
+  void monitor(const caf::actor& who);
+
   caf::event_based_actor& shard_;
+  const std::size_t topics_max_;
+  std::unordered_set<caf::actor_id> monitored_;
   std::unordered_map<topic_ref, std::vector<waiting_attach>> absent_;
   std::vector<watcher> watchers_;
 };

@@ -25,6 +25,13 @@ std::uint32_t count_of(const std::vector<publish_request>& requests) {
   return static_cast<std::uint32_t>(count);
 }
 
+std::uint64_t bytes_of(const publish_request& request) {
+  std::uint64_t bytes = 0;
+  for (const auto& event : request.events)
+    bytes += event.stored.size();
+  return bytes;
+}
+
 error overloaded(std::uint32_t in_flight_max) {
   return {
       errc::overloaded,
@@ -271,6 +278,10 @@ topic_core::decide_durable(publisher_key publisher, publish_request& request, to
               "the topic's last seq is {}, not {}", next_last_.raw(), request.expected->raw())));
     }
     if (auto refusal = refuse(request)) return reply_with(std::unexpected{*refusal});
+    if (!gathering_.events.empty()
+        && gathering_.bytes + bytes_of(request) > limits_.append_bytes_max) {
+      emit(out);
+    }
   }
   return reply_with(admit(request, *verdicts));
 }
@@ -393,22 +404,39 @@ topic_effects topic_core::failed(append_key key, const error& why) {
         {waiting.publisher, {waiting.reply.correlation, std::unexpected{behind}}});
   }
   gathering_ = {};
-  for (auto& one : parked_) {
-    for (auto& request : one.requests) {
-      out.replies.push_back({one.publisher, {request.correlation, std::unexpected{behind}}});
-    }
-  }
-  parked_.clear();
-  parked_events_ = 0;
+  refuse_parked(behind, out);
   events_in_flight_ = 0;
   out.reload = !dead_;
   dead_ = true;
   return out;
 }
 
+void topic_core::refuse_parked(const error& why, topic_effects& out) {
+  for (const auto& one : parked_) {
+    for (const auto& request : one.requests) {
+      out.replies.push_back({one.publisher, {request.correlation, std::unexpected{why}}});
+    }
+  }
+  parked_.clear();
+  parked_events_ = 0;
+}
+
 topic_effects topic_core::refused(append_key key, const error& why) {
   topic_effects out;
-  if (dead_ || appends_.empty() || appends_.back().key != key) return out;
+  const auto first = std::ranges::find(appends_, key, &open_append::key);
+  if (dead_ || first == appends_.end()) return out;
+  // What is gathered has the seqs behind theirs.
+  const bool takes_seqs =
+      std::any_of(first, appends_.end(), [](const auto& one) { return !one.events.empty(); });
+  if (takes_seqs && !gathering_.events.empty()) {
+    appends_.push_back(std::exchange(gathering_, {}));
+  }
+  while (!appends_.empty() && appends_.back().key >= key)
+    undo_last(why, out);
+  return out;
+}
+
+void topic_core::undo_last(const error& why, topic_effects& out) {
   auto undone = std::move(appends_.back());
   appends_.pop_back();
   if (undone.trim) trimming_ = false;
@@ -421,6 +449,12 @@ topic_effects topic_core::refused(append_key key, const error& why) {
     if (waiting.reply.outcome) waiting.reply.outcome = std::unexpected{why};
     out.replies.push_back({waiting.publisher, std::move(waiting.reply)});
   }
+}
+
+topic_effects topic_core::candidates_unread(const error& why) {
+  topic_effects out;
+  asked_.clear();
+  refuse_parked(why, out);
   return out;
 }
 

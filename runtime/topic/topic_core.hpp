@@ -45,6 +45,8 @@ struct topic_limits {
   std::uint32_t events_in_flight_max = 4096;
   std::size_t recent_ids_max = 262'144;
   std::size_t window_ids_max = 16'000'000;
+  /// Payload bytes gathered into one append, unless a single publish has more.
+  std::uint64_t append_bytes_max = 4U << 20;
 };
 
 /// What the shell must do, in this order: appends, then replies, then deliveries and the rest.
@@ -135,11 +137,14 @@ public:
   /// The append, and all behind it, are not in the journal (or nobody knows).
   [[nodiscard]] topic_effects failed(append_key key, const error& why);
 
-  /// The last append was refused before anything was written: as if it had never been decided.
+  /// The append was refused before anything was written: as if neither it nor what was decided
+  /// behind it, and not handed to the journal yet, had ever been.
   [[nodiscard]] topic_effects refused(append_key key, const error& why);
 
   /// Answer to `read_candidates`: what is stored at these seqs (events that are gone are left out).
   [[nodiscard]] topic_effects candidates_read(std::vector<window_row> rows, time_ms now);
+  /// They cannot be read: what waits for them is refused; what is on its way to the disk goes on.
+  [[nodiscard]] topic_effects candidates_unread(const error& why);
 
   /// Events after the returned image's `last_seq` will come as deliveries or skips.
   topic_image attach(relay_key relay, std::uint32_t credits);
@@ -235,6 +240,8 @@ private:
   [[nodiscard]] std::optional<error> refuse(const publish_request& request) const;
   void run(std::vector<parked_publish> work, topic_effects& out);
   void answer(publisher_key publisher, publish_reply reply, durability level, topic_effects& out);
+  void refuse_parked(const error& why, topic_effects& out);
+  void undo_last(const error& why, topic_effects& out);
   /// Hands what was gathered to the journal.
   void emit(topic_effects& out);
   void deliver(const event_batch_ptr& batch, topic_effects& out);

@@ -44,6 +44,40 @@ TEST_CASE("an answer waits for its commit", "[actors][topic]") {
   CHECK(broker.got.published.at(refused).error().code == errc::sequence_conflict);
 }
 
+TEST_CASE("relays of more absent topics than a shard keeps must ask again", "[actors][topic]") {
+  config settings;
+  settings.topics.awaited_max = 3;
+  virtual_broker broker{settings};
+  received got;
+  const auto relay = broker.make_probe(got);
+  std::vector<std::string> names;
+  for (int i = 0; names.size() < 5; ++i) {
+    const auto name = "absent." + std::to_string(i);
+    if (broker.shard_of(name) == shard_id{0}) names.push_back(name);
+  }
+  for (const auto& name : names)
+    broker.router->attach({virtual_broker::topic(name), 10}, relay);
+  broker.settle();
+  REQUIRE(got.attached.size() == 5);
+  std::vector<std::string> asked;
+  for (const auto& one : got.attached) {
+    CHECK_FALSE(one.exists);
+    if (one.ask_again) asked.push_back(one.topic.topic.str());
+  }
+  REQUIRE(asked.size() == 2);
+  got.attached.clear();
+  for (const auto& name : names)
+    broker.publish(name, {"a"});
+  broker.settle();
+  CHECK(got.attached.size() == 3);
+  for (const auto& name : asked)
+    broker.router->attach({virtual_broker::topic(name), 10}, relay);
+  broker.settle();
+  REQUIRE(got.attached.size() == 5);
+  for (const auto& one : got.attached)
+    CHECK(one.exists);
+}
+
 TEST_CASE("a failed append fails what stands behind it, and the topic goes on", "[actors][topic]") {
   virtual_broker broker;
   const auto kept = broker.publish("events", {"a"});

@@ -149,6 +149,53 @@ TEST_CASE("an append that is refused at the door leaves no trace", "[topic]") {
   CHECK(topic.replies[2].reply.outcome->events.empty());
 }
 
+TEST_CASE("what is gathered for one append is bounded in bytes", "[topic]") {
+  const auto event_bytes = make_event("a").stored.size();
+  core_fixture topic{{}, {.append_bytes_max = 3 * event_bytes}};
+  // Two appends are under way; the rest is gathered.
+  for (int i = 1; i <= 12; ++i)
+    topic.publish(make_request(i, {std::to_string(i)}));
+  std::size_t events = 0;
+  for (const auto& one : topic.pending) {
+    CHECK(one.records.size() <= 3);
+    events += one.records.size();
+  }
+  CHECK(events >= 8);
+  topic.commit_all();
+  REQUIRE(topic.replies.size() == 12);
+  for (std::uint64_t i = 0; i < 12; ++i)
+    CHECK(topic.replies[i].reply.outcome->first_seq == sequence{i + 1});
+  // A single publish may have more.
+  topic.publish(make_request(20, {"A", "B", "C", "D", "E"}));
+  REQUIRE(topic.pending.size() == 1);
+  CHECK(topic.pending[0].records.size() == 5);
+}
+
+TEST_CASE("what stands behind a refused append goes with it", "[topic]") {
+  const auto event_bytes = make_event("a").stored.size();
+  core_fixture topic{{}, {.append_bytes_max = 2 * event_bytes}};
+  topic.publish(make_request(1, {"1"}));
+  std::vector<publish_request> many;
+  for (int i = 2; i <= 6; ++i)
+    many.push_back(make_request(i, {std::to_string(i)}));
+  auto effects = topic.core.publish(publisher_key{1}, std::move(many), topic.now);
+  REQUIRE(effects.appends.size() >= 2);
+  const auto key = effects.appends.front().key;
+  topic.take(topic.core.refused(key, {errc::overloaded, "full", 50}));
+  REQUIRE(topic.replies.size() == 5);
+  for (const auto& one : topic.replies)
+    CHECK(one.reply.outcome.error().code == errc::overloaded);
+  topic.commit();
+  CHECK(topic.core.is_settled());
+  topic.publish(make_request(7, {"6"}));
+  topic.publish(make_request(8, {"2"}));
+  topic.commit_all();
+  REQUIRE(topic.replies.size() == 8);
+  CHECK(topic.replies[6].reply.outcome->first_seq == sequence{2});
+  CHECK(topic.replies[7].reply.outcome->first_seq == sequence{3});
+  CHECK(topic.replies[7].reply.outcome->events.empty());
+}
+
 TEST_CASE("written acks leave before the fsync, the others after it", "[topic]") {
   core_fixture topic;
   auto fast = make_request(1, {"a"});
@@ -165,6 +212,32 @@ TEST_CASE("written acks leave before the fsync, the others after it", "[topic]")
   CHECK(topic.deliveries.empty());
   topic.commit();
   CHECK(topic.replies.size() == 2);
+}
+
+TEST_CASE("ids that cannot be read refuse who asked and nobody else", "[topic][dedupe]") {
+  core_fixture topic{{}, {.events_in_flight_max = 2, .recent_ids_max = 2}};
+  for (int i = 1; i <= 6; ++i) {
+    topic.publish(make_request(i, {"id" + std::to_string(i)}));
+    topic.commit();
+  }
+  topic.replies.clear();
+  topic.publish(make_request(9, {"under way"}));
+  topic.publish(make_request(10, {"id1"}));
+  REQUIRE(topic.core.is_parked());
+  topic.asked.clear();
+  topic.take(topic.core.candidates_unread({errc::io_error, "no disk", 0}));
+  REQUIRE(topic.replies.size() == 1);
+  CHECK(topic.replies[0].reply.correlation == correlation_id{10});
+  CHECK(topic.replies[0].reply.outcome.error().code == errc::io_error);
+  CHECK_FALSE(topic.reload);
+  topic.commit_all();
+  REQUIRE(topic.replies.size() == 2);
+  CHECK(topic.replies[1].reply.outcome->first_seq == sequence{7});
+  // Asked again, it is looked up again.
+  topic.publish(make_request(11, {"id1"}));
+  topic.answer_candidates();
+  REQUIRE(topic.replies.size() == 3);
+  CHECK(topic.replies[2].reply.outcome->first_seq == sequence{1});
 }
 
 TEST_CASE("an old id is looked up before anything behind it is decided", "[topic][dedupe]") {

@@ -1,0 +1,50 @@
+// The two actors beside a SHARD (shard_companions.hpp) as the shard keeps them: told together,
+// ended together, and awaited before the shard itself ends.
+#pragma once
+
+#include "actors/boxed.hpp"
+#include "actors/shard_companions.hpp"
+
+#include <caf/actor.hpp>
+#include <caf/event_based_actor.hpp>
+
+namespace callboard::actors {
+
+/// Belongs to one SHARD, in whose name it sends and monitors.
+class companions {
+public:
+  explicit companions(caf::event_based_actor& shard) : shard_{shard} {}
+
+  void spawn(shard_id shard, const broker_parts& parts);
+
+  /// Sends `news` to both.
+  template <class News>
+  void tell(const News& news) {
+    for (const auto* one : {&groups_, &presence_}) {
+      if (*one) shard_.send(*one, box(News{news}));
+    }
+  }
+
+  /// Null once it ended.
+  [[nodiscard]] const caf::actor& groups() const { return groups_; }
+
+  [[nodiscard]] const caf::actor& presence() const { return presence_; }
+
+  /// Asks both to end; `on_down` hears of it.
+  void end();
+
+  /// Whether `who` was one of them.
+  bool on_down(const caf::actor_addr& who);
+
+  [[nodiscard]] bool have_ended() const { return !groups_ && !presence_; }
+
+  /// Asks both to end and forgets them.
+  void clear();
+
+private:
+  caf::event_based_actor& shard_;
+  caf::actor groups_;
+  caf::actor presence_;
+};
+
+}  // namespace callboard::actors
