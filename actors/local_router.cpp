@@ -4,6 +4,7 @@
 #include "actors/shard_actor.hpp"
 #include "actors/topic_reads.hpp"
 #include "base/log.hpp"
+#include "runtime/workflow/agent_names.hpp"
 #include "runtime/workflow/workflow_registry.hpp"
 
 #include <caf/actor_system.hpp>
@@ -147,6 +148,15 @@ result<void> local_router::control(control_request request, const caf::actor& re
     if (parts_.workflows == nullptr || parts_.workflows->newest(start->type) == nullptr) {
       return fail(
           errc::bad_request, fmt::format("this node has no workflow type '{}'", start->type));
+    }
+    if (runtime::is_agent_channel(start->topic.topic) || runtime::is_agent_type(start->type)) {
+      return fail(errc::bad_request, "agents are made by their first message, not started");
+    }
+  } else if (const auto* call = std::get_if<call_agent>(&body)) {
+    if (parts_.workflows == nullptr || parts_.workflows->newest(call->type) == nullptr) {
+      return fail(
+          errc::agent_not_found,
+          fmt::format("this node has no agent type '{}'", runtime::agent_name_of(call->type)));
     }
   }
   const auto index = index_of(*topic_of(body));

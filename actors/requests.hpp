@@ -300,6 +300,22 @@ struct await_workflow {
   std::uint32_t wait_ms = 0;
 };
 
+/// Hands a message to an agent, which is made by its first one. Answered once its reply is on disk;
+/// after `wait_ms` as pending. A message with the `id` of an earlier one is not handled again.
+/// Errors: agent_not_found (no such class here).
+struct call_agent {
+  topic_ref topic;
+  std::string type;
+  std::string message;
+  /// JSON
+  std::string payload;
+  std::string id;
+  /// Ids of the agents that wait for the reply.
+  std::vector<std::string> chain;
+  std::string correlation_id;
+  std::uint32_t wait_ms = 0;
+};
+
 /// Tells the run of a parent how its child ended.
 struct end_child {
   topic_ref topic;
@@ -326,6 +342,8 @@ struct workflow_answer {
   bool created = false;
   /// The result is not there yet.
   bool pending = false;
+  /// Of `call_agent`: the handler failed; `body` has `error`.
+  bool failed = false;
 };
 
 // -- envelope --------------------------------------------------------------------------------
@@ -354,6 +372,7 @@ using control_body = std::variant<
     get_workflow,
     await_workflow,
     end_child,
+    call_agent,
     list_workflows>;
 
 struct control_request {

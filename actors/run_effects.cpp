@@ -74,8 +74,12 @@ void run_host::carry_out(std::uint32_t command) {
     return send_publish(command);
   case command_kind::child:
     return send_child(command);
+  case command_kind::call:
+    if (one.due) arm_timer(command, *one.due);
+    return send_call(command);
   case command_kind::update:
   case command_kind::version:
+  case command_kind::reply:
     return;
   }
 }
@@ -130,10 +134,15 @@ void run_host::complete_command(std::uint32_t command, json with) {
 }
 
 void run_host::fail_command(std::uint32_t command, const error& why) {
+  fail_command(
+      command, failure{failure_class::permanent, std::string{name_of(why.code)}, why.detail});
+}
+
+void run_host::fail_command(std::uint32_t command, failure why) {
   input next;
   next.event.kind = run_event_kind::failed;
   next.event.command = command;
-  next.event.why = failure{failure_class::permanent, std::string{name_of(why.code)}, why.detail};
+  next.event.why = std::move(why);
   offer(std::move(next));
 }
 
@@ -148,6 +157,15 @@ void run_host::on_timer(std::uint32_t command) {
   const auto armed = timers_.find(command);
   if (armed == timers_.end() || is_retired_ || is_dead_) return;
   if (now() < armed->second) return arm_timer(command, armed->second);
+  const auto open = engine_->open().find(command);
+  if (open != engine_->open().end() && open->second.request.kind == command_kind::call) {
+    return fail_command(
+        command,
+        failure{
+            failure_class::retryable,
+            "timeout",
+            fmt::format("no reply of '{}' in time", open->second.request.name)});
+  }
   input next;
   next.event.kind = run_event_kind::timer_fired;
   next.event.command = command;
@@ -286,8 +304,20 @@ void run_host::on_control_reply(const control_reply& reply) {
     batch_.push_back({std::move(told), row_->run});
     return append_batch();
   }
-  if (again) return after(retry_pause, [this, command] { send_child(command); });
-  if (!reply.outcome) fail_command(command, reply.outcome.error());
+  if (is_dead_ || !engine_) return;
+  const auto open = engine_->open().find(command);
+  if (open == engine_->open().end()) return;
+  const bool is_call = open->second.request.kind == command_kind::call;
+  if (again) {
+    return after(retry_pause, [this, command, is_call] {
+      is_call ? send_call(command) : send_child(command);
+    });
+  }
+  if (!reply.outcome) return fail_command(command, reply.outcome.error());
+  if (!is_call) return;
+  if (const auto* answer = std::get_if<workflow_answer>(&*reply.outcome)) {
+    on_called(command, *answer);
+  }
 }
 
 }  // namespace callboard::actors

@@ -25,7 +25,8 @@ constexpr auto idle_before_passivation = std::chrono::milliseconds{1000};
 
 /// Commands whose end nothing reports unless this process works on it.
 bool needs_wake(command_kind kind) {
-  return kind == command_kind::step || kind == command_kind::publish || kind == command_kind::child;
+  return kind == command_kind::step || kind == command_kind::publish || kind == command_kind::child
+         || kind == command_kind::call;
 }
 
 }  // namespace
@@ -72,9 +73,11 @@ void run_host::replay(std::vector<run_event> history) {
   start_ = std::move(*start);
   start_->identity.tenant = channel_.tenant.str();
   start_->identity.workflow_id = id();
+  recall_replies(start_->input);
   for (const auto& event : history)
     note(event);
   if (row_->ended) {
+    note_answered();
     if (row_->needs_wake) tell_parent();
     return;
   }
@@ -213,6 +216,7 @@ void run_host::on_driven(runtime::run_outputs outputs) {
     batch_timers_set_.push_back({*one.due, command});
   }
   if (std::exchange(is_replaying_, false)) {
+    note_answered();
     for (const auto& [command, one] : engine_->open()) {
       if (one.due && one.request.kind != command_kind::step) timers_[command] = *one.due;
       if (std::ranges::find(batch_issued_, command) == batch_issued_.end()) {
@@ -250,17 +254,26 @@ void run_host::end_run(const runtime::run_end& end, time_ms when) {
       end.status == run_status::completed ? boost::json::serialize(end.result) : std::string{};
 }
 
+/// Agents live longer than the code they began with.
+std::uint32_t run_host::newest_version(const runtime::run_start& start) const {
+  const auto* code = parts_.workflows->newest(start.identity.type);
+  return code == nullptr ? start.identity.version : code->version;
+}
+
 /// The next run begins in the batch that ends this one.
 void run_host::begin_next_run(json with) {
   auto unread = engine_->take_unread();
   row_->state = boost::json::serialize(engine_->status());
   start_->identity.run += 1;
+  if (is_agent()) start_->identity.version = row_->version = newest_version(*start_);
   start_->seed = hash_64(fmt::format("{}/{}", start_->seed, start_->identity.run));
   start_->input = std::move(with);
   row_->run = start_->identity.run;
   row_->first_seq = sequence{last_seq_.raw() + batch_.size() + 1};
   row_->commands = 0;
   steps_.clear();
+  // Those that nobody has read come in again; those that were answered are among the replies.
+  if (is_agent()) signal_ids_.clear();
   batch_issued_.clear();
   engine_ = make_engine(*start_);
   for (auto& signal : unread)
@@ -339,6 +352,7 @@ void run_host::commit(sequence first) {
   is_busy_ = false;
   for (const auto& one : std::exchange(batch_waiters_, {}))
     answer_committed(one);
+  if (is_agent()) answer_replied();
   for (const auto& child : std::exchange(batch_cancelled_children_, {}))
     cancel_child(child);
   for (const auto command : std::exchange(batch_issued_, {}))
@@ -385,6 +399,10 @@ void run_host::abandon(const error& why) {
     answer(one, std::unexpected{why});
   retire();
   home_.run_settled();
+}
+
+sequence run_host::needed_from() const {
+  return shown_ ? shown_->first_seq : last_seq_.next();
 }
 
 std::optional<time_ms> run_host::next_timer() const {

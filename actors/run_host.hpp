@@ -85,14 +85,27 @@ public:
   /// When it must be awake again; nothing if no timer is armed.
   [[nodiscard]] std::optional<time_ms> next_timer() const;
 
+  /// The channel's first event that a replay reads.
+  [[nodiscard]] sequence needed_from() const;
+
   [[nodiscard]] bool is_settled() const { return !is_busy_ && steps_running_ == 0; }
 
 private:
   struct waiter {
     correlation_id correlation{};
     caf::actor reply_to;
-    enum class ask : std::uint8_t { start, signal, cancel, child_end } what{};
+    enum class ask : std::uint8_t { start, signal, cancel, child_end, call } what = ask::start;
     std::uint32_t wait_ms = 0;
+    /// `call`: id of the message.
+    std::string message;
+  };
+
+  struct beginning {
+    std::string type;
+    /// JSON
+    std::string input;
+    std::string correlation_id;
+    std::optional<workflow_parent> parent;
   };
 
   struct step_result {
@@ -127,7 +140,10 @@ private:
   void on_start(const start_workflow& ask, waiter from);
   void on_signal(const signal_workflow& ask, waiter from);
   void on_cancel(const cancel_workflow& ask, waiter from);
+  /// False: there is no code for it.
+  [[nodiscard]] bool begin(const beginning& what, std::optional<waiter> from);
   void await_end(waiter from);
+  void await_answer(waiter from);
   void on_child_end(const end_child& ask, waiter from);
   void answer(const waiter& to, result<control_answer> with);
   void answer_committed(const waiter& to);
@@ -135,6 +151,17 @@ private:
   /// Joins those who wait for the same signal, if it is on its way.
   [[nodiscard]] bool joins_signal(const std::string& signal_id, const waiter& from);
   void answer_result(const waiter& to);
+
+  // -- messages of agents (run_calls.cpp) ------------------------------------------------------
+  [[nodiscard]] bool is_agent() const;
+  void on_call(const call_agent& ask, waiter from);
+  void answer_pending(const waiter& to);
+  void note_reply(const boost::json::object& reply);
+  /// What an agent's earlier runs replied.
+  void recall_replies(const json& input);
+  void answer_replied();
+  void send_call(std::uint32_t command);
+  void on_called(std::uint32_t command, const workflow_answer& reply);
 
   // -- transitions (run_host.cpp) --------------------------------------------------------------
   void replay(std::vector<runtime::run_event> history);
@@ -145,10 +172,12 @@ private:
   void drive(runtime::run_event stored, runtime::run_event delivered);
   void on_driven(runtime::run_outputs outputs);
   void begin_next_run(json with);
+  [[nodiscard]] std::uint32_t newest_version(const runtime::run_start& start) const;
   void append_batch();
   void commit(sequence first);
   void note(const runtime::run_event& event);
   void note_closed(const std::vector<std::uint32_t>& commands, time_ms when);
+  void note_answered();
   void note_blocked();
   void end_run(const runtime::run_end& end, time_ms when);
   [[nodiscard]] time_ms now() const;
@@ -164,6 +193,7 @@ private:
   void cancel_child(const std::string& child);
   void tell_parent();
   void fail_command(std::uint32_t command, const error& why);
+  void fail_command(std::uint32_t command, failure why);
   void complete_command(std::uint32_t command, json with);
   [[nodiscard]] correlation_id next_correlation(std::uint32_t command);
   void after(std::chrono::milliseconds delay, std::move_only_function<void()> rest);
@@ -187,6 +217,10 @@ private:
   std::shared_ptr<runtime::run_engine> engine_;
   std::map<std::uint32_t, shown_step> steps_;
   std::set<std::string> signal_ids_;
+  /// Of an agent: messages without reply, and its latest replies by message.
+  std::set<std::string> open_messages_;
+  std::map<std::string, boost::json::object> replies_;
+  std::deque<std::string> reply_order_;
 
   std::deque<input> inputs_;
   /// The transition that is being worked out or written.

@@ -1,6 +1,7 @@
 #include "actors/run_reads.hpp"
 
 #include "runtime/topic/topic_codec.hpp"
+#include "runtime/workflow/agent_names.hpp"
 #include "runtime/workflow/run_codec.hpp"
 #include "runtime/workflow/run_row.hpp"
 
@@ -127,7 +128,7 @@ result<due_runs> find_due_runs(storage::shard_reader& reader, time_ms horizon) {
 result<workflow_answer> list_workflows_page(storage::journal& journal, const list_workflows& ask) {
   std::map<std::string, runtime::workflow_row> found;
   const auto fits = [&](const runtime::workflow_row& row) {
-    return (ask.type.empty() || row.type == ask.type)
+    return (ask.type.empty() ? !runtime::is_agent_type(row.type) : row.type == ask.type)
            && (ask.status.empty() || name_of(row.status) == ask.status);
   };
   const auto prefix = runtime::workflow_key(ask.tenant, {});

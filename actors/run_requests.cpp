@@ -1,5 +1,6 @@
 // What clients, children and parents ask of a run, and what they are told.
 #include "actors/run_host.hpp"
+#include "actors/topic_loading.hpp"
 #include "base/hash.hpp"
 #include "runtime/workflow/workflow_registry.hpp"
 
@@ -37,17 +38,15 @@ error overloaded() {
 }  // namespace
 
 void run_host::on_request(control_request request, const caf::actor& reply_to) {
-  waiter from{request.correlation, reply_to, waiter::ask::start};
+  waiter from{.correlation = request.correlation, .reply_to = reply_to};
   if (is_retired_ || is_dead_) {
     return answer(from, fail(errc::overloaded, "the workflow is being reloaded; retry", 50));
   }
   if (auto* start = std::get_if<start_workflow>(&request.body)) {
     return on_start(*start, std::move(from));
   }
-  if (!shown_) {
-    return answer(
-        from, fail(errc::workflow_not_found, fmt::format("there is no workflow '{}'", id())));
-  }
+  if (auto* call = std::get_if<call_agent>(&request.body)) return on_call(*call, std::move(from));
+  if (!shown_) return answer(from, std::unexpected{not_there(channel_)});
   if (auto* signal = std::get_if<signal_workflow>(&request.body)) {
     on_signal(*signal, std::move(from));
   } else if (auto* cancel = std::get_if<cancel_workflow>(&request.body)) {
@@ -78,42 +77,48 @@ void run_host::on_start(const start_workflow& ask, waiter from) {
     batch_waiters_.push_back(std::move(from));
     return;
   }
-  const auto* code = parts_.workflows == nullptr ? nullptr : parts_.workflows->newest(ask.type);
-  if (code == nullptr) {
-    return answer(
+  if (!begin({ask.type, ask.input, ask.correlation_id, ask.parent}, from)) {
+    answer(
         from,
         fail(errc::bad_request, fmt::format("this node has no workflow type '{}'", ask.type)));
   }
+}
+
+bool run_host::begin(const beginning& what, std::optional<waiter> from) {
+  const auto* code = parts_.workflows == nullptr ? nullptr : parts_.workflows->newest(what.type);
+  if (code == nullptr) return false;
   runtime::run_start start;
   start.identity.tenant = channel_.tenant.str();
   start.identity.workflow_id = id();
-  start.identity.type = ask.type;
+  start.identity.type = what.type;
   start.identity.version = code->version;
-  start.identity.correlation_id = ask.correlation_id;
+  start.identity.correlation_id = what.correlation_id;
   start.seed = hash_64(
       fmt::format("{}/{}/{}", channel_.tenant.str(), id(), now().time_since_epoch().count()));
-  start.input = parsed(ask.input);
-  if (ask.parent) {
-    start.parent_id = ask.parent->channel.topic.str().substr(runtime::channel_prefix.size());
-    start.parent_run = ask.parent->run;
-    start.parent_command = ask.parent->command;
+  start.input = parsed(what.input);
+  if (what.parent) {
+    start.parent_id = what.parent->channel.topic.str().substr(runtime::channel_prefix.size());
+    start.parent_run = what.parent->run;
+    start.parent_command = what.parent->command;
   }
   auto& row = row_.emplace();
-  row.type = ask.type;
+  row.type = what.type;
   row.version = code->version;
-  row.correlation_id = ask.correlation_id;
-  row.start_hash = hash;
+  row.correlation_id = what.correlation_id;
+  row.start_hash = start_hash(what.type, what.input);
   row.started = now();
   row.first_seq = last_seq_.next();
   engine_ = make_engine(start);
   input first{runtime::make_started(start), std::nullopt, {}};
-  first.waiters.push_back(std::move(from));
+  if (from) first.waiters.push_back(std::move(*from));
   start_ = std::move(start);
   offer(std::move(first));
+  return true;
 }
 
 void run_host::on_signal(const signal_workflow& ask, waiter from) {
   from.what = waiter::ask::signal;
+  if (is_agent()) return answer(from, fail(errc::wrong_kind, "agents hear messages, not signals"));
   if (!ask.id.empty() && signal_ids_.contains(ask.id)) {
     return answer(from, control_answer{workflow_answer{R"({"duplicate":true})"}});
   }
@@ -143,6 +148,7 @@ bool run_host::joins_signal(const std::string& signal_id, const waiter& from) {
 
 void run_host::on_cancel(const cancel_workflow& ask, waiter from) {
   from.what = waiter::ask::cancel;
+  if (is_agent()) return answer(from, fail(errc::wrong_kind, "an agent cannot be cancelled"));
   if (inputs_.size() >= 2 * inputs_max) return answer(from, std::unexpected{overloaded()});
   input next;
   next.event.kind = run_event_kind::cancel_requested;
@@ -173,6 +179,10 @@ void run_host::on_child_end(const end_child& ask, waiter from) {
 
 void run_host::await_end(waiter from) {
   if (shown_->ended || from.wait_ms == 0) return answer_result(from);
+  await_answer(std::move(from));
+}
+
+void run_host::await_answer(waiter from) {
   if (result_waiters_.size() >= result_waiters_max) {
     return answer(from, std::unexpected{overloaded()});
   }
@@ -192,6 +202,7 @@ void run_host::answer(const waiter& to, result<control_answer> with) {
 }
 
 void run_host::answer_result(const waiter& to) {
+  if (to.what == waiter::ask::call) return answer_pending(to);
   answer(to, control_answer{describe_result()});
 }
 
@@ -204,6 +215,8 @@ void run_host::answer_committed(const waiter& to) {
     return answer(to, control_answer{workflow_answer{R"({"duplicate":false})"}});
   case waiter::ask::child_end:
     return answer(to, control_answer{actors::done{}});
+  case waiter::ask::call:
+    return answer_pending(to);
   case waiter::ask::cancel:
     break;
   }
@@ -215,7 +228,9 @@ void run_host::answer_committed(const waiter& to) {
 
 /// For inputs that came when the run had ended.
 void run_host::turn_away(const waiter& from) {
-  if (from.what != waiter::ask::signal) return answer_committed(from);
+  if (from.what != waiter::ask::signal && from.what != waiter::ask::call) {
+    return answer_committed(from);
+  }
   answer(
       from,
       fail(

@@ -1,5 +1,6 @@
 // What clients see of a workflow.
 #include "actors/run_host.hpp"
+#include "runtime/workflow/agent_names.hpp"
 
 #include <boost/json/parse.hpp>
 #include <boost/json/serialize.hpp>
@@ -33,13 +34,18 @@ std::string run_host::id() const {
 void run_host::note(const run_event& event) {
   if (event.kind == run_event_kind::signalled && !event.id.empty()) {
     signal_ids_.insert(event.id);
+    if (is_agent()) open_messages_.insert(event.id);
+  }
+  if (event.kind == run_event_kind::issued && event.what == command_kind::reply) {
+    note_reply(event.data.as_object());
   }
   if (event.command == 0) return;
   if (event.kind == run_event_kind::issued) {
     auto& step = steps_[event.command];
     step.kind = runtime::name_of(event.what);
     step.name = event.name;
-    const bool at_once = event.what == command_kind::update || event.what == command_kind::version;
+    const bool at_once = event.what == command_kind::update || event.what == command_kind::version
+                         || event.what == command_kind::reply;
     step.status = at_once ? "completed" : "running";
     step.attempts = event.what == command_kind::step ? 1 : 0;
     step.started = event.time;
@@ -87,6 +93,14 @@ void run_host::note_closed(const std::vector<std::uint32_t>& commands, time_ms w
   }
 }
 
+/// The same after a replay, where nothing says when.
+void run_host::note_answered() {
+  for (auto& [command, step] : steps_) {
+    const bool is_open = engine_ && engine_->open().contains(command);
+    if (!is_open && step.status == "running") step.status = "completed";
+  }
+}
+
 workflow_answer run_host::describe(bool created) const {
   const auto& row = *shown_;
   object out{
@@ -99,6 +113,12 @@ workflow_answer run_host::describe(bool created) const {
       {"correlation_id", row.correlation_id},
       {"commands", row.commands},
       {"history_size", row.last_seq.raw() - row.first_seq.raw() + 1}};
+  if (is_agent()) {
+    const auto name = runtime::parse_agent_channel(channel_.topic);
+    out["type"] = name.type;
+    out["key"] = name.key;
+    out["messages_waiting"] = open_messages_.size();
+  }
   if (row.ended) out["ended_ms"] = milliseconds(*row.ended);
   if (start_) out["input"] = start_->input;
   out["state"] = parsed(row.state);

@@ -321,7 +321,8 @@ private:
       const auto* control = std::get_if<waiting_control>(&one);
       return control != nullptr
              && (std::holds_alternative<put_topic>(control->message->body)
-                 || std::holds_alternative<start_workflow>(control->message->body));
+                 || std::holds_alternative<start_workflow>(control->message->body)
+                 || std::holds_alternative<call_agent>(control->message->body));
     };
     const auto maker = std::ranges::find_if(slot.held, makes);
     const auto absent = not_there(name);
@@ -334,7 +335,7 @@ private:
     }
     slot.settings = runtime::topic_settings::defaults(parts_.settings.topics);
     if (is_channel(name.topic)) {
-      slot.settings = channel_settings(slot.settings);
+      slot.settings = channel_settings(name.topic, slot.settings);
     } else if (auto* control = std::get_if<waiting_control>(&slot.held.front())) {
       const auto& patch = std::get<put_topic>(control->message->body).patch;
       slot.settings.kind = patch.kind.value_or(slot.settings.kind);

@@ -524,7 +524,7 @@ private:
   }
 
   void on_tick() {
-    carry_out(core_.tick(now()));
+    carry_out(core_.tick(now(), run_ ? run_->needed_from() : runtime::nothing_needed));
     const auto idle = parts_.time.boot() - used_;
     if (core_.is_idle() && changes_.empty() && is_run_idle()
         && idle >= std::chrono::milliseconds{parts_.settings.topics.passivate_after_ms}) {

@@ -2,24 +2,36 @@
 
 #include "actors/run_reads.hpp"
 #include "actors/topic_reads.hpp"
+#include "runtime/workflow/agent_names.hpp"
 
 #include <fmt/format.h>
 
 namespace callboard::actors {
 
+namespace {
+
+/// Of what an agent needs no more: for people who want to see what happened.
+constexpr std::uint64_t agent_events_kept = 1000;
+
+}  // namespace
+
 bool is_channel(const topic_name& topic) {
   return topic.str().starts_with(runtime::channel_prefix);
 }
 
-runtime::topic_settings channel_settings(runtime::topic_settings defaults) {
+runtime::topic_settings
+channel_settings(const topic_name& channel, runtime::topic_settings defaults) {
   defaults.dedupe_window_s = 0;
   defaults.retention_age_s = 0;
   defaults.retention_bytes = 0;
-  defaults.retention_events = 0;
+  defaults.retention_events = runtime::is_agent_channel(channel) ? agent_events_kept : 0;
   return defaults;
 }
 
 error not_there(const topic_ref& name) {
+  if (runtime::is_agent_channel(name.topic)) {
+    return {errc::agent_not_found, "nobody has called this agent yet", 0};
+  }
   if (is_channel(name.topic)) {
     const auto id = name.topic.str().substr(runtime::channel_prefix.size());
     return {errc::workflow_not_found, fmt::format("there is no workflow '{}'", id), 0};

@@ -21,8 +21,10 @@ struct loaded_topic {
 /// True for the channels of workflows: they belong to their runs.
 [[nodiscard]] bool is_channel(const topic_name& topic);
 
-/// Of the channel of a workflow: nothing goes, and ids are made here, so each is new.
-[[nodiscard]] runtime::topic_settings channel_settings(runtime::topic_settings defaults);
+/// Of the channel of a workflow: nothing goes but what an agent has left behind, and ids are made
+/// here, so each is new.
+[[nodiscard]] runtime::topic_settings
+channel_settings(const topic_name& channel, runtime::topic_settings defaults);
 
 /// What is said of a topic, or of the workflow whose channel it would be, that is not there.
 [[nodiscard]] error not_there(const topic_ref& name);

@@ -48,6 +48,8 @@ constexpr auto names = std::to_array<std::pair<errc, std::string_view>>({
     {errc::cancelled, "cancelled"},
     {errc::workflow_exists, "workflow_exists"},
     {errc::workflow_not_found, "workflow_not_found"},
+    {errc::agent_not_found, "agent_not_found"},
+    {errc::agent_failed, "agent_failed"},
 });
 
 } // namespace

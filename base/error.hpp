@@ -78,6 +78,10 @@ enum class errc : std::uint8_t {
   /// A workflow of this id was started with another type or input.
   workflow_exists = 39,
   workflow_not_found = 40,
+  /// No agent class of this type here, or nobody has ever called this agent.
+  agent_not_found = 41,
+  /// The agent took the message, and its handler failed; the detail says how.
+  agent_failed = 42,
 };
 
 /// The stable name of a code as clients see it, for example "id_conflict".

@@ -16,6 +16,7 @@ void add_topic(CLI::App& app, context& run);
 void add_group(CLI::App& app, context& run);
 void add_presence(CLI::App& app, context& run);
 void add_workflow(CLI::App& app, context& run);
+void add_agent(CLI::App& app, context& run);
 void add_doctor(CLI::App& app, context& run);
 
 // -- need no server --------------------------------------------------------------------------

@@ -30,6 +30,7 @@ int node::main(int argc, char** argv) {
        add_group,
        add_presence,
        add_workflow,
+       add_agent,
        add_token,
        add_journal,
        add_backup,

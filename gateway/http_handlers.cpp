@@ -252,6 +252,9 @@ result<action> handle_request(
   case endpoint::workflow_signal:
   case endpoint::workflow_cancel:
     return handle_workflow(environment, now, request);
+  case endpoint::agent:
+  case endpoint::agent_message:
+    return handle_agent(environment, now, request);
   case endpoint::websocket:
     return become_websocket{};
   }
@@ -268,6 +271,7 @@ http_response answer_control(const exchange& now, actors::control_answer& answer
   } else if (const auto* group = std::get_if<actors::group_description>(&answer)) {
     if (group->created) status = 201;
   } else if (const auto* workflow = std::get_if<actors::workflow_answer>(&answer)) {
+    if (workflow->failed) return problem_response(agent_failure(*workflow));
     if (workflow->created) status = 201;
     if (workflow->pending) status = 202;
   }

@@ -93,6 +93,13 @@ answer_publish(const exchange& now, const actors::publish_outcome& outcome);
 [[nodiscard]] result<action>
 handle_workflow(const http_environment& environment, exchange& now, const http_request& request);
 
+/// Calling and looking at agents (agent_handler.cpp).
+[[nodiscard]] result<action>
+handle_agent(const http_environment& environment, exchange& now, const http_request& request);
+
+/// Why a handler failed, of an answer that says `failed`.
+[[nodiscard]] error agent_failure(const actors::workflow_answer& answer);
+
 /// Idempotency-Key is a quoted string by its draft; many clients send it bare. Empty = none.
 [[nodiscard]] result<std::string> idempotency_key(const http_request& request);
 

@@ -17,6 +17,8 @@ std::string_view reason_of(unsigned status) {
     return "OK";
   case 201:
     return "Created";
+  case 202:
+    return "Accepted";
   case 204:
     return "No Content";
   case 400:
@@ -41,6 +43,8 @@ std::string_view reason_of(unsigned status) {
     return "Unsupported Media Type";
   case 417:
     return "Expectation Failed";
+  case 422:
+    return "Unprocessable Content";
   case 426:
     return "Upgrade Required";
   case 429:

@@ -30,6 +30,8 @@ std::string_view title_of(unsigned status) {
     return "Content Too Large";
   case 415:
     return "Unsupported Media Type";
+  case 422:
+    return "Unprocessable Content";
   case 429:
     return "Too Many Requests";
   case 503:
@@ -92,6 +94,7 @@ unsigned http_status(errc code) {
   case errc::not_found:
   case errc::topic_not_found:
   case errc::workflow_not_found:
+  case errc::agent_not_found:
   case errc::group_not_found:
     return 404;
   case errc::method_not_allowed:
@@ -106,6 +109,8 @@ unsigned http_status(errc code) {
     return 409;
   case errc::cursor_expired:
     return 410;
+  case errc::agent_failed:
+    return 422;
   case errc::too_large:
     return 413;
   case errc::unsupported_media_type:

@@ -1,6 +1,7 @@
 #include "gateway/routes.hpp"
 
 #include "gateway/control_json.hpp"
+#include "runtime/workflow/agent_names.hpp"
 
 #include <utility>
 
@@ -36,6 +37,7 @@ constexpr unsigned methods_of(endpoint at) {
   case endpoint::workflow:
   case endpoint::workflow_history:
   case endpoint::workflow_result:
+  case endpoint::agent:
   case endpoint::websocket:
     return get;
   case endpoint::topic:
@@ -50,6 +52,7 @@ constexpr unsigned methods_of(endpoint at) {
   case endpoint::group_nack:
   case endpoint::workflow_signal:
   case endpoint::workflow_cancel:
+  case endpoint::agent_message:
     return post;
   case endpoint::group_member:
     return delete_;
@@ -161,6 +164,19 @@ result<void> workflow_route(const std::vector<std::string>& path, route_match& m
   return nothing_here();
 }
 
+/// Below `/v1/tenants/{tenant}/agents`: `{type}/{key}` or `{type}/{key}/{message}`.
+result<void> agent_route(const std::vector<std::string>& path, route_match& match) {
+  if (path.size() < 6 || path.size() > 7) return nothing_here();
+  auto channel = runtime::agent_channel(path[4], path[5]);
+  if (!channel) return std::unexpected{channel.error()};
+  match.topic = channel->str();
+  match.agent_type = path[4];
+  if (path.size() == 6) return found(match, endpoint::agent);
+  match.member = path[6];
+  if (auto sound = check_member(match.member); !sound) return sound;
+  return found(match, endpoint::agent_message);
+}
+
 result<void> tenant_route(const std::vector<std::string>& path, route_match& match) {
   auto tenant = tenant_name::parse(path[2]);
   if (!tenant) return std::unexpected{tenant.error()};
@@ -168,6 +184,7 @@ result<void> tenant_route(const std::vector<std::string>& path, route_match& mat
   if (path[3] == "topics") return topic_route(path, match);
   if (path[3] == "presence") return presence_route(path, match);
   if (path[3] == "workflows") return workflow_route(path, match);
+  if (path[3] == "agents") return agent_route(path, match);
   if (path[3] == "ws" && path.size() == 4) return found(match, endpoint::websocket);
   return nothing_here();
 }
@@ -240,6 +257,9 @@ std::string_view route_class(endpoint at) {
   case endpoint::workflow_signal:
   case endpoint::workflow_cancel:
     return "workflows";
+  case endpoint::agent:
+  case endpoint::agent_message:
+    return "agents";
   case endpoint::websocket:
     return "websocket";
   }

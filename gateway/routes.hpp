@@ -36,6 +36,8 @@ enum class endpoint : std::uint8_t {
   workflow_result,
   workflow_signal,
   workflow_cancel,
+  agent,
+  agent_message,
   websocket,
 };
 
@@ -57,8 +59,10 @@ struct route_match {
   /// As in the path: a topic, or for event streams a pattern.
   std::string topic;
   group_name group;
-  /// A member of a group or of presence; of a workflow the signal's name.
+  /// A member of a group or of presence; of a workflow the signal's name, of an agent the
+  /// message's.
   std::string member;
+  std::string agent_type;
 
   [[nodiscard]] bool allows(http_method method) const;
   /// For the Allow header, for example "GET, HEAD, POST".

@@ -17,7 +17,7 @@
 
 namespace callboard {
 
-enum class command_kind : std::uint8_t { step, sleep, signal, publish, child, update, version };
+enum class command_kind : std::uint8_t { step, sleep, signal, publish, child, update, version, call, reply };
 
 /// What a step is told about itself. The key is the same for every attempt, also after a crash:
 /// hand it to services that honour idempotency keys.

@@ -43,6 +43,15 @@ struct child_options {
   parent_close on_parent_close = parent_close::cancel;
 };
 
+struct call_options {
+  /// 0: however long it takes. The agent may handle the message after that all the same.
+  std::chrono::milliseconds timeout{30'000};
+};
+
+template <class Derived, class State>
+  requires std::default_initializable<State> && std::copyable<State>
+class agent;
+
 namespace detail {
 
 template <class F>
@@ -107,6 +116,11 @@ class context {
 public:
   context(detail::execution& run, const run_identity& identity, bool is_shielded = false)
       : run_{&run}, identity_{&identity}, is_shielded_{is_shielded} {}
+
+  /// For the handling of one message: `chain` are the agents that wait for its reply.
+  context(const context& outer, const boost::json::array& chain) : context{outer} {
+    chain_ = &chain;
+  }
 
   [[nodiscard]] const run_identity& identity() const { return *identity_; }
 
@@ -190,6 +204,27 @@ public:
     return make<T>(std::move(request));
   }
 
+  /// Sends an agent a message and waits for its reply; the agent is made by its first message. A
+  /// call that comes back to an agent that waits for it fails at once with `agent_cycle`.
+  template <class T = json, class Payload = json>
+  [[nodiscard]] command<T> call(
+      std::string type,
+      std::string key,
+      std::string message,
+      Payload&& payload = {},
+      call_options options = {}) const {
+    detail::command_request request;
+    request.kind = command_kind::call;
+    request.name = type + "/" + key + "/" + message;
+    request.arguments["type"] = std::move(type);
+    request.arguments["key"] = std::move(key);
+    request.arguments["message"] = std::move(message);
+    request.arguments["payload"] = to_json(std::forward<Payload>(payload));
+    if (chain_ != nullptr) request.arguments["chain"] = *chain_;
+    if (options.timeout.count() != 0) request.delay = options.timeout;
+    return make<T>(std::move(request));
+  }
+
   /// Tells whoever watches `workflow.{id}`: an event of type `workflow.update`.
   template <class T>
   [[nodiscard]] command<nothing> update(T&& data) const {
@@ -223,7 +258,9 @@ public:
   /// Runs `body(shielded context)` to its end even while the run is being cancelled.
   template <class F>
   [[nodiscard]] auto shielded(F body) const -> std::invoke_result_t<F&, context&> {
-    return run_shielded(context{*run_, *identity_, true}, std::move(body));
+    context inner = *this;
+    inner.is_shielded_ = true;
+    return run_shielded(std::move(inner), std::move(body));
   }
 
   /// Ends this run and begins the next of the same workflow with `input` and an empty history.
@@ -235,6 +272,19 @@ public:
   }
 
 private:
+  template <class Derived, class State>
+    requires std::default_initializable<State> && std::copyable<State>
+  friend class agent;
+
+  /// Answers the message that is being handled.
+  [[nodiscard]] command<nothing> reply(boost::json::object with) const {
+    detail::command_request request;
+    request.kind = command_kind::reply;
+    request.name = "reply";
+    request.arguments = std::move(with);
+    return make<nothing>(std::move(request));
+  }
+
   template <class T>
   command<T> make(detail::command_request request) const {
     request.is_shielded = is_shielded_;
@@ -248,6 +298,7 @@ private:
 
   detail::execution* run_;
   const run_identity* identity_;
+  const boost::json::array* chain_ = nullptr;
   bool is_shielded_;
 };
 

@@ -6,6 +6,7 @@
 //   }
 #pragma once
 
+#include "callboard/agent.hpp"
 #include "callboard/workflow.hpp"
 
 #include <vector>
@@ -15,8 +16,8 @@ namespace callboard {
 /// Lifecycle: `add`, then `main` once, from main and before any thread is started.
 class node {
 public:
-  /// Registers a workflow class. Several versions of one type may be added: runs are pinned to
-  /// the one they began with, new ones take the newest.
+  /// Registers a workflow or an agent class. Several versions of one type may be added: runs are
+  /// pinned to the one they began with, new ones take the newest.
   template <class Workflow>
   node&& add() && {
     definitions_.push_back(Workflow::definition());

@@ -527,11 +527,12 @@ sequence topic_core::trim_limit() const {
   return held_ ? std::min(*held_, image_.last_seq) : image_.last_seq;
 }
 
-topic_effects topic_core::tick(time_ms now) {
+topic_effects topic_core::tick(time_ms now, sequence needed_from) {
   topic_effects out;
   now_ = std::max(now_, now);
   const auto& settings = image_.settings;
-  const auto limit = trim_limit();
+  if (needed_from <= image_.first_seq) return out;
+  const auto limit = std::min(trim_limit(), sequence{needed_from.raw() - 1});
   if (dead_ || trimming_ || limit < image_.first_seq) return out;
   topic_effects::plan_trim plan{.up_to_max = limit};
   if (settings.retention_events != 0 && image_.last_seq.raw() > settings.retention_events) {

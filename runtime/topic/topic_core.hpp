@@ -15,6 +15,7 @@
 
 #include <cstdint>
 #include <deque>
+#include <limits>
 #include <map>
 #include <memory>
 #include <optional>
@@ -111,6 +112,9 @@ struct window_row {
   time_ms time{};
 };
 
+/// Behind every event.
+inline constexpr sequence nothing_needed{std::numeric_limits<std::uint64_t>::max()};
+
 class topic_core {
 public:
   topic_core(topic_image image, const topic_limits& limits);
@@ -157,8 +161,8 @@ public:
   /// How far consumer groups let retention go; nothing = there are no groups.
   void held(std::optional<sequence> floor);
 
-  /// Applies retention now and then.
-  [[nodiscard]] topic_effects tick(time_ms now);
+  /// Applies retention now and then, to what is before `needed_from`.
+  [[nodiscard]] topic_effects tick(time_ms now, sequence needed_from = nothing_needed);
   [[nodiscard]] topic_effects trim_planned(sequence up_to, std::uint64_t bytes);
 
   // -- queries --------------------------------------------------------------------------------

@@ -21,6 +21,7 @@ std::string_view type_of_issue(command_kind kind) {
   case command_kind::step:
   case command_kind::publish:
   case command_kind::child:
+  case command_kind::call:
     return "task.started";
   case command_kind::sleep:
     return "timer.started";
@@ -30,6 +31,8 @@ std::string_view type_of_issue(command_kind kind) {
     return "workflow.update";
   case command_kind::version:
     return "version.marked";
+  case command_kind::reply:
+    return "agent.replied";
   }
   return "task.started";
 }
@@ -193,7 +196,7 @@ std::optional<run_event_kind> kind_of(std::string_view type, const object& data)
   if (type == "command.cancelled") return command_cancelled;
   if (type == "parent.told") return parent_told;
   if (type == "task.started" || type == "timer.started" || type == "signal.awaited"
-      || type == "version.marked" || type == "workflow.update") {
+      || type == "version.marked" || type == "agent.replied" || type == "workflow.update") {
     return issued;
   }
   if (type.starts_with("workflow.") && run_status_named(type.substr(9))) return ended;

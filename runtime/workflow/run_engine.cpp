@@ -272,7 +272,7 @@ void run_engine::record_issue(std::uint32_t index, const open_command& one) {
 void run_engine::answer_at_once(std::uint32_t index) {
   auto& one = open_.at(index);
   std::optional<json> value;
-  if (one.request.kind == command_kind::update) {
+  if (one.request.kind == command_kind::update || one.request.kind == command_kind::reply) {
     value.emplace();
   } else if (one.request.kind == command_kind::signal) {
     const auto unread = std::ranges::find(unread_signals_, one.request.name, &run_event::name);

@@ -17,7 +17,8 @@ TEST_CASE("codes keep their numbers and names", "[base][error]") {
       "20 too_many_connections|21 too_many_subscriptions|22 storage_full|23 outcome_unknown|"
       "24 not_enough_replicas|25 stale_term|26 quarantined|27 draining|28 timeout|29 lease_lost|"
       "30 corruption|31 io_error|32 held_by_group|33 locked|34 incompatible|35 unreachable|"
-      "36 internal|37 wrong_kind|38 cancelled|39 workflow_exists|40 workflow_not_found|";
+      "36 internal|37 wrong_kind|38 cancelled|39 workflow_exists|40 workflow_not_found|"
+      "41 agent_not_found|42 agent_failed|";
   std::string seen;
   for (int number = 1; number <= 40; ++number) {
     const auto code = static_cast<errc>(number);

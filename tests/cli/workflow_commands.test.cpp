@@ -1,4 +1,4 @@
-// `callboard workflow …` against a server that answers as it is told.
+// `callboard workflow …` and `callboard agent …` against a server that answers as it is told.
 #include "cli/run.hpp"
 
 #include "tests/cli/tiny_server.hpp"
@@ -50,13 +50,16 @@ private:
   tiny_server server_;
 };
 
-/// Standard output of `callboard workflow WORDS`.
-std::string printed(scripted_answers& server, std::vector<std::string> words) {
-  words.insert(words.begin(), {"callboard", "--server", server.url(), "workflow"});
+/// Standard output of `callboard workflow WORDS`, or of another family.
+std::string printed(
+    scripted_answers& server,
+    std::vector<std::string> words,
+    const std::string& family = "workflow") {
+  words.insert(words.begin(), {"callboard", "--server", server.url(), family});
   std::vector<const char*> arguments;
   for (const auto& word : words)
     arguments.push_back(word.c_str());
-  constexpr auto families = std::to_array<cli::family>({cli::add_workflow});
+  constexpr auto families = std::to_array<cli::family>({cli::add_workflow, cli::add_agent});
   std::istringstream in;
   std::ostringstream out;
   std::ostringstream err;
@@ -206,4 +209,31 @@ TEST_CASE("a history is read page by page to its last event", "[cli][workflow]")
       requests[0],
       Catch::Contains("GET /v1/tenants/default/workflows/o1/history?from=first&limit=1000 "));
   CHECK_THAT(requests[1], Catch::Contains("history?from=2&limit=1000 "));
+}
+
+TEST_CASE("an agent is handed a message with its id and patience", "[cli][agent]") {
+  scripted_answers server{{R"({"message":"m7","duplicate":false,"result":6})"}};
+  const auto out = printed(
+      server, {"call", "counter", "likes", "add", "5", "--key", "m7", "--wait-ms", "900"}, "agent");
+  CHECK_THAT(out, Catch::Contains("result") && Catch::Contains("6"));
+  const auto request = server.requests().at(0);
+  CHECK_THAT(
+      request,
+      Catch::StartsWith(
+          "POST /v1/tenants/default/agents/counter/likes/add?wait_ms=900 HTTP/1.1\r\n"));
+  CHECK_THAT(request, Catch::Contains("Idempotency-Key: m7\r\n"));
+  CHECK_THAT(request, Catch::EndsWith("\r\n\r\n5"));
+  (void)printed(server, {"call", "counter", "a.b", "say", "hi", "--text", "--async"}, "agent");
+  const auto second = server.requests().at(1);
+  CHECK_THAT(second, Catch::Contains("/agents/counter/a.b/say?"));
+  CHECK_THAT(second, Catch::Contains("Prefer: respond-async\r\n"));
+  CHECK_THAT(second, Catch::EndsWith("\r\n\r\n\"hi\""));
+}
+
+TEST_CASE("an agent is shown without its commands", "[cli][agent]") {
+  scripted_answers server{
+      {R"({"id":"agent.counter.likes","type":"counter","key":"likes","state":6,"steps":[{"command":1}]})"}};
+  const auto out = printed(server, {"show", "counter", "likes"}, "agent");
+  CHECK_THAT(out, Catch::Contains("state") && Catch::Contains("6"));
+  CHECK_THAT(out, !Catch::Contains("steps"));
 }

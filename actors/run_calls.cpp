@@ -1,0 +1,177 @@
+// Messages to agents: how they come in and are answered, and how a run calls an agent.
+#include "actors/router.hpp"
+#include "actors/run_host.hpp"
+#include "runtime/workflow/agent_names.hpp"
+
+#include <boost/json/parse.hpp>
+#include <boost/json/serialize.hpp>
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <callboard/agent.hpp>
+#include <utility>
+
+namespace callboard::actors {
+
+namespace {
+
+using boost::json::object;
+using runtime::run_event_kind;
+
+constexpr auto retry_pause = std::chrono::milliseconds{200};
+/// How long one question for a reply waits; it is asked again.
+constexpr std::uint32_t call_wait_ms = 20'000;
+constexpr std::size_t open_messages_max = 256;
+/// More than an agent hands on to its next run, so that what it remembers is found here, too.
+constexpr std::size_t replies_max = 4 * detail::recent_replies::replies_max;
+
+std::string text_at(const object& from, std::string_view key) {
+  const auto* value = from.if_contains(key);
+  return value != nullptr && value->is_string() ? std::string{value->get_string()} : std::string{};
+}
+
+workflow_answer reply_answer(const object& reply, bool duplicate) {
+  object body{{"message", reply.at("id")}, {"duplicate", duplicate}};
+  const auto* failed = reply.if_contains("error");
+  if (failed != nullptr) {
+    body["error"] = *failed;
+  } else {
+    body["result"] = reply.at("result");
+  }
+  return {.body = boost::json::serialize(body), .failed = failed != nullptr};
+}
+
+}  // namespace
+
+bool run_host::is_agent() const {
+  return runtime::is_agent_channel(channel_.topic);
+}
+
+// -- messages that come in -----------------------------------------------------------------------
+
+void run_host::on_call(const call_agent& ask, waiter from) {
+  from.what = waiter::ask::call;
+  from.wait_ms = ask.wait_ms;
+  from.message = ask.id;
+  if (std::ranges::find(ask.chain, id()) != ask.chain.end()) {
+    return answer(
+        from, fail(errc::bad_request, "agent_cycle: the agent waits for the one that calls it"));
+  }
+  if (const auto known = replies_.find(ask.id); known != replies_.end()) {
+    return answer(from, control_answer{reply_answer(known->second, true)});
+  }
+  if (shown_ && shown_->ended) return turn_away(from);
+  if (!open_messages_.contains(ask.id)) {
+    if (open_messages_.size() >= open_messages_max) {
+      return answer(
+          from, fail(errc::overloaded, "too many messages of this agent wait; retry later", 100));
+    }
+    if (!row_ && !begin({ask.type, {}, ask.correlation_id, {}}, std::nullopt)) {
+      return answer(from, fail(errc::agent_not_found, "no node has code for this agent"));
+    }
+    open_messages_.insert(ask.id);
+    input next;
+    next.event.kind = run_event_kind::signalled;
+    next.event.name = detail::agent_signal;
+    next.event.id = ask.id;
+    boost::json::array chain;
+    for (const auto& one : ask.chain)
+      chain.emplace_back(one);
+    boost::system::error_code failed;
+    auto payload = boost::json::parse(ask.payload, failed);
+    next.event.data = object{
+        {"id", ask.id},
+        {"message", ask.message},
+        {"payload", failed ? json{} : std::move(payload)},
+        {"chain", std::move(chain)}};
+    if (ask.wait_ms == 0) next.waiters.push_back(from);
+    if (ask.wait_ms != 0) await_answer(std::move(from));
+    return offer(std::move(next));
+  }
+  if (ask.wait_ms != 0) return await_answer(std::move(from));
+  if (!joins_signal(ask.id, from)) answer_pending(from);
+}
+
+void run_host::answer_pending(const waiter& to) {
+  answer(
+      to,
+      control_answer{workflow_answer{
+          .body = boost::json::serialize(object{{"message", to.message}}), .pending = true}});
+}
+
+void run_host::note_reply(const object& reply) {
+  const auto id = text_at(reply, "id");
+  open_messages_.erase(id);
+  if (!replies_.emplace(id, reply).second) return;
+  reply_order_.push_back(id);
+  while (reply_order_.size() > replies_max) {
+    replies_.erase(reply_order_.front());
+    reply_order_.pop_front();
+  }
+}
+
+void run_host::recall_replies(const json& input) {
+  if (!is_agent() || !input.is_object()) return;
+  for (const auto& one : input.at("recent").as_array())
+    note_reply(one.as_object());
+}
+
+void run_host::answer_replied() {
+  std::erase_if(result_waiters_, [&](const auto& one) {
+    if (one.second.what != waiter::ask::call) return false;
+    const auto reply = replies_.find(one.second.message);
+    if (reply == replies_.end()) return false;
+    answer(one.second, control_answer{reply_answer(reply->second, false)});
+    return true;
+  });
+}
+
+// -- calls of this run ---------------------------------------------------------------------------
+
+void run_host::send_call(std::uint32_t command) {
+  if (is_retired_ || is_dead_ || !engine_) return;
+  if (is_busy_) {
+    return after(std::chrono::milliseconds{1}, [this, command] { send_call(command); });
+  }
+  const auto found = engine_->open().find(command);
+  if (found == engine_->open().end()) return;
+  const auto& arguments = found->second.request.arguments;
+  const auto type = text_at(arguments, "type");
+  auto channel = runtime::agent_channel(type, text_at(arguments, "key"));
+  if (!channel) return fail_command(command, channel.error());
+  call_agent call;
+  if (const auto* chain = arguments.if_contains("chain")) {
+    for (const auto& one : chain->as_array())
+      call.chain.emplace_back(one.as_string());
+  }
+  if (is_agent()) call.chain.push_back(id());
+  const auto target = channel->str().substr(runtime::channel_prefix.size());
+  if (std::ranges::find(call.chain, target) != call.chain.end()) {
+    return fail_command(
+        command,
+        failure{
+            failure_class::permanent,
+            "agent_cycle",
+            fmt::format("'{}' waits for the reply to the message that calls it", target)});
+  }
+  call.topic = {channel_.tenant, std::move(*channel)};
+  call.type = std::string{detail::agent_type_prefix} + type;
+  call.message = text_at(arguments, "message");
+  call.payload = boost::json::serialize(arguments.at("payload"));
+  call.id = fmt::format("{}.{}.{}", id(), row_->run, command);
+  call.correlation_id = row_->correlation_id;
+  call.wait_ms = call_wait_ms;
+  const auto correlation = next_correlation(command);
+  if (parts_.router->control({correlation, std::move(call)}, home_.run_handle())) return;
+  asked_.erase(correlation.raw());
+  after(retry_pause, [this, command] { send_call(command); });
+}
+
+void run_host::on_called(std::uint32_t command, const workflow_answer& reply) {
+  if (reply.pending) return send_call(command);
+  const auto body = boost::json::parse(reply.body).as_object();
+  if (reply.failed) return fail_command(command, runtime::read_failure(body.at("error")));
+  complete_command(command, body.at("result"));
+}
+
+}  // namespace callboard::actors

@@ -1,0 +1,205 @@
+// An agent is a class with a name, a state and a handler for each kind of message. Each key has an
+// agent of its own, which lives from its first message on and handles one message at a time.
+//
+//   struct counter : callboard::agent<counter, std::int64_t> {
+//     static constexpr std::string_view type = "counter";
+//     static void handlers(callboard::handler_table<counter>& on) { on.message("add",
+//     &counter::add); } callboard::flow<std::int64_t> add(callboard::context& ctx, std::int64_t by)
+//     {
+//       state() += by;
+//       co_return state();
+//     }
+//   };
+#pragma once
+
+#include "callboard/workflow.hpp"
+
+#include <boost/json/array.hpp>
+#include <boost/json/object.hpp>
+#include <boost/json/serialize.hpp>
+
+#include <concepts>
+#include <cstddef>
+#include <deque>
+#include <functional>
+#include <map>
+#include <string>
+#include <string_view>
+#include <utility>
+
+namespace callboard {
+
+/// The messages an agent class understands.
+template <class Derived>
+class handler_table {
+public:
+  /// `handler` takes the message's JSON as its `Message` and gives the reply. A payload of another
+  /// shape is answered with the failure `bad_message`, and no handler runs.
+  template <class R, class Message>
+  handler_table& message(std::string name, flow<R> (Derived::*handler)(context&, Message)) {
+    handlers_[std::move(name)] = [handler](Derived& self, context& ctx, const json& payload) {
+      return handle(self, handler, ctx, payload);
+    };
+    return *this;
+  }
+
+  /// Failures: unknown_message, bad_message, and what the handler gives or throws.
+  flow<outcome<json>> dispatch(Derived& self, context& ctx, std::string name, json payload) const {
+    const auto found = handlers_.find(name);
+    if (found == handlers_.end()) {
+      co_return give_up("unknown_message", "this agent has no handler for '" + name + "'");
+    }
+    co_return co_await found->second(self, ctx, payload);
+  }
+
+private:
+  using handler = std::function<flow<outcome<json>>(Derived&, context&, const json&)>;
+
+  template <class R, class Message>
+  static flow<outcome<json>> handle(
+      Derived& self, flow<R> (Derived::*handler)(context&, Message), context& ctx, json payload) {
+    using plain = std::remove_cvref_t<Message>;
+    std::optional<plain> message;
+    try {
+      message.emplace(from_json<plain>(payload));
+    } catch (const std::exception& thrown) {
+      co_return give_up("bad_message", thrown.what());
+    }
+    try {
+      if constexpr (std::is_void_v<R>) {
+        co_await (self.*handler)(ctx, std::move(*message));
+        co_return json{};
+      } else {
+        co_return to_json(co_await (self.*handler)(ctx, std::move(*message)));
+      }
+    } catch (const run_failed& thrown) {
+      co_return std::unexpected{thrown.why()};
+    } catch (const std::exception& thrown) {
+      co_return std::unexpected{failure{failure_class::bug, "exception", thrown.what()}};
+    }
+  }
+
+  std::map<std::string, handler, std::less<>> handlers_;
+};
+
+namespace detail {
+
+/// What distinguishes agents from other workflows in journals and registries.
+inline constexpr std::string_view agent_type_prefix = "agent:";
+inline constexpr std::string_view agent_id_prefix = "agent.";
+/// The signal that carries messages.
+inline constexpr std::string_view agent_signal = "message";
+
+/// Replies that an agent remembers, so that a message that comes again is answered and not handled
+/// again.
+class recent_replies {
+public:
+  static constexpr std::size_t replies_max = 64;
+  static constexpr std::size_t bytes_max = 64 << 10;
+
+  void remember(boost::json::object reply) {
+    const auto size = boost::json::serialize(reply).size();
+    bytes_ += size;
+    replies_.emplace_back(std::move(reply), size);
+    while (replies_.size() > 1 && (replies_.size() > replies_max || bytes_ > bytes_max)) {
+      bytes_ -= replies_.front().second;
+      replies_.pop_front();
+    }
+  }
+
+  [[nodiscard]] boost::json::array all() const {
+    boost::json::array list;
+    for (const auto& [reply, size] : replies_)
+      list.push_back(reply);
+    return list;
+  }
+
+private:
+  std::deque<std::pair<boost::json::object, std::size_t>> replies_;
+  std::size_t bytes_ = 0;
+};
+
+}  // namespace detail
+
+/// Base of an agent class. `Derived` has `type` (a token of `[A-Za-z0-9_-]`), may have `version`
+/// (default 1), and `static void handlers(handler_table<Derived>&)`. `State` is default-constructed
+/// for a new key, copyable, and JSON-convertible: it is what outlives the journal of old messages.
+/// What a handler that fails did to the state is undone; what it made the world do is not.
+template <class Derived, class State>
+  requires std::default_initializable<State> && std::copyable<State>
+class agent : public workflow_instance {
+public:
+  [[nodiscard]] static workflow_definition definition() {
+    workflow_definition made;
+    made.type = std::string{detail::agent_type_prefix} + std::string{Derived::type};
+    if constexpr (requires { Derived::version; }) made.version = Derived::version;
+    made.make = []() -> std::unique_ptr<workflow_instance> { return std::make_unique<Derived>(); };
+    return made;
+  }
+
+  flow<json> run_with(context& ctx, json input) final {
+    return live(static_cast<Derived&>(*this), *this, ctx, std::move(input));
+  }
+
+  /// Messages after which the journal behind the state is given up.
+  static constexpr std::uint32_t messages_per_run = 100;
+
+protected:
+  [[nodiscard]] State& state() { return state_; }
+
+  [[nodiscard]] const State& state() const { return state_; }
+
+private:
+  static const handler_table<Derived>& table() {
+    static const handler_table<Derived> made = [] {
+      handler_table<Derived> on;
+      Derived::handlers(on);
+      return on;
+    }();
+    return made;
+  }
+
+  static flow<json> live(Derived& self, agent& base, context& ctx, json input) {
+    base.open(input);
+    for (std::uint32_t handled = 0; handled < messages_per_run; ++handled) {
+      ctx.set_status(to_json(base.state_));
+      const json heard = co_await ctx.signal(std::string{detail::agent_signal}).required();
+      const auto& message = heard.as_object();
+      const auto& chain = message.at("chain").as_array();
+      context within{ctx, chain};
+      State before = base.state_;
+      auto ended = co_await table().dispatch(
+          self, within, std::string{message.at("message").as_string()}, message.at("payload"));
+      if (!ended) base.state_ = std::move(before);
+      co_await ctx.reply(base.keep(message.at("id").as_string(), ended)).required();
+    }
+    ctx.set_status(to_json(base.state_));
+    co_return ctx.continue_as_new(
+        boost::json::object{{"state", to_json(base.state_)}, {"recent", base.replies_.all()}});
+  }
+
+  void open(const json& input) {
+    if (!input.is_object()) return;
+    state_ = from_json<State>(input.at("state"));
+    for (const auto& one : input.at("recent").as_array())
+      replies_.remember(one.as_object());
+  }
+
+  boost::json::object keep(std::string_view id, outcome<json>& ended) {
+    boost::json::object reply{{"id", id}};
+    if (ended) {
+      reply["result"] = std::move(*ended);
+    } else {
+      const auto& why = ended.error();
+      reply["error"] = boost::json::object{
+          {"class", name_of(why.kind)}, {"code", why.code}, {"message", why.message}};
+    }
+    replies_.remember(reply);
+    return reply;
+  }
+
+  State state_{};
+  detail::recent_replies replies_;
+};
+
+}  // namespace callboard

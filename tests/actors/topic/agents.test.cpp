@@ -1,0 +1,185 @@
+// Agents in a whole broker: each message is handled once and in order, what a key knows survives,
+// calls between agents end, also those that would wait for themselves.
+#include "tests/actors/topic/broker_fixture.hpp"
+#include "tests/support/catch.hpp"
+#include "tests/support/eventually.hpp"
+
+#include <callboard/agent.hpp>
+#include <string>
+
+namespace callboard::testing {
+
+using namespace actors;
+using namespace std::chrono_literals;
+
+namespace {
+
+struct counter : agent<counter, std::int64_t> {
+  static constexpr std::string_view type = "counter";
+
+  static void handlers(handler_table<counter>& on) {
+    on.message("add", &counter::add)
+        .message("spoil", &counter::spoil)
+        .message("ask", &counter::ask)
+        .message("ask_soon", &counter::ask_soon)
+        .message("doze", &counter::doze);
+  }
+
+  flow<std::int64_t> add(context& ctx, std::int64_t by) {
+    state() += co_await ctx.step("count", [by] { return by; }).required();
+    co_return state();
+  }
+
+  flow<void> spoil(context&, json) {
+    state() = -1;
+    throw run_failed{{failure_class::permanent, "spoiled", "on purpose"}};
+    co_return;
+  }
+
+  flow<json> ask(context& ctx, json chain) {
+    // {"key": …, "message": …, "payload": …}
+    const auto& to = chain.as_object();
+    auto told = co_await ctx.call(
+        "counter",
+        std::string{to.at("key").as_string()},
+        std::string{to.at("message").as_string()},
+        to.at("payload"));
+    if (!told) co_return "failed: " + told.error().code;
+    co_return *told;
+  }
+
+  flow<std::string> ask_soon(context& ctx, std::string key) {
+    auto told = co_await ctx.call("counter", key, "doze", nullptr, {.timeout = 60ms});
+    co_return told ? "in time" : told.error().code;
+  }
+
+  flow<void> doze(context& ctx, json) { co_await ctx.sleep(1s).required(); }
+};
+
+class agent_fixture : public broker_fixture {
+public:
+  agent_fixture() {
+    if (!workflows.add(counter::definition())) FAIL("cannot add the agent");
+  }
+
+  result<workflow_answer> tell(
+      const std::string& key,
+      const std::string& message,
+      const std::string& payload,
+      const std::string& id,
+      std::uint32_t wait_ms = 10'000) {
+    call_agent call;
+    call.topic = topic("workflow.agent.counter." + key);
+    call.type = "agent:counter";
+    call.message = message;
+    call.payload = payload;
+    call.id = id;
+    call.wait_ms = wait_ms;
+    auto answered = ask(std::move(call));
+    if (!answered) return std::unexpected{answered.error()};
+    return std::get<workflow_answer>(std::move(*answered));
+  }
+
+  /// The reply, as JSON text.
+  std::string reply(
+      const std::string& key,
+      const std::string& message,
+      const std::string& payload,
+      const std::string& id) {
+    auto told = tell(key, message, payload, id);
+    if (!told) FAIL(told.error().detail);
+    return told->body;
+  }
+
+  std::string shown(const std::string& key) {
+    auto told = ask(get_workflow{topic("workflow.agent.counter." + key)});
+    if (!told) FAIL(told.error().detail);
+    return std::get<workflow_answer>(*told).body;
+  }
+};
+
+bool says(const std::string& text, std::string_view what) {
+  return text.find(what) != std::string::npos;
+}
+
+}  // namespace
+
+TEST_CASE_METHOD(agent_fixture, "an agent handles each message once and keeps its state") {
+  CHECK(reply("a", "add", "2", "m1") == R"({"message":"m1","duplicate":false,"result":2})");
+  CHECK(reply("a", "add", "3", "m2") == R"({"message":"m2","duplicate":false,"result":5})");
+  CHECK(reply("a", "add", "2", "m1") == R"({"message":"m1","duplicate":true,"result":2})");
+  CHECK(says(reply("b", "add", "7", "m1"), R"("result":7)"));
+  restart();
+  CHECK(says(shown("a"), R"("state":5)"));
+  CHECK(reply("a", "add", "3", "m2") == R"({"message":"m2","duplicate":true,"result":5})");
+  CHECK(says(reply("a", "add", "1", "m3"), R"("result":6)"));
+}
+
+TEST_CASE_METHOD(agent_fixture, "a handler that fails answers why and leaves the state alone") {
+  REQUIRE(says(reply("a", "add", "2", "m1"), R"("result":2)"));
+  auto failed = tell("a", "spoil", "null", "m2");
+  REQUIRE(failed);
+  CHECK(failed->failed);
+  CHECK(says(failed->body, R"("code":"spoiled")"));
+  CHECK(tell("a", "spoil", "null", "m2")->failed);
+  CHECK(says(tell("a", "dance", "null", "m3")->body, "unknown_message"));
+  CHECK(says(tell("a", "add", R"("two")", "m4")->body, "bad_message"));
+  CHECK(says(reply("a", "add", "1", "m5"), R"("result":3)"));
+}
+
+TEST_CASE_METHOD(agent_fixture, "an agent is no workflow that can be started or told to end") {
+  const auto channel = topic("workflow.agent.counter.a");
+  CHECK(ask(get_workflow{channel}).error().code == errc::agent_not_found);
+  CHECK(
+      ask(start_workflow{channel, "agent:counter", "null", {}, {}}).error().code
+      == errc::bad_request);
+  CHECK(
+      ask(start_workflow{channel, "test.waiting", "null", {}, {}}).error().code
+      == errc::bad_request);
+  REQUIRE(tell("a", "add", "1", "m1"));
+  CHECK(ask(signal_workflow{channel, "message", "1", "x"}).error().code == errc::wrong_kind);
+  CHECK(ask(cancel_workflow{channel, "enough"}).error().code == errc::wrong_kind);
+  call_agent stranger;
+  stranger.topic = topic("workflow.agent.nobody.a");
+  stranger.type = "agent:nobody";
+  stranger.id = "m";
+  CHECK(ask(std::move(stranger)).error().code == errc::agent_not_found);
+}
+
+TEST_CASE_METHOD(agent_fixture, "agents ask each other, and a circle is told at once") {
+  REQUIRE(tell("b", "add", "4", "m0"));
+  CHECK(
+      says(reply("a", "ask", R"({"key":"b","message":"add","payload":3})", "m1"), R"("result":7)"));
+  CHECK(says(
+      reply("a", "ask", R"({"key":"a","message":"add","payload":3})", "m2"),
+      R"("result":"failed: agent_cycle")"));
+  const std::string through_b =
+      R"({"key":"b","message":"ask","payload":{"key":"a","message":"add","payload":1}})";
+  CHECK(says(reply("a", "ask", through_b, "m3"), R"("result":"failed: agent_cycle")"));
+}
+
+TEST_CASE_METHOD(agent_fixture, "a caller need not wait longer than it wants to") {
+  CHECK(says(reply("a", "ask_soon", R"("b")", "m1"), R"("result":"timeout")"));
+  // Without waiting the answer is that the message is on disk.
+  const auto accepted = tell("c", "add", "5", "m1", 0);
+  REQUIRE(accepted);
+  CHECK(accepted->pending);
+  CHECK(says(reply("c", "add", "5", "m1"), R"("result":5)"));
+  CHECK(says(reply("c", "add", "0", "m2"), R"("result":5)"));
+}
+
+TEST_CASE_METHOD(agent_fixture, "an agent lives longer than its journal") {
+  constexpr int messages = 250;
+  for (int i = 1; i <= messages; ++i)
+    REQUIRE(tell("a", "add", "1", "m" + std::to_string(i), i % 10 == 0 ? 10'000 : 0));
+  CHECK(says(reply("a", "add", "0", "last"), R"("result":250)"));
+  CHECK(says(shown("a"), R"("run":3)"));
+  restart();
+  CHECK(says(shown("a"), R"("state":250)"));
+  // A message of the run before.
+  CHECK(says(reply("a", "add", "1", "m199"), R"("duplicate":true,"result":199)"));
+  CHECK(says(reply("a", "add", "1", "m249"), R"("duplicate":true,"result":249)"));
+  CHECK(says(reply("a", "add", "1", "next"), R"("result":251)"));
+}
+
+}  // namespace callboard::testing
