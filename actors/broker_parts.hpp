@@ -7,6 +7,10 @@
 #include "base/metrics.hpp"
 #include "storage/journal.hpp"
 
+namespace callboard::model {
+class chat_calls;
+}  // namespace callboard::model
+
 namespace callboard::runtime {
 class workflow_registry;
 }  // namespace callboard::runtime
@@ -30,6 +34,8 @@ struct broker_parts {
   const runtime::workflow_registry* workflows = nullptr;
   reader_pool* user_code = nullptr;
   reader_pool* steps = nullptr;
+  /// Null where no provider of models is configured.
+  model::chat_calls* models = nullptr;
 };
 
 }  // namespace callboard::actors

@@ -11,6 +11,7 @@
 #include <optional>
 #include <set>
 #include <sstream>
+#include <utility>
 
 namespace callboard {
 
@@ -111,6 +112,43 @@ void visit_limit_settings(Config& c, Visit&& visit) {
   visit("limits.websocket_deflate", l.websocket_deflate, bounds{}, "accept permessage-deflate from WebSocket clients; what is sent is never compressed");
 }
 
+/// `NAME` stands for any name in documents.
+template <class Provider, class Visit>
+void visit_provider(Provider& p, Visit&& visit) {
+  const auto put = [&](std::string_view name, auto& field, bounds limit, const char* meaning) {
+    visit(fmt::format("models.{}.{}", p.name, name), field, limit, meaning);
+  };
+  put("base_url", p.base_url, bounds{}, "where its API is, up to and without /chat/completions");
+  put("default_model", p.default_model, bounds{}, "model of calls that name none, and of calls that fall back to it");
+  put("api_key_env", p.api_key_env, bounds{}, "environment variable that holds the key; empty = it needs none");
+  put("allow_plaintext", p.allow_plaintext, bounds{}, "send the key over http to another machine");
+  put("connect_timeout_ms", p.connect_timeout_ms, bounds{1, day_ms}, "time for TCP and TLS");
+  put("first_byte_timeout_ms", p.first_byte_timeout_ms, bounds{1, day_ms}, "time to the first byte of an answer");
+  put("idle_timeout_ms", p.idle_timeout_ms, bounds{1, day_ms}, "longest pause within an answer");
+  put("total_timeout_ms", p.total_timeout_ms, bounds{1, day_ms}, "time for a call with queueing, attempts and fallbacks");
+  put("concurrency_min", p.concurrency_min, bounds{1, 100'000}, "calls at once that its refusals never reduce further");
+  put("concurrency_max", p.concurrency_max, bounds{1, 100'000}, "most calls at once");
+  put("concurrency_start", p.concurrency_start, bounds{1, 100'000}, "calls at once before anything is known");
+  put("attempts_max", p.attempts_max, bounds{1, 100}, "attempts of one call before the next provider is asked");
+  put("backoff_min_ms", p.backoff_min_ms, bounds{1, day_ms}, "wait before the second attempt");
+  put("backoff_max_ms", p.backoff_max_ms, bounds{1, day_ms}, "longest wait before an attempt");
+  put("queue_max", p.queue_max, bounds{1}, "calls that wait for their turn");
+  put("queue_bytes_max", p.queue_bytes_max, bounds{1}, "bytes of calls that wait for their turn");
+  put("text_bytes_max", p.text_bytes_max, bounds{1, 1ULL << 30}, "text and arguments of one answer");
+  put("stream_usage", p.stream_usage, bounds{}, "ask for the token count of streamed answers");
+  put("max_tokens_member", p.max_tokens_member, bounds{}, "what it calls the bound on an answer, for instance max_completion_tokens");
+  put("use_proxy", p.use_proxy, bounds{}, "heed https_proxy, http_proxy and no_proxy");
+  put("ca_file", p.ca_file, bounds{}, "PEM file of certificate authorities; empty = those of the system");
+}
+
+template <class Config, class Visit>
+void visit_model_settings(Config& c, Visit&& visit) {
+  auto& m = c.models;
+  visit("models.order", m.order, bounds{}, "providers that calls go to, the first first, the next when it cannot answer; each has its section [models.NAME]");
+  visit("models.request_bytes_max", m.request_bytes_max, bounds{1}, "one request to a model");
+  for (auto& provider : m.providers) visit_provider(provider, visit);
+}
+
 template <class Config, class Visit>
 void visit_other_settings(Config& c, Visit&& visit) {
   auto& a = c.auth;
@@ -131,6 +169,7 @@ void visit_settings(Config& c, Visit&& visit) {
   visit_storage_settings(c, visit);
   visit_topic_settings(c, visit);
   visit_limit_settings(c, visit);
+  visit_model_settings(c, visit);
   visit_other_settings(c, visit);
 }
 
@@ -253,10 +292,10 @@ std::size_t distance(std::string_view a, std::string_view b) {
   return row[b.size()];
 }
 
-std::unexpected<error> unknown_key(std::string_view key) {
+std::unexpected<error> unknown_key(const config& target, std::string_view key) {
   std::string nearest;
   std::size_t best = std::numeric_limits<std::size_t>::max();
-  for (const auto& known : list_settings({})) {
+  for (const auto& known : list_settings(target)) {
     const auto d = distance(key, known.key);
     if (d < best) {
       best = d;
@@ -292,18 +331,50 @@ std::string place_of(const toml::value& value, std::string_view origin) {
   return fmt::format("{}:{}", origin, line_of(value.location()));
 }
 
+bool is_provider_name(std::string_view name) {
+  constexpr std::string_view first = "abcdefghijklmnopqrstuvwxyz0123456789";
+  constexpr std::string_view all = "abcdefghijklmnopqrstuvwxyz0123456789_-";
+  return !name.empty() && name.size() <= 63 && first.contains(name.front())
+         && name.find_first_not_of(all) == std::string_view::npos;
+}
+
+/// Makes the provider if there is none of this name.
+result<void> name_provider(config& target, const std::string& name) {
+  if (!is_provider_name(name)) {
+    return bad_setting("models." + name, "a name is [a-z0-9][a-z0-9_-]{0,62}");
+  }
+  auto& all = target.models.providers;
+  const auto place = std::ranges::lower_bound(all, name, {}, &config::model_provider::name);
+  if (place == all.end() || place->name != name) all.insert(place, {.name = name});
+  return {};
+}
+
+/// The same for a key of the form `models.NAME.key`.
+result<void> name_provider_of(config& target, std::string_view key) {
+  constexpr std::string_view section = "models.";
+  const auto end = key.rfind('.');
+  if (!key.starts_with(section) || end < section.size()) return {};
+  return name_provider(target, std::string{key.substr(section.size(), end - section.size())});
+}
+
 result<void> apply_section(
     config& target, const std::string& section, const toml::value& table, std::string_view origin) {
   for (const auto& [name, value] : table.as_table()) {
     const auto key = section + '.' + name;
     bool known = false;
     result<void> outcome;
+    if (section == "models" && value.is_table()) {
+      outcome = name_provider(target, name);
+      if (outcome) outcome = apply_section(target, key, value, origin);
+      if (!outcome) return outcome;
+      continue;
+    }
     visit_settings(target, [&](std::string_view candidate, auto& field, bounds limit, auto) {
       if (candidate != key) return;
       known = true;
       outcome = assign_toml(key, field, value, limit);
     });
-    if (!known) outcome = unknown_key(key);
+    if (!known) outcome = unknown_key(target, key);
     if (!outcome) {
       return fail(
           outcome.error().code,
@@ -362,15 +433,49 @@ result<void> set_setting(config& target, std::string_view assignment) {
   const auto key = assignment.substr(0, equals);
   const auto text = assignment.substr(equals + 1);
   bool known = false;
+  if (auto named = name_provider_of(target, key); !named) return named;
   result<void> outcome;
   visit_settings(target, [&](std::string_view candidate, auto& field, bounds limit, auto) {
     if (candidate != key) return;
     known = true;
     outcome = assign_text(key, field, text, limit);
   });
-  if (!known) return unknown_key(key);
+  if (!known) return unknown_key(target, key);
   return outcome;
 }
+
+namespace {
+
+/// What can be told without knowing how providers are asked; the rest is told by `node`.
+result<void> check_models(const config::models_section& models) {
+  for (const auto& p : models.providers) {
+    const auto key = [&](std::string_view name) { return fmt::format("models.{}.{}", p.name, name); };
+    if (!p.base_url.starts_with("http://") && !p.base_url.starts_with("https://")) {
+      return bad_setting(key("base_url"), "is a URL, for instance https://api.openai.com/v1");
+    }
+    if (p.backoff_min_ms > p.backoff_max_ms) {
+      return bad_setting(key("backoff_min_ms"), "must not be above backoff_max_ms");
+    }
+    if (p.concurrency_min > p.concurrency_start || p.concurrency_start > p.concurrency_max) {
+      return bad_setting(
+          key("concurrency_start"), "lies between concurrency_min and concurrency_max");
+    }
+  }
+  for (const auto& name : models.order) {
+    if (std::ranges::count(models.providers, name, &config::model_provider::name) == 0) {
+      return bad_setting("models.order", fmt::format("there is no section [models.{}]", name));
+    }
+    if (std::ranges::count(models.order, name) > 1) {
+      return bad_setting("models.order", fmt::format("names '{}' twice", name));
+    }
+  }
+  if (models.order.empty() && !models.providers.empty()) {
+    return bad_setting("models.order", "must name the provider that is asked first");
+  }
+  return {};
+}
+
+} // namespace
 
 result<void> check_config(const config& c) {
   if (c.storage.disk_hard_bytes > c.storage.disk_soft_bytes) {
@@ -390,7 +495,7 @@ result<void> check_config(const config& c) {
     return bad_setting("log.level", "is trace, debug, info, warn, error or off");
   }
   if (c.node.id.empty()) return bad_setting("node.id", "must not be empty");
-  return {};
+  return check_models(c.models);
 }
 
 std::vector<setting_info> list_settings(const config& settings) {
@@ -399,9 +504,10 @@ std::vector<setting_info> list_settings(const config& settings) {
     all.push_back(
         {.key = std::string{key}, .value = shown(field), .default_value = {}, .meaning = meaning});
   });
-  const config defaults;
+  config defaults;
+  for (const auto& p : settings.models.providers) defaults.models.providers.push_back({.name = p.name});
   std::size_t index = 0;
-  visit_settings(defaults, [&](auto, const auto& field, bounds, auto) {
+  visit_settings(std::as_const(defaults), [&](auto, const auto& field, bounds, auto) {
     all[index++].default_value = shown(field);
   });
   return all;

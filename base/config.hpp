@@ -97,6 +97,40 @@ struct config {
     bool websocket_deflate = true;
   } limits;
 
+  /// Whom `ctx.model` asks: the section [models.NAME]. Holds no key, only the name of the environment
+  /// variable that does.
+  struct model_provider {
+    std::string name;
+    std::string base_url;
+    std::string default_model;
+    std::string api_key_env;
+    bool allow_plaintext = false;
+    std::uint32_t connect_timeout_ms = 5'000;
+    std::uint32_t first_byte_timeout_ms = 120'000;
+    std::uint32_t idle_timeout_ms = 60'000;
+    std::uint32_t total_timeout_ms = 600'000;
+    std::uint32_t concurrency_min = 1;
+    std::uint32_t concurrency_max = 64;
+    std::uint32_t concurrency_start = 16;
+    std::uint32_t attempts_max = 4;
+    std::uint32_t backoff_min_ms = 500;
+    std::uint32_t backoff_max_ms = 30'000;
+    std::uint32_t queue_max = 10'000;
+    std::uint64_t queue_bytes_max = 64ULL << 20;
+    std::uint64_t text_bytes_max = 1ULL << 20;
+    bool stream_usage = true;
+    std::string max_tokens_member = "max_tokens";
+    bool use_proxy = true;
+    std::string ca_file;
+  };
+
+  struct models_section {
+    std::vector<std::string> order;
+    std::uint64_t request_bytes_max = 4ULL << 20;
+    /// Sorted by name.
+    std::vector<model_provider> providers;
+  } models;
+
   struct auth_section {
     bool required = true;
     std::string hs256_secret_file;
@@ -129,7 +163,8 @@ struct setting_info {
 [[nodiscard]] result<config>
 parse_config(std::string_view text, std::string_view origin, config base = {});
 
-/// Applies one `key=value` as given with `--set`. Errors: invalid_setting.
+/// Applies one `key=value` as given with `--set`; `models.NAME.key` makes the provider NAME.
+/// Errors: invalid_setting.
 [[nodiscard]] result<void> set_setting(config& target, std::string_view assignment);
 
 /// Checks relations between settings, for example that `disk_hard_bytes <= disk_soft_bytes`.

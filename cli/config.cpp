@@ -30,7 +30,7 @@ void print_markdown(std::ostream& out, const std::vector<setting_info>& settings
          "`callboard config check FILE` reads a\nfile as a node would.\n";
   std::string section;
   for (const auto& s : settings) {
-    const auto dot = s.key.find('.');
+    const auto dot = s.key.rfind('.');
     if (const auto name = s.key.substr(0, dot); name != section) {
       section = name;
       out << fmt::format("\n## [{}]\n\n| key | default | meaning |\n|---|---|---|\n", section);
@@ -105,6 +105,9 @@ void add_config(CLI::App& app, context& run) {
           settings = std::move(*loaded);
         }
         if (*markdown) {
+          if (settings.models.providers.empty()) {
+            settings.models.providers.push_back({.name = "NAME"});
+          }
           print_markdown(run.io.out, list_settings(settings));
         } else {
           print_settings(run, list_settings(settings), false);

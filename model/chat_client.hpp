@@ -57,25 +57,36 @@ struct provider_stats {
   std::uint32_t concurrency_limit = 0;
 };
 
+/// What starts and ends calls: a `chat_client`, or what stands for one in tests. Any thread.
+class chat_calls {
+public:
+  virtual ~chat_calls() = default;
+
+  /// Errors, and then no callback is called: bad_request, not_found (no such provider), too_large,
+  /// overloaded (the provider's queue is full; retry after the hint), draining (stopped).
+  [[nodiscard]] virtual result<call_id>
+  start(const chat_request& request, chat_callbacks callbacks) = 0;
+
+  /// Ends the call with errc::cancelled and closes its transfer; does nothing if it has ended.
+  virtual void cancel(call_id id) = 0;
+};
+
 /// Any thread may call; the destructor stops.
-class chat_client {
+class chat_client final : public chat_calls {
 public:
   /// Reads the keys from the environment and starts the thread.
   /// Errors: invalid_setting, also if the environment lacks a key; internal.
   [[nodiscard]] static result<std::unique_ptr<chat_client>>
   open(const client_settings& settings, client_parts parts);
 
-  ~chat_client();
+  ~chat_client() override;
 
   chat_client(const chat_client&) = delete;
   chat_client& operator=(const chat_client&) = delete;
 
-  /// Errors, and then no callback is called: bad_request, not_found (no such provider), too_large,
-  /// overloaded (the provider's queue is full; retry after the hint), draining (stopped).
-  [[nodiscard]] result<call_id> start(const chat_request& request, chat_callbacks callbacks);
-
-  /// Ends the call with errc::cancelled and closes its transfer; does nothing if it has ended.
-  void cancel(call_id id);
+  [[nodiscard]] result<call_id>
+  start(const chat_request& request, chat_callbacks callbacks) override;
+  void cancel(call_id id) override;
 
   /// Cancels all calls and ends the thread; takes no longer than the callbacks. Not from a
   /// callback. Idempotent.

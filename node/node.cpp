@@ -7,7 +7,10 @@
 #include "base/clock.hpp"
 #include "base/log.hpp"
 #include "base/metrics.hpp"
+#include "base/random.hpp"
 #include "gateway/gateway.hpp"
+#include "model/chat_client.hpp"
+#include "node/model_settings.hpp"
 #include "node/system_config.hpp"
 #include "runtime/topic/broker_projection.hpp"
 #include "storage/journal.hpp"
@@ -69,6 +72,14 @@ public:
       parts_->user_code = user_code_.get();
       parts_->steps = steps_.get();
     }
+    if (!settings_.models.providers.empty()) {
+      auto models = model::chat_client::open(
+          model_settings(settings_.models),
+          {.time = clock_, .counters = metrics_, .random = random_64});
+      if (!models) return std::unexpected{models.error()};
+      models_ = std::move(*models);
+      parts_->models = models_.get();
+    }
     router_ = std::make_unique<actors::local_router>(*system_, *parts_);
     add_samplers();
     auto started = gateway::gateway::start(gateway::gateway_parts{
@@ -111,6 +122,7 @@ public:
     if (stopped_.exchange(true)) return;
     if (gateway_) gateway_->stop();
     if (router_) router_->stop();
+    if (models_) models_->stop();
     if (steps_) steps_->stop();
     if (user_code_) user_code_->stop();
     if (readers_) readers_->stop();
@@ -119,6 +131,7 @@ public:
     gateway_.reset();
     router_.reset();
     system_.reset();
+    models_.reset();
     steps_.reset();
     user_code_.reset();
     readers_.reset();
@@ -191,6 +204,7 @@ private:
   std::unique_ptr<system_config> system_config_;
   std::unique_ptr<caf::actor_system> system_;
   std::unique_ptr<actors::broker_parts> parts_;
+  std::unique_ptr<model::chat_client> models_;
   std::unique_ptr<actors::local_router> router_;
   std::unique_ptr<gateway::gateway> gateway_;
   std::atomic<bool> draining_{false};

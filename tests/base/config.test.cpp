@@ -66,3 +66,53 @@ TEST_CASE("a config that is not UTF-8 is refused before it is parsed", "[base]")
   CHECK_THAT(bad.error().detail, Catch::Contains("UTF-8"));
   CHECK(parse_config("[node]\nid = \"gr\xc3\xbc\xc3\x9f\"\n", "good.toml"));
 }
+
+TEST_CASE("providers of models have a section each and an order", "[base][config]") {
+  const auto parsed = parse_config(
+      "[models]\norder = [\"spare\", \"main\"]\n[models.main]\nbase_url = "
+      "\"https://a.example/v1\"\n"
+      "api_key_env = \"MAIN_KEY\"\nconcurrency_max = 32\n"
+      "[models.spare]\nbase_url = \"http://127.0.0.1:1/v1\"\n",
+      "test.toml");
+  REQUIRE(parsed);
+  CHECK(parsed->models.order == std::vector<std::string>{"spare", "main"});
+  REQUIRE(parsed->models.providers.size() == 2);
+  CHECK(parsed->models.providers[0].name == "main");
+  CHECK(parsed->models.providers[0].api_key_env == "MAIN_KEY");
+  CHECK(parsed->models.providers[0].concurrency_max == 32);
+  CHECK(parsed->models.providers[1].base_url == "http://127.0.0.1:1/v1");
+  std::size_t changed = 0;
+  for (const auto& setting : list_settings(*parsed)) {
+    if (setting.value != setting.default_value) ++changed;
+  }
+  CHECK(changed == 5);
+
+  config by_hand;
+  CHECK(set_setting(by_hand, "models.main.base_url=http://127.0.0.1:1/v1"));
+  CHECK(set_setting(by_hand, "models.order=main"));
+  CHECK(check_config(by_hand));
+  CHECK_FALSE(set_setting(by_hand, "models.Main.base_url=http://127.0.0.1:1/v1"));
+}
+
+TEST_CASE("wrong settings of models are refused with what to do", "[base][config]") {
+  const auto problem = [](std::string_view text) {
+    const auto parsed = parse_config(text, "test.toml");
+    REQUIRE_FALSE(parsed);
+    return parsed.error().detail;
+  };
+  constexpr auto url = "base_url = \"http://127.0.0.1:1/v1\"\n";
+  const auto section = std::string{"[models.main]\n"} + url;
+  const auto ordered = "[models]\norder = [\"main\"]\n" + section;
+  CHECK(parse_config(ordered, "test.toml"));
+  CHECK_THAT(problem(section), Catch::Contains("models.order"));
+  CHECK_THAT(
+      problem("[models]\norder = [\"other\"]\n" + section), Catch::Contains("[models.other]"));
+  CHECK_THAT(
+      problem("[models]\norder = [\"main\", \"main\"]\n" + section), Catch::Contains("twice"));
+  CHECK_THAT(problem("[models]\norder = [\"main\"]\n[models.main]\n"), Catch::Contains("base_url"));
+  CHECK_THAT(
+      problem(ordered + "default_modl = \"x\"\n"), Catch::Contains("models.main.default_model"));
+  CHECK_THAT(problem(ordered + "concurrency_max = 2\n"), Catch::Contains("concurrency_start"));
+  CHECK_THAT(problem(ordered + "backoff_max_ms = 2\n"), Catch::Contains("backoff_min_ms"));
+  CHECK_THAT(problem("[models.\"a b\"]\n" + std::string{url}), Catch::Contains("a name is"));
+}
