@@ -1,8 +1,9 @@
-// The two actors beside a SHARD (shard_companions.hpp) as the shard keeps them: told together,
+// The three actors beside a SHARD (shard_companions.hpp) as the shard keeps them: told together,
 // ended together, and awaited before the shard itself ends.
 #pragma once
 
 #include "actors/boxed.hpp"
+#include "actors/requests.hpp"
 #include "actors/shard_companions.hpp"
 
 #include <caf/actor.hpp>
@@ -17,34 +18,33 @@ public:
 
   void spawn(shard_id shard, const broker_parts& parts);
 
-  /// Sends `news` to both.
+  /// Sends `news` to all.
   template <class News>
   void tell(const News& news) {
-    for (const auto* one : {&groups_, &presence_}) {
+    for (const auto* one : {&groups_, &presence_, &queues_}) {
       if (*one) shard_.send(*one, box(News{news}));
     }
   }
 
-  /// Null once it ended.
-  [[nodiscard]] const caf::actor& groups() const { return groups_; }
+  /// The one that a request is for, a null actor if it has ended; nothing for other requests.
+  [[nodiscard]] const caf::actor* serving(const control_body& body) const;
 
-  [[nodiscard]] const caf::actor& presence() const { return presence_; }
-
-  /// Asks both to end; `on_down` hears of it.
+  /// Asks all to end; `on_down` hears of it.
   void end();
 
   /// Whether `who` was one of them.
   bool on_down(const caf::actor_addr& who);
 
-  [[nodiscard]] bool have_ended() const { return !groups_ && !presence_; }
+  [[nodiscard]] bool have_ended() const { return !groups_ && !presence_ && !queues_; }
 
-  /// Asks both to end and forgets them.
+  /// Asks all to end and forgets them.
   void clear();
 
 private:
   caf::event_based_actor& shard_;
   caf::actor groups_;
   caf::actor presence_;
+  caf::actor queues_;
 };
 
 }  // namespace callboard::actors

@@ -1,5 +1,6 @@
 #include "actors/local_router.hpp"
 
+#include "actors/queue_routing.hpp"
 #include "actors/run_reads.hpp"
 #include "actors/shard_actor.hpp"
 #include "actors/topic_reads.hpp"
@@ -135,13 +136,14 @@ result<void> local_router::control(control_request request, const caf::actor& re
   const auto& body = request.body;
   if (std::holds_alternative<list_topics>(body) || std::holds_alternative<get_topic>(body)
       || std::holds_alternative<read_events>(body)
-      || std::holds_alternative<list_workflows>(body)) {
+      || std::holds_alternative<list_workflows>(body) || is_queue_look(body)) {
     return read(std::move(request), reply_to);
   }
   // What ends or gives back work is let through to the last.
   const bool gives_back =
       std::holds_alternative<ack_deliveries>(body) || std::holds_alternative<nack_deliveries>(body)
-      || std::holds_alternative<leave_group>(body) || std::holds_alternative<presence_leave>(body);
+      || std::holds_alternative<leave_group>(body) || std::holds_alternative<presence_leave>(body)
+      || gives_back_task(body);
   if (draining_ && !gives_back) return is_draining();
   if (const auto* start = std::get_if<start_workflow>(&body)) {
     // Before a channel is made for it.
@@ -158,6 +160,12 @@ result<void> local_router::control(control_request request, const caf::actor& re
           errc::agent_not_found,
           fmt::format("this node has no agent type '{}'", runtime::agent_name_of(call->type)));
     }
+  }
+  if (is_queue_work(body)) {
+    const auto shard = shard_of_queue(body, parts_.journal.shard_count());
+    if (!shard) return std::unexpected{shard.error()};
+    caf::anon_send(shards_[shard->raw()], box(std::move(request)), reply_to);
+    return {};
   }
   const auto index = index_of(*topic_of(body));
   caf::anon_send(shards_[index], box(std::move(request)), reply_to);
@@ -178,6 +186,7 @@ result<void> local_router::read(control_request request, const caf::actor& reply
           if (const auto* list = std::get_if<list_workflows>(&request.body)) {
             return list_workflows_page(journal, *list);
           }
+          if (is_queue_look(request.body)) return look_at_queues(journal, request.body);
           return read_event_page(journal, std::get<read_events>(request.body));
         };
         caf::anon_send(reply_to, box(control_reply{request.correlation, answer()}));

@@ -2,6 +2,7 @@
 // need not know actors. Every request is answered exactly once, by its correlation id.
 #pragma once
 
+#include "actors/queue_requests.hpp"
 #include "base/byte_budget.hpp"
 #include "base/durability.hpp"
 #include "base/error.hpp"
@@ -373,7 +374,21 @@ using control_body = std::variant<
     await_workflow,
     end_child,
     call_agent,
-    list_workflows>;
+    list_workflows,
+    put_queue,
+    get_queue,
+    delete_queue,
+    list_queues,
+    enqueue_task,
+    lease_tasks,
+    extend_lease,
+    complete_task,
+    fail_task,
+    leave_queue,
+    list_dead,
+    get_task,
+    change_dead,
+    change_dead_where>;
 
 struct control_request {
   correlation_id correlation{};
@@ -390,7 +405,17 @@ using control_answer = std::variant<
     delivery_list,
     ack_result,
     presence_members,
-    workflow_answer>;
+    workflow_answer,
+    queue_description,
+    queue_list,
+    runtime::enqueued_task,
+    leased_tasks,
+    runtime::lease_extended,
+    runtime::task_failed,
+    dead_list,
+    task_description,
+    runtime::dead_changed,
+    dead_change_count>;
 
 struct control_reply {
   correlation_id correlation{};

@@ -181,18 +181,12 @@ private:
   }
 
   void on_control(boxed<control_request>& message, const caf::actor& reply_to) {
-    const auto hand_to = [&](const caf::actor& companion) {
-      if (!companion) return refuse(waiting_control{message, reply_to}, stopping());
-      send(companion, message, reply_to);
-    };
+    if (const auto* companion = companions_.serving(message->body)) {
+      if (!*companion) return refuse(waiting_control{message, reply_to}, stopping());
+      return send(*companion, message, reply_to);
+    }
     const auto route = [&]<class Body>(const Body& body) {
-      if constexpr (requires { body.group; } || std::is_same_v<Body, list_groups>) {
-        hand_to(companions_.groups());
-      } else if constexpr (
-          std::is_same_v<Body, presence_join> || std::is_same_v<Body, presence_renew>
-          || std::is_same_v<Body, presence_leave> || std::is_same_v<Body, presence_list>) {
-        hand_to(companions_.presence());
-      } else if constexpr (requires { body.topic.topic; }) {
+      if constexpr (requires { body.topic.topic; }) {
         if (is_channel(body.topic.topic) && std::is_same_v<Body, put_topic>) {
           return refuse(
               waiting_control{message, reply_to},

@@ -1,17 +1,17 @@
-// The actors beside each SHARD that keep its consumer groups and its presence.
+// The actors beside each SHARD that keep its consumer groups, its presence and its task queues.
 //
-// Messages both accept:
-//   (boxed<control_request>, caf::actor reply_to)   group or presence bodies; answered by
+// Messages all accept:
+//   (boxed<control_request>, caf::actor reply_to)   group, presence or queue bodies; answered by
 //                                                   boxed<control_reply> to reply_to
 //   boxed<shard_activated>  SHARD: first message of all, and again after every new activation
 //   boxed<topic_active>     SHARD: a topic of this shard became active (or was made)
 //   boxed<topic_gone>       SHARD: a topic was deleted; its groups and presence go with it
-//   boxed<deliver>, boxed<relay_attached>, boxed<relay_skipped>   as any relay: both may attach to
-//                                                   topics through the router, like a relay does
-// What the groups actor sends to the SHARD (its parent, given at spawn):
-//   boxed<companion_append_failed>   both actors: an append failed; SHARD begins a new activation
+//   boxed<deliver>, boxed<relay_attached>, boxed<relay_skipped>   as any relay: groups and presence
+//                                                   may attach to topics through the router
+// What they send to the SHARD (their parent, given at spawn):
+//   boxed<companion_append_failed>   an append failed; SHARD begins a new activation
 //                                    (unless it has by now) and tells everybody
-//   boxed<held_floor>       how far the slowest group of a topic is; SHARD hands it to the topic
+//   boxed<held_floor>       groups: how far the slowest group of a topic is; SHARD hands it to the topic
 #pragma once
 
 #include "actors/broker_parts.hpp"
@@ -32,13 +32,13 @@ struct held_floor {
   std::optional<sequence> floor;
 };
 
-/// SHARD -> GROUPS and PRESENCE: what their appends must carry from now on. Companions serve
+/// SHARD -> companions: what their appends must carry from now on. Companions serve
 /// nothing before the first of these.
 struct shard_activated {
   activation_id activation{};
 };
 
-/// GROUPS or PRESENCE -> SHARD: an append under `activation` failed.
+/// A companion -> SHARD: an append under `activation` failed.
 struct companion_append_failed {
   activation_id activation{};
 };
@@ -49,6 +49,10 @@ struct companion_append_failed {
 
 /// Presence on all topics of one shard.
 [[nodiscard]] caf::actor spawn_presence(
+    caf::actor_system& system, shard_id shard, const broker_parts& parts, const caf::actor& parent);
+
+/// All task queues of one shard; ends as the others do.
+[[nodiscard]] caf::actor spawn_queues(
     caf::actor_system& system, shard_id shard, const broker_parts& parts, const caf::actor& parent);
 
 }  // namespace callboard::actors

@@ -2,6 +2,7 @@
 #include "gateway/control_json.hpp"
 #include "gateway/event_codec.hpp"
 #include "gateway/problem.hpp"
+#include "gateway/queue_json.hpp"
 
 #include <fmt/format.h>
 
@@ -85,6 +86,12 @@ struct answer_writer {
   std::string& out;
 
   void operator()(const actors::workflow_answer& answer) const { out += answer.body; }
+
+  void operator()(const queue_answer auto& answer) const {
+    out += '{';
+    append_members(out, answer);
+    out += '}';
+  }
 
   void operator()(const actors::done& /*answer*/) const { out += "{}"; }
 

@@ -67,6 +67,9 @@ decode_plain(std::string_view json, const event_defaults& defaults);
 /// Contains no raw CR or LF, so it fits into one SSE data line.
 void append_event_json(std::string& out, const shared_bytes& stored, time_ms time);
 
+/// Appends a time as a JSON string: RFC 3339 in UTC, to the millisecond.
+void append_json_time(std::string& out, time_ms time);
+
 /// The `type` of a stored event, for the SSE `event:` field, and its `subject`.
 [[nodiscard]] std::string event_type(const shared_bytes& stored);
 

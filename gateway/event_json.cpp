@@ -14,22 +14,6 @@ namespace callboard::gateway {
 
 namespace {
 
-void append_time(std::string& out, time_ms time) {
-  const auto day = std::chrono::floor<std::chrono::days>(time);
-  const std::chrono::year_month_day date{day};
-  const std::chrono::hh_mm_ss clock{time - day};
-  fmt::format_to(
-      std::back_inserter(out),
-      R"("{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{:03}Z")",
-      static_cast<int>(date.year()),
-      static_cast<unsigned>(date.month()),
-      static_cast<unsigned>(date.day()),
-      clock.hours().count(),
-      clock.minutes().count(),
-      clock.seconds().count(),
-      clock.subseconds().count());
-}
-
 void append_member(std::string& out, std::string_view lead, std::string_view value) {
   if (value.empty()) return;
   out += lead;
@@ -80,6 +64,22 @@ event_fields& fields_of(const shared_bytes& stored) {
 
 }  // namespace
 
+void append_json_time(std::string& out, time_ms time) {
+  const auto day = std::chrono::floor<std::chrono::days>(time);
+  const std::chrono::year_month_day date{day};
+  const std::chrono::hh_mm_ss clock{time - day};
+  fmt::format_to(
+      std::back_inserter(out),
+      R"("{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{:03}Z")",
+      static_cast<int>(date.year()),
+      static_cast<unsigned>(date.month()),
+      static_cast<unsigned>(date.day()),
+      clock.hours().count(),
+      clock.minutes().count(),
+      clock.seconds().count(),
+      clock.subseconds().count());
+}
+
 void append_event_json(std::string& out, const shared_bytes& stored, time_ms time) {
   const auto& event = fields_of(stored);
   out += R"({"specversion":"1.0")";
@@ -89,7 +89,7 @@ void append_event_json(std::string& out, const shared_bytes& stored, time_ms tim
   append_member(out, ",\"subject\":", event.subject);
   out += ",\"time\":";
   if (event.time.empty()) {
-    append_time(out, time);
+    append_json_time(out, time);
   } else {
     append_json_string(out, event.time);
   }

@@ -18,7 +18,7 @@ json_members json_members::parse(std::string_view body) {
   if (trim_json(body).empty()) return members;
   json::error_code failed;
   json::parse_options options;
-  options.max_depth = 16;
+  options.max_depth = json_depth_max;
   auto value = json::parse({body.data(), body.size()}, failed, {}, options);
   if (failed) {
     members.first_ =
@@ -83,6 +83,26 @@ std::vector<std::string> json_members::texts(std::string_view name, std::size_t 
     texts.emplace_back(each.as_string().data(), each.as_string().size());
   }
   return texts;
+}
+
+std::vector<std::uint64_t>
+json_members::numbers(std::string_view name, std::size_t count_max) {
+  std::vector<std::uint64_t> numbers;
+  const auto* value = take(name);
+  if (value == nullptr) return numbers;
+  const auto* array = value->if_array();
+  const bool fits =
+      array != nullptr && array->size() <= count_max
+      && std::ranges::all_of(*array, [](const auto& one) {
+           return (one.is_int64() && one.as_int64() > 0) || (one.is_uint64() && one.as_uint64() > 0);
+         });
+  if (!fits) {
+    refuse(fmt::format("'{}{}' must be an array of at most {} ids", prefix_, name, count_max));
+    return numbers;
+  }
+  for (const auto& one : *array)
+    numbers.push_back(one.template to_number<std::uint64_t>());
+  return numbers;
 }
 
 std::optional<std::string> json_members::text_or_number(std::string_view name) {

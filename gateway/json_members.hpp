@@ -25,6 +25,8 @@ public:
   number(std::string_view name, std::uint64_t min, std::uint64_t max);
   [[nodiscard]] std::optional<bool> flag(std::string_view name);
   [[nodiscard]] std::vector<std::string> texts(std::string_view name, std::size_t count_max);
+  /// Positive integers.
+  [[nodiscard]] std::vector<std::uint64_t> numbers(std::string_view name, std::size_t count_max);
   /// A string, or a number as its text.
   [[nodiscard]] std::optional<std::string> text_or_number(std::string_view name);
   /// Any value, as JSON text.

@@ -1,6 +1,7 @@
 // Answers of callboard.v1.json, written. Topics, epochs and our own names need no escaping.
 #include "gateway/json_protocol.hpp"
 #include "gateway/problem.hpp"
+#include "gateway/queue_json.hpp"
 
 #include <fmt/format.h>
 
@@ -86,6 +87,11 @@ void append_answer(std::string& out, const actors::delivery_list& list) {
 
 template <class Other>
 void append_answer(std::string&, const Other&) {}
+
+void append_answer(std::string& out, const queue_answer auto& answer) {
+  out += ',';
+  append_members(out, answer);
+}
 
 }  // namespace
 

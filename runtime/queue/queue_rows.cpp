@@ -75,7 +75,11 @@ result<key_page> read_first_key(
 
 bool fits(const task_row& row, const dead_filter& filter) {
   if (!filter.fairness_key.empty() && row.fairness_key != filter.fairness_key) return false;
-  const auto* last = row.history.empty() ? nullptr : &row.history.back();
+  // What killed it, whatever was done to it since.
+  const task_attempt* last = nullptr;
+  for (const auto& attempt : row.history) {
+    if (attempt.outcome != "edited") last = &attempt;
+  }
   const auto died = last == nullptr ? row.state.enqueued : last->ended;
   if (filter.died_from != time_ms{} && died < filter.died_from) return false;
   if (filter.died_before != time_ms{} && died >= filter.died_before) return false;

@@ -1,0 +1,169 @@
+// The QUEUES actor of a shard: the directory of its task queues, and those that are at work.
+//
+// A queue is loaded by the first request that needs it, or at once if leases of it are out: its
+// leases are read on the reader pool, the backlog stays on disk. Its core decides in memory; this
+// shell reads what the core plans, appends what it has decided (at most two records' worth under
+// way), and answers only what is durable. When an append fails the core is dropped and the queue
+// read again; requests of which nothing can have been written are put to it once more, so that a
+// long poll does not notice.
+#pragma once
+
+#include "actors/group_companion.hpp"
+#include "actors/queue_metrics.hpp"
+#include "actors/queue_reads.hpp"
+#include "runtime/queue/queue_core.hpp"
+
+#include <deque>
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+namespace callboard::actors {
+
+/// A queue at work.
+struct queue_unit {
+  queue_unit(
+      runtime::queue_core::options with,
+      const runtime::queue_image& image,
+      runtime::queue_time now,
+      std::uint64_t activation)
+      : core{std::move(with), image, now},
+        number{activation},
+        last_seq{image.counters.last_seq},
+        used{now.boot} {}
+
+  /// A change of many dead letters that is under way.
+  struct walk {
+    std::uint64_t changed = 0;
+    /// Where to go on; nothing behind the last page.
+    std::optional<runtime::task_id> next;
+  };
+
+  struct asked {
+    pending_request request;
+    boot_time since{};
+    std::optional<walk> rest;
+  };
+
+  runtime::queue_core core;
+  /// Tells this activation from one before it, where work comes back from the disk.
+  std::uint64_t number = 0;
+  bool reading = false;
+  /// What the journal had no room for yet.
+  std::optional<runtime::queue_append> offered;
+  std::uint32_t flying = 0;
+  /// Of what was handed to the journal.
+  sequence last_seq{};
+  /// Not answered; by the core's keys, so in order of arrival.
+  std::map<runtime::queue_request, asked> requests;
+  boot_time used{};
+};
+
+/// A queue in the directory.
+struct queue_slot {
+  runtime::queue_row row;
+  std::unique_ptr<queue_unit> unit;
+  /// As far as it was known when it was last at work.
+  runtime::queue_counts counts;
+  bool loading = false;
+  /// A record that makes, changes or deletes it is being written.
+  bool changing = false;
+  /// Appends of a core that was dropped, whose outcome is not known yet.
+  std::uint32_t unsettled = 0;
+  /// Leases are out: it is loaded, now or then, though nobody asks.
+  std::optional<boot_time> wake_at;
+  std::deque<pending_request> waiting;
+};
+
+class queues_actor final : public companion {
+public:
+  queues_actor(
+      caf::actor_config& config, shard_id shard, const broker_parts& parts, caf::actor parent);
+
+  const char* name() const override { return "callboard.queues"; }
+
+  caf::behavior make_behavior() override;
+  void on_exit() override;
+
+private:
+  // queues_actor.cpp: life of the actor, the directory
+  void on_activated(bool first) override;
+  void on_tick() override;
+  void load_directory();
+  void on_directory(result<std::vector<named_queue>> queues);
+  void on_request(pending_request request);
+  void tick_slot(const queue_ref& ref, queue_slot& slot);
+  void arm_gauges();
+  void on_gauges_tick();
+
+  // queues_requests.cpp: what clients ask
+  void with_queue(const queue_ref& ref, pending_request request);
+  void with_lease(const tenant_name& tenant, const std::string& lease, pending_request request);
+  void hold(const queue_ref& ref, queue_slot& slot, pending_request request);
+  void handle(const queue_ref& ref, queue_slot& slot, pending_request request);
+  void put(const queue_ref& ref, pending_request request);
+  void make(const queue_ref& ref, pending_request request, const runtime::queue_settings& settings);
+  void configure(
+      const queue_ref& ref,
+      queue_slot& slot,
+      pending_request request,
+      const runtime::queue_settings& settings);
+  void recall(const queue_ref& ref);
+  void remove(const queue_ref& ref, queue_slot& slot, pending_request request);
+  void leave(const leave_queue& body, pending_request request);
+  void describe(const queue_ref& ref, queue_slot& slot, pending_request request, bool created);
+  void
+  walk_dead(const queue_ref& ref, queue_slot& slot, pending_request request, queue_unit::walk walk);
+  void on_walked(const queue_ref& ref, queue_unit::asked asked, std::size_t changed);
+  void refuse_waiting(queue_slot& slot, const error& why);
+  void run_waiting(const queue_ref& ref);
+
+  // queues_units.cpp: queues at work
+  void load(const queue_ref& ref, queue_slot& slot);
+  void open(const queue_ref& ref, queue_slot& slot, const runtime::queue_image& image);
+  [[nodiscard]] runtime::queue_request note(queue_unit& unit, pending_request request);
+  void pump(const queue_ref& ref, queue_slot& slot);
+  void start_read(const queue_ref& ref, queue_slot& slot);
+  void start_appends(const queue_ref& ref, queue_slot& slot);
+  void on_appended(
+      const queue_ref& ref,
+      entity_id entity,
+      std::uint64_t number,
+      const result<storage::append_receipt>& outcome);
+  void send_answers(const queue_ref& ref, queue_slot& slot);
+  void
+  answer_outcome(const queue_ref& ref, queue_unit::asked asked, runtime::queue_outcome outcome);
+  [[nodiscard]] leased_tasks lease_answer(runtime::granted_tasks granted);
+  /// Ends the core; its requests are answered with `why`, or put to the next core.
+  void fail_unit(const queue_ref& ref, queue_slot& slot, const error& why);
+  void drop_unit(queue_slot& slot, const error& why);
+
+  [[nodiscard]] queue_slot* find_slot(const queue_ref& ref);
+  [[nodiscard]] queue_slot* find_slot(const queue_ref& ref, entity_id entity);
+  [[nodiscard]] queue_slot* find_at_work(const queue_ref& ref, std::uint64_t number);
+
+  [[nodiscard]] runtime::queue_time now() const { return {boot(), shard_time()}; }
+
+  bool ready_ = false;
+  std::deque<pending_request> early_;
+  std::map<queue_ref, queue_slot> queues_;
+  std::map<entity_id, queue_ref> names_;
+  /// Queues that the tick has to look at.
+  std::set<queue_ref> hot_;
+  std::uint64_t unit_numbers_ = 0;
+  std::uint64_t request_keys_ = 0;
+  boot_time directory_retry_{};
+  bool gauges_armed_ = false;
+  bool aging_ = false;
+  queue_metrics metrics_;
+};
+
+/// Most queues of one shard.
+inline constexpr std::size_t queues_per_shard_max = 100'000;
+/// Most requests that wait for one queue to be read or changed.
+inline constexpr std::size_t queue_requests_waiting_max = 4096;
+
+}  // namespace callboard::actors

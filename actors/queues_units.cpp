@@ -1,0 +1,243 @@
+// Task queues at work: loading, the loop of the core, answers.
+#include "actors/queues_actor.hpp"
+#include "base/log.hpp"
+#include "base/random.hpp"
+
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+#include <type_traits>
+
+namespace callboard::actors {
+
+namespace {
+
+using namespace std::chrono_literals;
+
+constexpr boot_time wake_retry = 1s;
+
+/// What is left of a long poll that is put to another core.
+void shorten(lease_tasks& body, boot_time waited) {
+  const auto ms = std::chrono::duration_cast<std::chrono::milliseconds>(waited).count();
+  const auto most = static_cast<std::uint64_t>(std::max<std::int64_t>(ms, 0));
+  auto& left = body.lease.wait_ms;
+  left -= static_cast<std::uint32_t>(std::min<std::uint64_t>(left, most));
+}
+
+}  // namespace
+
+void queues_actor::load(const queue_ref& ref, queue_slot& slot) {
+  slot.loading = true;
+  hot_.insert(ref);
+  arm_tick();
+  read<runtime::queue_image>(
+      reader_pool::lane::control,
+      [entity = slot.row.entity](storage::shard_reader& reader) {
+        return load_queue(reader, entity);
+      },
+      [this, ref, entity = slot.row.entity](result<runtime::queue_image> image) {
+        auto* after = find_slot(ref, entity);
+        if (after == nullptr) return;
+        after->loading = false;
+        if (image) {
+          open(ref, *after, *image);
+          return run_waiting(ref);
+        }
+        log::channel("actors")->warn(
+            "task queue {} cannot be read: {}", ref.queue.str(), image.error().detail);
+        refuse_waiting(*after, image.error());
+        // Unless it is going to stay so: leases that are out must end.
+        if (after->counts.leased > 0 && image.error().code != errc::quarantined) {
+          after->wake_at = boot() + wake_retry;
+        }
+      });
+}
+
+void queues_actor::open(const queue_ref& ref, queue_slot& slot, const runtime::queue_image& image) {
+  slot.unit = std::make_unique<queue_unit>(
+      runtime::queue_core::options{
+          shard_, slot.row.entity, slot.row.settings, {}, [] { return random_64(); }},
+      image,
+      now(),
+      ++unit_numbers_);
+  slot.wake_at.reset();
+  hot_.insert(ref);
+  arm_tick();
+  arm_gauges();
+}
+
+runtime::queue_request queues_actor::note(queue_unit& unit, pending_request request) {
+  const runtime::queue_request key{++request_keys_};
+  unit.used = boot();
+  unit.requests.emplace(key, queue_unit::asked{std::move(request), boot(), std::nullopt});
+  return key;
+}
+
+void queues_actor::pump(const queue_ref& ref, queue_slot& slot) {
+  slot.unit->core.match(now());
+  start_read(ref, slot);
+  slot.unit->core.expire_waiters(now());
+  start_appends(ref, slot);
+  if (slot.unit) send_answers(ref, slot);
+}
+
+void queues_actor::start_read(const queue_ref& ref, queue_slot& slot) {
+  auto& unit = *slot.unit;
+  if (unit.reading) return;
+  auto plan = unit.core.plan_read(now());
+  if (!plan) return;
+  unit.reading = true;
+  read<runtime::queue_read_result>(
+      reader_pool::lane::reads,
+      [entity = slot.row.entity, plan = *std::move(plan)](storage::shard_reader& reader) {
+        return read_planned(reader, entity, plan);
+      },
+      [this, ref, number = unit.number](result<runtime::queue_read_result> found) {
+        auto* after = find_at_work(ref, number);
+        if (after == nullptr) return;
+        after->unit->reading = false;
+        if (found) {
+          after->unit->core.loaded(*std::move(found), now());
+          return pump(ref, *after);
+        }
+        after->unit->core.read_failed(found.error(), now());
+        // The tick asks again: the pool is full, or has just said so.
+        if (found.error().code == errc::overloaded) return arm_tick();
+        pump(ref, *after);
+      });
+}
+
+void queues_actor::start_appends(const queue_ref& ref, queue_slot& slot) {
+  auto& unit = *slot.unit;
+  while (true) {
+    if (!unit.offered) unit.offered = unit.core.take_append();
+    if (!unit.offered) return;
+    const auto last = unit.offered->records.back().entity_seq;
+    auto queued = append(
+        unit.offered->records,
+        unit.offered->frees_space,
+        [this, ref, entity = slot.row.entity, number = unit.number](
+            const result<storage::append_receipt>& outcome) {
+          on_appended(ref, entity, number, outcome);
+        });
+    if (!queued && may_be_offered_again(queued.error())) return offer_again(queued.error());
+    if (!queued) return fail_unit(ref, slot, queued.error());
+    ++unit.flying;
+    unit.last_seq = last;
+    unit.offered.reset();
+  }
+}
+
+void queues_actor::on_appended(
+    const queue_ref& ref,
+    entity_id entity,
+    std::uint64_t number,
+    const result<storage::append_receipt>& outcome) {
+  auto* slot = find_at_work(ref, number);
+  if (slot == nullptr) {
+    // Of a core that was dropped. What it wrote is known only when all of it has come back.
+    slot = find_slot(ref, entity);
+    if (slot == nullptr || slot->unsettled == 0 || --slot->unsettled > 0) return;
+    const bool is_wanted = !slot->waiting.empty() || slot->wake_at;
+    if (is_wanted && !slot->changing && !slot->loading) load(ref, *slot);
+    return;
+  }
+  --slot->unit->flying;
+  if (!outcome) {
+    report_failed_append();
+    return fail_unit(ref, *slot, outcome.error());
+  }
+  slot->unit->core.committed(lsn{outcome->first.raw() + outcome->count - 1}, now());
+  pump(ref, *slot);
+}
+
+void queues_actor::send_answers(const queue_ref& ref, queue_slot& slot) {
+  // Nobody listens for ends yet: tasks are given no origin.
+  (void)slot.unit->core.take_endings();
+  for (auto& one : slot.unit->core.take_answers()) {
+    auto node = slot.unit->requests.extract(one.key);
+    if (!node) continue;
+    if (one.outcome) {
+      answer_outcome(ref, std::move(node.mapped()), *std::move(one.outcome));
+    } else {
+      if (one.outcome.error().code == errc::lease_lost) metrics_.lease_lost();
+      answer(node.mapped().request, std::unexpected{one.outcome.error()});
+    }
+  }
+}
+
+void queues_actor::answer_outcome(
+    const queue_ref& ref, queue_unit::asked asked, runtime::queue_outcome outcome) {
+  if (asked.rest) {
+    return on_walked(
+        ref, std::move(asked), std::get<runtime::dead_changed>(outcome).changed.size());
+  }
+  control_answer with;
+  std::visit(
+      [&]<class Outcome>(Outcome& one) {
+        if constexpr (std::is_same_v<Outcome, runtime::granted_tasks>) {
+          with = lease_answer(std::move(one));
+        } else if constexpr (std::is_same_v<Outcome, runtime::task_completed>) {
+          metrics_.completed();
+          with = actors::done{};
+        } else {
+          if constexpr (std::is_same_v<Outcome, runtime::enqueued_task>) {
+            if (!one.is_duplicate) metrics_.enqueued();
+          } else if constexpr (std::is_same_v<Outcome, runtime::task_failed>) {
+            metrics_.failed(one.is_dead);
+          }
+          with = std::move(one);
+        }
+      },
+      outcome);
+  answer(asked.request, std::move(with));
+}
+
+leased_tasks queues_actor::lease_answer(runtime::granted_tasks granted) {
+  leased_tasks made;
+  for (auto& one : granted.tasks) {
+    metrics_.leased(one.attempt, std::max(shard_time() - one.enqueued, 0ms));
+    made.tasks.push_back(
+        {runtime::format_lease(one.token),
+         one.token.task,
+         one.token.number,
+         one.attempt,
+         one.attempts_max,
+         one.priority,
+         one.enqueued,
+         one.lease_ms,
+         parts_.time.wall() + std::chrono::milliseconds{one.lease_ms},
+         *std::move(one.payload)});
+  }
+  return made;
+}
+
+void queues_actor::fail_unit(const queue_ref& ref, queue_slot& slot, const error& why) {
+  auto unit = std::move(slot.unit);
+  slot.unsettled += unit->flying;
+  slot.counts = unit->core.counts();
+  const bool is_unwritten = may_be_offered_again(why);
+  for (auto& [key, asked] : unit->requests) {
+    auto* lease = std::get_if<lease_tasks>(&asked.request.body);
+    if (asked.rest || (lease == nullptr && !is_unwritten) || why.code == errc::draining) {
+      answer(asked.request, std::unexpected{why});
+      continue;
+    }
+    if (lease != nullptr) shorten(*lease, boot() - asked.since);
+    slot.waiting.push_back(std::move(asked.request));
+  }
+  if (why.code == errc::draining) return;
+  // Read again a little later: until then nothing of what is under way may be known.
+  slot.wake_at = boot();
+  hot_.insert(ref);
+  arm_tick();
+}
+
+void queues_actor::drop_unit(queue_slot& slot, const error& why) {
+  if (!slot.unit) return;
+  const auto unit = std::move(slot.unit);
+  for (const auto& [key, asked] : unit->requests)
+    answer(asked.request, std::unexpected{why});
+}
+
+}  // namespace callboard::actors
