@@ -38,6 +38,10 @@ bool gives_back(const actors::control_body& body) {
          || std::holds_alternative<actors::nack_deliveries>(body)
          || std::holds_alternative<actors::leave_group>(body)
          || std::holds_alternative<actors::presence_renew>(body)
+         || std::holds_alternative<actors::extend_lease>(body)
+         || std::holds_alternative<actors::complete_task>(body)
+         || std::holds_alternative<actors::fail_task>(body)
+         || std::holds_alternative<actors::leave_queue>(body)
          || std::holds_alternative<actors::presence_leave>(body);
 }
 

@@ -255,6 +255,19 @@ result<action> handle_request(
   case endpoint::agent:
   case endpoint::agent_message:
     return handle_agent(environment, now, request);
+  case endpoint::queues:
+  case endpoint::queue:
+  case endpoint::queue_tasks:
+  case endpoint::queue_task:
+  case endpoint::queue_lease:
+  case endpoint::queue_dead:
+  case endpoint::queue_dead_task:
+  case endpoint::queue_redrive:
+  case endpoint::queue_abandon:
+  case endpoint::lease_complete:
+  case endpoint::lease_fail:
+  case endpoint::lease_extend:
+    return handle_queue(environment, now, request, connection);
   case endpoint::websocket:
     return become_websocket{};
   }
@@ -266,6 +279,14 @@ http_response answer_control(const exchange& now, actors::control_answer& answer
   unsigned status = 200;
   if (auto* list = std::get_if<actors::topic_list>(&answer)) {
     std::erase_if(list->topics, [&](const auto& each) { return !may_see(*now.who, each.topic); });
+  } else if (auto* queues = std::get_if<actors::queue_list>(&answer)) {
+    std::erase_if(queues->queues, [&](const auto& each) {
+      return !now.who->admin && !now.who->may_work(each.queue);
+    });
+  } else if (const auto* queue = std::get_if<actors::queue_description>(&answer)) {
+    if (queue->created) status = 201;
+  } else if (const auto* task = std::get_if<runtime::enqueued_task>(&answer)) {
+    if (!task->is_duplicate) status = 201;
   } else if (const auto* topic = std::get_if<actors::topic_description>(&answer)) {
     if (topic->created) status = 201;
   } else if (const auto* group = std::get_if<actors::group_description>(&answer)) {

@@ -44,8 +44,8 @@ struct exchange {
   bool is_batch = false;
   /// How much longer than usual the answer may take (long polls).
   std::chrono::milliseconds wait{0};
-  /// A fetch: what to say if the client goes away before it has its deliveries.
-  std::optional<actors::leave_group> on_disconnect;
+  /// A fetch or a lease: what to say if the client goes away before it has its answer.
+  std::optional<actors::control_body> on_disconnect;
   /// Of a WebSocket: why not, told by the WebSocket itself.
   std::optional<error> refused;
 };
@@ -99,6 +99,13 @@ handle_agent(const http_environment& environment, exchange& now, const http_requ
 
 /// Why a handler failed, of an answer that says `failed`.
 [[nodiscard]] error agent_failure(const actors::workflow_answer& answer);
+
+/// Task queues, their tasks and leases (queue_handler.cpp). `connection` is the default worker.
+[[nodiscard]] result<action> handle_queue(
+    const http_environment& environment,
+    exchange& now,
+    const http_request& request,
+    const std::string& connection);
 
 /// Idempotency-Key is a quoted string by its draft; many clients send it bare. Empty = none.
 [[nodiscard]] result<std::string> idempotency_key(const http_request& request);

@@ -97,7 +97,7 @@ void http_session::on_peer_gone(boost::system::error_code why) {
     return finish();
   case phase::waiting:
     // We only read here during a long poll, and whoever polls stays to listen.
-    leave_group();
+    give_up_poll();
     return finish();
   case phase::writing:
     keep_alive_ = false;

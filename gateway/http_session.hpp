@@ -92,7 +92,7 @@ private:
   void log_answer(const http_response& response, boot_time took) const;
   void on_written(boost::system::error_code failed);
   void on_timeout();
-  void leave_group();
+  void give_up_poll();
   void end_gracefully();
   void finish();
 

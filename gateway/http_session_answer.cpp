@@ -223,7 +223,7 @@ void http_session::log_answer(const http_response& response, boot_time took) con
 void http_session::on_written(boost::system::error_code failed) {
   if (phase_ == phase::gone) return;
   if (failed) {
-    leave_group();
+    give_up_poll();
     return finish();
   }
   page_charge_ = {};
@@ -252,7 +252,7 @@ void http_session::on_timeout() {
   case phase::reading_body:
     return on_broken({408, late});
   case phase::waiting:
-    leave_group();
+    give_up_poll();
     return respond_problem(
         {errc::timeout, "no answer in time: the outcome is unknown, retry with the same id"});
   case phase::writing:
@@ -263,9 +263,9 @@ void http_session::on_timeout() {
   }
 }
 
-void http_session::leave_group() {
+void http_session::give_up_poll() {
   if (!exchange_.on_disconnect) return;
-  // Best effort: if it is refused, the deliveries come back when their hold ends.
+  // Best effort: if it is refused, what was handed out comes back when its time ends.
   (void)port_.control({port_.next_correlation(), std::move(*exchange_.on_disconnect)});
   exchange_.on_disconnect.reset();
 }

@@ -85,17 +85,16 @@ std::vector<std::string> json_members::texts(std::string_view name, std::size_t 
   return texts;
 }
 
-std::vector<std::uint64_t>
-json_members::numbers(std::string_view name, std::size_t count_max) {
+std::vector<std::uint64_t> json_members::numbers(std::string_view name, std::size_t count_max) {
   std::vector<std::uint64_t> numbers;
   const auto* value = take(name);
   if (value == nullptr) return numbers;
   const auto* array = value->if_array();
-  const bool fits =
-      array != nullptr && array->size() <= count_max
-      && std::ranges::all_of(*array, [](const auto& one) {
-           return (one.is_int64() && one.as_int64() > 0) || (one.is_uint64() && one.as_uint64() > 0);
-         });
+  const bool fits = array != nullptr && array->size() <= count_max
+                    && std::ranges::all_of(*array, [](const auto& one) {
+                         return (one.is_int64() && one.as_int64() > 0)
+                                || (one.is_uint64() && one.as_uint64() > 0);
+                       });
   if (!fits) {
     refuse(fmt::format("'{}{}' must be an array of at most {} ids", prefix_, name, count_max));
     return numbers;

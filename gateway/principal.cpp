@@ -37,4 +37,8 @@ bool principal::may_subscribe(std::string_view topic_or_pattern) const {
       subscribe, [&](const auto& p) { return covers(p.str(), topic_or_pattern); });
 }
 
+bool principal::may_work(std::string_view queue) const {
+  return std::ranges::any_of(work, [&](const auto& allowed) { return covers(allowed, queue); });
+}
+
 }  // namespace callboard::gateway

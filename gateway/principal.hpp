@@ -25,6 +25,8 @@ struct principal {
   [[nodiscard]] bool may_publish(std::string_view topic) const;
   /// A pattern is allowed if one of ours covers it: equal, or a plain match of its text.
   [[nodiscard]] bool may_subscribe(std::string_view topic_or_pattern) const;
+  /// Patterns on the names of task queues, as those on topics.
+  [[nodiscard]] bool may_work(std::string_view queue) const;
 };
 
 }  // namespace callboard::gateway

@@ -3,6 +3,7 @@
 #include "gateway/control_json.hpp"
 #include "runtime/workflow/agent_names.hpp"
 
+#include <charconv>
 #include <utility>
 
 namespace callboard::gateway {
@@ -38,10 +39,14 @@ constexpr unsigned methods_of(endpoint at) {
   case endpoint::workflow_history:
   case endpoint::workflow_result:
   case endpoint::agent:
+  case endpoint::queues:
+  case endpoint::queue_task:
+  case endpoint::queue_dead:
   case endpoint::websocket:
     return get;
   case endpoint::topic:
   case endpoint::group:
+  case endpoint::queue:
     return get | put | delete_;
   case endpoint::events:
   case endpoint::workflows:
@@ -53,7 +58,16 @@ constexpr unsigned methods_of(endpoint at) {
   case endpoint::workflow_signal:
   case endpoint::workflow_cancel:
   case endpoint::agent_message:
+  case endpoint::queue_tasks:
+  case endpoint::queue_lease:
+  case endpoint::queue_redrive:
+  case endpoint::queue_abandon:
+  case endpoint::lease_complete:
+  case endpoint::lease_fail:
+  case endpoint::lease_extend:
     return post;
+  case endpoint::queue_dead_task:
+    return put;
   case endpoint::group_member:
     return delete_;
   case endpoint::presence_member:
@@ -177,6 +191,48 @@ result<void> agent_route(const std::vector<std::string>& path, route_match& matc
   return found(match, endpoint::agent_message);
 }
 
+result<void> take_task(const std::string& text, route_match& match, endpoint at) {
+  const auto* end = text.data() + text.size();
+  const auto [stopped, failed] = std::from_chars(text.data(), end, match.task);
+  if (failed != std::errc{} || stopped != end || match.task == 0) {
+    return fail(errc::bad_request, "a task is known by its number");
+  }
+  return found(match, at);
+}
+
+/// Below `/v1/tenants/{tenant}/queues`.
+result<void> queue_route(const std::vector<std::string>& path, route_match& match) {
+  if (path.size() == 4) return found(match, endpoint::queues);
+  auto name = queue_name::parse(path[4]);
+  if (!name) return std::unexpected{name.error()};
+  match.queue = std::move(*name);
+  if (path.size() == 5) return found(match, endpoint::queue);
+  if (path.size() == 6) {
+    if (path[5] == "tasks") return found(match, endpoint::queue_tasks);
+    if (path[5] == "lease") return found(match, endpoint::queue_lease);
+    if (path[5] == "dead") return found(match, endpoint::queue_dead);
+  }
+  if (path.size() == 7 && path[5] == "tasks") {
+    return take_task(path[6], match, endpoint::queue_task);
+  }
+  if (path.size() == 7 && path[5] == "dead") {
+    if (path[6] == "redrive") return found(match, endpoint::queue_redrive);
+    if (path[6] == "abandon") return found(match, endpoint::queue_abandon);
+    return take_task(path[6], match, endpoint::queue_dead_task);
+  }
+  return nothing_here();
+}
+
+/// `/v1/tenants/{tenant}/leases/{lease}/{what}`. Whether it is a lease is for its queue to say.
+result<void> lease_route(const std::vector<std::string>& path, route_match& match) {
+  if (path.size() != 6) return nothing_here();
+  match.member = path[4];
+  if (path[5] == "complete") return found(match, endpoint::lease_complete);
+  if (path[5] == "fail") return found(match, endpoint::lease_fail);
+  if (path[5] == "extend") return found(match, endpoint::lease_extend);
+  return nothing_here();
+}
+
 result<void> tenant_route(const std::vector<std::string>& path, route_match& match) {
   auto tenant = tenant_name::parse(path[2]);
   if (!tenant) return std::unexpected{tenant.error()};
@@ -185,6 +241,8 @@ result<void> tenant_route(const std::vector<std::string>& path, route_match& mat
   if (path[3] == "presence") return presence_route(path, match);
   if (path[3] == "workflows") return workflow_route(path, match);
   if (path[3] == "agents") return agent_route(path, match);
+  if (path[3] == "queues") return queue_route(path, match);
+  if (path[3] == "leases") return lease_route(path, match);
   if (path[3] == "ws" && path.size() == 4) return found(match, endpoint::websocket);
   return nothing_here();
 }
@@ -260,6 +318,20 @@ std::string_view route_class(endpoint at) {
   case endpoint::agent:
   case endpoint::agent_message:
     return "agents";
+  case endpoint::queues:
+  case endpoint::queue:
+  case endpoint::queue_tasks:
+  case endpoint::queue_task:
+  case endpoint::queue_dead:
+  case endpoint::queue_dead_task:
+  case endpoint::queue_redrive:
+  case endpoint::queue_abandon:
+  case endpoint::lease_complete:
+  case endpoint::lease_fail:
+  case endpoint::lease_extend:
+    return "queues";
+  case endpoint::queue_lease:
+    return "lease";
   case endpoint::websocket:
     return "websocket";
   }

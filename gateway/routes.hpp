@@ -38,6 +38,18 @@ enum class endpoint : std::uint8_t {
   workflow_cancel,
   agent,
   agent_message,
+  queues,
+  queue,
+  queue_tasks,
+  queue_task,
+  queue_lease,
+  queue_dead,
+  queue_dead_task,
+  queue_redrive,
+  queue_abandon,
+  lease_complete,
+  lease_fail,
+  lease_extend,
   websocket,
 };
 
@@ -59,10 +71,12 @@ struct route_match {
   /// As in the path: a topic, or for event streams a pattern.
   std::string topic;
   group_name group;
-  /// A member of a group or of presence; of a workflow the signal's name, of an agent the
-  /// message's.
+  /// A member of a group or of presence, or a lease; of a workflow the signal's name, of an agent
+  /// the message's.
   std::string member;
   std::string agent_type;
+  queue_name queue;
+  std::uint64_t task = 0;
 
   [[nodiscard]] bool allows(http_method method) const;
   /// For the Allow header, for example "GET, HEAD, POST".

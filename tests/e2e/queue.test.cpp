@@ -1,0 +1,310 @@
+// Task queues against the real program: leases, long polls, dead letters, kill -9.
+#include "tests/e2e/broker.hpp"
+#include "tests/support/catch.hpp"
+#include "tests/support/eventually.hpp"
+
+#include <chrono>
+#include <future>
+#include <set>
+#include <thread>
+
+namespace {
+
+using namespace callboard::testing;
+using namespace std::chrono_literals;
+
+server_process& node() {
+  static server_process process;
+  return process;
+}
+
+struct leased {
+  std::string lease;
+  std::uint64_t task = 0;
+  std::uint64_t fencing = 0;
+  std::uint64_t attempt = 0;
+  json::value payload;
+};
+
+/// One queue, as its producers and workers see it.
+class work {
+public:
+  work(endpoint where, const std::string& queue) : to_{where}, path_{"/queues/" + queue} {}
+
+  http_response try_push(const json::object& body) {
+    return to_.post(path_ + "/tasks", json::serialize(body));
+  }
+
+  std::uint64_t push(const json::value& payload) {
+    const auto answer = try_push({{"payload", payload}});
+    INFO(answer.body);
+    REQUIRE(answer.status == 201);
+    return number_of(answer.json(), "task");
+  }
+
+  std::vector<leased> lease(int max, int wait_ms = 0, int lease_ms = 30'000) {
+    const auto answer = to_.post(
+        path_ + "/lease",
+        json::serialize(json::object{
+            {"worker", "w"}, {"max", max}, {"wait_ms", wait_ms}, {"lease_ms", lease_ms}}));
+    INFO(answer.body);
+    REQUIRE(answer.status == 200);
+    std::vector<leased> out;
+    const auto body = answer.json();
+    for (const auto& each : body.at("tasks").as_array()) {
+      out.push_back(
+          {text_of(each, "lease"),
+           number_of(each, "task"),
+           number_of(each, "fencing"),
+           number_of(each, "attempt"),
+           each.at("payload")});
+    }
+    return out;
+  }
+
+  http_response end(const leased& task, const std::string& how, const std::string& body = "{}") {
+    return to_.post("/leases/" + task.lease + "/" + how, body);
+  }
+
+  json::object describe() {
+    const auto answer = to_.get(path_);
+    INFO(answer.body);
+    REQUIRE(answer.status == 200);
+    return answer.json().as_object();
+  }
+
+  broker& http() { return to_; }
+
+  [[nodiscard]] std::string path(const std::string& rest) const { return path_ + rest; }
+
+private:
+  broker to_;
+  std::string path_;
+};
+
+}  // namespace
+
+TEST_CASE("a task goes from its producer through one worker") {
+  work q{node().where(), "plain"};
+  const auto id = q.push(json::object{{"n", 1}});
+  CHECK(number_of(q.describe(), "depth") == 1);
+  const auto tasks = q.lease(5);
+  REQUIRE(tasks.size() == 1);
+  CHECK(tasks[0].task == id);
+  CHECK(tasks[0].attempt == 1);
+  CHECK(tasks[0].payload.at("n").as_int64() == 1);
+  CHECK(q.lease(5).empty());
+  CHECK(number_of(q.describe(), "in_flight") == 1);
+  const auto seen = q.http().get(q.path("/tasks/" + std::to_string(id)));
+  CHECK(text_of(seen.json(), "phase") == "leased");
+  CHECK(q.end(tasks[0], "extend", R"({"lease_ms":60000})").status == 200);
+  CHECK(q.end(tasks[0], "complete", R"({"result":{"ok":true}})").status == 204);
+  const auto late = q.end(tasks[0], "complete");
+  CHECK(late.status == 409);
+  CHECK(late.code() == "lease_lost");
+  CHECK(q.http().get(q.path("/tasks/" + std::to_string(id))).status == 404);
+  CHECK(number_of(q.describe(), "in_flight") == 0);
+}
+
+TEST_CASE("tasks come by priority, after their delay, and once per dedupe key") {
+  work q{node().where(), "order"};
+  CHECK(q.try_push({{"payload", "bulk"}, {"priority", "bulk"}}).status == 201);
+  CHECK(q.try_push({{"payload", "later"}, {"delay_ms", 700}}).status == 201);
+  CHECK(q.try_push({{"payload", "now"}, {"priority", "interactive"}}).status == 201);
+  CHECK(q.try_push({{"payload", "once"}, {"dedupe_key", "k"}}).status == 201);
+  const auto again = q.try_push({{"payload", "once"}, {"dedupe_key", "k"}});
+  CHECK(again.status == 200);
+  CHECK(flag_of(again.json(), "duplicate"));
+  std::vector<std::string> got;
+  for (const auto& each : q.lease(10))
+    got.emplace_back(each.payload.as_string());
+  CHECK(got == std::vector<std::string>{"now", "once", "bulk"});
+  const auto later = q.lease(10, 5000);
+  REQUIRE(later.size() == 1);
+  CHECK(later[0].payload.as_string() == "later");
+}
+
+TEST_CASE("wrong requests for queues are refused with their reason") {
+  work q{node().where(), "wrong"};
+  CHECK(q.http().get(q.path("")).status == 404);
+  CHECK(q.try_push({{"payload", 1}, {"priority", "urgent"}}).status == 400);
+  CHECK(q.try_push({{"payload", 1}, {"colour", "red"}}).status == 400);
+  CHECK(q.http().post("/queues/a%2Fb/tasks", "{}").status == 400);
+  CHECK(q.http().get(q.path("/tasks/none")).status == 400);
+  CHECK(q.http().get(q.path("/nothing")).status == 404);
+  CHECK(q.http().post("/leases/nonsense/complete", "{}").code() == "lease_lost");
+  CHECK(q.http().put(q.path(""), R"({"attempts_max":0})").status == 400);
+}
+
+TEST_CASE("a long poll is answered as soon as a task is there") {
+  work q{node().where(), "poll"};
+  CHECK(q.lease(1, 100).empty());
+  auto waiting = std::async(std::launch::async, [&] {
+    work own{node().where(), "poll"};
+    const auto got = own.lease(1, 20'000);
+    return std::pair{std::chrono::steady_clock::now(), got};
+  });
+  REQUIRE(eventually([&] { return number_of(q.describe(), "workers_waiting") == 1; }));
+  const auto pushed = std::chrono::steady_clock::now();
+  q.push("x");
+  const auto [answered, got] = waiting.get();
+  REQUIRE(got.size() == 1);
+  CHECK(answered - pushed < 1s);
+}
+
+TEST_CASE("a worker that hangs up in a long poll takes no task with it") {
+  work q{node().where(), "hangup"};
+  q.push("first");
+  REQUIRE(q.lease(1).size() == 1);
+  {
+    work gone{node().where(), "hangup"};
+    gone.http().http().set_limit(200ms);
+    CHECK_THROWS(gone.lease(1, 20'000, 3'600'000));
+  }
+  REQUIRE(eventually([&] { return number_of(q.describe(), "workers_waiting") == 0; }));
+  q.push("second");
+  const auto got = q.lease(1, 2000);
+  REQUIRE(got.size() == 1);
+  CHECK(got[0].payload.as_string() == "second");
+}
+
+TEST_CASE("a lease that runs out passes on, and its fencing number rises") {
+  work q{node().where(), "expiry"};
+  q.push("x");
+  const auto first = q.lease(1, 0, 300);
+  REQUIRE(first.size() == 1);
+  const auto second = q.lease(1, 5000);
+  REQUIRE(second.size() == 1);
+  CHECK(second[0].attempt == 2);
+  CHECK(second[0].fencing > first[0].fencing);
+  CHECK(q.end(first[0], "complete").code() == "lease_lost");
+  CHECK(q.end(first[0], "extend").code() == "lease_lost");
+  CHECK(q.end(first[0], "fail").code() == "lease_lost");
+  CHECK(q.end(second[0], "complete").status == 204);
+}
+
+TEST_CASE("what fails too often is a dead letter: looked at, mended, driven again") {
+  work q{node().where(), "dead"};
+  CHECK(
+      q.http()
+          .put(q.path(""), R"({"attempts_max":2,"backoff_min_ms":10,"backoff_max_ms":20})")
+          .status
+      == 201);
+  const auto id = q.push("broken");
+  const auto other = q.push("other");
+  for (int attempt = 1; attempt <= 2; ++attempt) {
+    for (const auto& each : q.lease(1, 3000)) {
+      if (each.task != id) continue;
+      const auto told = q.end(each, "fail", R"({"error":"no such file"})");
+      CHECK(told.status == 200);
+      CHECK(flag_of(told.json(), "dead") == (attempt == 2));
+    }
+  }
+  if (number_of(q.describe(), "dead") == 0) {
+    for (const auto& each : q.lease(2, 3000)) {
+      if (each.task == id)
+        CHECK(flag_of(q.end(each, "fail", R"({"error":"no such file"})").json(), "dead"));
+    }
+  }
+  REQUIRE(number_of(q.describe(), "dead") == 1);
+  auto dead = q.http().get(q.path("/dead")).json();
+  REQUIRE(dead.at("tasks").as_array().size() == 1);
+  const auto& letter = dead.at("tasks").as_array()[0];
+  CHECK(number_of(letter, "task") == id);
+  CHECK(letter.at("history").as_array().size() == 2);
+  CHECK(text_of(letter.at("history").as_array()[1], "error") == "no such file");
+  const auto in_path = "/dead/" + std::to_string(id);
+  CHECK(q.http().put(q.path(in_path), R"({"payload":"mended"})").status == 200);
+  // Not a dead letter.
+  const auto missed =
+      q.http().post(q.path("/dead/redrive"), json::serialize(json::object{{"tasks", {other}}}));
+  CHECK(number_of(missed.json(), "count") == 0);
+  CHECK(q.http().post(q.path("/dead/redrive"), "{}").status == 400);
+  const auto none = q.http().post(q.path("/dead/redrive"), R"({"error_contains":"timeout"})");
+  CHECK(number_of(none.json(), "count") == 0);
+  const auto driven = q.http().post(q.path("/dead/redrive"), R"({"error_contains":"no such"})");
+  CHECK(driven.status == 200);
+  CHECK(number_of(driven.json(), "count") == 1);
+  bool is_mended = false;
+  for (const auto& each : q.lease(10, 3000))
+    is_mended = is_mended || (each.task == id && each.payload.as_string() == "mended");
+  CHECK(is_mended);
+}
+
+TEST_CASE("a dead letter can be given up") {
+  work q{node().where(), "abandon"};
+  const auto id = q.push("hopeless");
+  const auto task = q.lease(1).at(0);
+  CHECK(flag_of(q.end(task, "fail", R"({"retryable":false})").json(), "dead"));
+  const auto gone =
+      q.http().post(q.path("/dead/abandon"), json::serialize(json::object{{"tasks", {id}}}));
+  CHECK(number_of(gone.json(), "count") == 1);
+  CHECK(q.http().get(q.path("/tasks/" + std::to_string(id))).status == 404);
+  CHECK(number_of(q.describe(), "dead") == 0);
+}
+
+TEST_CASE("kill -9 loses no task and no lease, and makes no lease good again") {
+  server_process own;
+  constexpr int count = 60;
+  std::set<std::uint64_t> open;
+  std::vector<leased> held;
+  std::uint64_t fencing = 0;
+  leased stale;
+  {
+    work q{own.where(), "kill"};
+    for (int i = 0; i < count; ++i)
+      open.insert(q.push(i));
+    held = q.lease(20, 0, 2000);
+    REQUIRE(held.size() == 20);
+    for (const auto& each : held)
+      fencing = std::max(fencing, each.fencing);
+    for (int i = 0; i < 10; ++i) {
+      REQUIRE(q.end(held.back(), "complete").status == 204);
+      open.erase(held.back().task);
+      stale = held.back();
+      held.pop_back();
+    }
+  }
+  own.kill();
+  own.start();
+  work q{own.where(), "kill"};
+  CHECK(number_of(q.describe(), "in_flight") == 10);
+  CHECK(number_of(q.describe(), "depth") == count - 20);
+  CHECK(q.end(stale, "complete").code() == "lease_lost");
+  // Given out before the crash, and still good.
+  CHECK(q.end(held[0], "complete").status == 204);
+  open.erase(held[0].task);
+  while (!open.empty()) {
+    const auto tasks = q.lease(10, 10'000);
+    INFO(open.size() << " tasks left");
+    REQUIRE_FALSE(tasks.empty());
+    for (const auto& each : tasks) {
+      CHECK(open.contains(each.task));
+      CHECK(each.fencing > fencing);
+      REQUIRE(q.end(each, "complete").status == 204);
+      open.erase(each.task);
+    }
+  }
+  // What was out at the crash has run out and passed on.
+  CHECK(q.end(held[1], "complete").code() == "lease_lost");
+  CHECK(q.lease(1).empty());
+  CHECK(number_of(q.describe(), "in_flight") == 0);
+}
+
+TEST_CASE("queues tell their backlog and its age") {
+  work q{node().where(), "seen"};
+  q.push("x");
+  REQUIRE(eventually([&] { return number_of(q.describe(), "oldest_age_ms") > 100; }));
+  REQUIRE(eventually([&] {
+    const auto text = q.http().http().get("/metrics").body;
+    return text.contains(R"(callboard_tasks{state="waiting"})")
+           && text.contains("callboard_tasks_enqueued_total");
+  }));
+  const auto list = q.http().get("/queues").json();
+  bool is_listed = false;
+  for (const auto& each : list.at("queues").as_array())
+    is_listed = is_listed || text_of(each, "queue") == "seen";
+  CHECK(is_listed);
+  CHECK(q.http().del(q.path("")).status == 204);
+  CHECK(q.http().get(q.path("")).status == 404);
+}
