@@ -74,6 +74,11 @@ void run_host::carry_out(std::uint32_t command) {
     return send_publish(command);
   case command_kind::child:
     return send_child(command);
+  case command_kind::model:
+    if (one.due && *one.due > now()) {
+      return after(*one.due - now(), [this, command] { start_model(command); });
+    }
+    return start_model(command);
   case command_kind::call:
     if (one.due) arm_timer(command, *one.due);
     return send_call(command);

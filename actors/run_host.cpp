@@ -26,7 +26,12 @@ constexpr auto idle_before_passivation = std::chrono::milliseconds{1000};
 /// Commands whose end nothing reports unless this process works on it.
 bool needs_wake(command_kind kind) {
   return kind == command_kind::step || kind == command_kind::publish || kind == command_kind::child
-         || kind == command_kind::call;
+         || kind == command_kind::call || kind == command_kind::model;
+}
+
+/// Those of others say when the next attempt is due.
+bool has_timer(command_kind kind) {
+  return kind != command_kind::step && kind != command_kind::model;
 }
 
 }  // namespace
@@ -44,7 +49,8 @@ run_host::run_host(
       channel_{std::move(channel)},
       last_seq_{last_seq},
       row_{std::move(image.row)},
-      shown_{row_} {
+      shown_{row_},
+      models_{*this, parts.models} {
   if (row_ && !image.history.empty()) replay(std::move(image.history));
 }
 
@@ -146,14 +152,19 @@ bool run_host::prepare(input& next) {
   if (ended) {
     next.event.kind = run_event_kind::completed;
     next.event.data = std::move(*ended);
+    if (is_model(next.event.command)) next.event.attempt = next.step->attempt;
     return true;
   }
   const auto& retry = found->second.request.retry;
   const auto attempt = next.step->attempt;
   auto why = std::move(ended.error());
-  const bool may_retry = why.kind == failure_class::retryable || why.kind == failure_class::rate;
   next.event.attempt = attempt;
-  if (may_retry && attempt < retry.attempts_max) {
+  if (is_model(next.event.command) && why.code == runtime::interrupted_code) {
+    next.event.kind = run_event_kind::attempt_failed;
+    next.event.due = now();
+  } else if (
+      retry.again.contains(why.kind)
+      && attempt - found->second.interruptions < retry.attempts_max) {
     auto delay = std::min<std::uint64_t>(
         retry.delay_max_ms,
         static_cast<std::uint64_t>(retry.first_delay_ms) << std::min(attempt - 1, 20U));
@@ -216,9 +227,10 @@ void run_host::on_driven(runtime::run_outputs outputs) {
     batch_timers_set_.push_back({*one.due, command});
   }
   if (std::exchange(is_replaying_, false)) {
+    note_interrupted();
     note_answered();
     for (const auto& [command, one] : engine_->open()) {
-      if (one.due && one.request.kind != command_kind::step) timers_[command] = *one.due;
+      if (one.due && has_timer(one.request.kind)) timers_[command] = *one.due;
       if (std::ranges::find(batch_issued_, command) == batch_issued_.end()) {
         carry_out(command);
       }
@@ -275,6 +287,7 @@ void run_host::begin_next_run(json with) {
   // Those that nobody has read come in again; those that were answered are among the replies.
   if (is_agent()) signal_ids_.clear();
   batch_issued_.clear();
+  models_.cancel_all();
   engine_ = make_engine(*start_);
   for (auto& signal : unread)
     inputs_.push_front({std::move(signal), std::nullopt, {}});
@@ -329,6 +342,7 @@ void run_host::append_batch() {
 }
 
 void run_host::on_appended(const runtime::publish_reply& reply) {
+  if (is_of_frames(reply)) return;
   if (reply.outcome) return commit(reply.outcome->first_seq);
   const auto& why = reply.outcome.error();
   if (is_dead_ || is_retired_) return abandon(why);
@@ -344,8 +358,15 @@ void run_host::commit(sequence first) {
   shown_ = row_;
   const auto when = batch_.back().event.time;
   for (const auto& one : std::exchange(batch_, {})) {
-    if (one.run == row_->run) note(one.event);
+    if (one.run != row_->run) continue;
+    note(one.event);
+    // The next attempt.
+    if (one.event.kind == run_event_kind::attempt_failed) {
+      batch_issued_.push_back(one.event.command);
+    }
   }
+  for (const auto command : batch_closed_)
+    models_.cancel(command);
   note_closed(std::exchange(batch_closed_, {}), when);
   batch_timers_set_.clear();
   batch_timers_cleared_.clear();
@@ -358,6 +379,7 @@ void run_host::commit(sequence first) {
   for (const auto command : std::exchange(batch_issued_, {}))
     carry_out(command);
   if (row_->ended) {
+    models_.cancel_all();
     for (const auto& [number, one] : std::exchange(result_waiters_, {}))
       answer_result(one);
     for (auto& one : std::exchange(inputs_, {})) {
@@ -383,6 +405,7 @@ void run_host::commit(sequence first) {
 
 void run_host::retire() {
   is_retired_ = true;
+  models_.cancel_all();
   const error why{errc::overloaded, "the workflow is being reloaded; retry", 50};
   for (auto& one : std::exchange(inputs_, {})) {
     for (const auto& waiting : one.waiters)

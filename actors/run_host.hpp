@@ -6,6 +6,7 @@
 #include "actors/boxed.hpp"
 #include "actors/broker_parts.hpp"
 #include "actors/requests.hpp"
+#include "actors/run_models.hpp"
 #include "runtime/topic/publish.hpp"
 #include "runtime/workflow/run_codec.hpp"
 #include "runtime/workflow/run_engine.hpp"
@@ -54,7 +55,7 @@ public:
 /// Lifecycle: made with its topic, gone with it. A run that has not ended is replayed at once.
 /// Bound: `inputs_max` inputs wait; beyond it signals are refused as overloaded. Survives a
 /// restart: what was committed; what was under way is begun again.
-class run_host {
+class run_host final : private model_home {
 public:
   run_host(
       run_home& home,
@@ -63,7 +64,7 @@ public:
       topic_ref channel,
       sequence last_seq,
       run_image image);
-  ~run_host();
+  ~run_host() override;
 
   run_host(const run_host&) = delete;
   run_host& operator=(const run_host&) = delete;
@@ -198,6 +199,16 @@ private:
   [[nodiscard]] correlation_id next_correlation(std::uint32_t command);
   void after(std::chrono::milliseconds delay, std::move_only_function<void()> rest);
 
+  // -- model calls (run_model_calls.cpp) -------------------------------------------------------
+  [[nodiscard]] bool is_model(std::uint32_t command) const;
+  void start_model(std::uint32_t command);
+  void note_interrupted();
+  [[nodiscard]] static bool is_of_frames(const runtime::publish_reply& reply);
+  void show(std::vector<runtime::encoded_event> events) override;
+  void model_ended(std::uint32_t command, std::uint32_t attempt, outcome<json> ended) override;
+  [[nodiscard]] std::function<void(std::move_only_function<void()>)> doorbell() override;
+  void later(std::chrono::milliseconds delay, std::move_only_function<void()> rest) override;
+
   // -- what is shown (run_view.cpp) ------------------------------------------------------------
   [[nodiscard]] workflow_answer describe(bool created) const;
   [[nodiscard]] workflow_answer describe_result() const;
@@ -240,10 +251,13 @@ private:
   std::map<std::uint64_t, waiter> result_waiters_;
   std::uint64_t last_waiter_ = 0;
   std::uint32_t steps_running_ = 0;
+  /// Model calls that another process began.
+  std::set<std::uint32_t> interrupted_;
   bool is_replaying_ = false;
   bool is_retired_ = false;
   bool is_dead_ = false;
   bool owes_parent_ = false;
+  run_models models_;
 };
 
 }  // namespace callboard::actors

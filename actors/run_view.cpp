@@ -25,6 +25,10 @@ json parsed(const std::string& text) {
   return failed ? json{} : value;
 }
 
+bool is_attempted(command_kind kind) {
+  return kind == command_kind::step || kind == command_kind::model;
+}
+
 }  // namespace
 
 std::string run_host::id() const {
@@ -47,7 +51,7 @@ void run_host::note(const run_event& event) {
     const bool at_once = event.what == command_kind::update || event.what == command_kind::version
                          || event.what == command_kind::reply;
     step.status = at_once ? "completed" : "running";
-    step.attempts = event.what == command_kind::step ? 1 : 0;
+    step.attempts = is_attempted(event.what) ? 1 : 0;
     step.started = event.time;
     step.due = event.due;
     if (steps_.size() > shown_steps_max) steps_.erase(steps_.begin());

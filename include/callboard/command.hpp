@@ -17,7 +17,20 @@
 
 namespace callboard {
 
-enum class command_kind : std::uint8_t { step, sleep, signal, publish, child, update, version, call, reply };
+struct model_request;
+
+enum class command_kind : std::uint8_t {
+  step,
+  sleep,
+  signal,
+  publish,
+  child,
+  update,
+  version,
+  call,
+  reply,
+  model
+};
 
 /// What a step is told about itself. The key is the same for every attempt, also after a crash:
 /// hand it to services that honour idempotency keys.
@@ -38,6 +51,8 @@ struct command_request {
   boost::json::object arguments;
   /// Steps only.
   step_body body;
+  /// Model calls only.
+  std::shared_ptr<const model_request> question;
   retry_policy retry;
   /// Relative deadline of sleeps and of signals with a timeout.
   std::optional<std::chrono::milliseconds> delay;

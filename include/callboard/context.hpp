@@ -6,11 +6,13 @@
 #include "callboard/flow.hpp"
 #include "callboard/join.hpp"
 #include "callboard/json.hpp"
+#include "callboard/model.hpp"
 
 #include <chrono>
 #include <concepts>
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 #include <type_traits>
@@ -140,6 +142,22 @@ public:
       return detail::run_step(body, attempt);
     };
     return make<T>(std::move(request));
+  }
+
+  /// Asks a model. The answer is recorded once; until then the provider may be asked again, always
+  /// under the same idempotency key. While it is made, the run's channel shows its text
+  /// (`model.delta`). Fails with the provider's refusal: `kind` says what may help.
+  [[nodiscard]] command<model_reply> model(std::string name, model_request question) const {
+    detail::command_request request;
+    request.kind = command_kind::model;
+    request.name = std::move(name);
+    request.retry = question.retry;
+    // Not the question itself: a history would grow with the square of a conversation.
+    if (!question.provider.empty()) request.arguments["provider"] = question.provider;
+    if (!question.model.empty()) request.arguments["model"] = question.model;
+    request.arguments["messages"] = question.messages.size();
+    request.question = std::make_shared<const model_request>(std::move(question));
+    return make<model_reply>(std::move(request));
   }
 
   /// Durable: goes on after a restart; ends at `delay` by shard time, never early.

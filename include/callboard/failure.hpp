@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <exception>
 #include <expected>
+#include <initializer_list>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -55,12 +56,35 @@ private:
   failure why_;
 };
 
-/// How often and when a failed step is run again. Delays double from `first_delay_ms` up to
-/// `delay_max_ms`, each shortened at random by up to half. Bugs and permanent failures are final.
+/// Some of the classes.
+class failure_classes {
+public:
+  constexpr failure_classes(std::initializer_list<failure_class> classes) {
+    for (const auto one : classes)
+      bits_ |= bit_of(one);
+  }
+
+  [[nodiscard]] constexpr bool contains(failure_class one) const {
+    return (bits_ & bit_of(one)) != 0;
+  }
+
+private:
+  static constexpr std::uint32_t bit_of(failure_class one) {
+    return 1U << static_cast<std::uint32_t>(one);
+  }
+
+  std::uint32_t bits_ = 0;
+};
+
+/// How often and when what failed is done again. Delays double from `first_delay_ms` up to
+/// `delay_max_ms`, each shortened at random by up to half, and are no shorter than the failure's
+/// own `retry_after_ms`.
 struct retry_policy {
   std::uint32_t attempts_max = 10;
   std::uint32_t first_delay_ms = 200;
   std::uint32_t delay_max_ms = 30'000;
+  /// Failures of other classes are final at once.
+  failure_classes again{failure_class::retryable, failure_class::rate};
 
   [[nodiscard]] static retry_policy once() { return {.attempts_max = 1}; }
 };

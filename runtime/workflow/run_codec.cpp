@@ -22,6 +22,7 @@ std::string_view type_of_issue(command_kind kind) {
   case command_kind::publish:
   case command_kind::child:
   case command_kind::call:
+  case command_kind::model:
     return "task.started";
   case command_kind::sleep:
     return "timer.started";

@@ -87,6 +87,10 @@ void run_engine::take_in(const run_event& input) {
     if (const auto found = open_.find(input.command); found != open_.end()) {
       found->second.attempt = input.attempt + 1;
       found->second.due = input.due;
+      if (found->second.request.kind == command_kind::model && input.why
+          && input.why->code == interrupted_code) {
+        ++found->second.interruptions;
+      }
     }
     break;
   case run_event_kind::signalled:

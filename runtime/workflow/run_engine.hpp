@@ -25,6 +25,8 @@ struct open_command {
   detail::command_slot* slot = nullptr;
   /// The attempt that runs, or that runs next.
   std::uint32_t attempt = 1;
+  /// How many of the attempts before were `interrupted_code`.
+  std::uint32_t interruptions = 0;
   /// When the timer fires, or the next attempt begins.
   std::optional<time_ms> due;
 };

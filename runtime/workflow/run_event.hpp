@@ -46,6 +46,10 @@ enum class run_status : std::uint8_t { running, completed, failed, cancelled, co
 [[nodiscard]] std::string_view name_of(command_kind kind);
 [[nodiscard]] std::optional<command_kind> command_kind_named(std::string_view name);
 
+/// Code of an attempt of a model call that this process knows nothing of: the one before it ended
+/// while it may have been under way. It counts as an attempt that was not made.
+inline constexpr std::string_view interrupted_code = "interrupted";
+
 struct run_event {
   run_event_kind kind{};
   /// Of the shard, when the event was recorded.

@@ -54,8 +54,8 @@ namespace {
 constexpr std::array<std::string_view, 6> status_names{
     "running", "completed", "failed", "cancelled", "continued", "blocked"};
 
-constexpr std::array<std::string_view, 9> command_names{
-    "step", "sleep", "signal", "publish", "child", "update", "version", "call", "reply"};
+constexpr std::array<std::string_view, 10> command_names{
+    "step", "sleep", "signal", "publish", "child", "update", "version", "call", "reply", "model"};
 
 }  // namespace
 

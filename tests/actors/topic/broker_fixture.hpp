@@ -43,7 +43,7 @@ struct waiting_workflow : workflow<waiting_workflow> {
 
 class broker_fixture {
 public:
-  broker_fixture() {
+  explicit broker_fixture(model::chat_calls* models = nullptr) : models_{models} {
     if (!workflows.add(waiting_workflow::definition())) FAIL("cannot add the workflow");
     start();
   }
@@ -77,6 +77,7 @@ public:
     parts_->workflows = &workflows;
     parts_->user_code = user_code_.get();
     parts_->steps = steps_.get();
+    parts_->models = models_;
     router = std::make_unique<actors::local_router>(*system, *parts_);
     client = std::make_unique<caf::scoped_actor>(*system, true);
   }
@@ -149,6 +150,7 @@ public:
   runtime::workflow_registry workflows;
 
 private:
+  model::chat_calls* models_;
   temp_dir dir_;
   system_clock time_;
   std::unique_ptr<metrics> counters_;

@@ -36,7 +36,7 @@ struct random_program : workflow<random_program> {
   }
 
   static flow<std::uint64_t> one(context& ctx, std::uint64_t seed, int depth) {
-    switch (seed % (depth > 0 ? 9 : 6)) {
+    switch (seed % (depth > 0 ? 10 : 7)) {
     case 0:
       co_await ctx.sleep(std::chrono::milliseconds{seed % 1000 + 1}).required();
       co_return 1;
@@ -55,9 +55,15 @@ struct random_program : workflow<random_program> {
       co_return ctx.version(std::to_string(seed % 5), 2);
     case 5:
       co_return co_await ctx.step("adds", [seed] { return seed / 2; }).required();
-    case 6:
+    case 6: {
+      model_request request;
+      request.messages.emplace_back(user_message(std::to_string(seed)));
+      auto reply = co_await ctx.model("asks", std::move(request));
+      co_return reply ? reply->text.size() + reply->usage->total : 5;
+    }
+    case 7:
       co_return co_await block(ctx, seed, depth - 1);
-    case 7: {
+    case 8: {
       std::vector<flow<std::uint64_t>> parts;
       for (std::uint64_t i = 0; i < seed % 3 + 1; ++i)
         parts.push_back(block(ctx, seed + i, depth - 1));
@@ -89,6 +95,12 @@ void play(scripted_run& run, std::uint64_t seed, bool crashes) {
     run.now += std::chrono::milliseconds{draw() % 50};
     if (chosen->second.request.kind == command_kind::step) {
       run.run_step(index);
+    } else if (chosen->second.request.kind == command_kind::model) {
+      if (draw() % 3 == 0) {
+        run.fail_attempt(index, draw() % 2 == 0 ? "interrupted" : "overloaded");
+      } else {
+        run.answer_model(index, std::string(draw() % 20, 'x'));
+      }
     } else {
       run.fire(index);
     }

@@ -92,6 +92,32 @@ public:
     feed(std::move(event));
   }
 
+  /// A model answers an open call with `text`.
+  void answer_model(std::uint32_t command, const std::string& text) {
+    const auto& open = engine->open().at(command);
+    ++step_runs[open.request.name];
+    model_reply reply;
+    reply.text = text;
+    reply.usage = model_usage{.prompt = 1, .completion = 2, .total = 3};
+    runtime::run_event event;
+    event.kind = runtime::run_event_kind::completed;
+    event.command = command;
+    event.attempt = open.attempt;
+    event.data = to_json(reply);
+    feed(std::move(event));
+  }
+
+  /// An attempt fails with this code and is followed by another.
+  void fail_attempt(std::uint32_t command, std::string code) {
+    runtime::run_event event;
+    event.kind = runtime::run_event_kind::attempt_failed;
+    event.command = command;
+    event.attempt = engine->open().at(command).attempt;
+    event.why = failure{failure_class::retryable, std::move(code), ""};
+    event.due = now;
+    feed(std::move(event));
+  }
+
   /// Runs steps and fires timers, lowest command first, until only signals are awaited.
   void run_all() {
     while (!end) {

@@ -1,0 +1,260 @@
+// Model calls of workflows in the real program (examples/assistant), against a provider that does
+// what it is told: streamed, refused, killed and cancelled in the middle.
+#include "tests/e2e/broker.hpp"
+#include "tests/support/catch.hpp"
+#include "tests/support/chat_provider.hpp"
+#include "tests/support/eventually.hpp"
+
+#include <cstdlib>
+
+namespace {
+
+using namespace callboard::testing;
+
+constexpr auto secret = "sk-a-key-that-nobody-may-see";
+
+class assistant_node {
+public:
+  assistant_node() {
+    ::setenv("ASSISTANT_KEY", secret, 1);
+    server_options options;
+    for (const auto& one :
+         {"models.order=main",
+          "models.main.default_model=test-model",
+          "models.main.api_key_env=ASSISTANT_KEY",
+          "models.main.backoff_min_ms=10",
+          "models.main.backoff_max_ms=50",
+          "models.main.use_proxy=false"}) {
+      options.arguments.insert(options.arguments.end(), {"--set", one});
+    }
+    options.arguments.insert(
+        options.arguments.end(), {"--set", "models.main.base_url=" + provider.base_url()});
+    server_.emplace(std::move(options));
+  }
+
+  server_process& server() { return *server_; }
+
+  [[nodiscard]] broker client() { return broker{server_->where()}; }
+
+  int start(std::string_view id, std::string_view question = "What is a lamp?") {
+    return client()
+        .post(
+            "/workflows",
+            R"({"type":"assistant","id":")" + std::string{id} + R"(","input":")"
+                + std::string{question} + R"("})")
+        .status;
+  }
+
+  json::value result(std::string_view id) {
+    return client().get("/workflows/" + std::string{id} + "/result?wait_ms=20000").json();
+  }
+
+  [[nodiscard]] std::vector<json::object> stored(std::string_view id, std::string_view type) {
+    std::vector<json::object> found;
+    for (const auto& one : client().history("workflow." + std::string{id})) {
+      if (text_of(one.event, "type") == type) found.push_back(one.event);
+    }
+    return found;
+  }
+
+  chat_provider provider;
+
+private:
+  std::optional<server_process> server_;
+};
+
+/// Watches a channel that may not be there yet.
+class watcher {
+public:
+  watcher(assistant_node& node, std::string_view id) : client_{node.server().where()} {
+    client_.ask({{"op", "subscribe"}, {"topic", "workflow." + std::string{id}}, {"from", "first"}});
+  }
+
+  /// The next event, stored or not.
+  json::object next() { return client_.next_op("event").at("event").as_object(); }
+
+  /// Passes over others.
+  json::object next_of(std::string_view type) {
+    for (;;) {
+      auto event = next();
+      if (text_of(event, "type") == type) return event;
+    }
+  }
+
+private:
+  websocket_client client_;
+};
+
+const json::object& data_of(const json::object& event) {
+  return event.at("data").as_object();
+}
+
+chat_reply endless_reply(const std::vector<std::string>& texts) {
+  auto reply = streamed_reply(texts);
+  reply.pieces.resize(texts.size() + 1);
+  reply.hold_end = true;
+  return reply;
+}
+
+}  // namespace
+
+TEST_CASE("a streamed answer is shown piece by piece, then recorded", "[e2e][model]") {
+  assistant_node node;
+  auto reply = streamed_reply({"A lamp ", "gives ", "light."});
+  reply.drip = milliseconds{60};
+  node.provider.script({reply});
+  watcher channel{node, "m1"};
+  REQUIRE(node.start("m1") == 201);
+
+  const auto reset = channel.next_of("model.reset");
+  CHECK(number_of(data_of(reset), "step") == 1);
+  CHECK(number_of(data_of(reset), "attempt") == 1);
+  CHECK(number_of(data_of(reset), "round") == 1);
+  std::string text;
+  std::uint64_t deltas = 0;
+  for (;;) {
+    const auto event = channel.next();
+    if (text_of(event, "type") == "task.completed") {
+      const auto& result = data_of(event).at("result").as_object();
+      CHECK(text_of(result, "text") == "A lamp gives light.");
+      CHECK(text_of(result, "model") == "test-model");
+      CHECK(number_of(result.at("usage"), "total") == 12);
+      CHECK(number_of(data_of(event), "attempt") == 1);
+      break;
+    }
+    REQUIRE(text_of(event, "type") == "model.delta");
+    CHECK(number_of(data_of(event), "index") == deltas++);
+    text += text_of(data_of(event), "text");
+  }
+  CHECK(text == "A lamp gives light.");
+  CHECK(deltas >= 2);
+  const auto ended = node.result("m1");
+  CHECK(text_of(ended, "status") == "completed");
+  CHECK(text_of(ended.at("result"), "answer") == "A lamp gives light.");
+  // The history has the result and nothing of the stream; nobody but the provider saw the key.
+  CHECK(node.stored("m1", "model.delta").empty());
+  CHECK(node.stored("m1", "task.started").size() == 1);
+  CHECK(node.provider.queries().at(0).header("authorization") == "Bearer " + std::string{secret});
+  CHECK_FALSE(node.server().log().contains(secret));
+}
+
+TEST_CASE("a model's tools are steps of the run", "[e2e][model]") {
+  assistant_node node;
+  auto asks = streamed_reply({});
+  asks.pieces.insert(
+      asks.pieces.begin() + 1,
+      chunk_of(R"({"tool_calls":[{"index":0,"id":"c1","type":"function","function":)"
+               R"({"name":"price","arguments":"{\"item\":\"lamp\"}"}}]})"));
+  node.provider.script({asks, streamed_reply({"40 EUR."})});
+  REQUIRE(node.start("m2") == 201);
+  const auto ended = node.result("m2");
+  CHECK(text_of(ended.at("result"), "answer") == "40 EUR.");
+  CHECK(number_of(ended.at("result"), "turns") == 2);
+  const auto queries = node.provider.queries();
+  REQUIRE(queries.size() == 2);
+  CHECK(queries[1].body.contains("\"tool_call_id\":\"c1\""));
+  CHECK(queries[0].header("idempotency-key") != queries[1].header("idempotency-key"));
+}
+
+TEST_CASE("a provider that asks to wait is asked again under the same key", "[e2e][model]") {
+  assistant_node node;
+  node.provider.script(
+      {error_reply(429, "rate_limit_exceeded", "slow down", {{"Retry-After", "1"}}),
+       streamed_reply({"Now."})});
+  watcher channel{node, "m3"};
+  const auto begin = std::chrono::steady_clock::now();
+  REQUIRE(node.start("m3") == 201);
+  CHECK(number_of(data_of(channel.next_of("model.reset")), "round") == 1);
+  CHECK(number_of(data_of(channel.next_of("model.reset")), "round") == 2);
+  CHECK(text_of(node.result("m3").at("result"), "answer") == "Now.");
+  CHECK(std::chrono::steady_clock::now() - begin >= std::chrono::seconds{1});
+  const auto counts = node.provider.counts();
+  REQUIRE(counts.size() == 1);
+  CHECK(counts.begin()->second == 2);
+}
+
+TEST_CASE("an attempt that failed is recorded and followed by another", "[e2e][model]") {
+  assistant_node node;
+  // More than the node tries by itself.
+  node.provider.script(std::vector<chat_reply>(4, error_reply(500, "server_error", "broken")));
+  REQUIRE(node.start("m4") == 201);
+  CHECK(text_of(node.result("m4"), "status") == "completed");
+  const auto failed = node.stored("m4", "task.failed");
+  REQUIRE(failed.size() == 1);
+  CHECK(number_of(data_of(failed[0]), "attempt") == 1);
+  CHECK(text_of(data_of(failed[0]).at("error"), "class") == "retryable");
+  CHECK(number_of(data_of(node.stored("m4", "task.completed").at(0)), "attempt") == 2);
+  CHECK(node.provider.counts().size() == 1);
+}
+
+TEST_CASE("a refusal is final and says why", "[e2e][model]") {
+  assistant_node node;
+  node.provider.script({error_reply(429, "insufficient_quota", "no money left")});
+  REQUIRE(node.start("m5") == 201);
+  const auto ended = node.result("m5");
+  CHECK(text_of(ended, "status") == "failed");
+  CHECK(text_of(ended.at("error"), "class") == "quota");
+  CHECK(text_of(ended.at("error"), "code") == "insufficient_quota");
+  CHECK(node.provider.query_count() == 1);
+}
+
+TEST_CASE("kill -9 in the middle of an answer: again, same key, recorded once", "[e2e][model]") {
+  assistant_node node;
+  node.provider.script({endless_reply({"Half an "}), streamed_reply({"A whole answer."})});
+  REQUIRE(node.start("m6") == 201);
+  {
+    watcher channel{node, "m6"};
+    CHECK(text_of(data_of(channel.next_of("model.delta")), "text") == "Half an ");
+  }
+  node.server().kill();
+  node.server().start();
+  watcher channel{node, "m6"};
+  CHECK(text_of(node.result("m6").at("result"), "answer") == "A whole answer.");
+  const auto counts = node.provider.counts();
+  REQUIRE(counts.size() == 1);
+  CHECK(counts.begin()->second == 2);
+  const auto failed = node.stored("m6", "task.failed");
+  REQUIRE(failed.size() == 1);
+  CHECK(text_of(data_of(failed[0]).at("error"), "code") == "interrupted");
+  const auto completed = node.stored("m6", "task.completed");
+  REQUIRE(completed.size() == 1);
+  CHECK(number_of(data_of(completed[0]), "attempt") == 2);
+}
+
+TEST_CASE("cancelling a run closes its call", "[e2e][model]") {
+  assistant_node node;
+  node.provider.script({endless_reply({"And then, "})});
+  watcher channel{node, "m7"};
+  REQUIRE(node.start("m7") == 201);
+  CHECK(text_of(data_of(channel.next_of("model.delta")), "text") == "And then, ");
+  REQUIRE(node.client().post("/workflows/m7/cancel", "").status == 200);
+  CHECK(text_of(node.result("m7"), "status") == "cancelled");
+  CHECK(eventually([&] { return node.provider.aborted() == 1; }));
+  CHECK(node.stored("m7", "task.completed").empty());
+  CHECK(node.stored("m7", "command.cancelled").size() == 1);
+}
+
+TEST_CASE("a node without its provider's key does not start, and says which", "[e2e][model]") {
+  const auto tried = run_callboard(
+      {"dev",
+       "--listen",
+       "127.0.0.1:0",
+       "--set",
+       "models.order=main",
+       "--set",
+       "models.main.base_url=http://127.0.0.1:1/v1",
+       "--set",
+       "models.main.api_key_env=NO_SUCH_VARIABLE"});
+  CHECK(tried.status != 0);
+  CHECK_THAT(tried.out + tried.err, Catch::Contains("NO_SUCH_VARIABLE"));
+}
+
+TEST_CASE("without providers a model call fails for good", "[e2e][model]") {
+  const server_process node;
+  broker client{node.where()};
+  REQUIRE(
+      client.post("/workflows", R"({"type":"assistant","id":"m8","input":"hi"})").status == 201);
+  const auto ended = client.get("/workflows/m8/result?wait_ms=20000").json();
+  CHECK(text_of(ended.at("error"), "code") == "no_model_provider");
+  CHECK(text_of(ended.at("error"), "class") == "permanent");
+}
