@@ -158,7 +158,8 @@ advice subscription_core::sent(portion planned, std::uint32_t count) {
   advice tell;
   switch (policy_) {
   case slow_policy::disconnect:
-    tell.disconnect = true;
+    // Whoever resumes after being closed must get to the end: replay may fill the output, as below.
+    tell.disconnect = !owes_caught_up_;
     break;
   case slow_policy::latest:
     coalesce_ = true;

@@ -22,7 +22,8 @@ enum class slow_policy : std::uint8_t {
   latest,
   /// Ephemeral events: the oldest waiting ones go, counted and told. Durable ones: as `lag`.
   drop,
-  /// The connection ends; the client resumes by cursor.
+  /// The connection ends; the client resumes by cursor, and is then served at its pace until it has
+  /// caught up.
   disconnect,
 };
 

@@ -162,6 +162,17 @@ TEST_CASE("disconnect ends the connection at the first full output", "[subscript
   CHECK(s.core.sent(s.core.offer(sequence{11}, 2), 1).disconnect);
 }
 
+TEST_CASE("disconnect lets a client that resumes catch up at its own pace", "[subscription]") {
+  one_subscription s{slow_policy::disconnect};
+  static_cast<void>(s.core.start(cursor_at("e1", 4), ten_events));
+  CHECK_FALSE(s.core.sent(s.core.page(sequence{5}, 6).send, 2).disconnect);
+  const auto rest = s.core.sent(s.core.page(sequence{7}, 4).send, 4);
+  CHECK(rest.tell_caught_up);
+  CHECK_FALSE(rest.disconnect);
+  // Live now: the next full output ends it.
+  CHECK(s.core.sent(s.core.offer(sequence{11}, 2), 1).disconnect);
+}
+
 TEST_CASE("without credit nothing is sent and nothing is lost", "[subscription]") {
   one_subscription s{slow_policy::lag, 2};
   static_cast<void>(s.core.start(from_now{}, ten_events));
