@@ -51,7 +51,6 @@ void publish_until(
         log.broken("publish answered " + std::to_string(answer.status) + ' ' + answer.body);
       }
       if (std::chrono::steady_clock::now() > end) return log.broken(id + " was never acked");
-      std::this_thread::sleep_for(std::chrono::milliseconds{10});
     }
   }
 }
