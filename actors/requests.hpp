@@ -291,7 +291,18 @@ struct cancel_workflow {
   std::string reason;
 };
 
+/// Ends a run where it stands: no code runs for it, no compensation either.
+struct terminate_workflow {
+  topic_ref topic;
+  std::string reason;
+};
+
 struct get_workflow {
+  topic_ref topic;
+};
+
+/// What the run waits for, in words.
+struct explain_workflow {
   topic_ref topic;
 };
 
@@ -370,7 +381,9 @@ using control_body = std::variant<
     start_workflow,
     signal_workflow,
     cancel_workflow,
+    terminate_workflow,
     get_workflow,
+    explain_workflow,
     await_workflow,
     end_child,
     call_agent,

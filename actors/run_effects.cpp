@@ -235,6 +235,11 @@ void run_host::on_publish_replies(const publish_replies& replies) {
 // -- children
 // --------------------------------------------------------------------------------------
 
+std::string run_host::child_id(std::uint32_t command, const boost::json::object& arguments) const {
+  auto given = text_of(arguments, "id");
+  return given.empty() ? fmt::format("{}.{}.{}", id(), row_->run, command) : given;
+}
+
 void run_host::send_child(std::uint32_t command) {
   if (is_retired_ || is_dead_ || !engine_) return;
   if (is_busy_) {
@@ -243,11 +248,9 @@ void run_host::send_child(std::uint32_t command) {
   const auto found = engine_->open().find(command);
   if (found == engine_->open().end()) return;
   const auto& request = found->second.request;
-  auto child = text_of(request.arguments, "id");
-  if (child.empty()) child = fmt::format("{}.{}.{}", id(), row_->run, command);
+  const auto child = child_id(command, request.arguments);
   auto topic = topic_name::parse(std::string{runtime::channel_prefix} + child);
   if (!topic) return fail_command(command, topic.error());
-  if (text_of(request.arguments, "on_parent_close") == "cancel") children_[command] = child;
   start_workflow start;
   start.topic = {channel_.tenant, *topic};
   start.type = request.name;

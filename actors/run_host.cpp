@@ -100,6 +100,7 @@ void run_host::replay(std::vector<run_event> history) {
   history.front().data = start_->input;
   is_busy_ = true;
   is_replaying_ = true;
+  replay_began_ = parts_.time.boot();
   auto posted = parts_.user_code->post(
       reader_pool::lane::control,
       [this, self = home_.run_handle(), engine = engine_, history = std::move(history)]() mutable {
@@ -128,6 +129,7 @@ void run_host::pump() {
     is_busy_ = true;
     next.event.time = std::max(now(), row_->started);
     batch_waiters_ = std::move(next.waiters);
+    if (next.event.kind == run_event_kind::ended) return end_at_once(std::move(next.event));
     auto delivered = next.event;
     if (delivered.kind == run_event_kind::started) delivered.data = start_->input;
     if (!engine_ || engine_->blocked()) {
@@ -229,6 +231,8 @@ void run_host::on_driven(runtime::run_outputs outputs) {
   if (std::exchange(is_replaying_, false)) {
     note_interrupted();
     note_answered();
+    replay_took_ =
+        std::chrono::duration_cast<std::chrono::milliseconds>(parts_.time.boot() - replay_began_);
     for (const auto& [command, one] : engine_->open()) {
       if (one.due && has_timer(one.request.kind)) timers_[command] = *one.due;
       if (std::ranges::find(batch_issued_, command) == batch_issued_.end()) {
@@ -264,6 +268,16 @@ void run_host::end_run(const runtime::run_end& end, time_ms when) {
   row_->why = end.why;
   row_->result =
       end.status == run_status::completed ? boost::json::serialize(end.result) : std::string{};
+}
+
+void run_host::end_at_once(run_event with) {
+  end_run({with.status, {}, with.why}, with.time);
+  for (const auto& [command, due] : std::exchange(timers_, {}))
+    batch_timers_cleared_.push_back({due, command});
+  for (const auto& [command, child] : children_)
+    batch_cancelled_children_.push_back(child);
+  batch_.push_back({std::move(with), row_->run});
+  append_batch();
 }
 
 /// Agents live longer than the code they began with.
@@ -358,7 +372,10 @@ void run_host::commit(sequence first) {
   shown_ = row_;
   const auto when = batch_.back().event.time;
   for (const auto& one : std::exchange(batch_, {})) {
-    if (one.run != row_->run) continue;
+    if (one.run != row_->run) {
+      if (one.event.what == command_kind::reply) note_reply(one.event.data.as_object());
+      continue;
+    }
     note(one.event);
     // The next attempt.
     if (one.event.kind == run_event_kind::attempt_failed) {

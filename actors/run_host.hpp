@@ -95,7 +95,14 @@ private:
   struct waiter {
     correlation_id correlation{};
     caf::actor reply_to;
-    enum class ask : std::uint8_t { start, signal, cancel, child_end, call } what = ask::start;
+    enum class ask : std::uint8_t {
+      start,
+      signal,
+      cancel,
+      child_end,
+      call,
+      terminate
+    } what = ask::start;
     std::uint32_t wait_ms = 0;
     /// `call`: id of the message.
     std::string message;
@@ -141,6 +148,7 @@ private:
   void on_start(const start_workflow& ask, waiter from);
   void on_signal(const signal_workflow& ask, waiter from);
   void on_cancel(const cancel_workflow& ask, waiter from);
+  void on_terminate(const terminate_workflow& ask, waiter from);
   /// False: there is no code for it.
   [[nodiscard]] bool begin(const beginning& what, std::optional<waiter> from);
   void await_end(waiter from);
@@ -181,6 +189,8 @@ private:
   void note_answered();
   void note_blocked();
   void end_run(const runtime::run_end& end, time_ms when);
+  /// Without its code.
+  void end_at_once(runtime::run_event with);
   [[nodiscard]] time_ms now() const;
 
   // -- effects (run_effects.cpp) ---------------------------------------------------------------
@@ -191,6 +201,8 @@ private:
   void on_timer(std::uint32_t command);
   void send_publish(std::uint32_t command);
   void send_child(std::uint32_t command);
+  [[nodiscard]] std::string
+  child_id(std::uint32_t command, const boost::json::object& arguments) const;
   void cancel_child(const std::string& child);
   void tell_parent();
   void fail_command(std::uint32_t command, const error& why);
@@ -212,6 +224,9 @@ private:
   // -- what is shown (run_view.cpp) ------------------------------------------------------------
   [[nodiscard]] workflow_answer describe(bool created) const;
   [[nodiscard]] workflow_answer describe_result() const;
+  /// run_explain.cpp
+  [[nodiscard]] workflow_answer explain() const;
+  [[nodiscard]] std::string summary() const;
   [[nodiscard]] std::string id() const;
 
   run_home& home_;
@@ -253,6 +268,11 @@ private:
   std::uint32_t steps_running_ = 0;
   /// Model calls that another process began.
   std::set<std::uint32_t> interrupted_;
+  /// Of the latest event that is recorded.
+  time_ms changed_{};
+  /// What the replay of this run has taken; nothing before the first.
+  std::optional<std::chrono::milliseconds> replay_took_;
+  boot_time replay_began_{};
   bool is_replaying_ = false;
   bool is_retired_ = false;
   bool is_dead_ = false;

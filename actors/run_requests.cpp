@@ -18,6 +18,7 @@ namespace {
 using runtime::run_event_kind;
 using runtime::run_status;
 
+constexpr std::string_view terminated = "terminated";
 constexpr std::size_t inputs_max = 256;
 constexpr std::size_t result_waiters_max = 1000;
 
@@ -51,6 +52,10 @@ void run_host::on_request(control_request request, const caf::actor& reply_to) {
     on_signal(*signal, std::move(from));
   } else if (auto* cancel = std::get_if<cancel_workflow>(&request.body)) {
     on_cancel(*cancel, std::move(from));
+  } else if (auto* terminate = std::get_if<terminate_workflow>(&request.body)) {
+    on_terminate(*terminate, std::move(from));
+  } else if (std::holds_alternative<explain_workflow>(request.body)) {
+    answer(from, control_answer{explain()});
   } else if (auto* wait = std::get_if<await_workflow>(&request.body)) {
     from.wait_ms = wait->wait_ms;
     await_end(std::move(from));
@@ -157,6 +162,20 @@ void run_host::on_cancel(const cancel_workflow& ask, waiter from) {
   offer(std::move(next));
 }
 
+void run_host::on_terminate(const terminate_workflow& ask, waiter from) {
+  from.what = waiter::ask::terminate;
+  if (shown_->ended) return answer_committed(from);
+  input next;
+  next.event.kind = run_event_kind::ended;
+  next.event.status = run_status::failed;
+  next.event.why = failure{
+      failure_class::permanent,
+      std::string{terminated},
+      ask.reason.empty() ? "ended by an operator" : ask.reason};
+  next.waiters.push_back(std::move(from));
+  offer(std::move(next));
+}
+
 void run_host::on_child_end(const end_child& ask, waiter from) {
   from.what = waiter::ask::child_end;
   // A child whose parent has ended, or went on without it, is heard and forgotten.
@@ -217,6 +236,13 @@ void run_host::answer_committed(const waiter& to) {
     return answer(to, control_answer{actors::done{}});
   case waiter::ask::call:
     return answer_pending(to);
+  case waiter::ask::terminate: {
+    const bool is_so = shown_->why && shown_->why->code == terminated;
+    return answer(
+        to,
+        control_answer{workflow_answer{fmt::format(
+            R"({{"outcome":"{}"}})", is_so ? terminated : std::string_view{"already_completed"})}});
+  }
   case waiter::ask::cancel:
     break;
   }

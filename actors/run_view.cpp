@@ -5,6 +5,8 @@
 #include <boost/json/parse.hpp>
 #include <boost/json/serialize.hpp>
 
+#include <algorithm>
+
 namespace callboard::actors {
 
 namespace {
@@ -36,6 +38,7 @@ std::string run_host::id() const {
 }
 
 void run_host::note(const run_event& event) {
+  changed_ = std::max(changed_, event.time);
   if (event.kind == run_event_kind::signalled && !event.id.empty()) {
     signal_ids_.insert(event.id);
     if (is_agent()) open_messages_.insert(event.id);
@@ -44,6 +47,15 @@ void run_host::note(const run_event& event) {
     note_reply(event.data.as_object());
   }
   if (event.command == 0) return;
+  if (event.kind == run_event_kind::issued && event.what == command_kind::child) {
+    const auto& arguments = event.data.as_object();
+    const auto* policy = arguments.if_contains("on_parent_close");
+    if (policy != nullptr && *policy == "cancel") {
+      children_[event.command] = child_id(event.command, arguments);
+    }
+  } else if (event.kind != run_event_kind::issued) {
+    children_.erase(event.command);
+  }
   if (event.kind == run_event_kind::issued) {
     auto& step = steps_[event.command];
     step.kind = runtime::name_of(event.what);
@@ -124,6 +136,7 @@ workflow_answer run_host::describe(bool created) const {
     out["messages_waiting"] = open_messages_.size();
   }
   if (row.ended) out["ended_ms"] = milliseconds(*row.ended);
+  if (replay_took_) out["replay_ms"] = replay_took_->count();
   if (start_) out["input"] = start_->input;
   out["state"] = parsed(row.state);
   if (row.status == runtime::run_status::completed) out["result"] = parsed(row.result);

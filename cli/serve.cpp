@@ -2,7 +2,9 @@
 
 #include "base/log.hpp"
 #include "cli/families.hpp"
+#include "node/module_loader.hpp"
 #include "node/node.hpp"
+#include "runtime/workflow/workflow_registry.hpp"
 
 #include <fmt/format.h>
 
@@ -76,7 +78,21 @@ void print_hints(std::ostream& err, const std::string& url, const std::string& d
       << std::endl;
 }
 
+/// The program's own classes and those of `modules`.
+result<runtime::workflow_registry>
+load_classes(const context& run, const std::vector<std::string>& modules) {
+  auto all = run.workflows == nullptr ? runtime::workflow_registry{} : *run.workflows;
+  for (const auto& one : modules) {
+    if (auto loaded = node::load_module(one, all); !loaded) {
+      return std::unexpected{loaded.error()};
+    }
+  }
+  return all;
+}
+
 exit_code serve(const context& run, serve_options options, serve_mode mode) {
+  const auto classes = load_classes(run, options.modules);
+  if (!classes) return run.refuse(classes.error());
   std::unique_ptr<temporary_folder> folder;
   const bool is_dev = mode == serve_mode::development;
   if (is_dev && options.data_dir.empty()) {
@@ -94,7 +110,7 @@ exit_code serve(const context& run, serve_options options, serve_mode mode) {
         print_ready(run.io.out, url);
         if (is_dev) print_hints(run.io.err, url, settings->storage.data_dir);
       },
-      run.workflows);
+      &*classes);
   if (!served) return run.refuse(served.error());
   return exit_code::done;
 }
@@ -106,6 +122,9 @@ void add_options(CLI::App& command, serve_options& o) {
       ->type_name("ADDR:PORT");
   command.add_option("--set", o.assignments, "one setting; may be given many times")
       ->type_name("KEY=VALUE")
+      ->allow_extra_args(false);
+  command.add_option("--load", o.modules, "shared library with workflows and agents; many times")
+      ->type_name("LIBRARY")
       ->allow_extra_args(false);
 }
 

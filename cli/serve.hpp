@@ -16,6 +16,8 @@ struct serve_options {
   std::string data_dir;
   std::string listen;
   std::vector<std::string> assignments;
+  /// Shared libraries with workflow and agent classes.
+  std::vector<std::string> modules;
   bool allow_plaintext = false;
 };
 

@@ -1,4 +1,4 @@
-// callboard workflow start|show|list|result|signal|cancel|history
+// callboard workflow start|show|list|result|explain|signal|cancel|terminate|history
 #include "cli/client/raw_json.hpp"
 #include "cli/families.hpp"
 #include "cli/object_text.hpp"
@@ -68,19 +68,27 @@ client::http_request request_of(std::string method, std::string target, const wo
 
 // -- one workflow ------------------------------------------------------------------------------
 
-/// The members of a workflow and, for people, a table of its commands below them.
-void print_workflow(const context& run, const std::string& body) {
+/// The members of an object and, for people, its list `name` as a table below them.
+void print_with_list(
+    const context& run,
+    const std::string& body,
+    std::string_view name,
+    const std::vector<column>& columns) {
   const auto members = client::json_members(body);
   if (run.wants_json() || !members) return print_object(run, body);
   object_text rest;
-  for (const auto& [name, value] : *members) {
-    if (name != "steps") rest.raw(name, std::string{value});
+  for (const auto& [member, value] : *members) {
+    if (member != name) rest.raw(member, std::string{value});
   }
   print_object(run, rest.str());
-  const auto steps = client::json_elements(client::find_member(*members, "steps"));
-  if (!steps || steps->empty()) return;
+  const auto list = client::json_elements(client::find_member(*members, name));
+  if (!list || list->empty()) return;
   run.io.out << '\n';
-  print_list(
+  print_list(run, body, name, columns);
+}
+
+void print_workflow(const context& run, const std::string& body) {
+  print_with_list(
       run,
       body,
       "steps",
@@ -136,12 +144,39 @@ result<void> send_signal(const context& run, client::api& api, const workflow_op
   return {};
 }
 
-result<void> cancel(const context& run, client::api& api, const workflow_options& o) {
+result<void>
+end(const context& run, client::api& api, const workflow_options& o, std::string_view how) {
   object_text body;
   if (!o.reason.empty()) body.text("reason", o.reason);
-  auto answer = api.call("POST", workflow_path(api, o, "/cancel"), body.str());
+  auto answer = api.call("POST", workflow_path(api, o, how), body.str());
   if (!answer) return std::unexpected{answer.error()};
   print_object(run, *answer);
+  return {};
+}
+
+result<void> cancel(const context& run, client::api& api, const workflow_options& o) {
+  return end(run, api, o, "/cancel");
+}
+
+result<void> terminate(const context& run, client::api& api, const workflow_options& o) {
+  return end(run, api, o, "/terminate");
+}
+
+/// The members of the answer and, for people, a table of what the workflow waits for.
+result<void> explain(const context& run, client::api& api, const workflow_options& o) {
+  auto body = api.call("GET", workflow_path(api, o, "/explain"));
+  if (!body) return std::unexpected{body.error()};
+  print_with_list(
+      run,
+      *body,
+      "waiting_for",
+      {{"COMMAND", "command"},
+       {"WAITS FOR", "for"},
+       {"STATUS", "status"},
+       {"SINCE MS", "since_ms"},
+       {"ATTEMPTS", "attempts"},
+       {"DUE MS", "due_ms"},
+       {"ERROR", "error.message"}});
   return {};
 }
 
@@ -385,6 +420,21 @@ void add_workflow(CLI::App& app, context& run) {
        "callboard workflow cancel o1 --reason 'changed my mind'",
        cancel});
   cancel_command.add_option("--reason", c->reason, "why, for its history");
+  auto [terminate_command, t] = add_with_id(
+      family,
+      run,
+      {"terminate",
+       "end a workflow where it stands: nothing is undone, no code runs",
+       "callboard workflow terminate o1 --reason 'its code is gone for good'",
+       terminate});
+  terminate_command.add_option("--reason", t->reason, "why, for its history");
+  add_with_id(
+      family,
+      run,
+      {"explain",
+       "what a workflow waits for, since when, and what will wake it",
+       "callboard workflow explain o1",
+       explain});
   add_pages(family, run);
 }
 

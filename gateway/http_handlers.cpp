@@ -251,6 +251,8 @@ result<action> handle_request(
   case endpoint::workflow_result:
   case endpoint::workflow_signal:
   case endpoint::workflow_cancel:
+  case endpoint::workflow_terminate:
+  case endpoint::workflow_explain:
     return handle_workflow(environment, now, request);
   case endpoint::agent:
   case endpoint::agent_message:

@@ -38,6 +38,7 @@ constexpr unsigned methods_of(endpoint at) {
   case endpoint::workflow:
   case endpoint::workflow_history:
   case endpoint::workflow_result:
+  case endpoint::workflow_explain:
   case endpoint::agent:
   case endpoint::queues:
   case endpoint::queue_task:
@@ -57,6 +58,7 @@ constexpr unsigned methods_of(endpoint at) {
   case endpoint::group_nack:
   case endpoint::workflow_signal:
   case endpoint::workflow_cancel:
+  case endpoint::workflow_terminate:
   case endpoint::agent_message:
   case endpoint::queue_tasks:
   case endpoint::queue_lease:
@@ -169,6 +171,8 @@ result<void> workflow_route(const std::vector<std::string>& path, route_match& m
     if (path[5] == "history") return found(match, endpoint::workflow_history);
     if (path[5] == "result") return found(match, endpoint::workflow_result);
     if (path[5] == "cancel") return found(match, endpoint::workflow_cancel);
+    if (path[5] == "terminate") return found(match, endpoint::workflow_terminate);
+    if (path[5] == "explain") return found(match, endpoint::workflow_explain);
   }
   if (path.size() == 7 && path[5] == "signals") {
     match.member = path[6];
@@ -314,6 +318,8 @@ std::string_view route_class(endpoint at) {
   case endpoint::workflow_result:
   case endpoint::workflow_signal:
   case endpoint::workflow_cancel:
+  case endpoint::workflow_terminate:
+  case endpoint::workflow_explain:
     return "workflows";
   case endpoint::agent:
   case endpoint::agent_message:

@@ -36,6 +36,8 @@ enum class endpoint : std::uint8_t {
   workflow_result,
   workflow_signal,
   workflow_cancel,
+  workflow_terminate,
+  workflow_explain,
   agent,
   agent_message,
   queues,

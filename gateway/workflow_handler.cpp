@@ -127,12 +127,14 @@ result<action> signal(exchange& now, const http_request& request) {
   return actors::control_body{std::move(signal)};
 }
 
-result<action> cancel(exchange& now, const http_request& request) {
+/// `cancel` and `terminate`.
+template <class Ask>
+result<action> end(exchange& now, const http_request& request) {
   if (auto may = may_steer(now, now.route->topic); !may) return std::unexpected{may.error()};
   auto body = json_members::parse(request.body);
   auto reason = body.text("reason");
   if (auto sound = body.finish(); !sound) return std::unexpected{sound.error()};
-  return actors::control_body{actors::cancel_workflow{channel_of(now), reason.value_or("")}};
+  return actors::control_body{Ask{channel_of(now), reason.value_or("")}};
 }
 
 }  // namespace
@@ -145,7 +147,9 @@ handle_workflow(const http_environment& environment, exchange& now, const http_r
   case endpoint::workflow_signal:
     return signal(now, request);
   case endpoint::workflow_cancel:
-    return cancel(now, request);
+    return end<actors::cancel_workflow>(now, request);
+  case endpoint::workflow_terminate:
+    return end<actors::terminate_workflow>(now, request);
   default:
     break;
   }
@@ -155,6 +159,8 @@ handle_workflow(const http_environment& environment, exchange& now, const http_r
     return history(environment, now);
   case endpoint::workflow_result:
     return await_result(now);
+  case endpoint::workflow_explain:
+    return actors::control_body{actors::explain_workflow{channel_of(now)}};
   default:
     return actors::control_body{actors::get_workflow{channel_of(now)}};
   }

@@ -237,3 +237,21 @@ TEST_CASE("an agent is shown without its commands", "[cli][agent]") {
   CHECK_THAT(out, Catch::Contains("state") && Catch::Contains("6"));
   CHECK_THAT(out, !Catch::Contains("steps"));
 }
+
+TEST_CASE("a workflow is ended and explained", "[cli][workflow]") {
+  scripted_answers server{
+      {R"({"outcome":"terminated"})",
+       R"({"id":"o1","status":"running","summary":"it waits for its timer","waiting_for":)"
+       R"([{"command":3,"kind":"sleep","name":"sleep","status":"running","since_ms":5,)"
+       R"("for":"its timer","due_ms":99}]})"}};
+  CHECK_THAT(
+      printed(server, {"terminate", "o1", "--reason", "stuck"}), Catch::Contains("terminated"));
+  CHECK_THAT(
+      server.requests().at(0),
+      Catch::StartsWith("POST /v1/tenants/default/workflows/o1/terminate"));
+  CHECK_THAT(server.requests().at(0), Catch::EndsWith(R"({"reason":"stuck"})"));
+  const auto out = printed(server, {"explain", "o1"});
+  CHECK_THAT(out, Catch::Contains("it waits for its timer") && Catch::Contains("WAITS FOR"));
+  CHECK_THAT(
+      server.requests().at(1), Catch::StartsWith("GET /v1/tenants/default/workflows/o1/explain"));
+}

@@ -170,8 +170,11 @@ TEST_CASE_METHOD(agent_fixture, "a caller need not wait longer than it wants to"
 
 TEST_CASE_METHOD(agent_fixture, "an agent lives longer than its journal") {
   constexpr int messages = 250;
-  for (int i = 1; i <= messages; ++i)
-    REQUIRE(tell("a", "add", "1", "m" + std::to_string(i), i % 10 == 0 ? 10'000 : 0));
+  for (int i = 1; i <= messages; ++i) {
+    const auto told = tell("a", "add", "1", "m" + std::to_string(i), i % 10 == 0 ? 10'000 : 0);
+    REQUIRE(told);
+    CHECK(told->pending == (i % 10 != 0));
+  }
   CHECK(says(reply("a", "add", "0", "last"), R"("result":250)"));
   CHECK(says(shown("a"), R"("run":3)"));
   restart();

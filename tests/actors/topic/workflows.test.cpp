@@ -103,4 +103,52 @@ TEST_CASE_METHOD(
   CHECK(says(outcome_of("w1"), R"("result":5)"));
 }
 
+TEST_CASE_METHOD(workflow_fixture, "a run says what it waits for") {
+  REQUIRE(start_one("w1"));
+  const auto explained = [&] {
+    return get<workflow_answer>(ask(explain_workflow{topic("workflow.w1")})).body;
+  };
+  REQUIRE(eventually([&] { return says(explained(), "it waits for the signal 'go'"); }));
+  CHECK(says(explained(), R"("command":2,"kind":"signal","name":"go","status":"running")"));
+  restart();
+  REQUIRE(eventually([&] { return says(explained(), "it waits for the signal 'go'"); }));
+  CHECK(says(explained(), R"("replay_ms":)"));
+  auto kept = std::exchange(workflows, {});
+  restart();
+  CHECK(says(explained(), "its code does not fit its history"));
+  CHECK(says(explained(), "no_code"));
+  workflows = std::move(kept);
+  restart();
+  REQUIRE(signal("w1", "1"));
+  CHECK(says(outcome_of("w1"), "completed"));
+  CHECK(says(explained(), "it has ended as completed"));
+  CHECK(says(explained(), R"("waiting_for":[])"));
+}
+
+TEST_CASE_METHOD(workflow_fixture, "terminating ends a run without its code") {
+  const auto terminate = [&](const std::string& id) {
+    return get<workflow_answer>(ask(terminate_workflow{topic("workflow." + id), "stuck"})).body;
+  };
+  REQUIRE(start_one("w1"));
+  REQUIRE(start_one("w2"));
+  REQUIRE(signal("w2", "1"));
+  CHECK(says(outcome_of("w2"), "completed"));
+  CHECK(says(terminate("w2"), "already_completed"));
+  auto kept = std::exchange(workflows, {});
+  restart();
+  CHECK(says(shown("w1"), "no_code"));
+  CHECK(says(terminate("w1"), R"("outcome":"terminated")"));
+  CHECK(says(terminate("w1"), R"("outcome":"terminated")"));
+  workflows = std::move(kept);
+  restart();
+  CHECK(says(outcome_of("w1"), R"("status":"failed")"));
+  CHECK(says(outcome_of("w1"), R"("code":"terminated","message":"stuck")"));
+  CHECK(signal("w1", "5").error().code == errc::wrong_kind);
+  // One that waits, and is in memory.
+  REQUIRE(start_one("w3"));
+  REQUIRE(eventually([&] { return says(shown("w3"), R"("kind":"signal")"); }));
+  CHECK(says(terminate("w3"), R"("outcome":"terminated")"));
+  CHECK(says(outcome_of("w3"), R"("status":"failed")"));
+}
+
 }  // namespace callboard::testing

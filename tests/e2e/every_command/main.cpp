@@ -1,0 +1,102 @@
+// A node whose workflow `everything` uses every command once or more. Steps append a line to the
+// file EVERY_COMMAND_LOG, so that a test can count what was done to the world.
+#include <callboard/agent.hpp>
+#include <callboard/node.hpp>
+#include <callboard/saga.hpp>
+#include <callboard/workflow.hpp>
+#include <cstdlib>
+#include <fstream>
+
+namespace {
+
+using namespace callboard;
+using namespace std::chrono_literals;
+using boost::json::object;
+
+auto effect(std::string what, std::int64_t value) {
+  return [what = std::move(what), value](const step_attempt& attempt) {
+    const char* file = std::getenv("EVERY_COMMAND_LOG");
+    if (file != nullptr) {
+      std::ofstream{file, std::ios::app} << what + ' ' + attempt.idempotency_key + '\n'
+                                         << std::flush;
+    }
+    return value;
+  };
+}
+
+struct tally : agent<tally, std::int64_t> {
+  static constexpr std::string_view type = "tally";
+
+  static void handlers(handler_table<tally>& on) { on.message("add", &tally::add); }
+
+  flow<std::int64_t> add(context& ctx, std::int64_t by) {
+    state() += co_await ctx.step("weigh", effect("weigh", by)).required();
+    co_return state();
+  }
+};
+
+struct piece : workflow<piece> {
+  static constexpr std::string_view type = "piece";
+
+  flow<std::int64_t> run(context& ctx, std::int64_t size) {
+    co_return 2 * co_await ctx.step("piece", effect("piece", size)).required();
+  }
+};
+
+struct everything : workflow<everything> {
+  static constexpr std::string_view type = "everything";
+
+  flow<json> run(context& ctx, json input) {
+    if (input.is_object()) co_return co_await finish(ctx, std::move(input));
+    object seen;
+    seen["one"] = co_await ctx.step("one", effect("one", 1)).required();
+    seen["version"] = ctx.version("change", 2);
+    const auto drawn = ctx.random();
+    const auto kept =
+        co_await ctx.step("drawn", [drawn] { return std::to_string(drawn); }).required();
+    seen["drawn again"] = kept == std::to_string(drawn);
+    co_await ctx.sleep(5ms).required();
+    co_await ctx.update(object{{"at", "half"}}).required();
+    ctx.set_status("half");
+    auto [left, right] =
+        co_await all(ctx.step("left", effect("left", 2)), ctx.step("right", effect("right", 3)));
+    seen["both"] = *left + *right;
+    const auto first = co_await any(ctx.step("fast", effect("fast", 4)), ctx.sleep(1h));
+    seen["first"] = first.index();
+    seen["tally"] = co_await ctx.call<std::int64_t>("tally", "t", "add", 5).required();
+    seen["child"] = co_await ctx.child<std::int64_t>("piece", 21).required();
+    seen["seq"] = co_await ctx.publish("out", object{{"from", "everything"}}).required();
+    seen["undone"] = co_await undone(ctx);
+    seen["go"] = co_await ctx.signal<std::int64_t>("go").required();
+    seen["never"] = (co_await ctx.signal<std::int64_t>("never", 5ms).required()).has_value();
+    co_return ctx.continue_as_new(std::move(seen));
+  }
+
+  static flow<std::string> undone(context& ctx) {
+    try {
+      co_await run_saga(ctx, [&ctx](saga& saga) -> flow<void> {
+        saga.compensate("undo", [](const step_attempt& attempt) -> outcome<void> {
+          effect("undo", 0)(attempt);
+          return {};
+        });
+        co_await ctx
+            .step("refused", []() -> outcome<int> { return give_up("refused", "on purpose"); })
+            .required();
+      });
+    } catch (const run_failed& thrown) {
+      co_return thrown.why().code;
+    }
+    co_return "nothing";
+  }
+
+  static flow<json> finish(context& ctx, json seen) {
+    seen.as_object()["last"] = co_await ctx.step("last", effect("last", 6)).required();
+    co_return seen;
+  }
+};
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  return node{}.add<everything>().add<piece>().add<tally>().main(argc, argv);
+}

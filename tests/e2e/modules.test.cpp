@@ -1,0 +1,41 @@
+// Classes from shared libraries: `callboard dev --load`.
+#include "tests/e2e/broker.hpp"
+#include "tests/support/catch.hpp"
+
+using namespace callboard::testing;
+
+TEST_CASE("a node runs the classes of a module", "[e2e][agent]") {
+  server_process server{{.arguments = {"--load", CALLBOARD_COUNTER_MODULE}}};
+  broker client{server.where()};
+  CHECK(number_of(client.post("/agents/counter/likes/add", "5").json(), "result") == 5);
+  // What a handler throws in the library is caught in the node.
+  CHECK(client.post("/agents/counter/likes/add", "-9").code() == "agent_failed");
+  server.kill();
+  server.start();
+  broker again{server.where()};
+  CHECK(number_of(again.post("/agents/counter/likes/add", "1").json(), "result") == 6);
+  CHECK(number_of(again.post("/agents/counter/copy/add_from", R"("likes")").json(), "result") == 6);
+}
+
+TEST_CASE("what is no fitting module is refused with the reason", "[e2e]") {
+  const auto refused = [](const std::string& file) {
+    const auto ran = run_callboard({"dev", "--listen", "127.0.0.1:0", "--load", file});
+    CHECK(ran.status == 1);
+    return ran.err;
+  };
+  CHECK_THAT(refused("/nowhere/libx.so"), Catch::Contains("cannot load /nowhere/libx.so"));
+  CHECK_THAT(refused(CALLBOARD_KILL_AT_JOURNAL), Catch::Contains("is no callboard module"));
+  CHECK_THAT(
+      refused(CALLBOARD_STRANGE_MODULE),
+      Catch::Contains("was built with 'callboard 0, gcc 3', this node with 'callboard 1, clang"));
+  const auto twice = run_callboard(
+      {"dev",
+       "--listen",
+       "127.0.0.1:0",
+       "--load",
+       CALLBOARD_COUNTER_MODULE,
+       "--load",
+       CALLBOARD_COUNTER_MODULE});
+  CHECK(twice.status == 1);
+  CHECK_THAT(twice.err, Catch::Contains("registered twice"));
+}

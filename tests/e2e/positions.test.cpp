@@ -1,0 +1,165 @@
+// kill -9 at every position of the journal of a workflow that uses every command: before each write
+// to the write-ahead log, and after each fsync of it. Whatever the position, the workflow ends with
+// the same result, each command is recorded once, and nothing is done twice but what was being
+// done.
+#include "tests/e2e/broker.hpp"
+#include "tests/support/catch.hpp"
+#include "tests/support/eventually.hpp"
+
+#include <cstdlib>
+#include <fstream>
+#include <iostream>
+#include <map>
+#include <string>
+
+using namespace callboard::testing;
+
+namespace {
+
+constexpr std::string_view expected =
+    R"({"one":1,"version":2,"drawn again":true,"both":5,"first":0,"tally":5,"child":42,"seq":1,)"
+    R"("undone":"refused","go":7,"never":false,"last":6})";
+
+/// One life of the workflow on a fresh data directory, killed at one position.
+class killed_run {
+public:
+  explicit killed_run(const std::string& position) {
+    ::setenv("EVERY_COMMAND_LOG", log_file().c_str(), 1);
+    ::setenv("LD_PRELOAD", CALLBOARD_KILL_AT_JOURNAL, 1);
+    ::setenv("CALLBOARD_KILL_AT", position.c_str(), 1);
+    start();
+    ::unsetenv("LD_PRELOAD");
+    ::unsetenv("CALLBOARD_KILL_AT");
+    // Refusals while what was there is read again are for the client to retry.
+    (void)eventually([&] { return drive(); }, milliseconds{60'000});
+  }
+
+  [[nodiscard]] bool was_killed() const { return was_killed_; }
+
+  [[nodiscard]] const json::value& result() const { return result_; }
+
+  /// What the node said last.
+  [[nodiscard]] const std::string& last() const { return last_; }
+
+  [[nodiscard]] broker client() { return broker{server_->where()}; }
+
+  [[nodiscard]] std::map<std::string, int> effects() const {
+    std::map<std::string, int> seen;
+    std::ifstream file{log_file()};
+    for (std::string line; std::getline(file, line);)
+      ++seen[line];
+    return seen;
+  }
+
+private:
+  [[nodiscard]] std::string log_file() const { return (folder_.path() / "effects").string(); }
+
+  void start() {
+    server_.reset();
+    try {
+      server_.emplace(server_options{.data_dir = folder_.path() / "data"});
+    } catch (const std::runtime_error&) {
+      // Killed before it was ready.
+    }
+  }
+
+  /// Does what is left to do, on a new node if the last one was killed; false if it is not done.
+  bool drive() {
+    if (!server_ || !server_->running()) {
+      was_killed_ = true;
+      start();
+      if (!server_) return false;
+    }
+    try {
+      auto node = client();
+      const auto started = node.post("/workflows", R"({"type":"everything","id":"e"})");
+      last_ = started.body;
+      if (started.status != 200 && started.status != 201) return false;
+      const auto signalled =
+          node.http().post(node.path("/workflows/e/signals/go"), "7", {{"Idempotency-Key", "go"}});
+      last_ = signalled.body;
+      // 409: the workflow has ended, so it has had its signal.
+      if (signalled.status != 200 && signalled.status != 409) return false;
+      const auto ended = node.get("/workflows/e/result?wait_ms=20000");
+      last_ = ended.body;
+      if (ended.status != 200) return false;
+      result_ = ended.json();
+      return true;
+    } catch (const std::runtime_error& gone) {
+      last_ = gone.what();
+      return false;
+    }
+  }
+
+  temp_dir folder_;
+  std::optional<server_process> server_;
+  bool was_killed_ = false;
+  json::value result_;
+  std::string last_;
+};
+
+/// How often each command of each run is recorded as ended.
+std::map<std::pair<std::uint64_t, std::uint64_t>, int>
+ends_of(const std::vector<stored_event>& channel) {
+  std::map<std::pair<std::uint64_t, std::uint64_t>, int> ends;
+  for (const auto& one : channel) {
+    const auto type = text_of(one.event, "type");
+    if (type == "task.completed" || type == "timer.fired" || type == "command.cancelled") {
+      ++ends[{number_of(one.event, "run"), number_of(one.event, "command")}];
+    }
+  }
+  return ends;
+}
+
+void check(killed_run& run) {
+  REQUIRE(text_of(run.result(), "status") == "completed");
+  CHECK(run.result().at("result") == json::parse(expected));
+  for (const auto channel : {"workflow.e", "workflow.e.1.11", "workflow.agent.tally.t"}) {
+    INFO(channel);
+    std::uint64_t seq = 0;
+    const auto events = run.client().history(channel);
+    CHECK_FALSE(events.empty());
+    for (const auto& one : events)
+      CHECK(one.seq == ++seq);
+    for (const auto& [command, count] : ends_of(events)) {
+      INFO("run " << command.first << " command " << command.second);
+      CHECK(count == 1);
+    }
+  }
+  CHECK(run.client().history("out").size() == 1);
+  CHECK(number_of(run.client().get("/agents/tally/t").json(), "state") == 5);
+  // Two steps ran side by side at most when the node was killed.
+  int repeated = 0;
+  const auto effects = run.effects();
+  CHECK(effects.size() == 8);
+  for (const auto& [what, count] : effects) {
+    INFO(what);
+    CHECK(count <= 2);
+    repeated += count - 1;
+  }
+  CHECK(repeated <= 2);
+}
+
+void kill_everywhere(const std::string& at) {
+  int position = 0;
+  for (bool was_killed = true; was_killed;) {
+    const auto where = at + std::to_string(++position);
+    INFO("CALLBOARD_KILL_AT=" << where);
+    killed_run run{where};
+    INFO(run.last());
+    check(run);
+    was_killed = run.was_killed();
+  }
+  std::cout << at << " killed at " << position - 1 << " positions" << std::endl;
+  CHECK(position > 20);
+}
+
+}  // namespace
+
+TEST_CASE("a workflow survives kill -9 before every write to the journal", "[e2e][workflow]") {
+  kill_everywhere("write:");
+}
+
+TEST_CASE("a workflow survives kill -9 after every fsync of the journal", "[e2e][workflow]") {
+  kill_everywhere("sync:");
+}
