@@ -94,6 +94,33 @@ struct nack {
   std::string error;
 };
 
+/// Keeps up to `credits` tasks of a queue with this connection; 0 stops.
+struct work {
+  std::string queue;
+  std::uint64_t credits = 0;
+  /// Nothing: the queue's.
+  std::optional<std::uint32_t> lease_ms;
+};
+
+struct complete {
+  std::string lease;
+  /// JSON, or empty.
+  std::string result;
+};
+
+struct fail {
+  std::string lease;
+  std::string error;
+  bool is_retryable = true;
+  std::optional<std::uint64_t> retry_after_ms;
+};
+
+struct extend {
+  std::string lease;
+  /// Nothing: as long as before.
+  std::optional<std::uint32_t> lease_ms;
+};
+
 }  // namespace ops
 
 using client_op = std::variant<
@@ -107,7 +134,11 @@ using client_op = std::variant<
     ops::fetch,
     ops::consume,
     ops::ack,
-    ops::nack>;
+    ops::nack,
+    ops::work,
+    ops::complete,
+    ops::fail,
+    ops::extend>;
 
 /// One operation as it was read, or what is wrong with it.
 struct received_op {

@@ -40,6 +40,8 @@ public:
       bool complete) const override;
   void
   answered(std::string& out, const op_id& id, const actors::control_answer& answer) const override;
+  void
+  task(std::string& out, const actors::leased_task& task, std::string_view queue) const override;
   void deliveries(
       std::string& out,
       std::string_view topic,

@@ -19,12 +19,12 @@ constexpr std::size_t op_id_text_max = 66;
 struct raw_frame {
   std::string_view op, id, topic, event, events, expected_seq, durability, ephemeral, from, cursors,
       credits, slow, sub, action, member, state, token, group, max, wait_ms, deliveries, up_to,
-      delay_ms, error;
+      delay_ms, error, queue, lease, lease_ms, result, retryable, retry_after_ms;
 };
 
 using field = std::pair<std::string_view, std::string_view raw_frame::*>;
 
-constexpr std::array<field, 24> fields{{
+constexpr std::array<field, 30> fields{{
     {"op", &raw_frame::op},
     {"id", &raw_frame::id},
     {"topic", &raw_frame::topic},
@@ -49,6 +49,12 @@ constexpr std::array<field, 24> fields{{
     {"up_to_seq", &raw_frame::up_to},
     {"delay_ms", &raw_frame::delay_ms},
     {"error", &raw_frame::error},
+    {"queue", &raw_frame::queue},
+    {"lease", &raw_frame::lease},
+    {"lease_ms", &raw_frame::lease_ms},
+    {"result", &raw_frame::result},
+    {"retryable", &raw_frame::retryable},
+    {"retry_after_ms", &raw_frame::retry_after_ms},
 }};
 
 std::unexpected<error> missing(std::string_view key) {
@@ -288,6 +294,44 @@ result<client_op> read_nack(const raw_frame& raw) {
   return finish(read, std::move(op));
 }
 
+result<client_op> read_work(const raw_frame& raw) {
+  ops::work op;
+  value_reader read;
+  read.text(op.queue, raw.queue, "queue", true);
+  op.credits = read.needed(raw.credits, "credits");
+  read.number(op.lease_ms, raw.lease_ms, "lease_ms");
+  return finish(read, std::move(op));
+}
+
+result<client_op> read_complete(const raw_frame& raw) {
+  ops::complete op;
+  value_reader read;
+  read.text(op.lease, raw.lease, "lease", true);
+  if (!raw.result.empty()) {
+    if (auto checked = check_json(raw.result); !checked) read.fail_with(checked.error());
+    op.result = raw.result;
+  }
+  return finish(read, std::move(op));
+}
+
+result<client_op> read_fail(const raw_frame& raw) {
+  ops::fail op;
+  value_reader read;
+  read.text(op.lease, raw.lease, "lease", true);
+  read.text(op.error, raw.error, "error");
+  read.flag(op.is_retryable, raw.retryable, "retryable");
+  read.number(op.retry_after_ms, raw.retry_after_ms, "retry_after_ms");
+  return finish(read, std::move(op));
+}
+
+result<client_op> read_extend(const raw_frame& raw) {
+  ops::extend op;
+  value_reader read;
+  read.text(op.lease, raw.lease, "lease", true);
+  read.number(op.lease_ms, raw.lease_ms, "lease_ms");
+  return finish(read, std::move(op));
+}
+
 result<client_op> read_op(std::string_view name, const raw_frame& raw, const read_limits& limits) {
   value_reader read;
   if (name == "publish") return read_publish(raw, limits);
@@ -312,10 +356,14 @@ result<client_op> read_op(std::string_view name, const raw_frame& raw, const rea
   if (name == "consume") return read_consume(raw);
   if (name == "ack") return read_ack(raw);
   if (name == "nack") return read_nack(raw);
+  if (name == "work") return read_work(raw);
+  if (name == "complete") return read_complete(raw);
+  if (name == "fail") return read_fail(raw);
+  if (name == "extend") return read_extend(raw);
   return fail(
       errc::bad_request,
       "unknown \"op\"; known are publish, subscribe, unsubscribe, credit, presence, auth, ping, "
-      "fetch, consume, ack, nack");
+      "fetch, consume, ack, nack, work, complete, fail, extend");
 }
 
 result<op_id> read_id(std::string_view raw) {

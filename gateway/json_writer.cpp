@@ -226,6 +226,13 @@ void json_protocol::deliveries(
   out += '}';
 }
 
+void json_protocol::task(
+    std::string& out, const actors::leased_task& task, std::string_view queue) const {
+  add(out, R"({{"op":"task","queue":"{}",)", queue);
+  append_members(out, task);
+  out += '}';
+}
+
 void json_protocol::lagging(
     std::string& out,
     std::uint64_t sub,

@@ -7,6 +7,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
 #include <iterator>
 #include <limits>
@@ -108,6 +109,16 @@ void add_row(std::string& out, const runtime::task_row& row) {
     add_text(out, R"(,"worker":)", row.lease.worker);
     add_time(out, R"(,"leased":)", row.lease.started);
     add(out, R"(,"lease_ms":{})", row.lease.duration_ms);
+  }
+  if (row.phase == runtime::task_phase::dead) {
+    const auto killed =
+        std::ranges::find_if(row.history.rbegin(), row.history.rend(), [](const auto& each) {
+          return each.outcome != "edited";
+        });
+    if (killed != row.history.rend()) {
+      add_text(out, R"(,"error":)", killed->error);
+      add_time(out, R"(,"died":)", killed->ended);
+    }
   }
   out += R"(,"history":)";
   add_array(out, row.history, [](std::string& to, const runtime::task_attempt& each) {

@@ -38,6 +38,10 @@ std::uint64_t bytes_of(const actors::control_body& body) {
     return bytes_of(nack->tokens) + nack->error.size();
   }
   if (const auto* join = std::get_if<actors::presence_join>(&body)) return join->state.size();
+  if (const auto* done = std::get_if<actors::complete_task>(&body)) {
+    return done->complete.lease.size() + done->complete.result.size();
+  }
+  if (const auto* failed = std::get_if<actors::fail_task>(&body)) return failed->fail.error.size();
   return 0;
 }
 
@@ -361,6 +365,7 @@ void websocket_session::end_forbidden() {
     fail_op({}, {errc::forbidden, "the new token does not allow to consume " + topic});
     return true;
   });
+  end_forbidden_work();
   std::erase_if(groups_, [this](auto& group) {
     if (who_.may_subscribe(group.topic.topic.str())) return false;
     tell_broker(actors::leave_group{std::move(group), port_.id()});
@@ -384,6 +389,7 @@ void websocket_session::on_control_reply(actors::control_reply& reply) {
   const auto one = std::move(found->second);
   pending_.erase(found);
   if (one.kind == pending_kind::consume) return on_consumed(one.consumer, reply.outcome);
+  if (one.kind == pending_kind::lease) return on_leased(one.consumer, reply.outcome);
   if (one.kind == pending_kind::hold_time) return on_hold_time(one.consumer, reply.outcome);
   answer([&](std::string& out) {
     if (reply.outcome) {

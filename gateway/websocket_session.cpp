@@ -246,6 +246,7 @@ void websocket_session::leave_everything(bool vanished) {
     tell_broker(actors::leave_group{std::move(group), port_.id()});
   groups_.clear();
   consumers_.clear();
+  leave_queues();
   if (large_) state_.give_back(std::move(large_));
 }
 

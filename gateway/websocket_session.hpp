@@ -50,7 +50,7 @@ public:
 private:
   enum class stage : std::uint8_t { open, closing, ended };
 
-  enum class pending_kind : std::uint8_t { publish, answer, consume, hold_time };
+  enum class pending_kind : std::uint8_t { publish, answer, consume, hold_time, lease };
 
   /// A request that the broker has not answered yet.
   struct pending_op {
@@ -60,6 +60,7 @@ private:
     std::shared_ptr<const std::string> topic;
     std::vector<std::string> event_ids;
     boot_time deadline{};
+    /// Of a consumer, or of a queue worked on.
     std::uint64_t consumer = 0;
     byte_charge charge;
   };
@@ -86,6 +87,18 @@ private:
     std::chrono::milliseconds hold{0};
     /// What the client has and the group still counts as its own, by token.
     std::unordered_map<std::string, in_hand> held;
+  };
+
+  /// A queue that the client works on.
+  struct worked_queue {
+    std::uint64_t number = 0;
+    queue_ref queue;
+    std::uint64_t credits = 0;
+    std::uint32_t lease_ms = 0;
+    bool asking = false;
+    /// Leases that the client has, with when they end unless they are extended, and how long each
+    /// is.
+    std::unordered_map<std::string, std::pair<boot_time, std::uint32_t>> held;
   };
 
   // websocket_session.cpp: the socket.
@@ -148,6 +161,10 @@ private:
   void perform(const op_id& id, const ops::consume& op);
   void perform(const op_id& id, ops::ack op);
   void perform(const op_id& id, ops::nack op);
+  void perform(const op_id& id, const ops::work& op);
+  void perform(const op_id& id, ops::complete op);
+  void perform(const op_id& id, ops::fail op);
+  void perform(const op_id& id, ops::extend op);
 
   /// Ends what a renewed token no longer allows.
   void end_forbidden();
@@ -165,6 +182,17 @@ private:
   void on_hold_time(std::uint64_t number, const result<actors::control_answer>& outcome);
   void on_consumed(std::uint64_t number, result<actors::control_answer>& outcome);
   void remember_group(const actors::group_ref& group);
+
+  // websocket_work.cpp: task queues.
+  [[nodiscard]] bool may_end(const op_id& id, const std::string& lease);
+  void lease_more(worked_queue& one);
+  void on_leased(std::uint64_t number, result<actors::control_answer>& outcome);
+  /// Gives back what came after the client had stopped.
+  void decline(const actors::leased_task& task);
+  void return_credit(const std::string& lease);
+  void tick_work(boot_time now);
+  void leave_queues();
+  void end_forbidden_work();
 
   // websocket_ticks.cpp: what happens by the clock.
   void sweep(boot_time now);
@@ -209,6 +237,7 @@ private:
   std::vector<actors::group_ref> groups_;
   std::vector<consumer> consumers_;
   std::uint64_t last_consumer_ = 0;
+  std::vector<worked_queue> worked_;
 
   boot_time last_heard_{};
   boot_time next_ping_{};

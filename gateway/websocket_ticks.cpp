@@ -48,6 +48,7 @@ void websocket_session::on_tick(boot_time now) {
   let_go(now);
   for (auto& one : consumers_)
     fetch_more(one);
+  tick_work(now);
   if (output_.is_empty()) output_.shrink();
   tick_drain(now);
 }
@@ -66,6 +67,9 @@ void websocket_session::sweep(boot_time now) {
     } else if (one->second.kind == pending_kind::consume) {
       result<actors::control_answer> nothing = std::unexpected{late};
       on_consumed(one->second.consumer, nothing);
+    } else if (one->second.kind == pending_kind::lease) {
+      result<actors::control_answer> nothing = std::unexpected{late};
+      on_leased(one->second.consumer, nothing);
     } else {
       fail_op(one->second.id, late);
     }

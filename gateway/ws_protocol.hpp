@@ -102,6 +102,12 @@ public:
       std::string_view topic,
       std::string_view group,
       const actors::delivery_list& list) const = 0;
+
+  /// A task of a queue that is worked on here. Protocols that do not know `work` say nothing.
+  virtual void task(
+      std::string& /*out*/, const actors::leased_task& /*task*/, std::string_view /*queue*/) const {
+  }
+
   virtual void lagging(
       std::string& out,
       std::uint64_t sub,

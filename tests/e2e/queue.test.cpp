@@ -308,3 +308,35 @@ TEST_CASE("queues tell their backlog and its age") {
   CHECK(q.http().del(q.path("")).status == 204);
   CHECK(q.http().get(q.path("")).status == 404);
 }
+
+TEST_CASE("a worker on a WebSocket gets tasks pushed, and leaves none behind") {
+  work q{node().where(), "pushed"};
+  {
+    websocket_client worker{node().where()};
+    const auto started = worker.ask({{"op", "work"}, {"queue", "pushed"}, {"credits", 2}});
+    REQUIRE(text_of(started, "op") == "ok");
+    for (int i = 0; i < 4; ++i)
+      q.push(i);
+    const auto first = worker.next_op("task");
+    const auto second = worker.next_op("task");
+    CHECK(first.at("payload").as_int64() == 0);
+    CHECK(second.at("payload").as_int64() == 1);
+    CHECK_THROWS(worker.next(300ms));
+    const auto done = worker.ask({{"op", "complete"}, {"lease", text_of(first, "lease")}});
+    CHECK(text_of(done, "op") == "ok");
+    const auto third = worker.next_op("task");
+    CHECK(third.at("payload").as_int64() == 2);
+    const auto lost = worker.ask({{"op", "complete"}, {"lease", text_of(first, "lease")}});
+    CHECK(text_of(lost, "code") == "lease_lost");
+    const auto extended =
+        worker.ask({{"op", "extend"}, {"lease", text_of(third, "lease")}, {"lease_ms", 60'000}});
+    CHECK(number_of(extended, "lease_ms") == 60'000);
+    worker.cut();
+  }
+  // Its two leases are released, not waited for.
+  REQUIRE(eventually([&] { return number_of(q.describe(), "in_flight") == 0; }));
+  const auto rest = q.lease(5, 2000);
+  REQUIRE(rest.size() == 3);
+  CHECK(rest[0].payload.as_int64() == 3);
+  CHECK(rest[1].attempt == 2);
+}

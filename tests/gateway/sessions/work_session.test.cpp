@@ -1,0 +1,161 @@
+// Task queues over a WebSocket: who holds which leases, and how many more may come.
+#include "tests/gateway/sessions/fixture.hpp"
+
+using namespace callboard;
+using namespace callboard::gateway;
+using namespace std::chrono_literals;
+using callboard::testing::one_client;
+using Catch::Contains;
+
+namespace {
+
+struct queue_worker : one_client {
+  queue_worker() { who.work = {"llm.>"}; }
+
+  void ask(const std::string& frame) {
+    send(frame);
+    work();
+  }
+
+  void start(std::uint64_t credits, const std::string& more = {}) {
+    ask(R"({"op":"work","id":1,"queue":"llm.a","credits":)" + std::to_string(credits) + more + '}');
+    CHECK(only_frame() == R"({"op":"ok","id":1})");
+  }
+
+  const runtime::lease_command& last_lease() {
+    for (auto at = controls.rbegin(); at != controls.rend(); ++at) {
+      if (const auto* lease = std::get_if<actors::lease_tasks>(&at->body)) return lease->lease;
+    }
+    FAIL("nothing was leased");
+    return std::get<actors::lease_tasks>(controls.front().body).lease;
+  }
+
+  [[nodiscard]] std::size_t leases() const { return asked_count<actors::lease_tasks>(); }
+
+  /// The queue gives these leases, of 5 s.
+  void give(const std::vector<std::string>& tokens) {
+    actors::leased_tasks list;
+    for (const auto& token : tokens) {
+      actors::leased_task task;
+      task.lease = token;
+      task.task = runtime::task_id{7};
+      task.lease_ms = 5000;
+      task.payload = shared_bytes{std::string{R"({"n":1})"}};
+      list.tasks.push_back(std::move(task));
+    }
+    reply<actors::lease_tasks>(std::move(list));
+  }
+};
+
+}  // namespace
+
+TEST_CASE_METHOD(queue_worker, "a worker holds at most its credits", "[ws][work]") {
+  begin();
+  start(3, R"(,"lease_ms":9000)");
+  CHECK(last_lease().max == 3);
+  CHECK(last_lease().lease_ms == 9000);
+  CHECK(last_lease().worker == "c1");
+  give({"l1", "l2"});
+  const auto told = frames();
+  REQUIRE(told.size() == 2);
+  CHECK_THAT(
+      told[0], Contains(R"({"op":"task","queue":"llm.a","task":7,"lease":"l1","fencing":0)"));
+  CHECK_THAT(told[0], Contains(R"("payload":{"n":1})"));
+  CHECK(last_lease().max == 1);
+  give({"l3"});
+  CHECK(frames().size() == 1);
+  CHECK(leases() == 2);
+
+  SECTION("what is completed brings one more") {
+    ask(R"({"op":"complete","id":2,"lease":"l2","result":{"ok":true}})");
+    CHECK(leases() == 3);
+    CHECK(last_lease().max == 1);
+    reply<actors::complete_task>(actors::done{});
+    CHECK(only_frame() == R"({"op":"ok","id":2})");
+    ask(R"({"op":"complete","id":3,"lease":"l2"})");
+    CHECK(leases() == 3);
+  }
+  SECTION("what failed too") {
+    ask(R"({"op":"fail","id":2,"lease":"l1","error":"boom","retryable":false})");
+    CHECK(leases() == 3);
+    reply<actors::fail_task>(runtime::task_failed{true, {}});
+    CHECK(only_frame() == R"({"op":"ok","id":2,"dead":true,"retry_at":null})");
+  }
+  SECTION("a lease that ran out frees its credit, unless it was extended") {
+    tick_after(4s);
+    ask(R"({"op":"extend","id":2,"lease":"l1"})");
+    reply<actors::extend_lease>(runtime::lease_extended{5000});
+    CHECK(only_frame() == R"({"op":"ok","id":2,"lease_ms":5000})");
+    tick_after(2s);
+    CHECK(leases() == 3);
+    CHECK(last_lease().max == 2);
+  }
+  SECTION("who stops gets no more, and what comes all the same is given back") {
+    ask(R"({"op":"complete","id":2,"lease":"l1"})");
+    start(0);
+    give({"late"});
+    CHECK(frames().empty());
+    const auto& back = last_asked<actors::fail_task>().fail;
+    CHECK(back.lease == "late");
+    CHECK(back.retry_after_ms == 0);
+  }
+}
+
+TEST_CASE_METHOD(queue_worker, "what a connection holds is released when it ends", "[ws][work]") {
+  begin();
+  start(1);
+  give({"l1"});
+  socket.peer_gone = true;
+  work();
+  CHECK(ended);
+  const auto& leave = last_asked<actors::leave_queue>();
+  CHECK(leave.worker == "c1");
+  CHECK(leave.queue.queue.str() == "llm.a");
+}
+
+TEST_CASE_METHOD(queue_worker, "a worker survives a busy broker, not a lost queue", "[ws][work]") {
+  begin();
+  start(1);
+  reply<actors::lease_tasks>(fail(errc::overloaded, "later"));
+  CHECK(frames().empty());
+  tick_after(1s);
+  CHECK(leases() == 2);
+  give({});
+  CHECK(leases() == 3);
+  reply<actors::lease_tasks>(fail(errc::not_found, "the queue was deleted"));
+  CHECK_THAT(only_frame(), Contains(R"("code":"not_found","detail":"queue llm.a: the queue)"));
+  tick_after(1s);
+  CHECK(leases() == 3);
+}
+
+TEST_CASE_METHOD(queue_worker, "work is checked first", "[ws][work]") {
+  begin();
+  const std::vector<std::pair<std::string, std::string>> samples{
+      {R"({"op":"work","id":1,"queue":"other","credits":1})", "forbidden"},
+      {R"({"op":"work","id":1,"queue":"a/b","credits":1})", "invalid_name"},
+      {R"({"op":"work","id":1,"queue":"llm.a"})", "bad_request"},
+      {R"({"op":"work","id":1,"queue":"llm.a","credits":1,"lease_ms":0})", "bad_request"},
+      {R"({"op":"complete","id":1})", "bad_request"},
+      {R"({"op":"complete","id":1,"lease":"l","result":{]})", "invalid_json"},
+      {R"({"op":"fail","id":1,"lease":"l","retryable":"no"})", "bad_request"},
+  };
+  for (const auto& [frame, code] : samples) {
+    INFO(frame);
+    ask(frame);
+    CHECK_THAT(only_frame(), Contains("\"code\":\"" + code + '"'));
+  }
+  CHECK(controls.empty());
+}
+
+TEST_CASE_METHOD(one_client, "without the scope there is no work", "[ws][work]") {
+  begin();
+  for (const auto* frame :
+       {R"({"op":"work","id":1,"queue":"q","credits":1})",
+        R"({"op":"complete","id":1,"lease":"l"})",
+        R"({"op":"extend","id":1,"lease":"l"})"}) {
+    send(frame);
+    work();
+    CHECK_THAT(only_frame(), Contains(R"("code":"forbidden")"));
+  }
+  CHECK(controls.empty());
+}
