@@ -1,6 +1,7 @@
 #include "actors/relay.hpp"
 
 #include <algorithm>
+#include <utility>
 
 namespace callboard::actors {
 
@@ -57,6 +58,8 @@ void relay::on_attached(const relay_attached& attached) {
   const bool existed = existed_;
   attached_ = true;
   existed_ |= head.exists;
+  has_streams_ = attached.has_streams;
+  snapshot_is_asked_ = false;
   if (first_time || anew) {
     forget_history();
     head_ = head;
@@ -71,17 +74,24 @@ void relay::on_attached(const relay_attached& attached) {
   }
   if (!head.exists) return;
   head_.first_seq = head.first_seq;
-  if (head.last_seq > head_.last_seq) on_skipped({head.last_seq, 0});
+  on_skipped({std::max(head.last_seq, head_.last_seq), 0});
 }
 
 void relay::on_deliver(runtime::event_batch_ptr batch, boot_time now) {
-  if (batch->events.empty() || !attached_) return;
+  if (!attached_) return;
+  if (batch->role == runtime::frame_role::snapshot) {
+    snapshot_is_asked_ = false;
+    if (batch->epoch != head_.epoch) return;
+  } else if (batch->events.empty()) {
+    return;
+  }
   if (batch->epoch != head_.epoch) {
     const auto before = batch->ephemeral ? 0 : batch->events.front().seq.raw() - 1;
     on_attached(
         {.topic = topic_,
          .exists = true,
          .ephemeral = head_.ephemeral,
+         .has_streams = has_streams_,
          .epoch = batch->epoch,
          .first_seq = sequence{1},
          .last_seq = sequence{before}});
@@ -101,6 +111,7 @@ void relay::on_deliver(runtime::event_batch_ptr batch, boot_time now) {
 void relay::on_skipped(const relay_skipped& skipped) {
   head_.last_seq = std::max(head_.last_seq, skipped.last_seq);
   counts_->dropped_ephemeral += skipped.dropped;
+  snapshot_is_asked_ = false;
   for (std::size_t i = 0; i < subscriptions_.size(); ++i) {
     subscriptions_[i]->skipped(skipped.last_seq, skipped.dropped);
   }
@@ -148,6 +159,11 @@ offered_batch_ptr relay::find(sequence seq) {
   }
   const auto page = std::ranges::find_if(pages_, covers);
   return page == pages_.end() ? nullptr : *page;
+}
+
+void relay::want_snapshot() {
+  if (!has_streams_ || std::exchange(snapshot_is_asked_, true)) return;
+  upstream_->ask_snapshot();
 }
 
 void relay::on_tick(boot_time now) {

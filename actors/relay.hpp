@@ -22,6 +22,9 @@ public:
 
   /// Answered by `on_page` with the same `read`. On error nothing follows.
   [[nodiscard]] virtual result<void> read(std::uint64_t read, const runtime::position& from) = 0;
+
+  /// A batch of role `snapshot` follows, unless the topic goes first.
+  virtual void ask_snapshot() = 0;
 };
 
 struct relay_limits {
@@ -90,6 +93,8 @@ private:
   void remove(topic_subscription& one);
   /// The batch with this seq, if the tail or a recent page has it.
   [[nodiscard]] offered_batch_ptr find(sequence seq);
+  /// All that lack a snapshot get the one that comes next.
+  void want_snapshot();
   /// Reads history for `one`; `one.page` or `one.read_failed` follows.
   void read_for(topic_subscription& one);
 
@@ -113,6 +118,8 @@ private:
   relay_counts* counts_;
 
   bool attached_ = false;
+  bool has_streams_ = false;
+  bool snapshot_is_asked_ = false;
   runtime::topic_head head_;
 
   bool existed_ = false;

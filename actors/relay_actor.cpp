@@ -5,6 +5,7 @@
 
 #include <caf/actor_cast.hpp>
 #include <caf/behavior.hpp>
+#include <caf/send.hpp>
 #include <caf/system_messages.hpp>
 
 namespace callboard::actors {
@@ -46,6 +47,12 @@ result<void> relay_actor::read(std::uint64_t read, const runtime::position& from
       {correlation_id{read},
        read_events{relay_.topic(), from, shared_.page_events_max, shared_.page_bytes_max}},
       caf::actor_cast<caf::actor>(this));
+}
+
+void relay_actor::ask_snapshot() {
+  // One that has ended is asked once it is back.
+  if (topic_ == nullptr) return;
+  caf::anon_send(topic_, box(actors::ask_snapshot{}), caf::actor_cast<caf::actor>(this));
 }
 
 void relay_actor::note_sender() {

@@ -48,6 +48,7 @@ public:
 
 private:
   result<void> read(std::uint64_t read, const runtime::position& from) override;
+  void ask_snapshot() override;
   void after_messages() override;
   void note_sender();
 

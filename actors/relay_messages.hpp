@@ -28,6 +28,8 @@ struct relay_attached {
   /// again after a while to hear of one.
   bool ask_again = false;
   bool ephemeral = false;
+  /// It answers `ask_snapshot`.
+  bool has_streams = false;
   std::string epoch;
   entity_id entity{};
   sequence first_seq{};
@@ -50,6 +52,10 @@ struct relay_skipped {
 struct relay_credit {
   std::uint32_t credits = 0;
 };
+
+/// RELAY -> TOPIC: somebody has caught up who lacks what streams told before. Answered by a
+/// `deliver` of role `snapshot` for this relay, empty if no stream is under way.
+struct ask_snapshot {};
 
 /// RELAY -> SHARD, handed on to the topic: its last subscriber on this thread left.
 struct detach_relay {

@@ -356,7 +356,7 @@ void run_host::append_batch() {
 }
 
 void run_host::on_appended(const runtime::publish_reply& reply) {
-  if (is_of_frames(reply)) return;
+  if (takes_reply_to_frames(reply)) return;
   if (reply.outcome) return commit(reply.outcome->first_seq);
   const auto& why = reply.outcome.error();
   if (is_dead_ || is_retired_) return abandon(why);

@@ -76,6 +76,9 @@ public:
   void on_publish_replies(const publish_replies& replies);
   void on_control_reply(const control_reply& reply);
 
+  /// To one relay: what the answers of models under way have told.
+  void show_so_far(std::uint64_t relay);
+
   /// Nothing is begun any more; steps that run are waited for.
   void retire();
   /// The channel's journal failed: all that is open here is answered and forgotten.
@@ -215,7 +218,8 @@ private:
   [[nodiscard]] bool is_model(std::uint32_t command) const;
   void start_model(std::uint32_t command);
   void note_interrupted();
-  [[nodiscard]] static bool is_of_frames(const runtime::publish_reply& reply);
+  /// False: the reply is to a transition.
+  [[nodiscard]] bool takes_reply_to_frames(const runtime::publish_reply& reply);
   void show(std::vector<runtime::encoded_event> events) override;
   void model_ended(std::uint32_t command, std::uint32_t attempt, outcome<json> ended) override;
   [[nodiscard]] std::function<void(std::move_only_function<void()>)> doorbell() override;

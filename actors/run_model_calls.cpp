@@ -80,12 +80,26 @@ void run_host::show(std::vector<runtime::encoded_event> events) {
   runtime::publish_request frames;
   frames.correlation = shown_only;
   frames.ephemeral = true;
+  frames.role = runtime::frame_role::stream;
   frames.events = std::move(events);
   home_.append_transition(std::move(frames));
 }
 
-bool run_host::is_of_frames(const runtime::publish_reply& reply) {
-  return reply.correlation == shown_only;
+void run_host::show_so_far(std::uint64_t relay) {
+  if (is_retired_ || is_dead_) return;
+  runtime::publish_request frames;
+  frames.correlation = shown_only;
+  frames.ephemeral = true;
+  frames.role = runtime::frame_role::snapshot;
+  frames.only_relay = relay;
+  frames.events = models_.so_far();
+  home_.append_transition(std::move(frames));
+}
+
+bool run_host::takes_reply_to_frames(const runtime::publish_reply& reply) {
+  if (reply.correlation != shown_only) return false;
+  if (!reply.outcome) models_.frames_lost();
+  return true;
 }
 
 void run_host::model_ended(std::uint32_t command, std::uint32_t attempt, outcome<json> ended) {

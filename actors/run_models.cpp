@@ -169,9 +169,14 @@ void run_models::show(call& one, model_feed::taken& news) {
     one.round = news.round;
     one.next_index = 0;
     one.text.clear();
+    one.lost = false;
     events.push_back(runtime::encode_model_reset(piece, one.run));
   }
   one.text += news.text;
+  if (!news.text.empty() && std::exchange(one.lost, false)) {
+    events.push_back(runtime::encode_model_snapshot(piece, one.next_index++, one.text, one.run));
+    return home_.show(std::move(events));
+  }
   for (std::string_view rest = news.text; !rest.empty();) {
     const auto part = front_of(rest);
     events.push_back(runtime::encode_model_delta(piece, one.next_index++, part, one.run));
@@ -187,6 +192,11 @@ void run_models::end(std::uint32_t command, model::chat_outcome with) {
   // The node stops: the run goes on where it starts next.
   if (with.error().kind == model::failure_kind::cancelled) return;
   home_.model_ended(command, ended.what.attempt, std::unexpected{failure_of(with.error())});
+}
+
+void run_models::frames_lost() {
+  for (auto& [command, one] : open_)
+    one.lost = true;
 }
 
 std::vector<runtime::encoded_event> run_models::so_far() const {

@@ -58,6 +58,9 @@ public:
   void cancel(std::uint32_t command);
   void cancel_all();
 
+  /// What was shown last did not go out: whoever watches gets all text of calls under way next.
+  void frames_lost();
+
   /// All text of calls under way, for somebody who has seen nothing of it.
   [[nodiscard]] std::vector<runtime::encoded_event> so_far() const;
 
@@ -71,6 +74,7 @@ private:
     std::uint32_t round = 0;
     std::uint64_t next_index = 0;
     std::string text;
+    bool lost = false;
   };
 
   [[nodiscard]] std::shared_ptr<model_feed> make_feed(std::uint32_t command);

@@ -87,6 +87,9 @@ public:
           on_attach(*message, from);
         },
         [this](const boxed<relay_credit>& message) { on_credit(message->credits); },
+        [this](const boxed<ask_snapshot>&, const caf::actor& from) {
+          if (run_) run_->show_so_far(key_of(from).raw());
+        },
         [this](const boxed<detach_relay>&, const caf::actor& from) { on_detach(from); },
         [this](boxed<control_request>& message, const caf::actor& reply_to) {
           on_change(std::move(*message), reply_to);
@@ -361,16 +364,7 @@ private:
     if (!relays_.contains(from.id())) monitor(from);
     relays_[from.id()] = {from, message.credits};
     const auto image = core_.attach(key_of(from), message.credits);
-    send(
-        from,
-        box(relay_attached{
-            .topic = image.name,
-            .exists = true,
-            .ephemeral = image.settings.kind == runtime::topic_kind::ephemeral,
-            .epoch = image.epoch,
-            .entity = image.entity,
-            .first_seq = image.first_seq,
-            .last_seq = image.last_seq}));
+    send(from, box(attached_to(image, run_ != nullptr)));
   }
 
   void on_detach(const caf::actor& from) {

@@ -13,6 +13,18 @@ topic_description describe(const runtime::topic_image& image) {
       .bytes = image.stored_bytes};
 }
 
+relay_attached attached_to(const runtime::topic_image& image, bool has_streams) {
+  return {
+      .topic = image.name,
+      .exists = true,
+      .ephemeral = image.settings.kind == runtime::topic_kind::ephemeral,
+      .has_streams = has_streams,
+      .epoch = image.epoch,
+      .entity = image.entity,
+      .first_seq = image.first_seq,
+      .last_seq = image.last_seq};
+}
+
 result<runtime::topic_settings>
 patch_settings(runtime::topic_settings settings, const topic_settings_patch& with) {
   if (with.kind && *with.kind != settings.kind) {

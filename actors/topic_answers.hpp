@@ -1,6 +1,7 @@
 // How topics are described, and their errors told, to clients. No CAF here.
 #pragma once
 
+#include "actors/relay_messages.hpp"
 #include "actors/requests.hpp"
 #include "base/error.hpp"
 #include "runtime/topic/topic_core.hpp"
@@ -8,6 +9,8 @@
 namespace callboard::actors {
 
 [[nodiscard]] topic_description describe(const runtime::topic_image& image);
+
+[[nodiscard]] relay_attached attached_to(const runtime::topic_image& image, bool has_streams);
 
 /// Settings after a patch. Errors: exists when the kind would change.
 [[nodiscard]] result<runtime::topic_settings>

@@ -45,6 +45,7 @@ void topic_subscription::begin(const runtime::topic_head& head) {
 
 void topic_subscription::restart(const runtime::topic_head& head, bool existed_before) {
   drop_waiting();
+  lose_streams();
   const auto gone = core_.restart(head);
   if (existed_before) output_->gap(*this, runtime::loss::epoch_changed, gone, head);
   if (!stalled_) resume();
@@ -77,6 +78,7 @@ void topic_subscription::offer(const offered_batch_ptr& batch) {
 void topic_subscription::skipped(sequence last, std::uint64_t dropped) {
   if (!started_ || over_) return;
   dropped_ += dropped;
+  lose_streams();
   core_.skipped(last);
   if (!stalled_) resume();
 }
@@ -109,6 +111,26 @@ void topic_subscription::resume() {
     source_->read_for(*this);
   }
   pumping_ = false;
+  want_snapshot();
+}
+
+void topic_subscription::want_snapshot() {
+  const bool has_room = !over_ && !stalled_ && waiting_.empty() && core_.takes_ephemeral();
+  if (lacks_snapshot_ && has_room && source_ != nullptr) source_->want_snapshot();
+}
+
+std::uint64_t topic_subscription::waiting_count() const {
+  std::uint64_t count = 0;
+  for (const auto& one : waiting_)
+    count += one.batch->count() - one.sent;
+  return count;
+}
+
+void topic_subscription::lose_streams() {
+  lacks_snapshot_ = true;
+  std::erase_if(waiting_, [](const waiting_batch& one) {
+    return one.batch->batch->role != runtime::frame_role::event;
+  });
 }
 
 void topic_subscription::feed(offered_batch& batch) {
@@ -140,16 +162,22 @@ void topic_subscription::read_failed(const error& why) {
 }
 
 void topic_subscription::drop_waiting() {
+  lose_streams();
   for (const auto& one : waiting_)
     dropped_ += one.batch->count() - one.sent;
   waiting_ = {};
 }
 
 void topic_subscription::offer_ephemeral(const offered_batch_ptr& batch) {
+  const auto role = batch->batch->role;
+  if (role == runtime::frame_role::stream && lacks_snapshot_) return;
+  if (role == runtime::frame_role::snapshot && !lacks_snapshot_) return;
   if (!core_.takes_ephemeral()) {
-    dropped_ += batch->count();
-    return;
+    if (role == runtime::frame_role::event) dropped_ += batch->count();
+    return lose_streams();
   }
+  if (role == runtime::frame_role::snapshot) lacks_snapshot_ = false;
+  if (batch->count() == 0) return;
   waiting_.push_back({batch, 0});
   if (!stalled_) flush_ephemeral();
   if (waiting_.empty()) return;
@@ -159,15 +187,15 @@ void topic_subscription::offer_ephemeral(const offered_batch_ptr& batch) {
   // The oldest go until what waits is within its bound again.
   const std::uint32_t keep =
       core_.policy() == runtime::slow_policy::latest ? 1 : waiting_events_max;
-  std::uint64_t waiting = 0;
-  for (const auto& one : waiting_)
-    waiting += one.batch->count() - one.sent;
-  while (waiting > keep) {
+  for (auto waiting = waiting_count(); waiting > keep; waiting = waiting_count()) {
     auto& oldest = waiting_.front();
+    if (oldest.batch->batch->role != runtime::frame_role::event) {
+      lose_streams();
+      continue;
+    }
     const auto left = oldest.batch->count() - oldest.sent;
     const auto gone = static_cast<std::uint32_t>(std::min<std::uint64_t>(left, waiting - keep));
     oldest.sent += gone;
-    waiting -= gone;
     dropped_ += gone;
     if (gone == left) waiting_.erase(waiting_.begin());
   }

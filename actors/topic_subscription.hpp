@@ -111,6 +111,10 @@ private:
   void offer_ephemeral(const offered_batch_ptr& batch);
   void flush_ephemeral();
   void drop_waiting();
+  /// Frames of streams are worth nothing any more until a snapshot comes.
+  void lose_streams();
+  void want_snapshot();
+  [[nodiscard]] std::uint64_t waiting_count() const;
   void tell(const runtime::advice& what);
   /// Sends what it can of a batch of history.
   void feed(offered_batch& batch);
@@ -130,6 +134,8 @@ private:
   std::vector<waiting_batch> waiting_;
   std::uint64_t dropped_ = 0;
   bool started_ = false;
+  /// What streams of the topic told before is not known to the client.
+  bool lacks_snapshot_ = true;
   /// A read is under way or waits for its turn.
   bool reading_ = false;
   /// The output was full; nothing is tried until `resume`.

@@ -6,6 +6,7 @@
 #include "base/names.hpp"
 #include "base/shared_bytes.hpp"
 
+#include <cstdint>
 #include <cstring>
 #include <memory>
 #include <string>
@@ -56,6 +57,16 @@ struct delivered_event {
   shared_bytes stored;
 };
 
+/// What ephemeral events are to somebody who missed those before them.
+enum class frame_role : std::uint8_t {
+  /// They stand for themselves.
+  event,
+  /// They go on from what was told before: worth nothing without it.
+  stream,
+  /// They tell all of that again, for those who lack it.
+  snapshot,
+};
+
 /// Consecutive committed events of one topic (or ephemeral ones), shared by everyone they go to.
 /// Immutable once made.
 struct event_batch {
@@ -63,6 +74,7 @@ struct event_batch {
   /// First part of every cursor of these events.
   std::string epoch;
   bool ephemeral = false;
+  frame_role role = frame_role::event;
   std::vector<delivered_event> events;
 };
 

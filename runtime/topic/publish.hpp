@@ -23,6 +23,10 @@ struct publish_request {
   durability level = durability::synced;
   /// Not stored, no seq: goes to whoever is subscribed now.
   bool ephemeral = false;
+  /// Ephemeral ones only.
+  frame_role role = frame_role::event;
+  /// The one relay that gets it; 0 = all. Ephemeral ones only.
+  std::uint64_t only_relay = 0;
   /// Records of the topic's entity that stand or fall with these events: what a transition of a
   /// run changes besides its channel.
   std::vector<storage::record_draft> with;

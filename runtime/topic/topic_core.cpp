@@ -160,17 +160,19 @@ void topic_core::decide_ephemeral(
   batch->topic = image_.name;
   batch->epoch = image_.epoch;
   batch->ephemeral = true;
+  batch->role = request.role;
+  const relay_key only{request.only_relay};
   batch->events.reserve(request.events.size());
   for (auto& event : request.events) {
     batch->events.push_back({.seq = {}, .time = now_, .stored = std::move(event.stored)});
   }
   // Behind a durable event of the same publisher it must not arrive before it.
   if (!gathering_.events.empty()) {
-    gathering_.ephemeral.push_back(std::move(batch));
+    gathering_.ephemeral.push_back({std::move(batch), only});
   } else if (!appends_.empty()) {
-    appends_.back().ephemeral.push_back(std::move(batch));
+    appends_.back().ephemeral.push_back({std::move(batch), only});
   } else {
-    deliver(std::move(batch), out);
+    deliver(std::move(batch), out, only);
   }
   answer(
       publisher,
@@ -368,8 +370,8 @@ topic_effects topic_core::committed(append_key key, time_ms time) {
     trimming_ = false;
   }
   if (!done.events.empty()) deliver_committed(done, time, out);
-  for (auto& batch : done.ephemeral)
-    deliver(batch, out);
+  for (const auto& one : done.ephemeral)
+    deliver(one.batch, out, one.only);
   emit(out);
   return out;
 }
@@ -481,8 +483,9 @@ topic_image topic_core::attach(relay_key relay, std::uint32_t credits) {
   return image_;
 }
 
-void topic_core::deliver(const event_batch_ptr& batch, topic_effects& out) {
+void topic_core::deliver(const event_batch_ptr& batch, topic_effects& out, relay_key only) {
   for (auto& [key, relay] : relays_) {
+    if (only != relay_key{} && only != key) continue;
     if (relay.credits > 0 && !relay.behind) {
       --relay.credits;
       out.deliveries.push_back({key, batch});

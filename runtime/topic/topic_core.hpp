@@ -199,6 +199,12 @@ private:
     durability level = durability::synced;
   };
 
+  struct ephemeral_batch {
+    event_batch_ptr batch;
+    /// 0: all.
+    relay_key only{};
+  };
+
   struct open_append {
     append_key key{};
     std::vector<delivered_event> events;
@@ -206,7 +212,7 @@ private:
     std::uint64_t bytes = 0;
     std::vector<waiting_reply> replies;
     /// Go out behind its events, in the order in which they were published.
-    std::vector<event_batch_ptr> ephemeral;
+    std::vector<ephemeral_batch> ephemeral;
     std::optional<std::pair<sequence, std::uint64_t>> trim;
     bool is_written = false;
   };
@@ -248,7 +254,7 @@ private:
   void undo_last(const error& why, topic_effects& out);
   /// Hands what was gathered to the journal.
   void emit(topic_effects& out);
-  void deliver(const event_batch_ptr& batch, topic_effects& out);
+  void deliver(const event_batch_ptr& batch, topic_effects& out, relay_key only = {});
   void deliver_committed(open_append& done, time_ms time, topic_effects& out);
   [[nodiscard]] sequence trim_limit() const;
 

@@ -66,8 +66,9 @@ private:
 /// Watches a channel that may not be there yet.
 class watcher {
 public:
-  watcher(assistant_node& node, std::string_view id) : client_{node.server().where()} {
-    client_.ask({{"op", "subscribe"}, {"topic", "workflow." + std::string{id}}, {"from", "first"}});
+  watcher(assistant_node& node, std::string_view id, std::string_view from = "first")
+      : client_{node.server().where()} {
+    client_.ask({{"op", "subscribe"}, {"topic", "workflow." + std::string{id}}, {"from", from}});
   }
 
   /// The next event, stored or not.
@@ -203,8 +204,14 @@ TEST_CASE("kill -9 in the middle of an answer: again, same key, recorded once", 
   node.provider.script({endless_reply({"Half an "}), streamed_reply({"A whole answer."})});
   REQUIRE(node.start("m6") == 201);
   {
+    // As a delta or, for one who joins late, in a snapshot.
     watcher channel{node, "m6"};
-    CHECK(text_of(data_of(channel.next_of("model.delta")), "text") == "Half an ");
+    std::string seen;
+    while (seen.empty()) {
+      const auto event = channel.next();
+      if (text_of(event, "type").starts_with("model.")) seen = text_of(data_of(event), "text");
+    }
+    CHECK(seen == "Half an ");
   }
   node.server().kill();
   node.server().start();
@@ -219,6 +226,39 @@ TEST_CASE("kill -9 in the middle of an answer: again, same key, recorded once", 
   const auto completed = node.stored("m6", "task.completed");
   REQUIRE(completed.size() == 1);
   CHECK(number_of(data_of(completed[0]), "attempt") == 2);
+}
+
+TEST_CASE("who joins in the middle gets the text so far, then the rest", "[e2e][model]") {
+  assistant_node node;
+  std::vector<std::string> pieces;
+  std::string whole;
+  for (int i = 0; i < 40; ++i) {
+    pieces.push_back("piece " + std::to_string(i) + ", ");
+    whole += pieces.back();
+  }
+  auto reply = streamed_reply(pieces);
+  reply.drip = milliseconds{40};
+  node.provider.script({reply});
+  watcher first{node, "m9"};
+  REQUIRE(node.start("m9") == 201);
+  while (number_of(data_of(first.next_of("model.delta")), "index") < 3) {
+  }
+  // One from the start of the channel, then one that wants no history.
+  for (const std::string from : {"first", "now"}) {
+    watcher late{node, "m9", from};
+    const auto snapshot = late.next_of("model.snapshot");
+    auto text = text_of(data_of(snapshot), "text");
+    auto index = number_of(data_of(snapshot), "index");
+    CHECK(text.starts_with("piece 0, piece 1, "));
+    for (auto event = late.next(); text_of(event, "type") == "model.delta"; event = late.next()) {
+      CHECK(number_of(data_of(event), "index") == ++index);
+      text += text_of(data_of(event), "text");
+      if (from == "first" && text.size() > whole.size() / 2) break;
+    }
+    CHECK(whole.starts_with(text));
+    if (from == "now") CHECK(text == whole);
+  }
+  CHECK(text_of(node.result("m9").at("result"), "answer") == whole);
 }
 
 TEST_CASE("cancelling a run closes its call", "[e2e][model]") {

@@ -37,6 +37,8 @@ public:
     return std::make_unique<topic_subscription>(*one, output, policy, credits, std::move(from));
   }
 
+  void ask_snapshot() override {}
+
   void attach(relay& one) {
     const auto seq = last[one.topic().topic.str()];
     one.on_attached(

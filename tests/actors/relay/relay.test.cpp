@@ -27,6 +27,8 @@ public:
   std::deque<std::pair<std::uint64_t, runtime::position>> asked;
   relay_counts counts;
   relay stand_in;
+  std::uint32_t snapshots_asked = 0;
+  bool has_streams = false;
 
   explicit fake_topic(relay_limits limits = {}) : stand_in{name, limits, *this, counts} {}
 
@@ -36,11 +38,32 @@ public:
     return {};
   }
 
+  void ask_snapshot() override { ++snapshots_asked; }
+
+  /// Frames of a stream, or a snapshot of it.
+  void frame(std::uint64_t number, runtime::frame_role role) {
+    auto batch =
+        std::make_shared<runtime::event_batch>(*make_batch(name, epoch, number, number, true));
+    batch->role = role;
+    stand_in.on_deliver(std::move(batch), boot_time{});
+  }
+
+  /// No stream is under way.
+  void empty_snapshot() {
+    auto batch = std::make_shared<runtime::event_batch>();
+    batch->topic = name;
+    batch->epoch = epoch;
+    batch->ephemeral = true;
+    batch->role = runtime::frame_role::snapshot;
+    stand_in.on_deliver(std::move(batch), boot_time{});
+  }
+
   void attach(bool exists = true) {
     stand_in.on_attached(
         {.topic = name,
          .exists = exists,
          .ephemeral = false,
+         .has_streams = has_streams,
          .epoch = exists ? epoch : "",
          .entity = {},
          .first_seq = sequence{exists ? first : 0},
@@ -325,6 +348,83 @@ TEST_CASE("ephemeral events go only to subscriptions that are caught up", "[rela
   CHECK(
       s.output.take()
       == lines{"started e1:0", "e1:1", "e1:2", "caught_up", "lagging 0 1", "ephemeral 8"});
+}
+
+TEST_CASE("frames of a stream go to those who know what came before", "[relay][streams]") {
+  using enum runtime::frame_role;
+  fake_topic topic;
+  topic.has_streams = true;
+  topic.attach();
+  subscriber early{topic, runtime::from_now{}};
+  CHECK(topic.snapshots_asked == 1);
+  topic.frame(1, stream);
+  CHECK(early.output.take() == lines{"started e1:0"});
+  topic.empty_snapshot();
+  topic.frame(2, stream);
+  CHECK(early.output.take() == lines{"ephemeral 2"});
+
+  subscriber late{topic, runtime::from_now{}};
+  CHECK(topic.snapshots_asked == 2);
+  topic.frame(3, stream);
+  // Two that join at the same time ask once.
+  subscriber later{topic, runtime::from_now{}};
+  CHECK(topic.snapshots_asked == 2);
+  topic.frame(4, snapshot);
+  topic.frame(5, stream);
+  CHECK(early.output.take() == lines{"ephemeral 3", "ephemeral 5"});
+  CHECK(late.output.take() == lines{"started e1:0", "ephemeral 4", "ephemeral 5"});
+  CHECK(later.output.take() == lines{"started e1:0", "ephemeral 4", "ephemeral 5"});
+}
+
+TEST_CASE("who lost frames of a stream gets a snapshot once there is room", "[relay][streams]") {
+  using enum runtime::frame_role;
+  fake_topic topic;
+  topic.has_streams = true;
+  topic.attach();
+  subscriber s{topic, runtime::from_now{}};
+  topic.empty_snapshot();
+  CHECK(s.output.take() == lines{"started e1:0"});
+
+  SECTION("because the output was full") {
+    s.output.room = 0;
+    for (std::uint64_t i = 1; i <= waiting_events_max + 10; ++i)
+      topic.frame(i, stream);
+    CHECK(topic.snapshots_asked == 1);
+    s.output.room = UINT32_MAX;
+    s.subscription.resume();
+    CHECK(topic.snapshots_asked == 2);
+    // None of what waited: it would have a hole.
+    CHECK(s.output.take().empty());
+  }
+  SECTION("because the topic passed over the relay") {
+    topic.stand_in.on_skipped({sequence{0}, 3});
+    CHECK(topic.snapshots_asked == 2);
+    CHECK(s.output.take() == lines{"lagging 0 3"});
+  }
+  SECTION("because it fell behind") {
+    topic.publish(2, false);
+    topic.frame(1, stream);
+    CHECK(topic.snapshots_asked == 1);
+    topic.answer_all();
+    CHECK(topic.snapshots_asked == 2);
+    CHECK(s.output.take() == lines{"e1:1", "e1:2"});
+  }
+  SECTION("because the topic was loaded again") {
+    topic.attach();
+    CHECK(topic.snapshots_asked == 2);
+  }
+  topic.frame(8, stream);
+  topic.frame(9, snapshot);
+  topic.frame(10, stream);
+  CHECK(s.output.take() == lines{"ephemeral 9", "ephemeral 10"});
+}
+
+TEST_CASE("a topic without streams is never asked for them", "[relay][streams]") {
+  fake_topic topic;
+  topic.attach();
+  subscriber s{topic, runtime::from_now{}};
+  topic.stand_in.on_skipped({sequence{0}, 1});
+  CHECK(topic.snapshots_asked == 0);
 }
 
 TEST_CASE("the tail has a bound and is let go when nobody needs it", "[relay]") {

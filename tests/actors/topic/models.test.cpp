@@ -137,6 +137,7 @@ public:
     while (waiting_.empty()) {
       (*client)->receive(
           [&](boxed<deliver>& message) {
+            channel_ = caf::actor_cast<caf::actor>((*client)->current_sender());
             for (const auto& one : message->batch->events) {
               v1::Event event;
               const auto bytes = runtime::event_proto(one.stored);
@@ -160,8 +161,12 @@ public:
     }
   }
 
+  /// What somebody gets who joins now; the channel has been heard of before.
+  void ask_snapshot() { caf::anon_send(channel_, box(actors::ask_snapshot{}), self()); }
+
 private:
   std::deque<frame> waiting_;
+  caf::actor channel_;
 };
 
 model::chat_result answer(const std::string& text) {
@@ -254,6 +259,35 @@ TEST_CASE_METHOD(model_fixture, "what an attempt says too late is dropped", "[mo
   second.told.on_done(answer("newest"));
   CHECK(next_of("task.completed").data.at("attempt") == 2);
   CHECK(says(outcome_of("w1"), R"("result":"newest")"));
+}
+
+TEST_CASE_METHOD(model_fixture, "who joins late gets the text so far", "[model]") {
+  begin("w1");
+  auto& call = models.call(1);
+  call.told.on_attempt(1);
+  REQUIRE(next_of("model.reset").data.at("round") == 1);
+  // Nothing was said yet.
+  ask_snapshot();
+  CHECK(next().type == "model.reset");
+  call.told.on_delta(1, 0, "one ");
+  CHECK(next_of("model.delta").data.at("index") == 0);
+  call.told.on_delta(1, 1, "two ");
+  CHECK(next_of("model.delta").data.at("index") == 1);
+  ask_snapshot();
+  const auto snapshot = next();
+  CHECK(snapshot.type == "model.snapshot");
+  CHECK_FALSE(snapshot.is_stored);
+  CHECK(snapshot.data.at("text") == "one two ");
+  CHECK(snapshot.data.at("index") == 1);
+  CHECK(snapshot.data.at("attempt") == 1);
+  call.told.on_delta(1, 2, "three");
+  CHECK(next().data.at("index") == 2);
+  call.told.on_done(answer("one two three"));
+  CHECK(next().type == "task.completed");
+  CHECK(next().type == "workflow.completed");
+  // Nothing of it after its result.
+  ask_snapshot();
+  CHECK(says(outcome_of("w1"), "completed"));
 }
 
 TEST_CASE_METHOD(model_fixture, "attempts end where the policy says", "[model]") {
