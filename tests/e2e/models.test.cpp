@@ -228,6 +228,19 @@ TEST_CASE("kill -9 in the middle of an answer: again, same key, recorded once", 
   CHECK(number_of(data_of(completed[0]), "attempt") == 2);
 }
 
+TEST_CASE("SIGTERM in the middle of an answer waits for nobody", "[e2e][model]") {
+  assistant_node node;
+  node.provider.script({endless_reply({"Half an "}), streamed_reply({"A whole answer."})});
+  watcher channel{node, "m10"};
+  REQUIRE(node.start("m10") == 201);
+  (void)channel.next_of("model.delta");
+  CHECK(node.server().stop(std::chrono::seconds{10}) == 0);
+  CHECK(eventually([&] { return node.provider.aborted() == 1; }));
+  node.server().start();
+  CHECK(text_of(node.result("m10").at("result"), "answer") == "A whole answer.");
+  CHECK(node.provider.counts().size() == 1);
+}
+
 TEST_CASE("who joins in the middle gets the text so far, then the rest", "[e2e][model]") {
   assistant_node node;
   std::vector<std::string> pieces;
