@@ -3,7 +3,10 @@
 #include "tests/support/catch.hpp"
 #include "tests/support/eventually.hpp"
 
+#include <fmt/format.h>
+
 #include <chrono>
+#include <cstdlib>
 #include <future>
 #include <set>
 #include <thread>
@@ -339,4 +342,30 @@ TEST_CASE("a worker on a WebSocket gets tasks pushed, and leaves none behind") {
   REQUIRE(rest.size() == 3);
   CHECK(rest[0].payload.as_int64() == 3);
   CHECK(rest[1].attempt == 2);
+}
+
+TEST_CASE("the example workers do their work, in Python and in a shell") {
+  work q{node().where(), "example"};
+  CHECK(q.http().put(q.path(""), R"({"attempts_max":1})").status == 201);
+  const auto run = [](const std::string& command) {
+    return std::system(
+        fmt::format(
+            "cd {}/examples/plain_worker && CALLBOARD_SERVER={} COUNT=2 timeout 60 {} >/dev/null",
+            CALLBOARD_SOURCE_DIR,
+            node().url(),
+            command)
+            .c_str());
+  };
+  q.push(json::object{{"say", "hello"}});
+  q.push(json::object{{"fail", "boom"}});
+  CHECK(run("python3 worker.py example --count 2") == 0);
+  CHECK(number_of(q.describe(), "dead") == 1);
+  const auto letters = q.http().get(q.path("/dead")).json();
+  CHECK(text_of(letters.at("tasks").as_array().at(0), "error") == "RuntimeError: boom");
+  q.push(R"(say "hello" \ and a tab	)");
+  q.push("no");
+  CHECK(run(R"(./worker.sh example sh -c 'grep hello')") == 0);
+  CHECK(number_of(q.describe(), "dead") == 2);
+  CHECK(number_of(q.describe(), "depth") == 0);
+  CHECK(number_of(q.describe(), "in_flight") == 0);
 }

@@ -1,0 +1,63 @@
+#!/bin/sh
+# A worker on a task queue, with curl and sed: ./worker.sh QUEUE COMMAND [ARGUMENT…]
+#
+# Runs COMMAND once per task, with the payload on its standard input, TASK, ATTEMPT and FENCING in
+# its environment. Exit 0 completes the task, with what it printed as the result; 75 (EX_TEMPFAIL)
+# lets it be tried again; anything else fails the attempt. The lease is extended while it runs.
+# CALLBOARD_SERVER, CALLBOARD_TENANT and CALLBOARD_TOKEN are used as by `callboard`; COUNT=N stops
+# after N tasks.
+set -u
+
+queue=$1
+shift
+base=${CALLBOARD_SERVER:-http://127.0.0.1:8700}/v1/tenants/${CALLBOARD_TENANT:-default}
+lease_s=30
+
+post() { # PATH, body on stdin
+  curl --silent --show-error --max-time 40 --header 'Content-Type: application/json' \
+    ${CALLBOARD_TOKEN:+--header "Authorization: Bearer $CALLBOARD_TOKEN"} --data-binary @- "$base$1"
+}
+
+quoted() { # stdin as a JSON string: text, not bytes
+  tr -d '\000-\010\013-\037' | sed 's/\\/\\\\/g; s/"/\\"/g; s/	/\\t/g' | sed ':a; N; $!ba; s/\n/\\n/g' |
+    sed '1s/^/"/; $s/$/"/'
+}
+
+member() { # NAME of a number, or of a text without escapes
+  printf '%s' "$answer" | sed -n "s/.*\"$1\":\"\{0,1\}\([^,\"}]*\).*/\1/p"
+}
+
+count=${COUNT:-0}
+done=0
+output=$(mktemp) || exit 1
+trap 'rm -f "$output"' EXIT
+trap 'exit 143' TERM INT
+
+while [ "$count" -eq 0 ] || [ "$done" -lt "$count" ]; do
+  answer=$(printf '{"worker":"sh-%s","max":1,"lease_ms":%s000,"wait_ms":20000}' "$$" "$lease_s" |
+    post "/queues/$queue/lease") || { sleep 1; continue; }
+  case $answer in
+    '{"tasks":[]}') continue ;;
+    '{"tasks":[{'*) ;;
+    *) printf '%s\n' "$answer" >&2; sleep 1; continue ;;
+  esac
+  # The payload stands between these two: its own text cannot be mistaken for the end of the task.
+  payload=$(printf '%s' "$answer" |
+    sed 's/^{"tasks":\[{[^{]*"lease_ms":[0-9]*,"payload"://; s/,"enqueued":"[^"]*","deadline":"[^"]*"}\]}$//')
+  answer=${answer%%,\"payload\":*}
+  lease=$(member lease)
+  (while sleep $((lease_s / 3)); do printf '{}' | post "/leases/$lease/extend" >/dev/null; done) &
+  keeper=$!
+  printf '%s' "$payload" |
+    TASK=$(member task) ATTEMPT=$(member attempt) FENCING=$(member fencing) "$@" >"$output" 2>&1
+  status=$?
+  kill "$keeper" 2>/dev/null
+  wait "$keeper" 2>/dev/null
+  text=$(head -c 4000 "$output" | quoted)
+  case $status in
+    0) printf '{"result":%s}' "${text:-null}" | post "/leases/$lease/complete" ;;
+    75) printf '{"error":%s,"retry_after_ms":1000}' "${text:-\"\"}" | post "/leases/$lease/fail" ;;
+    *) printf '{"error":%s}' "${text:-\"\"}" | post "/leases/$lease/fail" ;;
+  esac
+  done=$((done + 1))
+done
