@@ -24,6 +24,7 @@ std::string in_words(const std::string& kind, const std::string& name) {
   if (kind == "publish") return fmt::format("its event to be on disk in topic '{}'", name);
   if (kind == "child") return fmt::format("its child of type '{}' to end", name);
   if (kind == "call") return fmt::format("the reply of agent '{}'", name);
+  if (kind == "model") return fmt::format("a model's answer to '{}'", name);
   return fmt::format("the {} '{}'", kind, name);
 }
 

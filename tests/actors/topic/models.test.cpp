@@ -269,6 +269,9 @@ TEST_CASE_METHOD(model_fixture, "who joins late gets the text so far", "[model]"
   // Nothing was said yet.
   ask_snapshot();
   CHECK(next().type == "model.reset");
+  const auto explained = ask(explain_workflow{topic("workflow.w1")});
+  REQUIRE(explained);
+  CHECK(says(std::get<workflow_answer>(*explained).body, "a model's answer to 'greet'"));
   call.told.on_delta(1, 0, "one ");
   CHECK(next_of("model.delta").data.at("index") == 0);
   call.told.on_delta(1, 1, "two ");
