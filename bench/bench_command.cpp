@@ -1,4 +1,4 @@
-// callboard bench publish|latency|fanout|idle|replay|start|all
+// callboard bench publish|latency|fanout|idle|replay|start|workflow|timer|all
 #include "cli/families.hpp"
 
 #include "bench/machine.hpp"
@@ -76,7 +76,9 @@ exit_code run_all(const context& run, const bench_options& options) {
       {with([](auto& o) { o.format = bench::wire::json; }), bench::run_fanout},
       {options, bench::run_idle},
       {options, bench::run_replay},
-      {options, bench::run_start}};
+      {options, bench::run_start},
+      {options, bench::run_workflow},
+      {options, bench::run_timer}};
   auto worst = exit_code::done;
   for (const auto& [chosen, work] : all) {
     if (chosen.server && work == bench::run_start) continue;
@@ -226,6 +228,28 @@ void add_bench(CLI::App& app, context& run) {
   s->bench.topics = 100'000;
   start.add_option("--topics", s->bench.topics, "how many")->capture_default_str();
   start.add_option("--repeats", s->bench.repeats, "starts on empty data")->capture_default_str();
+
+  auto [workflow, w] = add_workload(
+      family,
+      app,
+      run,
+      "workflow",
+      "workflows of five local steps, from the start to the answer with their result",
+      "callboard bench workflow --workflows 2000 --connections 64",
+      bench::run_workflow);
+  workflow.add_option("--workflows", w->bench.workflows, "how many; default 20000");
+  workflow.add_option("--connections", w->bench.connections, "at the same time; default 64");
+
+  auto [timer, t] = add_workload(
+      family,
+      app,
+      run,
+      "timer",
+      "memory of sleeping workflows, and how late they wake",
+      "callboard bench timer --workflows 100000",
+      bench::run_timer);
+  timer.add_option("--workflows", t->bench.workflows, "how many; default 20000");
+  timer.add_option("--connections", t->bench.connections, "that start them; default 64");
 
   auto [all, a] = add_workload(
       family,

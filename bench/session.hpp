@@ -36,6 +36,7 @@ struct bench_options {
   /// Events or messages a second; 0: as the workload has it.
   std::uint64_t rate = 0;
   std::uint64_t events = 500'000;
+  std::uint64_t workflows = 0;
   std::uint32_t repeats = 5;
   wire format = wire::proto;
   std::string durability;
@@ -108,5 +109,7 @@ using measurements = std::vector<measurement>;
 [[nodiscard]] result<measurements> run_idle(const bench_options& options);
 [[nodiscard]] result<measurements> run_replay(const bench_options& options);
 [[nodiscard]] result<measurements> run_start(const bench_options& options);
+[[nodiscard]] result<measurements> run_workflow(const bench_options& options);
+[[nodiscard]] result<measurements> run_timer(const bench_options& options);
 
 }  // namespace callboard::bench

@@ -1,12 +1,14 @@
-// The workflow that `callboard bench workflow` starts: five local steps, each recorded before the
-// next begins.
+// The workflows that `callboard bench` starts.
 #pragma once
 
 #include <callboard/workflow.hpp>
+#include <chrono>
+#include <cstdint>
 #include <string_view>
 
 namespace callboard::cli {
 
+/// Five local steps, each recorded before the next begins.
 struct five_steps : workflow<five_steps> {
   static constexpr std::string_view type = "bench.five_steps";
 
@@ -16,6 +18,18 @@ struct five_steps : workflow<five_steps> {
       sum += co_await ctx.step("step", [i] { return i; }).required();
     }
     co_return sum;
+  }
+};
+
+/// Sleeps until a time in ms since the epoch; gives how many ms late it was woken.
+struct sleeper : workflow<sleeper> {
+  static constexpr std::string_view type = "bench.sleeper";
+
+  flow<std::int64_t> run(context& ctx, std::int64_t until_ms) {
+    const std::chrono::sys_time<std::chrono::milliseconds> until{
+        std::chrono::milliseconds{until_ms}};
+    co_await ctx.sleep_until(until).required();
+    co_return (ctx.now() - until).count();
   }
 };
 

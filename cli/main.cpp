@@ -1,8 +1,9 @@
 // The program `callboard`. It has no workflows of its own but those that it measures itself with.
-#include "cli/five_steps.hpp"
+#include "cli/bench_workflows.hpp"
 
 #include <callboard/node.hpp>
 
 int main(int argc, char** argv) {
-  return callboard::node{}.add<callboard::cli::five_steps>().main(argc, argv);
+  return callboard::node{}.add<callboard::cli::five_steps>().add<callboard::cli::sleeper>().main(
+      argc, argv);
 }
