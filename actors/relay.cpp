@@ -128,9 +128,11 @@ void relay::on_gone() {
   }
 }
 
-std::size_t relay::lagging_count() const {
-  return static_cast<std::size_t>(std::ranges::count_if(
-      subscriptions_, [](const auto* one) { return one->core().is_lagging(); }));
+std::uint64_t relay::slowest_lag() const {
+  std::uint64_t most = 0;
+  for (const auto* one : subscriptions_)
+    most = std::max(most, one->core().behind_by());
+  return most;
 }
 
 // -- the tail --------------------------------------------------------------------------------

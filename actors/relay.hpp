@@ -80,8 +80,8 @@ public:
 
   [[nodiscard]] std::size_t subscription_count() const { return subscriptions_.size(); }
 
-  /// Subscriptions that were told `lagging`; walks all.
-  [[nodiscard]] std::size_t lagging_count() const;
+  /// Events that the subscription furthest behind has yet to be sent; walks all.
+  [[nodiscard]] std::uint64_t slowest_lag() const;
 
   [[nodiscard]] std::uint64_t tail_bytes() const { return tail_bytes_; }
 

@@ -74,7 +74,11 @@ public:
             "relay_reads_total", "Pages of history read for subscriptions that are behind")},
         dropped{from.counters.counter(
             "relay_dropped_events_total",
-            "Ephemeral events that did not reach an I/O thread in time")} {
+            "Ephemeral events that did not reach an I/O thread in time")},
+        slowest{from.counters.gauge(
+            "slowest_subscriber_lag_events",
+            "Events that the subscription furthest behind has yet to be sent, by I/O thread",
+            {{"thread", std::to_string(from.thread)}})} {
     hub = from.system.spawn<hub_actor>(from.loop);
     actor = static_cast<hub_actor*>(caf::actor_cast<caf::abstract_actor*>(hub));
     actor->on_active = [this](topic_active& active) { handle_active(active); };
@@ -121,6 +125,7 @@ public:
   prometheus::Counter& batches;
   prometheus::Counter& reads;
   prometheus::Counter& dropped;
+  prometheus::Gauge& slowest;
 
   caf::actor hub;
   hub_actor* actor = nullptr;
@@ -240,6 +245,10 @@ result<std::unique_ptr<pattern_subscription>> relay_hub::subscribe_pattern(
 // -- the turn and the tick -------------------------------------------------------------------
 
 void relay_hub::parts::tick_relays(boot_time now) {
+  std::uint64_t lag = 0;
+  for (const auto& [topic, entry] : relays)
+    lag = std::max(lag, entry.actor->get().slowest_lag());
+  slowest.Set(static_cast<double>(lag));
   for (auto entry = relays.begin(); entry != relays.end();) {
     auto& one = entry->second;
     one.actor->on_tick(now);

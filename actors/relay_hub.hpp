@@ -29,6 +29,8 @@ struct relay_hub_parts {
   const config& settings;
   const clock& time;
   metrics& counters;
+  /// Which of the I/O threads, from 0.
+  std::uint32_t thread = 0;
 };
 
 /// A connection as its I/O thread sees it.

@@ -51,13 +51,14 @@ struct io_loop {
   io_thread view;
   std::jthread thread;
 
-  io_loop(const gateway_parts& parts, control_gate& gate)
+  io_loop(const gateway_parts& parts, control_gate& gate, std::uint32_t number)
     : hub{{.system = parts.system,
            .broker = parts.router,
            .loop = context,
            .settings = parts.settings,
            .time = parts.time,
-           .counters = parts.counters}},
+           .counters = parts.counters,
+           .thread = number}},
       view{.context = context, .hub = hub, .gate = &gate} {}
 
   /// Runs `work` on the loop and waits for it, but not for ever.
@@ -103,8 +104,9 @@ public:
       sessions_.verifier = verifier_.get();
     }
     std::vector<asio::io_context*> contexts;
-    for (std::size_t i = 0; i < io_thread_count(parts_.settings); ++i) {
-      contexts.push_back(&loops_.emplace_back(std::make_unique<io_loop>(parts_, gate_))->context);
+    for (std::uint32_t i = 0; i < io_thread_count(parts_.settings); ++i) {
+      contexts.push_back(
+          &loops_.emplace_back(std::make_unique<io_loop>(parts_, gate_, i))->context);
     }
     listener_ = std::make_unique<listener>(
         parts_.settings,

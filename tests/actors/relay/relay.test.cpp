@@ -169,9 +169,11 @@ TEST_CASE("a subscription that lags a little is served from the tail", "[relay]"
   topic.publish(3);
   topic.publish(2);
   CHECK(s.output.take() == lines{"started e1:0", "e1:1", "lagging 2 0"});
+  CHECK(topic.stand_in.slowest_lag() == 4);
   s.output.room = UINT32_MAX;
   s.subscription.resume();
   CHECK(s.output.take() == lines{"e1:2", "e1:3", "e1:4", "e1:5", "caught_up"});
+  CHECK(topic.stand_in.slowest_lag() == 0);
   CHECK(topic.counts.reads == 0);
   CHECK(topic.counts.tail_hits > 0);
 }
