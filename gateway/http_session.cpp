@@ -294,6 +294,11 @@ void http_session::on_drain(std::chrono::milliseconds spread) {
 void http_session::on_tick(boot_time now) {
   if (phase_ == phase::gone) return;
   if (draining_ && is_idle() && now >= drain_at_) return finish();
+  if (draining_ && is_polling() && now >= drain_at_) {
+    // Whoever polls asks again anyway; another node answers then, or this one when it is back.
+    give_up_poll();
+    return respond_problem({errc::draining, "the node is shutting down; poll again", 1000});
+  }
   if (now >= deadline_) on_timeout();
 }
 

@@ -110,6 +110,11 @@ private:
     return phase_ == phase::reading_head && !reader_.has_begun();
   }
 
+  /// A long poll is under way.
+  [[nodiscard]] bool is_polling() const {
+    return phase_ == phase::waiting && exchange_.on_disconnect && exchange_.wait.count() > 0;
+  }
+
   connection_port& port_;
   const http_environment& environment_;
   std::unique_ptr<transport> transport_;

@@ -121,17 +121,21 @@ result<action> handle_queue(
   if (auto may = may_work(now); !may) return std::unexpected{may.error()};
   const runtime::task_id task{now.route->task};
   const auto& who = now.who->subject;
+  const auto payload_max = environment.sessions.settings.limits.event_bytes_max;
   switch (at) {
   case endpoint::queue_tasks:
-    return control(parse_enqueue(queue_of(now), request.body));
+    return control(parse_enqueue(queue_of(now), request.body, payload_max));
   case endpoint::queue_task:
     return actors::control_body{actors::get_task{queue_of(now), task}};
   case endpoint::queue_lease:
     return lease(environment, now, request, connection);
   case endpoint::queue_dead:
     return dead(now);
-  case endpoint::queue_dead_task:
-    return control(parse_dead_edit(queue_of(now), task, who, request.body));
+  case endpoint::queue_dead_task: {
+    auto edit = parse_dead_edit(queue_of(now), task, request.body, payload_max);
+    if (edit) edit->change.who = who;
+    return control(std::move(edit));
+  }
   case endpoint::queue_redrive:
     return control(
         parse_dead_change(queue_of(now), dead_command::action::redrive, who, request.body));

@@ -25,6 +25,8 @@ constexpr std::uint64_t ms_max = 86'400'000;
 constexpr std::uint64_t delay_ms_max = 31'622'400'000;
 constexpr std::uint32_t wait_ms_max = 25'000;
 constexpr std::size_t tasks_max = 1000;
+/// Of one lease request.
+constexpr std::uint64_t leases_max = 100;
 constexpr std::size_t error_size_max = 4096;
 
 std::optional<std::uint32_t>
@@ -51,6 +53,13 @@ runtime::task_priority priority_of(json_members& body) {
 
 shared_bytes payload_of(json_members& body) {
   return shared_bytes{body.value("payload").value_or("null")};
+}
+
+/// Payloads of all tasks that one answer leases are in memory at a time.
+result<void> check_size(const shared_bytes& payload, std::uint64_t most) {
+  if (payload.size() <= most) return {};
+  return fail(
+      errc::too_large, fmt::format("a payload may have limits.event_bytes_max = {} bytes", most));
 }
 
 std::string_view name_of(runtime::task_priority priority) {
@@ -151,7 +160,8 @@ result<actors::put_queue> parse_put_queue(const queue_ref& queue, std::string_vi
   return finish(body, std::move(put));
 }
 
-result<actors::enqueue_task> parse_enqueue(const queue_ref& queue, std::string_view text) {
+result<actors::enqueue_task>
+parse_enqueue(const queue_ref& queue, std::string_view text, std::uint64_t payload_max) {
   auto body = json_members::parse(text);
   actors::enqueue_task enqueue{queue, {}};
   auto& task = enqueue.task;
@@ -161,6 +171,9 @@ result<actors::enqueue_task> parse_enqueue(const queue_ref& queue, std::string_v
   task.dedupe_key = body.text("dedupe_key").value_or("");
   task.fairness_key = body.text("fairness_key").value_or("");
   task.attempts_max = small(body, "max_attempts", 1, 10'000).value_or(0);
+  if (auto sound = check_size(task.payload, payload_max); !sound) {
+    return std::unexpected{sound.error()};
+  }
   return finish(body, std::move(enqueue));
 }
 
@@ -170,7 +183,7 @@ parse_lease(const queue_ref& queue, std::string_view text, const std::string& de
   actors::lease_tasks ask{queue, {}};
   auto& lease = ask.lease;
   lease.worker = body.text("worker").value_or(default_worker);
-  lease.max = small(body, "max", 1, tasks_max).value_or(1);
+  lease.max = small(body, "max", 1, leases_max).value_or(1);
   lease.lease_ms = small(body, "lease_ms", 1, ms_max).value_or(0);
   lease.wait_ms = std::min(small(body, "wait_ms", 0, u32_max).value_or(0), wait_ms_max);
   if (auto sound = body.finish(); !sound) return std::unexpected{sound.error()};
@@ -237,13 +250,18 @@ result<actors::control_body> parse_dead_change(
 }
 
 result<actors::change_dead> parse_dead_edit(
-    const queue_ref& queue, runtime::task_id task, const std::string& who, std::string_view text) {
+    const queue_ref& queue,
+    runtime::task_id task,
+    std::string_view text,
+    std::uint64_t payload_max) {
   auto body = json_members::parse(text);
   actors::change_dead edit{queue, {}};
   edit.change.what = runtime::dead_command::action::edit;
-  edit.change.who = who;
   edit.change.tasks = {task};
   edit.change.payload = payload_of(body);
+  if (auto sound = check_size(edit.change.payload, payload_max); !sound) {
+    return std::unexpected{sound.error()};
+  }
   return finish(body, std::move(edit));
 }
 

@@ -17,9 +17,9 @@ namespace callboard::gateway {
 parse_put_queue(const queue_ref& queue, std::string_view body);
 
 /// `{"payload","priority"?,"delay_ms"?,"dedupe_key"?,"fairness_key"?,"max_attempts"?}`. The payload
-/// is any JSON value; without one it is null.
+/// is any JSON value of at most `payload_max` bytes (else too_large); without one it is null.
 [[nodiscard]] result<actors::enqueue_task>
-parse_enqueue(const queue_ref& queue, std::string_view body);
+parse_enqueue(const queue_ref& queue, std::string_view body, std::uint64_t payload_max);
 
 /// `{"worker"?,"max"?,"lease_ms"?,"wait_ms"?}`; the wait is cut to 25 s.
 [[nodiscard]] result<actors::lease_tasks>
@@ -45,9 +45,12 @@ parse_extend(const tenant_name& tenant, const std::string& lease, std::string_vi
     const std::string& who,
     std::string_view body);
 
-/// `{"payload"}`
+/// `{"payload"}` of at most `payload_max` bytes. Who it is remains to be set.
 [[nodiscard]] result<actors::change_dead> parse_dead_edit(
-    const queue_ref& queue, runtime::task_id task, const std::string& who, std::string_view body);
+    const queue_ref& queue,
+    runtime::task_id task,
+    std::string_view body,
+    std::uint64_t payload_max);
 
 /// Members of a JSON object, without its braces.
 void append_members(std::string& out, const actors::queue_description& queue);

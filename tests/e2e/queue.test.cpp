@@ -7,6 +7,7 @@
 
 #include <chrono>
 #include <cstdlib>
+#include <fstream>
 #include <future>
 #include <set>
 #include <thread>
@@ -32,7 +33,8 @@ struct leased {
 /// One queue, as its producers and workers see it.
 class work {
 public:
-  work(endpoint where, const std::string& queue) : to_{where}, path_{"/queues/" + queue} {}
+  work(endpoint where, const std::string& queue, const std::string& token = {})
+      : to_{where, token.empty() ? "default" : "acme", token}, path_{"/queues/" + queue} {}
 
   http_response try_push(const json::object& body) {
     return to_.post(path_ + "/tasks", json::serialize(body));
@@ -137,6 +139,8 @@ TEST_CASE("wrong requests for queues are refused with their reason") {
   CHECK(q.http().get(q.path("/nothing")).status == 404);
   CHECK(q.http().post("/leases/nonsense/complete", "{}").code() == "lease_lost");
   CHECK(q.http().put(q.path(""), R"({"attempts_max":0})").status == 400);
+  CHECK(q.http().post(q.path("/lease"), R"({"max":101})").status == 400);
+  CHECK(q.try_push({{"payload", std::string(2 << 20, 'x')}}).status == 413);
 }
 
 TEST_CASE("a long poll is answered as soon as a task is there") {
@@ -368,4 +372,54 @@ TEST_CASE("the example workers do their work, in Python and in a shell") {
   CHECK(number_of(q.describe(), "dead") == 2);
   CHECK(number_of(q.describe(), "depth") == 0);
   CHECK(number_of(q.describe(), "in_flight") == 0);
+}
+
+TEST_CASE("SIGTERM does not wait for long polls, and tells them to come again") {
+  server_process own;
+  work q{own.where(), "drained"};
+  CHECK(q.lease(1).empty());
+  auto waiting = std::async(std::launch::async, [&] {
+    work poller{own.where(), "drained"};
+    return poller.http().post(poller.path("/lease"), R"({"wait_ms":25000})");
+  });
+  REQUIRE(eventually([&] { return number_of(q.describe(), "workers_waiting") == 1; }));
+  const auto asked = std::chrono::steady_clock::now();
+  CHECK(own.stop() == 0);
+  CHECK(std::chrono::steady_clock::now() - asked < 15s);
+  const auto answer = waiting.get();
+  CHECK(answer.status == 503);
+  CHECK(answer.code() == "draining");
+}
+
+TEST_CASE("a token opens the queues that its patterns name, and no others") {
+  temp_dir folder;
+  const auto secret = (folder.path() / "secret").string();
+  std::ofstream{secret} << "a shared secret of at least thirty-two bytes";
+  server_process own{
+      {.command = "serve", .arguments = {"--set", "auth.hs256_secret_file=" + secret}}};
+  const auto issue = [&](const std::vector<std::string>& scopes) {
+    std::vector<std::string> words{"token", "issue", "--tenant", "acme", "--secret-file", secret};
+    words.insert(words.end(), scopes.begin(), scopes.end());
+    const auto done = run_callboard(words);
+    REQUIRE(done.status == 0);
+    return done.out.substr(0, done.out.find('\n'));
+  };
+  const auto worker = issue({"--work", "llm.*"});
+  work mine{own.where(), "llm.fast", worker};
+  mine.push(1);
+  const auto task = mine.lease(1).at(0);
+  work other{own.where(), "billing", worker};
+  CHECK(other.try_push({{"payload", 1}}).code() == "forbidden");
+  CHECK(other.http().post(other.path("/lease"), "{}").code() == "forbidden");
+  CHECK(other.http().get(other.path("")).code() == "forbidden");
+  CHECK(other.http().get(other.path("/dead")).code() == "forbidden");
+  CHECK(mine.http().put(mine.path(""), "{}").code() == "forbidden");
+  CHECK(mine.http().del(mine.path("")).code() == "forbidden");
+  work reader{own.where(), "llm.fast", issue({"--subscribe", ">"})};
+  CHECK(reader.end(task, "complete").code() == "forbidden");
+  CHECK(reader.http().get("/queues").json().at("queues").as_array().empty());
+  CHECK(mine.end(task, "complete").status == 204);
+  work boss{own.where(), "llm.fast", issue({"--admin"})};
+  CHECK(boss.http().put(boss.path(""), R"({"lease_ms":5000})").status == 200);
+  CHECK(boss.http().del(boss.path("")).status == 204);
 }
