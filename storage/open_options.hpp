@@ -23,6 +23,8 @@ struct open_options {
   std::chrono::milliseconds free_bytes_max_age{100};
   /// How often space is given back and damage is looked for.
   std::chrono::milliseconds upkeep_interval{1000};
+  /// Called on the upkeep thread after each of these rounds; empty = not.
+  std::function<void()> after_upkeep;
   /// Bytes of dead records before files are compacted to give their space back.
   std::uint64_t compact_after_bytes = 32ULL << 20;
 };

@@ -44,7 +44,10 @@ void upkeep::run(const std::stop_token& stopping) {
   while (!stopping.stop_requested()) {
     parts_.space.refresh();
     parts_.space.restore_ballast();
-    if (const auto db = parts_.shards.acquire()) round(*db, stopping);
+    if (const auto db = parts_.shards.acquire()) {
+      round(*db, stopping);
+      if (parts_.seams.after_upkeep) parts_.seams.after_upkeep();
+    }
     quarantined_gauge_.Set(parts_.shards.quarantined_count());
     free_bytes_gauge_.Set(static_cast<double>(parts_.space.free_bytes()));
     std::unique_lock lock{mutex_};

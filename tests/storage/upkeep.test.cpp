@@ -5,6 +5,7 @@
 #include "tests/storage/journal_fixture.hpp"
 #include "tests/support/catch.hpp"
 
+#include <atomic>
 #include <filesystem>
 #include <functional>
 
@@ -20,7 +21,10 @@ struct upkeep_fixture : journal_fixture {
     options.upkeep_interval = std::chrono::milliseconds{1};
     options.compact_after_bytes = 1;
     settings.tail_cache_bytes_max = 0;
+    options.after_upkeep = [this] { ++rounds; };
   }
+
+  ~upkeep_fixture() { close(); }
 
   std::uint64_t table_bytes() const {
     std::uint64_t bytes = 0;
@@ -53,7 +57,7 @@ struct upkeep_fixture : journal_fixture {
   void wait_no_reclaim() {
     // Two rounds after everything is applied: the second began after the rows were written.
     wait_applied(shard_id{0});
-    std::this_thread::sleep_for(std::chrono::milliseconds{100});
+    wait_for([this, until = rounds.load() + 2] { return rounds >= until; });
   }
 
   void expect_sound() {
@@ -65,6 +69,8 @@ struct upkeep_fixture : journal_fixture {
           damage.file << " shard " << damage.shard << " lsn " << damage.lsn << ": " << damage.what);
     }
   }
+
+  std::atomic<std::uint64_t> rounds{0};
 };
 
 }  // namespace
