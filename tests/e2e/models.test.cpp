@@ -231,9 +231,12 @@ TEST_CASE("kill -9 in the middle of an answer: again, same key, recorded once", 
 TEST_CASE("SIGTERM in the middle of an answer waits for nobody", "[e2e][model]") {
   assistant_node node;
   node.provider.script({endless_reply({"Half an "}), streamed_reply({"A whole answer."})});
-  watcher channel{node, "m10"};
-  REQUIRE(node.start("m10") == 201);
-  (void)channel.next_of("model.delta");
+  {
+    // Gone before the node is: it waits for clients to leave.
+    watcher channel{node, "m10"};
+    REQUIRE(node.start("m10") == 201);
+    (void)channel.next_of("model.delta");
+  }
   CHECK(node.server().stop(std::chrono::seconds{10}) == 0);
   CHECK(eventually([&] { return node.provider.aborted() == 1; }));
   node.server().start();
