@@ -15,15 +15,12 @@ namespace {
 using runtime::payload_ask;
 using runtime::stored_task;
 using storage::record;
-using storage::record_kind;
 using storage::view_id;
 
 /// Records that are read past rather than sought over.
 constexpr std::uint64_t gap_max = 128;
 /// Dead letters looked at per page when a filter lets few of them through.
 constexpr std::size_t dead_visited_max = 10'000;
-/// Fairness keys of one priority that are looked at to find the task that has waited longest.
-constexpr std::uint32_t oldest_keys_max = 1000;
 
 std::unexpected<error> missing(entity_id queue, sequence place) {
   return fail(
@@ -357,14 +354,15 @@ result<std::optional<time_ms>> oldest_ready(
     storage::shard_reader& reader,
     entity_id queue,
     const std::array<std::uint64_t, runtime::priority_count>& waiting,
-    time_ms now) {
+    time_ms now,
+    std::uint32_t keys_max) {
   queue_rows rows{reader};
   if (auto applied = rows.apply_tail(queue); !applied) return std::unexpected{applied.error()};
   std::optional<time_ms> oldest;
   for (std::size_t i = 0; i < waiting.size(); ++i) {
     if (waiting[i] == 0) continue;
     const auto priority = static_cast<runtime::task_priority>(i);
-    auto page = runtime::read_segment(rows, queue, {priority, 0, oldest_keys_max, 1});
+    auto page = runtime::read_segment(rows, queue, {priority, 0, keys_max, 1});
     if (!page) return std::unexpected{page.error()};
     for (const auto& key : page->keys) {
       const auto ready = key.tasks.front().ready;

@@ -85,11 +85,13 @@ read_planned(storage::shard_reader& reader, entity_id queue, const runtime::queu
 read_whole_task(storage::shard_reader& reader, entity_id queue, runtime::task_id task);
 
 /// Since when the task that has waited longest could have been leased; nothing if none can be.
-/// Looks at the first 1000 fairness keys of each priority. `waiting`: where there is anything.
+/// Looks at the first `keys_max` fairness keys of each priority. `waiting`: where there is
+/// anything.
 [[nodiscard]] result<std::optional<time_ms>> oldest_ready(
     storage::shard_reader& reader,
     entity_id queue,
     const std::array<std::uint64_t, runtime::priority_count>& waiting,
-    time_ms now);
+    time_ms now,
+    std::uint32_t keys_max);
 
 }  // namespace callboard::actors

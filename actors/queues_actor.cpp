@@ -17,8 +17,11 @@ using namespace std::chrono_literals;
 constexpr std::size_t early_requests_max = 10'000;
 constexpr boot_time retry_after = 1s;
 constexpr std::chrono::milliseconds gauges_every{2000};
-/// Queues of a shard that are asked for the age of their oldest task at a time.
-constexpr std::size_t aged_queues_max = 256;
+/// For the age of the oldest task: how many queues of a shard are looked at how often, and how many
+/// fairness keys of each. The whole truth about one queue is what its description tells.
+constexpr std::size_t aged_queues_max = 64;
+constexpr std::uint32_t aged_keys_max = 50;
+constexpr boot_time age_every = 10s;
 
 /// INTERNAL: bring the gauges up to date.
 struct gauges_tick {};
@@ -186,14 +189,16 @@ void queues_actor::on_gauges_tick() {
   metrics_.report(sum);
   if (!queues_.empty()) arm_gauges();
   if (waiting.empty()) return metrics_.report_age(std::nullopt);
-  if (std::exchange(aging_, true)) return;
+  if (aging_ || boot() < next_age_) return;
+  aging_ = true;
+  next_age_ = boot() + age_every;
   read<std::optional<time_ms>>(
       reader_pool::lane::reads,
       [waiting = std::move(waiting),
        when = shard_time()](storage::shard_reader& reader) -> result<std::optional<time_ms>> {
         std::optional<time_ms> oldest;
         for (const auto& [entity, counts] : waiting) {
-          auto ready = oldest_ready(reader, entity, counts.waiting, when);
+          auto ready = oldest_ready(reader, entity, counts.waiting, when, aged_keys_max);
           if (!ready) return ready;
           if (*ready && (!oldest || **ready < *oldest)) oldest = *ready;
         }

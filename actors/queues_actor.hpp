@@ -158,6 +158,7 @@ private:
   boot_time directory_retry_{};
   bool gauges_armed_ = false;
   bool aging_ = false;
+  boot_time next_age_{};
   queue_metrics metrics_;
 };
 

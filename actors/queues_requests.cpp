@@ -14,6 +14,8 @@ constexpr std::size_t worker_size_max = 300;
 constexpr std::size_t key_size_max = 1024;
 constexpr std::size_t result_size_max = 1 << 20;
 constexpr std::size_t dead_page_max = 500;
+/// Fairness keys of one priority that are looked at to find the task that has waited longest.
+constexpr std::uint32_t oldest_keys_max = 1000;
 constexpr std::uint32_t ms_max = 86'400'000;
 
 error lost() {
@@ -341,7 +343,9 @@ void queues_actor::describe(
   read<std::optional<time_ms>>(
       reader_pool::lane::reads,
       [entity = slot.row.entity, waiting = made.waiting, when = shard_time()](
-          storage::shard_reader& reader) { return oldest_ready(reader, entity, waiting, when); },
+          storage::shard_reader& reader) {
+        return oldest_ready(reader, entity, waiting, when, oldest_keys_max);
+      },
       [this, made, request = std::move(request)](result<std::optional<time_ms>> oldest) mutable {
         if (!oldest) return answer(request, std::unexpected{oldest.error()});
         if (*oldest) {
