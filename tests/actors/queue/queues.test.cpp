@@ -264,6 +264,55 @@ TEST_CASE_METHOD(
   (void)get<actors::done>(done_with(first[0]));
 }
 
+TEST_CASE_METHOD(
+    queue_client,
+    "two appends under way fail together, and what follows works",
+    "[actors][queue]") {
+  push("q", "held");
+  const auto held = lease("q", 1);
+  REQUIRE(held.size() == 1);
+  const auto waiting = ask(take("q", 2, 20'000, "patient"));
+  settle();
+  journal.fail_next({errc::outcome_unknown, "the fsync failed"});
+  std::vector<std::uint64_t> lost;
+  for (const auto* payload : {"a", "b", "c"}) {
+    lost.push_back(ask(task("q", payload)));
+    run();
+  }
+  CHECK(journal.queued() == 2);
+  settle();
+  for (const auto id : lost) {
+    REQUIRE(got.answered.contains(id));
+    REQUIRE_FALSE(got.answered.at(id));
+    CHECK(got.answered.at(id).error().code == errc::outcome_unknown);
+  }
+  advance(1s);
+  CHECK_FALSE(got.answered.contains(waiting));
+  CHECK(depth(describe("q")) == 0);
+  push("q", "after");
+  CHECK(payloads(of<actors::leased_tasks>(waiting).tasks) == text_list{"after"});
+  (void)get<actors::done>(done_with(held[0]));
+}
+
+TEST_CASE_METHOD(queue_client, "a queue is deleted with work under way", "[actors][queue]") {
+  push("q", "one");
+  const auto held = lease("q", 1);
+  REQUIRE(held.size() == 1);
+  const auto done = ask(done_with(held[0]));
+  const auto more = ask(task("q", "two"));
+  const auto gone = ask(actors::delete_queue{queue("q")});
+  const auto next = ask(task("q", "anew"));
+  (void)of<actors::done>(gone);
+  (void)of<runtime::enqueued_task>(next);
+  for (const auto id : {done, more}) {
+    REQUIRE(got.answered.contains(id));
+    CHECK_FALSE(got.answered.at(id));
+  }
+  // A lease of the old queue is nothing in the new one.
+  CHECK(refusal(done_with(held[0])) == errc::lease_lost);
+  CHECK(payloads(lease("q", 5)) == text_list{"anew"});
+}
+
 TEST_CASE_METHOD(queue_client, "a grant whose append failed is no lease", "[actors][queue]") {
   push("q", "one");
   journal.fail_next({errc::outcome_unknown, "the fsync failed"});
