@@ -46,6 +46,8 @@ public:
       std::string_view topic,
       std::string_view group,
       const actors::delivery_list& list) const override;
+  void
+  task(std::string& out, const actors::leased_task& task, std::string_view queue) const override;
   void lagging(
       std::string& out,
       std::uint64_t sub,

@@ -99,6 +99,33 @@ result<client_op> read_nack(const v1::GroupNack& from) {
   return op;
 }
 
+result<client_op> read_work(const v1::Work& from) {
+  ops::work op{from.queue(), from.credits(), {}};
+  if (from.has_lease_ms()) op.lease_ms = from.lease_ms();
+  return op;
+}
+
+result<client_op> read_complete(const v1::CompleteTask& from) {
+  if (!from.result().empty()) {
+    if (auto checked = check_json(from.result()); !checked) {
+      return std::unexpected{checked.error()};
+    }
+  }
+  return ops::complete{from.lease(), from.result()};
+}
+
+result<client_op> read_fail(const v1::FailTask& from) {
+  ops::fail op{from.lease(), from.error(), !from.permanent(), {}};
+  if (from.has_retry_after_ms()) op.retry_after_ms = from.retry_after_ms();
+  return op;
+}
+
+result<client_op> read_extend(const v1::ExtendLease& from) {
+  ops::extend op{from.lease(), {}};
+  if (from.has_lease_ms()) op.lease_ms = from.lease_ms();
+  return op;
+}
+
 result<client_op> read_op(const v1::ClientOp& from, const read_limits& limits) {
   switch (from.op_case()) {
   case v1::ClientOp::kPublish:
@@ -121,6 +148,14 @@ result<client_op> read_op(const v1::ClientOp& from, const read_limits& limits) {
     return read_ack(from.ack());
   case v1::ClientOp::kNack:
     return read_nack(from.nack());
+  case v1::ClientOp::kWork:
+    return read_work(from.work());
+  case v1::ClientOp::kComplete:
+    return read_complete(from.complete());
+  case v1::ClientOp::kFail:
+    return read_fail(from.fail());
+  case v1::ClientOp::kExtend:
+    return read_extend(from.extend());
   case v1::ClientOp::OP_NOT_SET:
     break;
   }

@@ -23,6 +23,7 @@ enum server_op : std::uint32_t {
   op_pong = 11,
   op_json = 12,
   op_deliveries = 13,
+  op_task = 14,
 };
 
 /// One element of ServerFrame.ops.
@@ -145,6 +146,26 @@ void proto_protocol::deliveries(
   }
   put_text(body, 4, list.epoch);
   put_op(out, {}, op_deliveries, body);
+}
+
+void proto_protocol::task(
+    std::string& out, const actors::leased_task& task, std::string_view queue) const {
+  const auto ms = [](time_ms time) {
+    return static_cast<std::uint64_t>(time.time_since_epoch().count());
+  };
+  std::string body;
+  put_text(body, 1, queue);
+  put_number(body, 2, task.task.raw());
+  put_text(body, 3, task.lease);
+  put_number(body, 4, task.fencing);
+  put_number(body, 5, task.attempt);
+  put_number(body, 6, task.attempts_max);
+  put_number(body, 7, static_cast<std::uint64_t>(task.priority));
+  put_number(body, 8, task.lease_ms);
+  put_text(body, 9, task.payload.view());
+  put_number(body, 10, ms(task.enqueued));
+  put_number(body, 11, ms(task.deadline));
+  put_op(out, {}, op_task, body);
 }
 
 void proto_protocol::lagging(

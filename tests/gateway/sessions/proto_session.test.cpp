@@ -264,3 +264,71 @@ TEST_CASE_METHOD(proto_client, "a proto client is told to go before it is closed
   CHECK(frame.ops(0).has_goaway());
   CHECK(close_code_of(all[1]) == 1001);
 }
+
+TEST_CASE_METHOD(proto_client, "tasks are worked on in proto frames", "[ws][proto][work]") {
+  who.work = {"llm"};
+  begin();
+  v1::ClientOp op;
+  op.set_id(1);
+  op.mutable_work()->set_queue("llm");
+  op.mutable_work()->set_credits(2);
+  op.mutable_work()->set_lease_ms(9000);
+  ask(op);
+  CHECK(only_op().has_done());
+  CHECK(last_asked<actors::lease_tasks>().lease.lease_ms == 9000);
+  actors::leased_task task;
+  task.task = runtime::task_id{7};
+  task.lease = "l1";
+  task.fencing = 12;
+  task.attempt = 2;
+  task.attempts_max = 5;
+  task.priority = runtime::task_priority::bulk;
+  task.lease_ms = 9000;
+  task.enqueued = time.wall();
+  task.deadline = time.wall() + std::chrono::seconds{9};
+  task.payload = shared_bytes{std::string{R"({"n":1})"}};
+  reply<actors::lease_tasks>(actors::leased_tasks{{task}});
+  const auto given = only_op();
+  REQUIRE(given.has_task());
+  CHECK(given.task().queue() == "llm");
+  CHECK(given.task().task() == 7);
+  CHECK(given.task().lease() == "l1");
+  CHECK(given.task().fencing() == 12);
+  CHECK(given.task().attempt() == 2);
+  CHECK(given.task().attempts_max() == 5);
+  CHECK(given.task().priority() == 3);
+  CHECK(given.task().lease_ms() == 9000);
+  CHECK(given.task().payload() == R"({"n":1})");
+  CHECK(given.task().deadline_ms() - given.task().enqueued_ms() == 9000);
+
+  op.Clear();
+  op.set_id(2);
+  op.mutable_extend()->set_lease("l1");
+  ask(op);
+  CHECK(last_asked<actors::extend_lease>().extend.lease == "l1");
+  reply<actors::extend_lease>(runtime::lease_extended{9000});
+  CHECK_THAT(only_op().json(), Contains(R"("lease_ms":9000)"));
+
+  op.Clear();
+  op.set_id(3);
+  op.mutable_fail()->set_lease("l1");
+  op.mutable_fail()->set_error("boom");
+  op.mutable_fail()->set_permanent(true);
+  op.mutable_fail()->set_retry_after_ms(70);
+  ask(op);
+  const auto& failed = last_asked<actors::fail_task>().fail;
+  CHECK(failed.error == "boom");
+  CHECK_FALSE(failed.is_retryable);
+  CHECK(failed.retry_after_ms == 70);
+
+  op.Clear();
+  op.set_id(4);
+  op.mutable_complete()->set_lease("l2");
+  op.mutable_complete()->set_result("{]");
+  ask(op);
+  const auto told_now = told();
+  CHECK(told_now.back().error().code() == "invalid_json");
+  op.mutable_complete()->set_result("[1]");
+  ask(op);
+  CHECK(last_asked<actors::complete_task>().complete.result == "[1]");
+}
