@@ -13,6 +13,8 @@ struct stream_client : one_client {
   std::string last_event_id;
 
   void open(const std::string& topic) {
+    // The stream before this one may have ended.
+    ended = false;
     auto request = request_for("topics/" + topic + "/events");
     if (!last_event_id.empty()) request.headers = {{"last-event-id", last_event_id}};
     start_event_stream(*this, environment, new_stream(), std::move(request), topic);
