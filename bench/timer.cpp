@@ -72,10 +72,13 @@ result<measurements> run_timer(const bench_options& options) {
   std::this_thread::sleep_for(std::chrono::seconds{5});
   const auto asleep = (*with)->server_rss();
   double ready_s = 0;
+  std::uint64_t after_restart = 0;
   if ((*with)->owns_server()) {
     options.say("timer: restarting the server");
     if (auto again = (*with)->restart(); !again) return std::unexpected{again.error()};
     ready_s = static_cast<double>((*with)->server().ready_after_ns()) / 1e9;
+    std::this_thread::sleep_for(std::chrono::seconds{3});
+    after_restart = (*with)->server_rss();
   }
   while (wall_ms() < due_of(spread_ms - 1) + 2000)
     std::this_thread::sleep_for(std::chrono::milliseconds{100});
@@ -109,6 +112,7 @@ result<measurements> run_timer(const bench_options& options) {
           static_cast<double>(asleep > before ? asleep - before : 0)
               / static_cast<double>(std::max<std::uint64_t>(1, started)))
       .real("ready_again_s", ready_s)
+      .number("rss_after_restart_mib", after_restart >> 20)
       .number("woken", woken)
       .latency("late_", late);
   return measurements{std::move(row)};
