@@ -10,6 +10,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <iterator>
 #include <utility>
 
 namespace callboard::actors {
@@ -130,14 +131,11 @@ void run_host::pump() {
     next.event.time = std::max(now(), row_->started);
     batch_waiters_ = std::move(next.waiters);
     if (next.event.kind == run_event_kind::ended) return end_at_once(std::move(next.event));
-    auto delivered = next.event;
-    if (delivered.kind == run_event_kind::started) delivered.data = start_->input;
-    if (!engine_ || engine_->blocked()) {
-      // Recorded all the same: the code that fits reads it when it comes.
-      batch_.push_back({std::move(next.event), row_->run});
-      return append_batch();
-    }
-    drive(std::move(next.event), std::move(delivered));
+    batch_.push_back({next.event, row_->run});
+    // Recorded all the same: the code that fits reads it when it comes.
+    if (!engine_ || engine_->blocked()) return append_batch();
+    if (next.event.kind == run_event_kind::started) next.event.data = start_->input;
+    drive({std::move(next.event)});
   }
 }
 
@@ -182,15 +180,11 @@ bool run_host::prepare(input& next) {
   return true;
 }
 
-void run_host::drive(run_event stored, run_event delivered) {
-  batch_.push_back({std::move(stored), row_->run});
+void run_host::drive(std::vector<run_event> inputs) {
   auto posted = parts_.user_code->post(
       reader_pool::lane::control,
-      [this,
-       self = home_.run_handle(),
-       engine = engine_,
-       delivered = std::move(delivered)]() mutable {
-        auto outputs = engine->deliver(delivered);
+      [this, self = home_.run_handle(), engine = engine_, inputs = std::move(inputs)]() mutable {
+        auto outputs = engine->deliver(inputs);
         caf::anon_send(self, box(run_continuation{[this, outputs = std::move(outputs)]() mutable {
                          on_driven(std::move(outputs));
                        }}));
@@ -298,18 +292,21 @@ void run_host::begin_next_run(json with) {
   row_->first_seq = sequence{last_seq_.raw() + batch_.size() + 1};
   row_->commands = 0;
   steps_.clear();
-  // Those that nobody has read come in again; those that were answered are among the replies.
+  // Those that nobody has read are recorded again; those that were answered are among the replies.
   if (is_agent()) signal_ids_.clear();
   batch_issued_.clear();
   models_.cancel_all();
   engine_ = make_engine(*start_);
-  for (auto& signal : unread)
-    inputs_.push_front({std::move(signal), std::nullopt, {}});
-  auto stored = runtime::make_started(*start_);
-  stored.time = now();
-  auto delivered = stored;
-  delivered.data = start_->input;
-  drive(std::move(stored), std::move(delivered));
+  std::vector<run_event> inputs{runtime::make_started(*start_)};
+  // A replay begins with this run, so it must find them here, in their order.
+  inputs.insert(
+      inputs.end(), std::make_move_iterator(unread.begin()), std::make_move_iterator(unread.end()));
+  for (auto& one : inputs) {
+    one.time = now();
+    batch_.push_back({one, row_->run});
+  }
+  inputs.front().data = start_->input;
+  drive(std::move(inputs));
 }
 
 void run_host::append_batch() {

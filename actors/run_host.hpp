@@ -181,7 +181,8 @@ private:
   void offer(input next);
   void pump();
   [[nodiscard]] bool prepare(input& next);
-  void drive(runtime::run_event stored, runtime::run_event delivered);
+  /// Inputs of the current run, which are in the batch.
+  void drive(std::vector<runtime::run_event> inputs);
   void on_driven(runtime::run_outputs outputs);
   void begin_next_run(json with);
   [[nodiscard]] std::uint32_t newest_version(const runtime::run_start& start) const;

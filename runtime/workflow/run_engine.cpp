@@ -62,13 +62,18 @@ run_outputs run_engine::replay(std::span<const run_event> history) {
   return take_outputs();
 }
 
-run_outputs run_engine::deliver(const run_event& input) {
-  take_in(input);
+run_outputs run_engine::deliver(std::span<const run_event> inputs) {
+  for (const auto& input : inputs)
+    take_in(input);
   return take_outputs();
 }
 
 void run_engine::take_in(const run_event& input) {
-  if (blocked_ || is_closed_ || is_ended_) return;
+  if (blocked_ || is_closed_) return;
+  if (is_ended_) {
+    if (input.kind == run_event_kind::signalled) unread_signals_.push_back(input);
+    return;
+  }
   now_ = std::max(now_, input.time);
   switch (input.kind) {
   case run_event_kind::started:

@@ -65,9 +65,11 @@ public:
   /// nothing, unless inputs were recorded without it.
   [[nodiscard]] run_outputs replay(std::span<const run_event> history);
 
-  /// Works on one more input until every branch is suspended. Inputs for commands that are not
-  /// open change nothing.
-  [[nodiscard]] run_outputs deliver(const run_event& input);
+  /// Works on more inputs, on each until every branch is suspended. Inputs for commands that are
+  /// not open change nothing; signals that come when the run has ended are unread.
+  [[nodiscard]] run_outputs deliver(std::span<const run_event> inputs);
+
+  [[nodiscard]] run_outputs deliver(const run_event& input) { return deliver({&input, 1}); }
 
   /// Ends the coroutine where it stands; nothing is issued or abandoned any more. Idempotent.
   void close();

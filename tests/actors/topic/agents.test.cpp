@@ -185,4 +185,22 @@ TEST_CASE_METHOD(agent_fixture, "an agent lives longer than its journal") {
   CHECK(says(reply("a", "add", "1", "next"), R"("result":251)"));
 }
 
+TEST_CASE_METHOD(agent_fixture, "messages that wait outlive the run that heard them") {
+  constexpr int messages = 230;
+  for (int i = 1; i <= messages; ++i) {
+    const auto told = tell("a", "add", "1", "m" + std::to_string(i), 0);
+    REQUIRE(told);
+    REQUIRE(told->pending);
+    // The node goes away with most of them unread, before and after a run has ended.
+    if (i == messages / 2 || i == messages) restart();
+  }
+  // In the order in which they were heard: each reply counts those before it.
+  for (int i = messages - 20; i <= messages; ++i) {
+    const auto id = "m" + std::to_string(i);
+    const auto told = reply("a", "add", "1", id);
+    CHECK(says(told, R"("result":)" + std::to_string(i) + "}"));
+  }
+  CHECK(says(reply("a", "add", "0", "last"), R"("result":230)"));
+}
+
 }  // namespace callboard::testing
