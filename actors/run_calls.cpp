@@ -2,6 +2,7 @@
 #include "actors/router.hpp"
 #include "actors/run_host.hpp"
 #include "runtime/workflow/agent_names.hpp"
+#include "runtime/workflow/json_values.hpp"
 
 #include <boost/json/parse.hpp>
 #include <boost/json/serialize.hpp>
@@ -24,11 +25,6 @@ constexpr std::uint32_t call_wait_ms = 20'000;
 constexpr std::size_t open_messages_max = 256;
 /// More than an agent hands on to its next run, so that what it remembers is found here, too.
 constexpr std::size_t replies_max = 4 * detail::recent_replies::replies_max;
-
-std::string text_at(const object& from, std::string_view key) {
-  const auto* value = from.if_contains(key);
-  return value != nullptr && value->is_string() ? std::string{value->get_string()} : std::string{};
-}
 
 workflow_answer reply_answer(const object& reply, bool duplicate) {
   object body{{"message", reply.at("id")}, {"duplicate", duplicate}};
@@ -100,7 +96,7 @@ void run_host::answer_pending(const waiter& to) {
 }
 
 void run_host::note_reply(const object& reply) {
-  const auto id = text_at(reply, "id");
+  const auto id = runtime::text_at(reply, "id");
   open_messages_.erase(id);
   if (!replies_.emplace(id, reply).second) return;
   reply_order_.push_back(id);
@@ -136,8 +132,8 @@ void run_host::send_call(std::uint32_t command) {
   const auto found = engine_->open().find(command);
   if (found == engine_->open().end()) return;
   const auto& arguments = found->second.request.arguments;
-  const auto type = text_at(arguments, "type");
-  auto channel = runtime::agent_channel(type, text_at(arguments, "key"));
+  const auto type = runtime::text_at(arguments, "type");
+  auto channel = runtime::agent_channel(type, runtime::text_at(arguments, "key"));
   if (!channel) return fail_command(command, channel.error());
   call_agent call;
   if (const auto* chain = arguments.if_contains("chain")) {
@@ -156,7 +152,7 @@ void run_host::send_call(std::uint32_t command) {
   }
   call.topic = {channel_.tenant, std::move(*channel)};
   call.type = std::string{detail::agent_type_prefix} + type;
-  call.message = text_at(arguments, "message");
+  call.message = runtime::text_at(arguments, "message");
   call.payload = boost::json::serialize(arguments.at("payload"));
   call.id = fmt::format("{}.{}.{}", id(), row_->run, command);
   call.correlation_id = row_->correlation_id;

@@ -4,6 +4,7 @@
 #include "base/hash.hpp"
 #include "base/log.hpp"
 #include "proto/event.pb.h"
+#include "runtime/workflow/json_values.hpp"
 
 #include <boost/json/serialize.hpp>
 #include <caf/send.hpp>
@@ -18,11 +19,6 @@ using runtime::run_event_kind;
 constexpr auto retry_pause = std::chrono::milliseconds{200};
 /// A message on its way keeps its actor in memory: no timer is armed for longer than this.
 constexpr auto timer_step_max = std::chrono::milliseconds{1000};
-
-std::string text_of(const boost::json::object& from, std::string_view key) {
-  const auto* value = from.if_contains(key);
-  return value != nullptr && value->is_string() ? std::string{value->get_string()} : std::string{};
-}
 
 runtime::encoded_event encode(v1::Event& event) {
   std::string stored(runtime::event_prefix_size, '\0');
@@ -193,8 +189,8 @@ void run_host::send_publish(std::uint32_t command) {
   v1::Event event;
   event.set_id(fmt::format("{}.{}.{}", id(), row_->run, command));
   event.set_source("/workflows/" + id());
-  event.set_type(text_of(request.arguments, "type"));
-  event.set_subject(text_of(request.arguments, "subject"));
+  event.set_type(runtime::text_at(request.arguments, "type"));
+  event.set_subject(runtime::text_at(request.arguments, "subject"));
   event.set_datacontenttype("application/json");
   if (!row_->correlation_id.empty()) {
     auto& extension = *event.add_extensions();
@@ -236,7 +232,7 @@ void run_host::on_publish_replies(const publish_replies& replies) {
 // --------------------------------------------------------------------------------------
 
 std::string run_host::child_id(std::uint32_t command, const boost::json::object& arguments) const {
-  auto given = text_of(arguments, "id");
+  auto given = runtime::text_at(arguments, "id");
   return given.empty() ? fmt::format("{}.{}.{}", id(), row_->run, command) : given;
 }
 

@@ -1,5 +1,6 @@
 // Why a run is where it is: what it waits for, since when, and what will wake it.
 #include "actors/run_host.hpp"
+#include "runtime/workflow/json_values.hpp"
 #include "runtime/workflow/run_codec.hpp"
 
 #include <boost/json/serialize.hpp>
@@ -12,10 +13,6 @@ namespace callboard::actors {
 namespace {
 
 using boost::json::object;
-
-std::int64_t milliseconds(time_ms when) {
-  return when.time_since_epoch().count();
-}
 
 std::string in_words(const std::string& kind, const std::string& name) {
   if (kind == "step") return fmt::format("the step '{}' to end", name);
@@ -34,7 +31,7 @@ workflow_answer run_host::explain() const {
   object out{
       {"id", id()},
       {"status", name_of(shown_->status)},
-      {"since_ms", milliseconds(changed_)},
+      {"since_ms", runtime::shown_ms(changed_)},
       {"summary", summary()},
       {"history_size", shown_->last_seq.raw() - shown_->first_seq.raw() + 1},
       {"inputs_waiting", inputs_.size()},
@@ -49,16 +46,16 @@ workflow_answer run_host::explain() const {
         {"kind", step.kind},
         {"name", step.name},
         {"status", step.status},
-        {"since_ms", milliseconds(step.started)},
+        {"since_ms", runtime::shown_ms(step.started)},
         {"for", in_words(step.kind, step.name)}};
     if (step.attempts != 0) one["attempts"] = step.attempts;
-    if (step.due) one["due_ms"] = milliseconds(*step.due);
+    if (step.due) one["due_ms"] = runtime::shown_ms(*step.due);
     if (step.why) one["error"] = runtime::describe_failure(*step.why);
     waiting.push_back(std::move(one));
   }
   out["waiting_for"] = std::move(waiting);
   if (const auto next = next_timer(); next && !shown_->ended)
-    out["next_wake_ms"] = milliseconds(*next);
+    out["next_wake_ms"] = runtime::shown_ms(*next);
   return {.body = boost::json::serialize(out)};
 }
 

@@ -2,9 +2,9 @@
 #include "actors/run_host.hpp"
 #include "actors/topic_loading.hpp"
 #include "base/hash.hpp"
+#include "runtime/workflow/json_values.hpp"
 #include "runtime/workflow/workflow_registry.hpp"
 
-#include <boost/json/parse.hpp>
 #include <caf/send.hpp>
 #include <fmt/format.h>
 
@@ -24,12 +24,6 @@ constexpr std::size_t result_waiters_max = 1000;
 
 std::uint64_t start_hash(const std::string& type, const std::string& input) {
   return hash_64(type + '\0' + input);
-}
-
-json parsed(const std::string& text) {
-  boost::system::error_code failed;
-  auto value = boost::json::parse(text, failed);
-  return failed ? json{} : value;
 }
 
 error overloaded() {
@@ -100,7 +94,7 @@ bool run_host::begin(const beginning& what, std::optional<waiter> from) {
   start.identity.correlation_id = what.correlation_id;
   start.seed = hash_64(
       fmt::format("{}/{}/{}", channel_.tenant.str(), id(), now().time_since_epoch().count()));
-  start.input = parsed(what.input);
+  start.input = runtime::parsed_or_null(what.input);
   if (what.parent) {
     start.parent_id = what.parent->channel.topic.str().substr(runtime::channel_prefix.size());
     start.parent_run = what.parent->run;
@@ -133,7 +127,7 @@ void run_host::on_signal(const signal_workflow& ask, waiter from) {
   next.event.kind = run_event_kind::signalled;
   next.event.name = ask.signal;
   next.event.id = ask.id;
-  next.event.data = parsed(ask.payload);
+  next.event.data = runtime::parsed_or_null(ask.payload);
   next.waiters.push_back(std::move(from));
   offer(std::move(next));
 }
@@ -190,7 +184,7 @@ void run_host::on_child_end(const end_child& ask, waiter from) {
         failure{failure_class::permanent, std::string{name_of(ask.why->code)}, ask.why->detail};
   } else {
     next.event.kind = run_event_kind::completed;
-    next.event.data = parsed(ask.result);
+    next.event.data = runtime::parsed_or_null(ask.result);
   }
   next.waiters.push_back(std::move(from));
   offer(std::move(next));

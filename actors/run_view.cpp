@@ -1,8 +1,8 @@
 // What clients see of a workflow.
 #include "actors/run_host.hpp"
 #include "runtime/workflow/agent_names.hpp"
+#include "runtime/workflow/json_values.hpp"
 
-#include <boost/json/parse.hpp>
 #include <boost/json/serialize.hpp>
 
 #include <algorithm>
@@ -16,16 +16,6 @@ using runtime::run_event;
 using runtime::run_event_kind;
 
 constexpr std::size_t shown_steps_max = 1000;
-
-std::int64_t milliseconds(time_ms when) {
-  return when.time_since_epoch().count();
-}
-
-json parsed(const std::string& text) {
-  boost::system::error_code failed;
-  auto value = boost::json::parse(text, failed);
-  return failed ? json{} : value;
-}
 
 bool is_attempted(command_kind kind) {
   return kind == command_kind::step || kind == command_kind::model;
@@ -125,7 +115,7 @@ workflow_answer run_host::describe(bool created) const {
       {"version", row.version},
       {"run", row.run},
       {"status", name_of(row.status)},
-      {"started_ms", milliseconds(row.started)},
+      {"started_ms", runtime::shown_ms(row.started)},
       {"correlation_id", row.correlation_id},
       {"commands", row.commands},
       {"history_size", row.last_seq.raw() - row.first_seq.raw() + 1}};
@@ -135,11 +125,12 @@ workflow_answer run_host::describe(bool created) const {
     out["key"] = name.key;
     out["messages_waiting"] = open_messages_.size();
   }
-  if (row.ended) out["ended_ms"] = milliseconds(*row.ended);
+  if (row.ended) out["ended_ms"] = runtime::shown_ms(*row.ended);
   if (replay_took_) out["replay_ms"] = replay_took_->count();
   if (start_) out["input"] = start_->input;
-  out["state"] = parsed(row.state);
-  if (row.status == runtime::run_status::completed) out["result"] = parsed(row.result);
+  out["state"] = runtime::parsed_or_null(row.state);
+  if (row.status == runtime::run_status::completed)
+    out["result"] = runtime::parsed_or_null(row.result);
   if (row.why) out["error"] = runtime::describe_failure(*row.why);
   boost::json::array steps;
   for (const auto& [command, step] : steps_) {
@@ -148,10 +139,10 @@ workflow_answer run_host::describe(bool created) const {
         {"kind", step.kind},
         {"name", step.name},
         {"status", step.status},
-        {"started_ms", milliseconds(step.started)}};
+        {"started_ms", runtime::shown_ms(step.started)}};
     if (step.attempts != 0) one["attempts"] = step.attempts;
-    if (step.ended) one["ended_ms"] = milliseconds(*step.ended);
-    if (step.due && !step.ended) one["due_ms"] = milliseconds(*step.due);
+    if (step.ended) one["ended_ms"] = runtime::shown_ms(*step.ended);
+    if (step.due && !step.ended) one["due_ms"] = runtime::shown_ms(*step.due);
     if (step.why) one["error"] = runtime::describe_failure(*step.why);
     steps.push_back(std::move(one));
   }
@@ -161,7 +152,8 @@ workflow_answer run_host::describe(bool created) const {
 
 workflow_answer run_host::describe_result() const {
   object out{{"id", id()}, {"status", name_of(shown_->status)}};
-  if (shown_->status == runtime::run_status::completed) out["result"] = parsed(shown_->result);
+  if (shown_->status == runtime::run_status::completed)
+    out["result"] = runtime::parsed_or_null(shown_->result);
   if (shown_->why) out["error"] = runtime::describe_failure(*shown_->why);
   return {.body = boost::json::serialize(out), .pending = !shown_->ended};
 }

@@ -1,4 +1,6 @@
 // The answer of a model as the journal has it.
+#include "runtime/workflow/json_values.hpp"
+
 #include <boost/json/object.hpp>
 
 #include <callboard/model.hpp>
@@ -9,11 +11,7 @@ namespace {
 
 using boost::json::array;
 using boost::json::object;
-
-std::string text_at(const object& from, std::string_view key) {
-  const auto* value = from.if_contains(key);
-  return value != nullptr && value->is_string() ? std::string{value->get_string()} : std::string{};
-}
+using runtime::text_at;
 
 std::uint64_t count_at(const object& from, std::string_view key) {
   const auto* value = from.if_contains(key);

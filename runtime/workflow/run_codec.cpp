@@ -3,6 +3,7 @@
 #include "base/hash.hpp"
 #include "proto/event.pb.h"
 #include "runtime/topic/position.hpp"
+#include "runtime/workflow/json_values.hpp"
 
 #include <boost/json/parse.hpp>
 #include <boost/json/serialize.hpp>
@@ -65,10 +66,6 @@ std::string type_of(const run_event& event) {
   return "workflow.event";
 }
 
-std::int64_t milliseconds(time_ms when) {
-  return when.time_since_epoch().count();
-}
-
 /// RFC 3339 in UTC with milliseconds. The code saw this time, not that of the commit.
 std::string format_time(time_ms when) {
   const std::chrono::sys_days day{std::chrono::floor<std::chrono::days>(when)};
@@ -102,7 +99,7 @@ json data_of(const run_event& event) {
   if (!event.name.empty()) data["name"] = event.name;
   if (event.attempt != 0) data["attempt"] = event.attempt;
   if (!event.id.empty()) data["id"] = event.id;
-  if (event.due) data["due_ms"] = milliseconds(*event.due);
+  if (event.due) data["due_ms"] = shown_ms(*event.due);
   if (event.why) data["error"] = describe_failure(*event.why);
   switch (event.kind) {
   case run_event_kind::issued:
@@ -164,11 +161,6 @@ std::optional<v1::Event> parse(const delivered_event& stored) {
   const auto bytes = event_proto(stored.stored);
   if (!event.ParseFromArray(bytes.data(), static_cast<int>(bytes.size()))) return std::nullopt;
   return event;
-}
-
-std::string text_at(const object& data, std::string_view key) {
-  const auto* value = data.if_contains(key);
-  return value != nullptr && value->is_string() ? std::string{value->get_string()} : std::string{};
 }
 
 json value_at(const object& data, std::string_view key) {

@@ -2,6 +2,7 @@
 
 #include "proto/journal.pb.h"
 #include "runtime/topic/topic_codec.hpp"
+#include "runtime/workflow/json_values.hpp"
 #include "runtime/workflow/run_codec.hpp"
 
 #include <boost/json/parse.hpp>
@@ -14,10 +15,6 @@ namespace {
 using storage::record_kind;
 using storage::view_id;
 
-std::int64_t milliseconds(time_ms when) {
-  return when.time_since_epoch().count();
-}
-
 time_ms time_of(std::int64_t ms) {
   return time_ms{std::chrono::milliseconds{ms}};
 }
@@ -27,8 +24,8 @@ void encode(const workflow_row& row, journal::WorkflowRow& to) {
   to.set_version(row.version);
   to.set_run(row.run);
   to.set_status(std::string{name_of(row.status)});
-  to.set_started_ms(milliseconds(row.started));
-  if (row.ended) to.set_ended_ms(milliseconds(*row.ended));
+  to.set_started_ms(shown_ms(row.started));
+  if (row.ended) to.set_ended_ms(shown_ms(*row.ended));
   to.set_first_seq(row.first_seq.raw());
   to.set_last_seq(row.last_seq.raw());
   to.set_correlation_id(row.correlation_id);
@@ -100,12 +97,12 @@ shared_bytes encode_workflow_progress(const workflow_progress& progress) {
   encode(progress.row, *to.mutable_row());
   for (const auto& timer : progress.set) {
     auto& one = *to.add_set();
-    one.set_due_ms(milliseconds(timer.due));
+    one.set_due_ms(shown_ms(timer.due));
     one.set_command(timer.command);
   }
   for (const auto& timer : progress.cleared) {
     auto& one = *to.add_cleared();
-    one.set_due_ms(milliseconds(timer.due));
+    one.set_due_ms(shown_ms(timer.due));
     one.set_command(timer.command);
   }
   return shared_bytes{to.SerializeAsString()};
@@ -141,7 +138,7 @@ std::optional<workflow_row> decode_workflow_row(std::string_view value) {
 
 std::string timer_key(const run_timer& timer, entity_id entity) {
   std::string key;
-  append_big_endian(key, static_cast<std::uint64_t>(milliseconds(timer.due)), 8);
+  append_big_endian(key, static_cast<std::uint64_t>(shown_ms(timer.due)), 8);
   append_big_endian(key, entity.raw(), 8);
   append_big_endian(key, timer.command, 4);
   return key;
