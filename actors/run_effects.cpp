@@ -29,14 +29,19 @@ runtime::encoded_event encode(v1::Event& event) {
   return {shared_bytes{std::move(stored)}};
 }
 
-outcome<json> run_body(detail::step_body& body, const step_attempt& attempt) {
+void begin_step(
+    const detail::step_body& body,
+    const step_attempt& attempt,
+    const std::shared_ptr<detail::step_end>& end) {
+  const auto thrown = [&](std::string what) {
+    end->tell(std::unexpected{failure{failure_class::bug, "exception", std::move(what)}});
+  };
   try {
-    return body(attempt);
-  } catch (const std::exception& thrown) {
-    return std::unexpected{failure{failure_class::bug, "exception", thrown.what()}};
+    body.begin(attempt, end);
+  } catch (const std::exception& bug) {
+    thrown(bug.what());
   } catch (...) {
-    return std::unexpected{
-        failure{failure_class::bug, "exception", "the step threw something unknown"}};
+    thrown("the step threw something unknown");
   }
 }
 
@@ -95,29 +100,34 @@ void run_host::start_step(std::uint32_t command) {
   if (found == engine_->open().end()) return;
   const auto attempt = found->second.attempt;
   step_attempt told{attempt, fmt::format("{}.{}.{}", id(), row_->run, command)};
-  ++steps_running_;
+  const bool is_async = found->second.request.body.is_async;
+  auto& running = is_async ? async_steps_running_ : steps_running_;
+  ++running;
   auto posted = parts_.steps->post(
       reader_pool::lane::reads,
       [this,
        self = home_.run_handle(),
        body = found->second.request.body,
        told = std::move(told),
+       is_async,
        command]() mutable {
-        auto ended = run_body(body, told);
-        caf::anon_send(
-            self,
-            box(run_continuation{
-                [this, command, attempt = told.number, ended = std::move(ended)]() mutable {
-                  on_step_done(command, attempt, std::move(ended));
-                }}));
+        auto receive = [this, self, is_async, command, attempt = told.number](outcome<json> ended) {
+          caf::anon_send(
+              self,
+              box(run_continuation{
+                  [this, is_async, command, attempt, ended = std::move(ended)]() mutable {
+                    --(is_async ? async_steps_running_ : steps_running_);
+                    on_step_done(command, attempt, std::move(ended));
+                  }}));
+        };
+        begin_step(body, told, std::make_shared<detail::step_end>(std::move(receive)));
       });
   if (posted) return;
-  --steps_running_;
+  --running;
   after(retry_pause, [this, command] { start_step(command); });
 }
 
 void run_host::on_step_done(std::uint32_t command, std::uint32_t attempt, outcome<json> ended) {
-  --steps_running_;
   if (is_dead_) return home_.run_settled();
   input next;
   next.event.command = command;

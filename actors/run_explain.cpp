@@ -35,7 +35,7 @@ workflow_answer run_host::explain() const {
       {"summary", summary()},
       {"history_size", shown_->last_seq.raw() - shown_->first_seq.raw() + 1},
       {"inputs_waiting", inputs_.size()},
-      {"steps_running_here", steps_running_}};
+      {"steps_running_here", steps_running_ + async_steps_running_}};
   if (replay_took_) out["replay_ms"] = replay_took_->count();
   if (shown_->why) out["last_error"] = runtime::describe_failure(*shown_->why);
   boost::json::array waiting;

@@ -452,8 +452,8 @@ std::optional<time_ms> run_host::next_timer() const {
 
 bool run_host::is_idle() const {
   if (is_dead_) return true;
-  if (is_busy_ || steps_running_ != 0 || !inputs_.empty() || !result_waiters_.empty()
-      || !asked_.empty() || owes_parent_) {
+  if (is_busy_ || steps_running_ != 0 || async_steps_running_ != 0 || !inputs_.empty()
+      || !result_waiters_.empty() || !asked_.empty() || owes_parent_) {
     return false;
   }
   if (!row_ || row_->ended) return true;

@@ -270,7 +270,9 @@ private:
   std::uint64_t last_correlation_ = 0;
   std::map<std::uint64_t, waiter> result_waiters_;
   std::uint64_t last_waiter_ = 0;
+  /// Those on the step pool hold the actor up when it ends; those elsewhere may take for ever.
   std::uint32_t steps_running_ = 0;
+  std::uint32_t async_steps_running_ = 0;
   /// Model calls that another process began.
   std::set<std::uint32_t> interrupted_;
   /// Of the latest event that is recorded.

@@ -5,6 +5,7 @@
 #include "callboard/failure.hpp"
 #include "callboard/flow.hpp"
 #include "callboard/json.hpp"
+#include "callboard/step.hpp"
 
 #include <chrono>
 #include <coroutine>
@@ -32,17 +33,7 @@ enum class command_kind : std::uint8_t {
   model
 };
 
-/// What a step is told about itself. The key is the same for every attempt, also after a crash:
-/// hand it to services that honour idempotency keys.
-struct step_attempt {
-  std::uint32_t number = 1;
-  std::string idempotency_key;
-};
-
 namespace detail {
-
-/// Runs on the step pool, away from the run's frame: owns all it needs.
-using step_body = std::function<outcome<json>(const step_attempt&)>;
 
 struct command_request {
   command_kind kind{};

@@ -138,8 +138,31 @@ public:
     request.kind = command_kind::step;
     request.name = std::move(name);
     request.retry = retry;
-    request.body = [body = std::move(body)](const step_attempt& attempt) mutable {
-      return detail::run_step(body, attempt);
+    request.body.begin = [body = std::move(body)](
+                             const step_attempt& attempt,
+                             const std::shared_ptr<detail::step_end>& end) mutable {
+      end->tell(detail::run_step(body, attempt));
+    };
+    return make<T>(std::move(request));
+  }
+
+  /// A step whose work goes on elsewhere (a client library with callbacks, a thread of your own):
+  /// `body(attempt, step_promise<T>)` begins it on a worker thread and returns; the promise tells
+  /// the end. The run stays in memory until then. What holds for `step` holds here; an attempt that
+  /// is lost with its node may still be under way elsewhere when the next one begins.
+  template <class T, class F>
+    requires std::invocable<F&, const step_attempt&, step_promise<T>>
+  [[nodiscard]] command<T> async_step(std::string name, F body, retry_policy retry = {}) const {
+    static_assert(std::copy_constructible<F>, "a step is kept until its result is recorded");
+    detail::command_request request;
+    request.kind = command_kind::step;
+    request.name = std::move(name);
+    request.retry = retry;
+    request.body.is_async = true;
+    request.body.begin = [body = std::move(body)](
+                             const step_attempt& attempt,
+                             std::shared_ptr<detail::step_end> end) mutable {
+      body(attempt, step_promise<T>{std::move(end)});
     };
     return make<T>(std::move(request));
   }

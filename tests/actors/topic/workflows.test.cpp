@@ -3,7 +3,11 @@
 #include "tests/support/catch.hpp"
 #include "tests/support/eventually.hpp"
 
+#include <cstdint>
+#include <map>
+#include <mutex>
 #include <string>
+#include <thread>
 #include <utility>
 
 namespace callboard::testing {
@@ -42,6 +46,36 @@ bool says(const std::string& text, std::string_view what) {
   return text.find(what) != std::string::npos;
 }
 
+/// The promises that the attempts of `later_workflow`'s step were given, by attempt.
+std::mutex promises_mutex;
+std::map<std::uint32_t, step_promise<int>> promises;
+
+bool has_promise(std::uint32_t attempt) {
+  const std::lock_guard lock{promises_mutex};
+  return promises.contains(attempt);
+}
+
+step_promise<int> take_promise(std::uint32_t attempt) {
+  const std::lock_guard lock{promises_mutex};
+  return promises.extract(attempt).mapped();
+}
+
+struct later_workflow : workflow<later_workflow> {
+  static constexpr std::string_view type = "test.later";
+
+  flow<json> run(context& ctx, json) {
+    auto got = co_await ctx.async_step<int>(
+        "elsewhere",
+        [](const step_attempt& attempt, step_promise<int> promise) {
+          const std::lock_guard lock{promises_mutex};
+          promises.insert_or_assign(attempt.number, std::move(promise));
+        },
+        {.first_delay_ms = 1});
+    if (!got) co_return json(got.error().code);
+    co_return json(*got);
+  }
+};
+
 }  // namespace
 
 TEST_CASE_METHOD(workflow_fixture, "a start is answered once however often it comes") {
@@ -54,6 +88,47 @@ TEST_CASE_METHOD(workflow_fixture, "a start is answered once however often it co
       == errc::bad_request);
   // Nothing was left behind by the refused one.
   CHECK(ask(get_workflow{topic("workflow.w2")}).error().code == errc::workflow_not_found);
+}
+
+TEST_CASE_METHOD(workflow_fixture, "a step may end later, and elsewhere") {
+  REQUIRE(workflows.add(later_workflow::definition()));
+  const auto start = [&](const std::string& id) {
+    promises.clear();
+    REQUIRE(ask(start_workflow{topic("workflow." + id), "test.later", "1", {}, {}}));
+    REQUIRE(eventually([] { return has_promise(1); }));
+  };
+
+  SECTION("its first answer counts, from whatever thread") {
+    start("w1");
+    const auto promise = take_promise(1);
+    std::jthread{[&] {
+      promise.complete(42);
+      promise.complete(43);
+      promise.fail({failure_class::permanent, "late", "too late"});
+    }}.join();
+    CHECK(says(outcome_of("w1"), R"("result":42)"));
+  }
+  SECTION("a failure is retried as the policy says") {
+    start("w1");
+    take_promise(1).fail({failure_class::retryable, "busy", "try again"});
+    REQUIRE(eventually([] { return has_promise(2); }));
+    take_promise(2).complete(7);
+    CHECK(says(outcome_of("w1"), R"("result":7)"));
+  }
+  SECTION("a promise that is let go fails the step") {
+    start("w1");
+    (void)take_promise(1);
+    CHECK(says(outcome_of("w1"), R"("result":"step_abandoned")"));
+  }
+  SECTION("one that is kept does not hold the node up, and counts for nothing after it") {
+    start("w1");
+    const auto lost = take_promise(1);
+    restart();
+    REQUIRE(eventually([] { return has_promise(1); }));
+    lost.complete(1);
+    take_promise(1).complete(2);
+    CHECK(says(outcome_of("w1"), R"("result":2)"));
+  }
 }
 
 TEST_CASE_METHOD(workflow_fixture, "a signal sent twice under one key is read once") {
