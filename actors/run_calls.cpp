@@ -154,7 +154,7 @@ void run_host::send_call(std::uint32_t command) {
   call.type = std::string{detail::agent_type_prefix} + type;
   call.message = runtime::text_at(arguments, "message");
   call.payload = boost::json::serialize(arguments.at("payload"));
-  call.id = fmt::format("{}.{}.{}", id(), row_->run, command);
+  call.id = command_id(command);
   call.correlation_id = row_->correlation_id;
   call.wait_ms = call_wait_ms;
   const auto correlation = next_correlation(command);

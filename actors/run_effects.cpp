@@ -99,7 +99,7 @@ void run_host::start_step(std::uint32_t command) {
   const auto found = engine_->open().find(command);
   if (found == engine_->open().end()) return;
   const auto attempt = found->second.attempt;
-  step_attempt told{attempt, fmt::format("{}.{}.{}", id(), row_->run, command)};
+  step_attempt told{attempt, command_id(command)};
   const bool is_async = found->second.request.body.is_async;
   auto& running = is_async ? async_steps_running_ : steps_running_;
   ++running;
@@ -197,7 +197,7 @@ void run_host::send_publish(std::uint32_t command) {
   auto topic = topic_name::parse(request.name);
   if (!topic) return fail_command(command, topic.error());
   v1::Event event;
-  event.set_id(fmt::format("{}.{}.{}", id(), row_->run, command));
+  event.set_id(command_id(command));
   event.set_source("/workflows/" + id());
   event.set_type(runtime::text_at(request.arguments, "type"));
   event.set_subject(runtime::text_at(request.arguments, "subject"));
@@ -230,6 +230,8 @@ void run_host::on_publish_replies(const publish_replies& replies) {
       const auto& each = reply.outcome->events;
       complete_command(
           command, each.empty() ? reply.outcome->first_seq.raw() : each.front().seq.raw());
+    } else if (reply.outcome.error().code == errc::outcome_unknown) {
+      after(retry_pause, [this, command] { send_again(command); });
     } else if (is_retryable(reply.outcome.error().code)) {
       after(retry_pause, [this, command] { send_publish(command); });
     } else {
@@ -243,7 +245,7 @@ void run_host::on_publish_replies(const publish_replies& replies) {
 
 std::string run_host::child_id(std::uint32_t command, const boost::json::object& arguments) const {
   auto given = runtime::text_at(arguments, "id");
-  return given.empty() ? fmt::format("{}.{}.{}", id(), row_->run, command) : given;
+  return given.empty() ? command_id(command) : given;
 }
 
 void run_host::send_child(std::uint32_t command) {
@@ -301,6 +303,7 @@ void run_host::tell_parent() {
 }
 
 void run_host::on_control_reply(const control_reply& reply) {
+  if (takes_lookup(reply)) return;
   const auto found = asked_.find(reply.correlation.raw());
   if (found == asked_.end()) return;
   const auto command = found->second;

@@ -230,7 +230,7 @@ void run_host::on_driven(runtime::run_outputs outputs) {
     for (const auto& [command, one] : engine_->open()) {
       if (one.due && has_timer(one.request.kind)) timers_[command] = *one.due;
       if (std::ranges::find(batch_issued_, command) == batch_issued_.end()) {
-        carry_out(command);
+        send_again(command);
       }
     }
   }
@@ -453,7 +453,7 @@ std::optional<time_ms> run_host::next_timer() const {
 bool run_host::is_idle() const {
   if (is_dead_) return true;
   if (is_busy_ || steps_running_ != 0 || async_steps_running_ != 0 || !inputs_.empty()
-      || !result_waiters_.empty() || !asked_.empty() || owes_parent_) {
+      || !result_waiters_.empty() || !asked_.empty() || !lookups_.empty() || owes_parent_) {
     return false;
   }
   if (!row_ || row_->ended) return true;

@@ -215,6 +215,23 @@ private:
   [[nodiscard]] correlation_id next_correlation(std::uint32_t command);
   void after(std::chrono::milliseconds delay, std::move_only_function<void()> rest);
 
+  // -- after a replay (run_resends.cpp) --------------------------------------------------------
+  /// A command that was sent, perhaps, before this process began; and where it went.
+  struct sent_before {
+    std::uint32_t command = 0;
+    topic_ref topic;
+  };
+
+  /// What the receiver knows a command of this run by.
+  [[nodiscard]] std::string command_id(std::uint32_t command) const;
+  [[nodiscard]] time_ms issued_at(std::uint32_t command) const;
+  void send_again(std::uint32_t command);
+  void look(sent_before what, control_body ask);
+  void look_from(sent_before what, runtime::position from);
+  /// False: the reply is to something else.
+  [[nodiscard]] bool takes_lookup(const control_reply& reply);
+  void look_through(sent_before what, const event_page& page);
+
   // -- model calls (run_model_calls.cpp) -------------------------------------------------------
   [[nodiscard]] bool is_model(std::uint32_t command) const;
   void start_model(std::uint32_t command);
@@ -267,6 +284,7 @@ private:
   std::map<std::uint32_t, time_ms> timers_;
   std::map<std::uint32_t, std::string> children_;
   std::unordered_map<std::uint64_t, std::uint32_t> asked_;
+  std::unordered_map<std::uint64_t, sent_before> lookups_;
   std::uint64_t last_correlation_ = 0;
   std::map<std::uint64_t, waiter> result_waiters_;
   std::uint64_t last_waiter_ = 0;

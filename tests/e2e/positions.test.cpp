@@ -72,6 +72,10 @@ private:
     }
     try {
       auto node = client();
+      // What a run publishes counts once also where ids are not remembered.
+      const auto made = node.put("/topics/out", R"({"dedupe_window_s":0})");
+      last_ = made.body;
+      if (made.status != 200 && made.status != 201) return false;
       const auto started = node.post("/workflows", R"({"type":"everything","id":"e"})");
       last_ = started.body;
       if (started.status != 200 && started.status != 201) return false;

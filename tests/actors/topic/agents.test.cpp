@@ -6,6 +6,7 @@
 
 #include <callboard/agent.hpp>
 #include <string>
+#include <utility>
 
 namespace callboard::testing {
 
@@ -22,7 +23,8 @@ struct counter : agent<counter, std::int64_t> {
         .message("spoil", &counter::spoil)
         .message("ask", &counter::ask)
         .message("ask_soon", &counter::ask_soon)
-        .message("doze", &counter::doze);
+        .message("doze", &counter::doze)
+        .message("add_late", &counter::add_late);
   }
 
   flow<std::int64_t> add(context& ctx, std::int64_t by) {
@@ -54,6 +56,19 @@ struct counter : agent<counter, std::int64_t> {
   }
 
   flow<void> doze(context& ctx, json) { co_await ctx.sleep(1s).required(); }
+
+  flow<std::int64_t> add_late(context& ctx, std::int64_t by) {
+    co_await ctx.sleep(500ms).required();
+    co_return state() += by;
+  }
+};
+
+struct caller : workflow<caller> {
+  static constexpr std::string_view type = "caller";
+
+  flow<json> run(context& ctx, json by) {
+    co_return co_await ctx.call("counter", "a", "add_late", by, {.timeout = 0ms}).required();
+  }
 };
 
 class agent_fixture : public broker_fixture {
@@ -113,6 +128,33 @@ TEST_CASE_METHOD(agent_fixture, "an agent handles each message once and keeps it
   CHECK(says(shown("a"), R"("state":5)"));
   CHECK(reply("a", "add", "3", "m2") == R"({"message":"m2","duplicate":true,"result":5})");
   CHECK(says(reply("a", "add", "1", "m3"), R"("result":6)"));
+}
+
+TEST_CASE_METHOD(agent_fixture, "a call counts once, however long its caller was away") {
+  auto with_caller = std::exchange(workflows, {});
+  REQUIRE(with_caller.add(caller::definition()));
+  REQUIRE(workflows.add(counter::definition()));
+  std::swap(workflows, with_caller);
+  restart();
+  REQUIRE(ask(start_workflow{topic("workflow.w"), "caller", "1000", {}, {}}));
+  REQUIRE(eventually([&] {
+    auto told = ask(get_workflow{topic("workflow.agent.counter.a")});
+    return told && says(std::get<workflow_answer>(*told).body, R"("messages_waiting":1)");
+  }));
+  // The reply comes while nobody can hear it, and the agent forgets it.
+  std::swap(workflows, with_caller);
+  restart();
+  REQUIRE(eventually([&] { return says(shown("a"), R"("messages_waiting":0)"); }));
+  CHECK(says(shown("a"), R"("state":1000)"));
+  for (int i = 1; i <= 250; ++i)
+    REQUIRE(tell("a", "add", "1", "m" + std::to_string(i)));
+  CHECK(says(shown("a"), R"("state":1250)"));
+  std::swap(workflows, with_caller);
+  restart();
+  auto ended = ask(await_workflow{topic("workflow.w"), 10'000});
+  REQUIRE(ended);
+  CHECK(says(std::get<workflow_answer>(*ended).body, R"("result":1000)"));
+  CHECK(says(shown("a"), R"("state":1250)"));
 }
 
 TEST_CASE_METHOD(agent_fixture, "a handler that fails answers why and leaves the state alone") {
