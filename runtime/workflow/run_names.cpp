@@ -10,9 +10,6 @@ namespace callboard {
 
 namespace {
 
-constexpr std::array<std::string_view, 5> failure_names{
-    "retryable", "rate", "quota", "permanent", "bug"};
-
 template <class Enum, std::size_t Count>
 std::optional<Enum>
 enum_named(const std::array<std::string_view, Count>& names, std::string_view name) {
@@ -23,14 +20,6 @@ enum_named(const std::array<std::string_view, Count>& names, std::string_view na
 }
 
 }  // namespace
-
-std::string_view name_of(failure_class kind) {
-  return failure_names.at(static_cast<std::size_t>(kind));
-}
-
-std::optional<failure_class> failure_class_named(std::string_view name) {
-  return enum_named<failure_class>(failure_names, name);
-}
 
 std::string context::uuid() const {
   // RFC 9562 section 5.4, from the run's own numbers.

@@ -103,8 +103,10 @@ server_process::~server_process() {
 void server_process::start() {
   const auto out = folder_.path() / "out";
   std::filesystem::remove(out);
+  const auto listen = "127.0.0.1:" + std::to_string(options_.keeps_port ? port_ : 0);
+  port_ = 0;
   std::vector<std::string> arguments{
-      options_.command, "--data", options_.data_dir.string(), "--listen", "127.0.0.1:0"};
+      options_.command, "--data", options_.data_dir.string(), "--listen", listen};
   arguments.insert(arguments.end(), options_.arguments.begin(), options_.arguments.end());
   pid_ = spawn(arguments, {.out = out.string(), .err = (folder_.path() / "log").string()});
   int status = 0;

@@ -36,6 +36,8 @@ struct server_options {
   std::filesystem::path data_dir{};
   std::vector<std::string> arguments{};
   bool tls = false;
+  /// Whether it starts again on the port that it had: for clients that find it again by themselves.
+  bool keeps_port = false;
 };
 
 /// One node on a free port. Owner: a test. Its data outlives `kill`, `stop` and `start`.
@@ -47,7 +49,7 @@ public:
   server_process(const server_process&) = delete;
   server_process& operator=(const server_process&) = delete;
 
-  /// Starts again on the same data, on a new port.
+  /// Starts again on the same data, on a new port unless it keeps its own.
   void start();
 
   /// kill -9.

@@ -1,0 +1,165 @@
+#include "cli/client/public_subscription.hpp"
+
+#include "cli/client/public_answers.hpp"
+
+#include <boost/json/parse.hpp>
+#include <boost/json/serialize.hpp>
+
+#include <algorithm>
+#include <thread>
+
+namespace callboard {
+
+namespace {
+
+using client::number_of;
+using client::text_of;
+using std::chrono::milliseconds;
+using std::chrono::steady_clock;
+
+/// The errors after which the same subscription may be had from the node again, or from the next.
+bool is_passing(errc code) {
+  return code == errc::unreachable || code == errc::draining || code == errc::too_many_connections;
+}
+
+}  // namespace
+
+subscription::subscription(std::unique_ptr<state> made) : state_{std::move(made)} {}
+
+subscription::subscription(subscription&& other) noexcept = default;
+subscription& subscription::operator=(subscription&& other) noexcept = default;
+subscription::~subscription() = default;
+
+outcome<std::optional<received_event>> subscription::next(milliseconds wait) {
+  return state_->next(wait);
+}
+
+std::string subscription::cursor() const {
+  return state_->cursor;
+}
+
+subscription::state::state(client::account who, std::string topic, subscribe_options options)
+    : api_{std::move(who)},
+      topic_{std::move(topic)},
+      options_{std::move(options)},
+      is_pattern_{topic_.find_first_of("*>") != std::string::npos} {}
+
+std::string subscription::state::subscribe_frame() const {
+  boost::json::object frame{{"op", "subscribe"}, {"id", 1}, {"topic", topic_}};
+  if (is_pattern_ && has_begun_) {
+    boost::json::object cursors;
+    for (const auto& [name, at] : cursors_)
+      cursors[name] = at;
+    frame["cursors"] = std::move(cursors);
+  } else {
+    frame["from"] = cursor.empty() ? options_.from : cursor;
+  }
+  return boost::json::serialize(frame);
+}
+
+result<void> subscription::state::connect() {
+  auto made =
+      client::websocket::connect(api_.who().server, api_.websocket_for("callboard.v1.json"));
+  if (!made) return std::unexpected{made.error()};
+  socket_ = std::move(*made);
+  auto sent = socket_->send_text(subscribe_frame());
+  if (!sent) socket_.reset();
+  return sent;
+}
+
+std::optional<received_event> subscription::state::take_ready() {
+  if (ready_.empty()) return std::nullopt;
+  auto one = std::move(ready_.front());
+  ready_.pop_front();
+  if (!one.cursor.empty() && !is_pattern_) cursor = one.cursor;
+  if (!one.cursor.empty() && is_pattern_) cursors_[one.topic] = one.cursor;
+  return one;
+}
+
+outcome<std::optional<received_event>> subscription::state::next(milliseconds wait) {
+  const auto until = steady_clock::now() + wait;
+  for (;;) {
+    if (auto one = take_ready()) return one;
+    if (gap_) return std::unexpected{*std::exchange(gap_, std::nullopt)};
+    const auto now = steady_clock::now();
+    const auto left = std::chrono::ceil<milliseconds>(std::max(until - now, {}));
+    result<void> done;
+    if (!socket_) {
+      done = connect();
+    } else if (auto message = socket_->receive(left); !message) {
+      done = std::unexpected{message.error()};
+    } else if (*message) {
+      boost::system::error_code failed;
+      const auto frame = boost::json::parse((*message)->data, failed);
+      if (!failed && frame.is_object()) done = take(frame.as_object());
+    } else {
+      return std::nullopt;
+    }
+    if (done) continue;
+    // What was read before the connection broke is given first.
+    socket_.reset();
+    if (!give_up_) give_up_ = steady_clock::now() + options_.retry_for;
+    if (!is_passing(done.error().code) || steady_clock::now() >= *give_up_) {
+      give_up_.reset();
+      return std::unexpected{client::failure_of(done.error())};
+    }
+    if (!ready_.empty()) continue;
+    const auto rest = std::chrono::ceil<milliseconds>(until - steady_clock::now());
+    if (rest.count() <= 0) return std::nullopt;
+    std::this_thread::sleep_for(std::min(backoff_.next(), rest));
+  }
+}
+
+void subscription::state::begin_at(const boost::json::object& ok) {
+  give_up_.reset();
+  backoff_.reset();
+  const auto* recovered = ok.if_contains("recovered");
+  if (recovered != nullptr && recovered->is_bool() && !recovered->as_bool()) {
+    gap_ = failure{
+        .kind = failure_class::permanent,
+        .code = "gap",
+        .message = topic_ + ": history is gone (" + text_of(ok, "reason") + "); it goes on at seq "
+                   + std::to_string(number_of(ok, "first_seq"))};
+  }
+  if (has_begun_) return;
+  has_begun_ = true;
+  // With `now` the place is known before the first event: what is published meanwhile is not lost.
+  if (!is_pattern_ && options_.from == "now") cursor = text_of(ok, "cursor");
+  const auto* places = ok.if_contains("cursors");
+  if (options_.from != "now" || places == nullptr || !places->is_object()) return;
+  for (const auto& one : places->as_object())
+    cursors_[one.key()] = text_of(places->as_object(), one.key());
+}
+
+result<void> subscription::state::take(const boost::json::object& frame) {
+  const auto op = text_of(frame, "op");
+  if (op == "event") {
+    ready_.push_back(client::received_from(frame, text_of(frame, "topic")));
+  } else if (op == "events") {
+    const auto* events = frame.if_contains("events");
+    if (events == nullptr || !events->is_array()) return {};
+    for (const auto& one : events->as_array()) {
+      if (!one.is_object()) continue;
+      ready_.push_back(client::received_from(one.as_object(), text_of(frame, "topic")));
+    }
+  } else if (op == "ok") {
+    begin_at(frame);
+  } else if (op == "gap") {
+    const auto name = text_of(frame, "topic");
+    if (!is_pattern_) cursor = text_of(frame, "cursor");
+    if (is_pattern_) cursors_[name] = text_of(frame, "cursor");
+    gap_ = failure{
+        .kind = failure_class::permanent,
+        .code = "gap",
+        .message = name + ": history is gone (" + text_of(frame, "reason") + "); it goes on at seq "
+                   + std::to_string(number_of(frame, "first_seq"))};
+  } else if (op == "error") {
+    return fail(
+        errc_named(text_of(frame, "code")).value_or(errc::internal), text_of(frame, "detail"));
+  } else if (op == "goaway") {
+    return fail(errc::draining, "the node shuts down");
+  }
+  return {};
+}
+
+}  // namespace callboard

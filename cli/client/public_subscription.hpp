@@ -1,0 +1,53 @@
+// What a `callboard::subscription` is made of: a WebSocket, and where to go on.
+#pragma once
+
+#include "cli/backoff.hpp"
+#include "cli/client/api.hpp"
+
+#include <boost/json/object.hpp>
+
+#include <callboard/client.hpp>
+#include <chrono>
+#include <deque>
+#include <map>
+#include <optional>
+#include <string>
+
+namespace callboard {
+
+struct subscription::state {
+  state(client::account who, std::string topic, subscribe_options options);
+
+  /// Errors: as of `client::websocket::connect`.
+  [[nodiscard]] result<void> connect();
+
+  [[nodiscard]] outcome<std::optional<received_event>> next(std::chrono::milliseconds wait);
+
+  /// Of the event that was given last, or where the subscription began.
+  std::string cursor;
+
+private:
+  /// Events of a frame go to `ready_`. Errors: what the server refused; draining for a goaway.
+  [[nodiscard]] result<void> take(const boost::json::object& frame);
+  /// `ok` of the subscription.
+  void begin_at(const boost::json::object& ok);
+  [[nodiscard]] std::optional<received_event> take_ready();
+  [[nodiscard]] std::string subscribe_frame() const;
+
+  client::api api_;
+  std::string topic_;
+  subscribe_options options_;
+  bool is_pattern_;
+  /// Patterns: of each topic.
+  std::map<std::string, std::string> cursors_;
+  bool has_begun_ = false;
+  std::optional<client::websocket> socket_;
+  std::deque<received_event> ready_;
+  /// Told once, after what was read before it.
+  std::optional<failure> gap_;
+  cli::backoff backoff_;
+  /// When to stop looking for the node; set while it is away.
+  std::optional<std::chrono::steady_clock::time_point> give_up_;
+};
+
+}  // namespace callboard

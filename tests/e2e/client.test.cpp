@@ -1,0 +1,177 @@
+// The public C++ client (include/callboard/client.hpp) against the real program, which is
+// killed meanwhile.
+#include "tests/support/catch.hpp"
+#include "tests/support/server_process.hpp"
+
+#include <callboard/client.hpp>
+#include <set>
+
+namespace {
+
+using namespace callboard::testing;
+using namespace std::chrono_literals;
+using callboard::event;
+using callboard::json;
+using callboard::received_event;
+using callboard::subscription;
+using callboard::tenant_client;
+
+tenant_client client_of(const server_process& node, const std::string& tenant = "acme") {
+  auto made = tenant_client::open({.server = node.url(), .tenant = tenant});
+  REQUIRE(made);
+  return std::move(*made);
+}
+
+event order(int number) {
+  return {
+      .id = "o" + std::to_string(number),
+      .source = "/shop",
+      .type = "order.placed",
+      .subject = "ada",
+      .data = json(boost::json::object{{"total", number}})};
+}
+
+/// The next event; fails the test if there is none within 20 s.
+received_event next_of(subscription& from) {
+  auto one = from.next(20s);
+  if (!one) FAIL(one.error().code + ": " + one.error().message);
+  REQUIRE(one->has_value());
+  return std::move(**one);
+}
+
+}  // namespace
+
+TEST_CASE("events are published and read with all their attributes", "[e2e][client]") {
+  server_process node;
+  auto acme = client_of(node);
+  auto first = order(1);
+  first.extensions["traceparent"] = "00-1";
+  const auto placed = acme.publish("orders", first);
+  REQUIRE(placed);
+  CHECK(placed->seq == 1);
+  CHECK(placed->id == "o1");
+  CHECK_FALSE(placed->duplicate);
+  CHECK(acme.publish("orders", first)->duplicate);
+  const auto made = acme.publish("orders", {.type = "note"});
+  REQUIRE(made);
+  CHECK(made->seq == 2);
+  CHECK_FALSE(made->id.empty());
+  CHECK(acme.publish("orders", order(3))->seq == 3);
+
+  const auto page = acme.read("orders", "first", 2);
+  REQUIRE(page);
+  REQUIRE(page->events.size() == 2);
+  CHECK(page->last_seq == 3);
+  CHECK(page->next_from == 3);
+  auto read = page->events[0].what;
+  CHECK_FALSE(read.time.empty());
+  read.time.clear();
+  CHECK(read == first);
+  CHECK(page->events[0].cursor == placed->cursor);
+  CHECK(page->events[1].what.data.is_null());
+  const auto rest = acme.read("orders", page->events[1].cursor);
+  REQUIRE(rest);
+  REQUIRE(rest->events.size() == 1);
+  CHECK(rest->events[0].what.id == "o3");
+  // Other tenants have topics of their own.
+  const auto other = client_of(node, "globex").read("orders");
+  REQUIRE_FALSE(other);
+  CHECK(other.error().code == "topic_not_found");
+  CHECK(other.error().kind == callboard::failure_class::permanent);
+  auto changed = first;
+  changed.data = "else";
+  CHECK(acme.publish("orders", changed).error().code == "id_conflict");
+}
+
+TEST_CASE("a subscription goes through kill -9 without gap or repeat", "[e2e][client]") {
+  server_process node{{.keeps_port = true}};
+  auto acme = client_of(node);
+  REQUIRE(acme.publish("orders", order(1)));
+  auto live = acme.subscribe("orders", {.from = "first"});
+  auto pattern = acme.subscribe("ord*", {.from = "first"});
+  REQUIRE(live);
+  // The grammar of patterns has whole tokens only.
+  CHECK_FALSE(pattern->next(1s));
+  auto all = acme.subscribe(">");
+  REQUIRE(all);
+  CHECK(all->next(100ms)->has_value() == false);
+  CHECK(next_of(*live).what.id == "o1");
+  REQUIRE(acme.publish("orders", order(2)));
+  CHECK(next_of(*live).seq == 2);
+  CHECK(next_of(*all).what.id == "o2");
+  const auto place = live->cursor();
+  node.kill();
+  CHECK(live->next(50ms)->has_value() == false);
+  node.start();
+  REQUIRE(acme.publish("orders", order(3)));
+  REQUIRE(acme.publish("news", {.id = "n1", .type = "news"}));
+  const auto third = next_of(*live);
+  CHECK(third.what.id == "o3");
+  CHECK(third.seq == 3);
+  // In whatever order: topics know nothing of each other.
+  std::set<std::string> both{next_of(*all).what.id, next_of(*all).what.id};
+  CHECK(both == std::set<std::string>{"n1", "o3"});
+  CHECK(live->next(100ms)->has_value() == false);
+  auto again = acme.subscribe("orders", {.from = place});
+  REQUIRE(again);
+  CHECK(next_of(*again).what.id == "o3");
+}
+
+TEST_CASE("a subscription tells of history that is gone, and goes on", "[e2e][client]") {
+  server_process node{{.keeps_port = true}};
+  auto acme = client_of(node);
+  REQUIRE(acme.publish("orders", order(1)));
+  auto old = acme.subscribe("orders", {.from = "0-0:7"});
+  REQUIRE(old);
+  const auto told = old->next(20s);
+  REQUIRE_FALSE(told);
+  CHECK(told.error().code == "gap");
+  CHECK(next_of(*old).what.id == "o1");
+}
+
+TEST_CASE("a client says what it cannot do", "[e2e][client]") {
+  CHECK(tenant_client::open({.server = "ftp://x"}).error().code == "bad_request");
+  std::string url;
+  {
+    const server_process node;
+    url = node.url();
+    auto acme = client_of(node);
+    CHECK(acme.result("nobody", 1s).error().code == "workflow_not_found");
+    CHECK(acme.call("nobody", "x", "y", nullptr).error().code == "agent_not_found");
+    CHECK(acme.complete("1.1.1.1.1").error().code == "lease_lost");
+  }
+  auto gone = tenant_client::open({.server = url});
+  REQUIRE(gone);
+  const auto tried = gone->publish("orders", order(1));
+  REQUIRE_FALSE(tried);
+  CHECK(tried.error().code == "unreachable");
+  CHECK(tried.error().kind == callboard::failure_class::retryable);
+  CHECK(gone->subscribe("orders").error().code == "unreachable");
+}
+
+TEST_CASE("a worker in C++ leases, extends, fails and completes", "[e2e][client]") {
+  const server_process node;
+  auto acme = client_of(node);
+  CHECK(acme.lease("work", {.wait = 0ms})->empty());
+  const auto task = acme.enqueue(
+      "work", json(boost::json::object{{"n", 1}}), {.dedupe_key = "k", .attempts_max = 2});
+  REQUIRE(task);
+  CHECK(acme.enqueue("work", json(boost::json::object{{"n", 1}}), {.dedupe_key = "k"})->duplicate);
+  auto leased = acme.lease("work", {.worker = "w1", .lease = 5s, .wait = 5s});
+  REQUIRE(leased);
+  REQUIRE(leased->size() == 1);
+  const auto first = leased->front();
+  CHECK(first.task == task->task);
+  CHECK(first.attempt == 1);
+  CHECK(first.lease_length == 5s);
+  CHECK(first.payload == json(boost::json::object{{"n", 1}}));
+  CHECK(acme.extend(first.lease, 9s));
+  CHECK(acme.fail(first.lease, {.error = "not now", .retry_after = 10ms}));
+  CHECK(acme.complete(first.lease, "late").error().code == "lease_lost");
+  leased = acme.lease("work", {.wait = 10s});
+  REQUIRE(leased);
+  REQUIRE(leased->size() == 1);
+  CHECK(leased->front().fencing > first.fencing);
+  CHECK(acme.complete(leased->front().lease, json(boost::json::object{{"ok", true}})));
+  CHECK(acme.lease("work", {.wait = 0ms})->empty());
+}
