@@ -1,10 +1,13 @@
 // A blocking client of one tenant of a node, over HTTP and WebSocket: for programs that are no
 // node.
 //
-//   auto acme = callboard::tenant_client::open({.server = "http://127.0.0.1:8700", .tenant =
-//   "acme"}); auto placed = acme->publish("orders", {.type = "order.placed", .data = {{"total",
-//   42}}}); auto orders = acme->subscribe("orders", {.from = "first"}); while (auto one =
-//   orders->next(10s)) { if (!*one) break; … }
+//   auto acme = callboard::tenant_client::open({.tenant = "acme"});
+//   auto placed = acme->publish("orders", {.type = "order.placed", .data = {{"total", 42}}});
+//   auto orders = acme->subscribe("orders", {.from = "first"});
+//   while (auto one = orders->next(10s)) {
+//     if (!*one) break;
+//     …
+//   }
 //
 // Failures are values. `code` is that of docs/protocol.md ("Errors"), `unreachable` if there was no
 // answer; `kind` is `retryable` or `rate` where the same call may succeed later (`retry_after_ms`),
