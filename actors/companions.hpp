@@ -1,4 +1,4 @@
-// The three actors beside a SHARD (shard_companions.hpp) as the shard keeps them: told together,
+// The actors beside a SHARD (shard_companions.hpp) as the shard keeps them: told together,
 // ended together, and awaited before the shard itself ends.
 #pragma once
 
@@ -21,7 +21,7 @@ public:
   /// Sends `news` to all.
   template <class News>
   void tell(const News& news) {
-    for (const auto* one : {&groups_, &presence_, &queues_}) {
+    for (const auto* one : {&groups_, &bindings_, &presence_, &queues_}) {
       if (*one) shard_.send(*one, box(News{news}));
     }
   }
@@ -35,7 +35,7 @@ public:
   /// Whether `who` was one of them.
   bool on_down(const caf::actor_addr& who);
 
-  [[nodiscard]] bool have_ended() const { return !groups_ && !presence_ && !queues_; }
+  [[nodiscard]] bool have_ended() const { return !groups_ && !bindings_ && !presence_ && !queues_; }
 
   /// Asks all to end and forgets them.
   void clear();
@@ -43,6 +43,7 @@ public:
 private:
   caf::event_based_actor& shard_;
   caf::actor groups_;
+  caf::actor bindings_;
   caf::actor presence_;
   caf::actor queues_;
 };

@@ -1,5 +1,6 @@
 #include "actors/group_reads.hpp"
 
+#include "runtime/binding/binding_effect.hpp"
 #include "runtime/group/group_projection.hpp"
 
 #include <fmt/format.h>
@@ -60,17 +61,23 @@ result<void> scan_group_rows(storage::shard_reader& reader, group_row_table& tab
   }
 }
 
-loaded_event to_event(const record& from) {
-  return {{from.entity_seq, from.time, from.payload}, runtime::subject_key(from.payload)};
+loaded_event to_event(const record& from, const runtime::binding_rule* rule) {
+  loaded_event event{{from.entity_seq, from.time, from.payload}, 0};
+  event.subject =
+      rule != nullptr ? binding_key(*rule, event.event) : runtime::subject_key(from.payload);
+  return event;
 }
 
 /// The first event of the topic at or after `seq`.
-result<std::optional<loaded_event>>
-read_one(storage::shard_reader& reader, entity_id topic, sequence seq) {
+result<std::optional<loaded_event>> read_one(
+    storage::shard_reader& reader,
+    entity_id topic,
+    sequence seq,
+    const runtime::binding_rule* rule = nullptr) {
   std::optional<loaded_event> found;
   auto visited = reader.visit_entity(topic, seq, [&](const record& from) {
     if (from.kind != record_kind::event) return true;
-    found = to_event(from);
+    found = to_event(from, rule);
     return false;
   });
   if (!visited) return std::unexpected{visited.error()};
@@ -132,7 +139,7 @@ result<runtime::read_result> read_planned(
     storage::shard_reader& reader,
     entity_id topic,
     const runtime::read_plan& plan,
-    std::uint64_t bytes_max) {
+    const read_manner& how) {
   const auto span = reader.entity_span(topic);
   if (!span) return std::unexpected{span.error()};
   runtime::read_result read;
@@ -140,7 +147,7 @@ result<runtime::read_result> read_planned(
   read.gone_up_to = *span ? sequence{(*span)->first.raw() - 1} : plan.known_last;
   for (const auto seq : plan.single) {
     if (seq <= read.gone_up_to) continue;
-    auto found = read_one(reader, topic, seq);
+    auto found = read_one(reader, topic, seq, how.rule);
     if (!found) return std::unexpected{found.error()};
     if (!*found || (*found)->event.seq != seq) {
       return fail(errc::corruption, fmt::format("event {} of a topic is missing", seq.raw()));
@@ -153,11 +160,17 @@ result<runtime::read_result> read_planned(
   auto visited = reader.visit_entity(topic, from, [&](const record& one) {
     if (one.kind != record_kind::event) return true;
     bytes += one.payload.size();
-    read.run.push_back(to_event(one));
-    return bytes < bytes_max && read.run.size() < plan.run_events_max;
+    read.run.push_back(to_event(one, how.rule));
+    return bytes < how.bytes_max && read.run.size() < plan.run_events_max;
   });
   if (!visited) return std::unexpected{visited.error()};
   return read;
+}
+
+std::uint64_t
+binding_key(const runtime::binding_rule& rule, const runtime::delivered_event& event) {
+  auto read = runtime::bound_event::read(event.stored, event.time);
+  return read ? runtime::order_key(rule, *read) : 0;
 }
 
 result<std::vector<std::optional<time_ms>>> read_event_times(

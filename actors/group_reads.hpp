@@ -2,6 +2,7 @@
 #pragma once
 
 #include "base/error.hpp"
+#include "runtime/binding/binding_rule.hpp"
 #include "runtime/group/group_codec.hpp"
 #include "runtime/group/group_core.hpp"
 #include "storage/journal.hpp"
@@ -28,13 +29,23 @@ struct loaded_group {
 [[nodiscard]] result<loaded_group>
 read_group(storage::shard_reader& reader, const runtime::group_row& row);
 
+struct read_manner {
+  std::uint64_t bytes_max = 0;
+  /// Of a binding: gives events their keys of order; null: their subject does.
+  const runtime::binding_rule* rule = nullptr;
+};
+
 /// Carries out a plan. At least one event of a run is read, then up to `bytes_max`.
 /// Errors: those of the reader; corruption if an event is missing without having been trimmed.
 [[nodiscard]] result<runtime::read_result> read_planned(
     storage::shard_reader& reader,
     entity_id topic,
     const runtime::read_plan& plan,
-    std::uint64_t bytes_max);
+    const read_manner& how);
+
+/// The event's key of order in a binding's group; 0 also for an event that cannot be read.
+[[nodiscard]] std::uint64_t
+binding_key(const runtime::binding_rule& rule, const runtime::delivered_event& event);
 
 /// Times of these events; nothing for one that is gone.
 [[nodiscard]] result<std::vector<std::optional<time_ms>>>

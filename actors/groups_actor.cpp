@@ -2,6 +2,7 @@
 
 #include "actors/router.hpp"
 #include "base/log.hpp"
+#include "runtime/binding/binding_names.hpp"
 
 #include <spdlog/spdlog.h>
 
@@ -32,11 +33,24 @@ const topic_ref* topic_of(const control_body& body) {
       body);
 }
 
+/// The events with the keys of order that a binding gives them.
+std::vector<runtime::loaded_event>
+keyed_by(const runtime::binding_rule& rule, std::vector<runtime::loaded_event> events) {
+  for (auto& one : events)
+    one.subject = binding_key(rule, one.event);
+  return events;
+}
+
 }  // namespace
 
 groups_actor::groups_actor(
-    caf::actor_config& config, shard_id shard, const broker_parts& parts, caf::actor parent)
+    caf::actor_config& config,
+    shard_id shard,
+    const broker_parts& parts,
+    caf::actor parent,
+    caf::actor bindings)
     : companion{config, shard, parts, std::move(parent)},
+      bindings_{std::move(bindings)},
       deliveries_{
           parts.counters.counter("group_deliveries_total", "events handed to group members")},
       redeliveries_{parts.counters.counter(
@@ -64,6 +78,7 @@ caf::behavior groups_actor::make_behavior() {
 void groups_actor::on_exit() {
   early_.clear();
   topics_.clear();
+  bindings_ = nullptr;
   companion::on_exit();
 }
 
@@ -90,7 +105,9 @@ void groups_actor::on_directory(result<group_rows> rows) {
   for (auto& [key, row] : *rows) {
     auto& topic = topics_[key.topic];
     topic.ref = key.topic;
-    topic.groups[key.group].row = std::move(row);
+    auto& slot = topic.groups[key.group];
+    slot.row = std::move(row);
+    tell_binding(key.topic, key.group, &slot);
   }
   ready_ = true;
   for (auto& [ref, message] : std::exchange(early_topics_, {})) {
@@ -156,6 +173,7 @@ void groups_actor::on_topic_gone(const topic_ref& ref) {
     }
     drop_unit(slot, gone);
     refuse_waiting(slot, gone);
+    tell_binding(ref, name, nullptr);
   }
   for (const auto& request : std::exchange(topic->waiting, {})) {
     answer(request, std::unexpected{gone});
@@ -241,6 +259,7 @@ void groups_actor::drop_strangers(group_topic& topic) {
     }
     drop_unit(slot, gone);
     refuse_waiting(slot, gone);
+    tell_binding(topic.ref, it->first, nullptr);
     it = topic.groups.erase(it);
   }
 }
@@ -264,7 +283,7 @@ void groups_actor::on_deliver(const deliver& message) {
           events.push_back({event, runtime::subject_key(event.stored)});
         }
       }
-      core.offer(events);
+      core.offer(slot.rule ? keyed_by(*slot.rule, events) : events);
     } else {
       core.topic_grew(topic->last_seq);
     }
@@ -370,6 +389,28 @@ void groups_actor::read_floors(group_topic& topic) {
       });
 }
 
+/// Keeps the rule of a binding in the slot, and has BINDINGS hear of it; null: it is gone.
+void groups_actor::tell_binding(const topic_ref& topic, const group_name& name, group_slot* slot) {
+  if (!runtime::is_binding_group(name)) return;
+  binding_news news{topic, name, {}, false};
+  if (slot != nullptr) {
+    const auto& settings = slot->row.settings;
+    auto rule = runtime::parse_binding(settings.binding);
+    if (!rule) {
+      log::channel("actors")->error(
+          "binding {} of topic {} does nothing, as its rule is unreadable: {}",
+          runtime::binding_name_of(name),
+          topic.topic.str(),
+          rule.error().detail);
+      return;
+    }
+    slot->rule = std::make_shared<const runtime::binding_rule>(*std::move(rule));
+    news.rule = settings.binding;
+    news.is_redrive = runtime::is_redrive_group(name);
+  }
+  send(bindings_, box(std::move(news)));
+}
+
 group_topic* groups_actor::find_topic(const topic_ref& ref) {
   const auto it = topics_.find(ref);
   return it == topics_.end() ? nullptr : &it->second;
@@ -392,8 +433,9 @@ caf::actor spawn_groups(
     caf::actor_system& system,
     shard_id shard,
     const broker_parts& parts,
-    const caf::actor& parent) {
-  return system.spawn<groups_actor>(shard, parts, parent);
+    const caf::actor& parent,
+    const caf::actor& bindings) {
+  return system.spawn<groups_actor>(shard, parts, parent, bindings);
 }
 
 }  // namespace callboard::actors

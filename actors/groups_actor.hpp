@@ -10,6 +10,7 @@
 #include "actors/group_companion.hpp"
 #include "actors/group_reads.hpp"
 #include "actors/relay_messages.hpp"
+#include "runtime/binding/binding_rule.hpp"
 #include "runtime/group/group_core.hpp"
 
 #include <deque>
@@ -53,6 +54,8 @@ struct group_slot {
   runtime::group_row row;
   /// Events up to here are needed no more; known once the group was read.
   std::optional<sequence> needed_after;
+  /// Of a binding.
+  std::shared_ptr<const runtime::binding_rule> rule;
   std::unique_ptr<group_unit> unit;
   bool loading = false;
   /// A record that makes, changes or deletes it is being written.
@@ -82,8 +85,13 @@ struct group_topic {
 
 class groups_actor final : public companion {
 public:
+  /// `bindings` is told of the bindings among the groups.
   groups_actor(
-      caf::actor_config& config, shard_id shard, const broker_parts& parts, caf::actor parent);
+      caf::actor_config& config,
+      shard_id shard,
+      const broker_parts& parts,
+      caf::actor parent,
+      caf::actor bindings);
 
   const char* name() const override { return "callboard.groups"; }
 
@@ -116,6 +124,7 @@ private:
   void link_to(group_topic& topic);
   void unlink_from(group_topic& topic);
   void drop_strangers(group_topic& topic);
+  void tell_binding(const topic_ref& topic, const group_name& name, group_slot* slot);
   void tick_topic(group_topic& topic);
   void tell_floor(group_topic& topic);
   void read_floors(group_topic& topic);
@@ -130,6 +139,9 @@ private:
   void
   answer_when_durable(group_unit& unit, pending_request request, std::vector<std::string> lost);
   void put(group_topic& topic, pending_request request);
+  [[nodiscard]] runtime::group_settings
+  first_settings(const topic_name& topic, const group_name& name) const;
+  [[nodiscard]] result<void> check_room(const group_topic& topic, const group_name& wanted) const;
   void make(group_topic& topic, pending_request request, const runtime::group_settings& settings);
   void make_after(
       group_topic& topic,
@@ -173,6 +185,7 @@ private:
 
   [[nodiscard]] runtime::group_time now() const { return {boot(), shard_time()}; }
 
+  caf::actor bindings_;
   bool ready_ = false;
   std::deque<pending_request> early_;
   std::map<topic_ref, topic_active> early_topics_;

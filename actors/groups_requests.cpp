@@ -1,10 +1,12 @@
 // What clients ask of consumer groups.
 #include "actors/groups_actor.hpp"
+#include "runtime/binding/binding_names.hpp"
 #include "runtime/group/dead_letter.hpp"
 
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <utility>
 
 namespace callboard::actors {
 
@@ -38,6 +40,20 @@ runtime::group_settings default_settings(const config::groups_section& from) {
   return settings;
 }
 
+/// A binding's consumer is the node itself: it gives back what it cannot hand on, so holds are long
+/// and only what its target refuses is an attempt. Ten attempts take about a minute.
+runtime::group_settings binding_settings(
+    runtime::group_settings settings, const topic_name& topic, const group_name& name) {
+  settings.hold_ms = 600'000;
+  settings.deliveries_max = 10;
+  settings.in_flight_max = 256;
+  settings.ordered_by_subject = true;
+  settings.dead_letter_topic = runtime::is_redrive_group(name)
+                                   ? topic.str()
+                                   : runtime::binding_dead_topic(topic, name).str();
+  return settings;
+}
+
 runtime::group_settings merge(runtime::group_settings base, const put_group& patch) {
   base.hold_ms = patch.hold_ms.value_or(base.hold_ms);
   base.deliveries_max = patch.deliveries_max.value_or(base.deliveries_max);
@@ -46,6 +62,7 @@ runtime::group_settings merge(runtime::group_settings base, const put_group& pat
   base.backoff_max_ms = patch.backoff_max_ms.value_or(base.backoff_max_ms);
   base.ordered_by_subject = patch.ordered_by_subject.value_or(base.ordered_by_subject);
   base.dead_letter_topic = patch.dead_letter_topic.value_or(base.dead_letter_topic);
+  base.binding = patch.binding.value_or(base.binding);
   return base;
 }
 
@@ -57,7 +74,9 @@ check_range(std::string_view key, std::uint32_t value, std::uint32_t least, std:
       fmt::format("{} is {}, not within {} and {}", key, value, least, most));
 }
 
+/// What a binding has is not for clients to choose.
 result<void> check_settings(const runtime::group_settings& settings, const topic_name& topic) {
+  if (settings.is_binding()) return {};
   for (const auto& checked :
        {check_range("hold_ms", settings.hold_ms, 10, hold_ms_max),
         check_range("deliveries_max", settings.deliveries_max, 1, deliveries_limit),
@@ -89,7 +108,16 @@ describe_slot(const group_name& name, const group_slot& slot, const runtime::gro
   made.parked = counts.parked;
   made.dead_lettered = counts.dead_lettered;
   made.members = counts.members;
+  made.last_error = slot.unit->core.last_error();
   return made;
+}
+
+error no_such_group(const group_name& name) {
+  if (!runtime::is_binding_group(name)) {
+    return {errc::group_not_found, fmt::format("there is no group '{}'", name.str()), 0};
+  }
+  return {
+      errc::not_found, fmt::format("there is no binding '{}'", runtime::binding_name_of(name)), 0};
 }
 
 const std::string* member_of(const control_body& body) {
@@ -146,8 +174,7 @@ void groups_actor::handle(group_topic& topic, pending_request request) {
   const auto it = topic.groups.find(name);
   if (it == topic.groups.end()) {
     if (std::holds_alternative<put_group>(request.body)) return put(topic, std::move(request));
-    return answer(
-        request, fail(errc::group_not_found, fmt::format("there is no group '{}'", name.str())));
+    return answer(request, std::unexpected{no_such_group(name)});
   }
   with_group(topic, name, std::move(request));
 }
@@ -184,7 +211,7 @@ void groups_actor::handle_active(
     acks_.Increment(static_cast<double>(ack->tokens.size() - lost.size()));
     answer_when_durable(unit, std::move(request), std::move(lost));
   } else if (const auto* nack = std::get_if<nack_deliveries>(&request.body)) {
-    auto lost = unit.core.nack(nack->tokens, nack->delay_ms, nack->error, now());
+    auto lost = unit.core.nack({nack->tokens, nack->delay_ms, nack->error, nack->kind}, now());
     answer_when_durable(unit, std::move(request), std::move(lost));
   }
   pump(topic, name);
@@ -202,21 +229,41 @@ void groups_actor::answer_when_durable(
   }
 }
 
+runtime::group_settings
+groups_actor::first_settings(const topic_name& topic, const group_name& name) const {
+  auto settings = default_settings(parts_.settings.groups);
+  return runtime::is_binding_group(name) ? binding_settings(std::move(settings), topic, name)
+                                         : settings;
+}
+
+result<void> groups_actor::check_room(const group_topic& topic, const group_name& wanted) const {
+  const bool is_binding = runtime::is_binding_group(wanted);
+  const auto same = std::ranges::count_if(topic.groups, [&](const auto& one) {
+    return runtime::is_binding_group(one.first) == is_binding;
+  });
+  const auto& limits = parts_.settings.groups;
+  const auto most = is_binding ? limits.bindings_per_topic_max : limits.groups_per_topic_max;
+  if (std::cmp_less(same, most)) return {};
+  return fail(
+      errc::too_large,
+      is_binding ? "the topic has as many bindings as groups.bindings_per_topic_max"
+                 : "the topic has as many groups as groups.groups_per_topic_max");
+}
+
 void groups_actor::put(group_topic& topic, pending_request request) {
   const auto& body = std::get<put_group>(request.body);
   const auto name = body.group.group;
   const auto it = topic.groups.find(name);
   const bool is_new = it == topic.groups.end();
-  const auto before = is_new ? default_settings(parts_.settings.groups) : it->second.row.settings;
-  const auto settings = merge(before, body);
+  const auto before = is_new ? first_settings(topic.ref.topic, name) : it->second.row.settings;
+  auto settings = merge(before, body);
+  if (body.is_bounded) settings.up_to = topic.last_seq;
   if (auto checked = check_settings(settings, topic.ref.topic); !checked) {
     return answer(request, std::unexpected{checked.error()});
   }
   if (is_new) {
-    if (topic.groups.size() >= parts_.settings.groups.groups_per_topic_max) {
-      return answer(
-          request,
-          fail(errc::too_large, "the topic has as many groups as groups.groups_per_topic_max"));
+    if (auto room = check_room(topic, name); !room) {
+      return answer(request, std::unexpected{room.error()});
     }
     return make(topic, std::move(request), settings);
   }
@@ -308,6 +355,7 @@ void groups_actor::make_after(
         }
         made->row.entity = entity_id{outcome->first.raw()};
         made->changing = false;
+        tell_binding(ref, name, made);
         activate(*after, name, {runtime::group_ledger{made->row.start_after}, {}, 0});
         describe(*after, {name}, std::move(*shared), true);
         run_waiting(*after, name);
@@ -348,6 +396,7 @@ void groups_actor::configure(
         changed->changing = false;
         if (outcome) {
           changed->row.settings = settings;
+          tell_binding(ref, name, changed);
           if (changed->unit) changed->unit->core.change_settings(settings, now());
           with_group(*after, name, std::move(*shared));
         }
@@ -362,7 +411,7 @@ void groups_actor::remove(group_topic& topic, const group_name& name, pending_re
   auto& slot = topic.groups.at(name);
   const auto last =
       slot.unit->appending ? slot.unit->last_progress.next() : slot.unit->last_progress;
-  const error gone{errc::group_not_found, "the group was deleted"};
+  const auto gone = no_such_group(name);
   // Whatever a record under way would have said: the group is gone behind it.
   const runtime::group_definition group{topic.ref, name, {}, {}, {}};
   slot.changing = true;
@@ -385,6 +434,7 @@ void groups_actor::remove(group_topic& topic, const group_name& name, pending_re
         }
         answer(*shared, control_answer{actors::done{}});
         if (removed == nullptr) return;
+        tell_binding(ref, name, nullptr);
         drop_unit(*removed, gone);
         auto waiting = std::exchange(removed->waiting, {});
         after->groups.erase(name);
@@ -400,9 +450,11 @@ void groups_actor::remove(group_topic& topic, const group_name& name, pending_re
 }
 
 void groups_actor::list(group_topic& topic, pending_request request) {
+  const bool of_bindings = std::get<list_groups>(request.body).of_bindings;
   group_names names;
   for (const auto& [name, slot] : topic.groups) {
-    if (slot.row.entity == entity_id{}) continue;
+    if (slot.row.entity == entity_id{} || runtime::is_redrive_group(name)) continue;
+    if (runtime::is_binding_group(name) != of_bindings) continue;
     names.push_back(name);
   }
   for (const auto& name : names) {
@@ -431,8 +483,10 @@ void groups_actor::describe(
     made.aged.push_back(made.groups.size() - 1);
     made.oldest.push_back(*counts.oldest);
   }
-  const bool as_list = std::holds_alternative<list_groups>(request.body);
-  auto finish = [this, as_list, request = std::move(request), made](
+  const auto* as_list = std::get_if<list_groups>(&request.body);
+  const bool is_list = as_list != nullptr;
+  const bool of_bindings = is_list && as_list->of_bindings;
+  auto finish = [this, is_list, of_bindings, request = std::move(request), made](
                     result<std::vector<std::optional<time_ms>>> times) mutable {
     if (!times) return answer(request, std::unexpected{times.error()});
     for (std::size_t i = 0; i < times->size(); ++i) {
@@ -441,7 +495,9 @@ void groups_actor::describe(
       made.groups[made.aged[i]].oldest_unacked_age_ms =
           static_cast<std::uint64_t>(std::max<std::int64_t>(age, 0));
     }
-    if (as_list) return answer(request, control_answer{group_list{std::move(made.groups)}});
+    if (is_list) {
+      return answer(request, control_answer{group_list{std::move(made.groups), of_bindings}});
+    }
     answer(request, control_answer{std::move(made.groups.front())});
   };
   if (made.oldest.empty()) return finish(std::vector<std::optional<time_ms>>{});

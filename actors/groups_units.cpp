@@ -111,8 +111,9 @@ void groups_actor::start_read(
     group_topic& topic, const group_name& name, group_unit& unit, runtime::read_plan plan) {
   read<runtime::read_result>(
       reader_pool::lane::reads,
-      [entity = topic.entity, plan = std::move(plan)](storage::shard_reader& reader) {
-        return read_planned(reader, entity, plan, read_bytes_max);
+      [entity = topic.entity, plan = std::move(plan), rule = topic.groups.at(name).rule](
+          storage::shard_reader& reader) {
+        return read_planned(reader, entity, plan, {read_bytes_max, rule.get()});
       },
       [this, ref = topic.ref, name, number = unit.number](result<runtime::read_result> found) {
         auto* after = find_unit(ref, name, number);

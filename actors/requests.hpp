@@ -14,6 +14,7 @@
 #include "runtime/topic/publish.hpp"
 #include "runtime/topic/topic_settings.hpp"
 
+#include <concepts>
 #include <memory>
 #include <optional>
 #include <string>
@@ -123,6 +124,7 @@ struct group_ref {
 };
 
 using runtime::group_settings;
+using runtime::nack_kind;
 
 struct put_group {
   group_ref group;
@@ -133,6 +135,10 @@ struct put_group {
   std::optional<std::uint32_t> backoff_max_ms;
   std::optional<bool> ordered_by_subject;
   std::optional<std::string> dead_letter_topic;
+  /// The rule of a binding, for the group that a binding stands on.
+  std::optional<std::string> binding;
+  /// Deliver what the topic holds by now and no more.
+  bool is_bounded = false;
   /// Only for a group that is made now.
   runtime::position from = runtime::from_first{};
 };
@@ -145,8 +151,10 @@ struct delete_group {
   group_ref group;
 };
 
+/// Those of clients, or those that bindings stand on.
 struct list_groups {
   topic_ref topic;
+  bool of_bindings = false;
 };
 
 struct group_description {
@@ -161,11 +169,14 @@ struct group_description {
   std::uint64_t dead_lettered = 0;
   std::uint64_t members = 0;
   std::uint64_t oldest_unacked_age_ms = 0;
+  /// Of the latest nack since the group became active.
+  std::string last_error;
   bool created = false;
 };
 
 struct group_list {
   std::vector<group_description> groups;
+  bool of_bindings = false;
 };
 
 /// Asks for up to `max` deliveries for `member`, waiting up to `wait_ms` for the first.
@@ -201,6 +212,7 @@ struct nack_deliveries {
   /// Nothing: the group's backoff for this attempt.
   std::optional<std::uint32_t> delay_ms;
   std::string error;
+  nack_kind kind = nack_kind::retry;
 };
 
 struct ack_result {
@@ -214,6 +226,36 @@ struct leave_group {
   group_ref group;
   std::string member;
 };
+
+// -- bindings: made and changed by put_group, on the group that `runtime::binding_group` names ------
+
+/// The binding, and its dead letters with their topic.
+struct delete_binding {
+  group_ref group;
+};
+
+/// Dead letters that wait for a redrive, from `from` on; answered by an event_page.
+struct list_binding_dead {
+  group_ref group;
+  runtime::position from = runtime::from_first{};
+  std::uint32_t events_max = 100;
+};
+
+/// Hands all dead letters of now to the binding's target again; what fails is a dead letter again.
+struct redrive_binding {
+  group_ref group;
+};
+
+struct binding_redrive {
+  /// Dead letters that are being tried.
+  std::uint64_t events = 0;
+};
+
+/// What the shard's BINDINGS actor is asked.
+template <class Body>
+concept binding_request =
+    std::same_as<Body, delete_binding> || std::same_as<Body, list_binding_dead>
+    || std::same_as<Body, redrive_binding>;
 
 // -- presence --------------------------------------------------------------------------------
 
@@ -374,6 +416,9 @@ using control_body = std::variant<
     ack_deliveries,
     nack_deliveries,
     leave_group,
+    delete_binding,
+    list_binding_dead,
+    redrive_binding,
     presence_join,
     presence_renew,
     presence_leave,
@@ -417,6 +462,7 @@ using control_answer = std::variant<
     group_list,
     delivery_list,
     ack_result,
+    binding_redrive,
     presence_members,
     workflow_answer,
     queue_description,

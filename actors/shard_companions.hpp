@@ -1,17 +1,21 @@
-// The actors beside each SHARD that keep its consumer groups, its presence and its task queues.
+// The actors beside each SHARD that keep its consumer groups and what is bound to them, its
+// presence and its task queues.
 //
 // Messages all accept:
-//   (boxed<control_request>, caf::actor reply_to)   group, presence or queue bodies; answered by
+//   (boxed<control_request>, caf::actor reply_to)   group, binding, presence or queue bodies;
+//   answered by
 //                                                   boxed<control_reply> to reply_to
 //   boxed<shard_activated>  SHARD: first message of all, and again after every new activation
 //   boxed<topic_active>     SHARD: a topic of this shard became active (or was made)
 //   boxed<topic_gone>       SHARD: a topic was deleted; its groups and presence go with it
 //   boxed<deliver>, boxed<relay_attached>, boxed<relay_skipped>   as any relay: groups and presence
 //                                                   may attach to topics through the router
+//   boxed<binding_news>     GROUPS to BINDINGS: a binding is there, has changed, or is gone
 // What they send to the SHARD (their parent, given at spawn):
 //   boxed<companion_append_failed>   an append failed; SHARD begins a new activation
 //                                    (unless it has by now) and tells everybody
-//   boxed<held_floor>       groups: how far the slowest group of a topic is; SHARD hands it to the topic
+//   boxed<held_floor>       groups: how far the slowest group of a topic is; SHARD hands it to the
+//   topic
 #pragma once
 
 #include "actors/broker_parts.hpp"
@@ -22,6 +26,7 @@
 #include <caf/fwd.hpp>
 
 #include <optional>
+#include <string>
 
 namespace callboard::actors {
 
@@ -30,6 +35,18 @@ namespace callboard::actors {
 struct held_floor {
   topic_ref topic;
   std::optional<sequence> floor;
+};
+
+/// GROUPS -> BINDINGS: what is bound now; sent for each binding when the shard starts, and whenever
+/// one is made, changed or deleted.
+struct binding_news {
+  topic_ref topic;
+  /// The one that the binding stands on.
+  group_name group;
+  /// The rule as JSON; empty: there is no such binding any more.
+  std::string rule;
+  /// It redrives what has died and stops when that is done.
+  bool is_redrive = false;
 };
 
 /// SHARD -> companions: what their appends must carry from now on. Companions serve
@@ -45,6 +62,14 @@ struct companion_append_failed {
 
 /// All consumer groups of one shard. Ends on exit_msg, which the shard sends before it ends.
 [[nodiscard]] caf::actor spawn_groups(
+    caf::actor_system& system,
+    shard_id shard,
+    const broker_parts& parts,
+    const caf::actor& parent,
+    const caf::actor& bindings);
+
+/// All bindings on topics of one shard; ends as the others do.
+[[nodiscard]] caf::actor spawn_bindings(
     caf::actor_system& system, shard_id shard, const broker_parts& parts, const caf::actor& parent);
 
 /// Presence on all topics of one shard.

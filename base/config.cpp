@@ -85,6 +85,7 @@ void visit_topic_settings(Config& c, Visit&& visit) {
   visit("groups.backoff_max_ms", g.backoff_max_ms, bounds{1, day_ms}, "longest wait before a redelivery");
   visit("groups.fetch_wait_ms_max", g.fetch_wait_ms_max, bounds{0, day_ms}, "longest wait of a fetch for events");
   visit("groups.groups_per_topic_max", g.groups_per_topic_max, bounds{1}, "consumer groups of one topic");
+  visit("groups.bindings_per_topic_max", g.bindings_per_topic_max, bounds{1, 10'000}, "bindings of one topic");
 }
 
 template <class Config, class Visit>

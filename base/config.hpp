@@ -72,6 +72,7 @@ struct config {
     std::uint32_t backoff_max_ms = 60'000;
     std::uint32_t fetch_wait_ms_max = 25'000;
     std::uint32_t groups_per_topic_max = 1000;
+    std::uint32_t bindings_per_topic_max = 64;
   } groups;
 
   struct limits_section {

@@ -14,6 +14,7 @@ void add_publish(CLI::App& app, context& run);
 void add_subscribe(CLI::App& app, context& run);
 void add_topic(CLI::App& app, context& run);
 void add_group(CLI::App& app, context& run);
+void add_binding(CLI::App& app, context& run);
 void add_queue(CLI::App& app, context& run);
 void add_presence(CLI::App& app, context& run);
 void add_workflow(CLI::App& app, context& run);

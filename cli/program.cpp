@@ -28,6 +28,7 @@ int node::main(int argc, char** argv) {
        add_subscribe,
        add_topic,
        add_group,
+       add_binding,
        add_queue,
        add_presence,
        add_workflow,

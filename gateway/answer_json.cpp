@@ -3,6 +3,7 @@
 #include "gateway/event_codec.hpp"
 #include "gateway/problem.hpp"
 #include "gateway/queue_json.hpp"
+#include "runtime/binding/binding_names.hpp"
 
 #include <fmt/format.h>
 
@@ -60,6 +61,27 @@ void append_group(std::string& out, const actors::group_description& group) {
       group.dead_lettered,
       group.members,
       group.oldest_unacked_age_ms);
+}
+
+void append_binding(std::string& out, const actors::group_description& group) {
+  const auto name = runtime::binding_name_of(group_name::trusted(group.group));
+  fmt::format_to(std::back_inserter(out), R"({{"binding":"{}",)", name);
+  // Its filter and target as they stand in the settings, without the braces around both.
+  out.append(group.settings.binding, 1, group.settings.binding.size() - 2);
+  fmt::format_to(
+      std::back_inserter(out),
+      R"(,"position":{},"last_seq":{},"lag":{},"in_flight":{},"waiting":{},"dead_lettered":{},)"
+      R"("dead_letter_topic":"{}","oldest_unhandled_age_ms":{},"last_error":)",
+      group.floor.raw(),
+      group.last_seq.raw(),
+      group.lag,
+      group.in_flight,
+      group.parked,
+      group.dead_lettered,
+      group.settings.dead_letter_topic,
+      group.oldest_unacked_age_ms);
+  append_json_string(out, group.last_error);
+  out += '}';
 }
 
 /// `"seq":..,"cursor":"..","event":{..}`
@@ -122,12 +144,18 @@ struct answer_writer {
         page.next_from.raw());
   }
 
-  void operator()(const actors::group_description& group) const { append_group(out, group); }
+  void operator()(const actors::group_description& group) const {
+    group.settings.is_binding() ? append_binding(out, group) : append_group(out, group);
+  }
 
   void operator()(const actors::group_list& list) const {
-    out += R"({"groups":)";
-    append_array(out, list.groups, append_group);
+    out += list.of_bindings ? R"({"bindings":)" : R"({"groups":)";
+    append_array(out, list.groups, list.of_bindings ? append_binding : append_group);
     out += '}';
+  }
+
+  void operator()(const actors::binding_redrive& redrive) const {
+    fmt::format_to(std::back_inserter(out), R"({{"redriving":{}}})", redrive.events);
   }
 
   void operator()(const actors::delivery_list& list) const {

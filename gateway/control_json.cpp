@@ -80,6 +80,30 @@ result<actors::put_group> parse_put_group(const actors::group_ref& group, std::s
   return put;
 }
 
+result<parsed_binding> parse_put_binding(const actors::group_ref& group, std::string_view text) {
+  auto body = json_members::parse(text);
+  parsed_binding parsed;
+  const auto filter = body.value("filter");
+  const auto target = body.value("target");
+  parsed.put.group = group;
+  parsed.put.from = runtime::from_now{};
+  if (const auto from = body.text_or_number("from")) {
+    auto position = runtime::parse_position(*from);
+    if (!position) return std::unexpected{position.error()};
+    parsed.put.from = std::move(*position);
+  }
+  if (auto sound = body.finish(); !sound) return std::unexpected{sound.error()};
+  std::string said = "{";
+  if (filter) said += R"("filter":)" + *filter;
+  if (filter && target) said += ',';
+  if (target) said += R"("target":)" + *target;
+  auto rule = runtime::parse_binding(said + '}');
+  if (!rule) return std::unexpected{rule.error()};
+  parsed.put.binding = runtime::binding_text(*rule);
+  parsed.rule = *std::move(rule);
+  return parsed;
+}
+
 result<actors::fetch_deliveries> parse_fetch(
     const actors::group_ref& group,
     std::string_view text,

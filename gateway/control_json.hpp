@@ -4,6 +4,7 @@
 
 #include "actors/requests.hpp"
 #include "base/config.hpp"
+#include "runtime/binding/binding_rule.hpp"
 
 #include <span>
 #include <string>
@@ -21,6 +22,16 @@ namespace callboard::gateway {
 /// "ordered_by_subject","dead_letter_topic","from"}`, all optional.
 [[nodiscard]] result<actors::put_group>
 parse_put_group(const actors::group_ref& group, std::string_view body);
+
+/// `{"filter"?,"target","from"?}`; see runtime/binding/binding_rule.hpp. It begins at "now" unless
+/// told otherwise.
+struct parsed_binding {
+  actors::put_group put;
+  runtime::binding_rule rule;
+};
+
+[[nodiscard]] result<parsed_binding>
+parse_put_binding(const actors::group_ref& group, std::string_view body);
 
 /// `{"member"?,"max"?,"wait_ms"?}`; the wait is cut to `groups.fetch_wait_ms_max`.
 [[nodiscard]] result<actors::fetch_deliveries> parse_fetch(

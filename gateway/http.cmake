@@ -6,7 +6,7 @@ file(READ ${CMAKE_SOURCE_DIR}/docs/asyncapi.yaml CALLBOARD_ASYNCAPI)
 configure_file(documents.cpp.in ${CMAKE_CURRENT_BINARY_DIR}/documents.cpp @ONLY)
 
 callboard_module(gateway_http
-  SOURCES ${CMAKE_CURRENT_BINARY_DIR}/documents.cpp agent_handler.cpp http_auth.cpp http_handlers.cpp http_metrics.cpp
+  SOURCES ${CMAKE_CURRENT_BINARY_DIR}/documents.cpp agent_handler.cpp binding_handler.cpp http_auth.cpp http_handlers.cpp http_metrics.cpp
     http_response.cpp http_session.cpp http_session_answer.cpp listener.cpp origin.cpp
     plain_transport.cpp publish_handler.cpp queue_handler.cpp request_reader.cpp routes.cpp socket_state.cpp
     tls_transport.cpp workflow_handler.cpp

@@ -204,7 +204,8 @@ result<action> handle_request(
     byte_charge& charge,
     const std::string& connection) {
   const auto at = now.route->at;
-  const bool reads_topic = at >= endpoint::groups && at <= endpoint::presence_member;
+  const bool reads_topic = (at >= endpoint::groups && at <= endpoint::group_member)
+                           || at == endpoint::presence || at == endpoint::presence_member;
   if (reads_topic) {
     if (auto may = need_subscribe(now); !may) return std::unexpected{may.error()};
   }
@@ -241,6 +242,11 @@ result<action> handle_request(
     return control(parse_nack(group_of(now), request.body));
   case endpoint::group_member:
     return actors::control_body{actors::leave_group{group_of(now), now.route->member}};
+  case endpoint::bindings:
+  case endpoint::binding:
+  case endpoint::binding_dead:
+  case endpoint::binding_redrive:
+    return handle_binding(environment, now, request);
   case endpoint::presence:
     return actors::control_body{actors::presence_list{topic_of(now)}};
   case endpoint::presence_member:

@@ -100,6 +100,10 @@ handle_agent(const http_environment& environment, exchange& now, const http_requ
 /// Why a handler failed, of an answer that says `failed`.
 [[nodiscard]] error agent_failure(const actors::workflow_answer& answer);
 
+/// What is bound to a topic (binding_handler.cpp).
+[[nodiscard]] result<action>
+handle_binding(const http_environment& environment, exchange& now, const http_request& request);
+
 /// Task queues, their tasks and leases (queue_handler.cpp). `connection` is the default worker.
 [[nodiscard]] result<action> handle_queue(
     const http_environment& environment,

@@ -32,6 +32,10 @@ bool principal::may_publish(std::string_view topic) const {
   return std::ranges::any_of(publish, [&](const auto& p) { return p.matches(topic); });
 }
 
+bool principal::may_publish_all(std::string_view pattern) const {
+  return std::ranges::any_of(publish, [&](const auto& p) { return covers(p.str(), pattern); });
+}
+
 bool principal::may_subscribe(std::string_view topic_or_pattern) const {
   return std::ranges::any_of(
       subscribe, [&](const auto& p) { return covers(p.str(), topic_or_pattern); });

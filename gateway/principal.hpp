@@ -23,6 +23,8 @@ struct principal {
   std::optional<time_ms> expires;
 
   [[nodiscard]] bool may_publish(std::string_view topic) const;
+  /// To everything that `pattern` matches.
+  [[nodiscard]] bool may_publish_all(std::string_view pattern) const;
   /// A pattern is allowed if one of ours covers it: equal, or a plain match of its text.
   [[nodiscard]] bool may_subscribe(std::string_view topic_or_pattern) const;
   /// Patterns on the names of task queues, as those on topics.

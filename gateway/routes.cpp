@@ -1,6 +1,7 @@
 #include "gateway/routes.hpp"
 
 #include "gateway/control_json.hpp"
+#include "runtime/binding/binding_names.hpp"
 #include "runtime/workflow/agent_names.hpp"
 
 #include <charconv>
@@ -34,6 +35,8 @@ constexpr unsigned methods_of(endpoint at) {
   case endpoint::cluster:
   case endpoint::topics:
   case endpoint::groups:
+  case endpoint::bindings:
+  case endpoint::binding_dead:
   case endpoint::presence:
   case endpoint::workflow:
   case endpoint::workflow_history:
@@ -47,6 +50,7 @@ constexpr unsigned methods_of(endpoint at) {
     return get;
   case endpoint::topic:
   case endpoint::group:
+  case endpoint::binding:
   case endpoint::queue:
     return get | put | delete_;
   case endpoint::events:
@@ -56,6 +60,7 @@ constexpr unsigned methods_of(endpoint at) {
   case endpoint::group_fetch:
   case endpoint::group_ack:
   case endpoint::group_nack:
+  case endpoint::binding_redrive:
   case endpoint::workflow_signal:
   case endpoint::workflow_cancel:
   case endpoint::workflow_terminate:
@@ -128,6 +133,21 @@ group_route(const std::vector<std::string>& path, std::size_t rest, route_match&
   return nothing_here();
 }
 
+/// `bindings/{binding}...` below a topic.
+result<void> binding_route(const std::vector<std::string>& path, route_match& match) {
+  match.at = endpoint::bindings;
+  if (path.size() == 6) return {};
+  auto group = runtime::binding_group(path[6]);
+  if (!group) return std::unexpected{group.error()};
+  match.group = std::move(*group);
+  if (path.size() == 7) return found(match, endpoint::binding);
+  if (path.size() == 8 && path[7] == "dead") return found(match, endpoint::binding_dead);
+  if (path.size() == 9 && path[7] == "dead" && path[8] == "redrive") {
+    return found(match, endpoint::binding_redrive);
+  }
+  return nothing_here();
+}
+
 /// Sets the topic, which must be a topic's name unless it may be a pattern.
 result<void> take_topic(const std::string& text, bool may_be_pattern, route_match& match) {
   match.topic = text;
@@ -148,6 +168,7 @@ result<void> topic_route(const std::vector<std::string>& path, route_match& matc
   if (path.size() == 5) return found(match, endpoint::topic);
   if (is_events) return found(match, endpoint::events);
   if (path[5] == "groups") return group_route(path, 6, match);
+  if (path[5] == "bindings") return binding_route(path, match);
   return nothing_here();
 }
 
@@ -307,6 +328,11 @@ std::string_view route_class(endpoint at) {
   case endpoint::group_nack:
   case endpoint::group_member:
     return "groups";
+  case endpoint::bindings:
+  case endpoint::binding:
+  case endpoint::binding_dead:
+  case endpoint::binding_redrive:
+    return "bindings";
   case endpoint::group_fetch:
     return "fetch";
   case endpoint::presence:

@@ -28,6 +28,10 @@ enum class endpoint : std::uint8_t {
   group_ack,
   group_nack,
   group_member,
+  bindings,
+  binding,
+  binding_dead,
+  binding_redrive,
   presence,
   presence_member,
   workflows,
@@ -72,6 +76,7 @@ struct route_match {
   tenant_name tenant;
   /// As in the path: a topic, or for event streams a pattern.
   std::string topic;
+  /// Of a binding the one that it stands on.
   group_name group;
   /// A member of a group or of presence, or a lease; of a workflow the signal's name, of an agent
   /// the message's.

@@ -2,6 +2,7 @@
 
 #include "base/hash.hpp"
 #include "proto/event.pb.h"
+#include "runtime/binding/binding_names.hpp"
 #include "runtime/json_string.hpp"
 
 #include <fmt/format.h>
@@ -38,6 +39,40 @@ void set_text(v1::Event& event, const std::string& name, std::string value) {
   extension.set_text(std::move(value));
 }
 
+const std::string* text_of(const v1::Event& event, std::string_view name) {
+  const auto found = std::ranges::find(event.extensions(), name, &v1::Extension::name);
+  return found == event.extensions().end() ? nullptr : &found->text();
+}
+
+/// True for a letter that dies again when its binding redrives it.
+bool has_died_before(const v1::Event& event, const dead_letter_origin& origin) {
+  const auto* topic = text_of(event, "deadlettertopic");
+  return is_binding_group(origin.group) && text_of(event, "deadletterkey") != nullptr
+         && topic != nullptr
+         && binding_dead_topic(topic_name::trusted(*topic), origin.group) == origin.topic.topic;
+}
+
+/// Takes out what an earlier death has said; `stays` says of what not.
+template <class Stays>
+void erase_letter_attributes(v1::Event& event, Stays stays) {
+  auto& extensions = *event.mutable_extensions();
+  const auto stale = std::remove_if(extensions.begin(), extensions.end(), [&](const auto& one) {
+    return one.name().starts_with("deadletter") && !stays(one.name());
+  });
+  extensions.erase(stale, extensions.end());
+}
+
+void tell_origin(v1::Event& event, const dead_letter& letter, const dead_letter_origin& origin) {
+  set_text(event, "deadletterid", event.id());
+  set_text(event, "deadlettertopic", origin.topic.topic.str());
+  set_text(event, "deadletterseq", std::to_string(letter.event.seq.raw()));
+  if (!is_binding_group(origin.group)) {
+    return set_text(event, "deadlettergroup", origin.group.str());
+  }
+  set_text(event, "deadletterbinding", binding_name_of(origin.group));
+  set_text(event, "deadletterkey", binding_event_id(origin.group, origin.epoch, letter.event.seq));
+}
+
 }  // namespace
 
 result<encoded_event>
@@ -47,16 +82,17 @@ make_dead_letter(const dead_letter& letter, const dead_letter_origin& origin) {
   if (!event.ParseFromArray(proto.data(), static_cast<int>(proto.size()))) {
     return fail(errc::corruption, fmt::format("event {} is unreadable", letter.event.seq.raw()));
   }
-  // A letter that dies again in a group of the dead-letter topic tells of its last death only.
+  if (has_died_before(event, origin)) {
+    // Its target must know it again, so it stays the letter of the event that died first.
+    erase_letter_attributes(event, [](std::string_view name) {
+      return name != "deadletterattempts" && name != "deadletterhistory";
+    });
+  } else {
+    // A letter that dies again in a group of the dead-letter topic tells of its last death only.
+    erase_letter_attributes(event, [](std::string_view) { return false; });
+    tell_origin(event, letter, origin);
+  }
   auto& extensions = *event.mutable_extensions();
-  const auto stale = std::remove_if(extensions.begin(), extensions.end(), [](const auto& one) {
-    return one.name().starts_with("deadletter");
-  });
-  extensions.erase(stale, extensions.end());
-  set_text(event, "deadletterid", event.id());
-  set_text(event, "deadlettertopic", origin.topic.topic.str());
-  set_text(event, "deadlettergroup", origin.group.str());
-  set_text(event, "deadletterseq", std::to_string(letter.event.seq.raw()));
   auto& attempts = *event.add_extensions();
   attempts.set_name("deadletterattempts");
   attempts.set_integer(static_cast<std::int32_t>(letter.attempts));

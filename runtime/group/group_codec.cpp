@@ -19,6 +19,8 @@ void write_settings(journal::GroupSettings& to, const group_settings& from) {
   to.set_backoff_max_ms(from.backoff_max_ms);
   to.set_ordered_by_subject(from.ordered_by_subject);
   to.set_dead_letter_topic(from.dead_letter_topic);
+  to.set_binding(from.binding);
+  to.set_up_to_seq(from.up_to.raw());
 }
 
 group_settings read_settings(const journal::GroupSettings& from) {
@@ -30,6 +32,8 @@ group_settings read_settings(const journal::GroupSettings& from) {
   to.backoff_max_ms = from.backoff_max_ms();
   to.ordered_by_subject = from.ordered_by_subject();
   to.dead_letter_topic = from.dead_letter_topic();
+  to.binding = from.binding();
+  to.up_to = sequence{from.up_to_seq()};
   return to;
 }
 

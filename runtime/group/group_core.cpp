@@ -37,6 +37,11 @@ void group_core::restore(group_time now) {
     event.history = pending.history;
     event.recorded = true;
     if (settings_.ordered_by_subject) unknown_.insert(seq);
+    if (settings_.is_binding() && pending.nonce != 0) {
+      event.attempts -= std::min(event.attempts, 1U);
+      schedule(seq, event, now.shard);
+      continue;
+    }
     if (pending.nonce == 0) {
       schedule(seq, event, pending.not_before);
       continue;
@@ -93,27 +98,42 @@ std::vector<std::string> group_core::ack(
   return lost;
 }
 
-std::vector<std::string> group_core::nack(
-    std::span<const std::string> tokens,
-    std::optional<std::uint32_t> delay_ms,
-    const std::string& why,
-    group_time now) {
+std::vector<std::string> group_core::nack(const nack_command& command, group_time now) {
   std::vector<std::string> lost;
   delivery_token parsed;
-  for (const auto& token : tokens) {
+  if (!command.error.empty()) last_error_ = command.error.substr(0, attempt_error_size_max);
+  for (const auto& token : command.tokens) {
     auto* event = held_by(token, parsed);
     if (event == nullptr) {
       lost.push_back(token);
       continue;
     }
-    end_attempt(parsed.seq, *event, "nack", why, now);
-    const auto delay = std::chrono::milliseconds{delay_ms.value_or(0)};
-    const auto due =
-        delay_ms ? now.shard + std::min(delay, nack_delay_max) : backoff(event->attempts, now);
-    schedule(parsed.seq, *event, due);
     urgent_ = true;
+    if (command.kind == nack_kind::put_back) {
+      put_back(parsed.seq, *event, now);
+    } else {
+      const auto* outcome = command.kind == nack_kind::give_up ? "refused" : "nack";
+      end_attempt(parsed.seq, *event, outcome, command.error, now);
+    }
+    if (command.kind == nack_kind::give_up) {
+      let_die(parsed.seq, *event);
+      continue;
+    }
+    const std::chrono::milliseconds delay{command.delay_ms.value_or(0)};
+    const auto due = command.delay_ms ? now.shard + std::min(delay, nack_delay_max)
+                                      : backoff(event->attempts, now);
+    schedule(parsed.seq, *event, due);
   }
   return lost;
+}
+
+/// As if it had not been delivered.
+void group_core::put_back(sequence seq, entry& event, group_time now) {
+  unlink(seq, event);
+  event.attempts -= std::min(event.attempts, 1U);
+  event.nonce = 0;
+  event.member.clear();
+  mark(seq, now.boot);
 }
 
 void group_core::leave(const std::string& member, group_time now) {
@@ -127,7 +147,11 @@ void group_core::leave(const std::string& member, group_time now) {
   const auto held = it->second;
   for (const auto seq : held) {
     auto& event = entries_.at(seq);
-    end_attempt(seq, event, "released", {}, now);
+    if (settings_.is_binding()) {
+      put_back(seq, event, now);
+    } else {
+      end_attempt(seq, event, "released", {}, now);
+    }
     schedule(seq, event, now.shard);
   }
 }
@@ -136,7 +160,11 @@ void group_core::tick(group_time now) {
   while (!holds_.empty() && holds_.begin()->first <= now.boot) {
     const auto seq = holds_.begin()->second;
     auto& event = entries_.at(seq);
-    end_attempt(seq, event, "hold_expired", {}, now);
+    if (settings_.is_binding()) {
+      put_back(seq, event, now);
+    } else {
+      end_attempt(seq, event, "hold_expired", {}, now);
+    }
     schedule(seq, event, now.shard);
   }
 }
@@ -175,13 +203,15 @@ void group_core::end_attempt(
 /// Precondition: `event` is in none of holds, retries and dying.
 void group_core::schedule(sequence seq, entry& event, time_ms not_before) {
   event.not_before = not_before;
-  if (event.attempts >= settings_.deliveries_max) {
-    event.at = stage::dying;
-    dying_.emplace(seq, dying_event{});
-    return;
-  }
+  if (event.attempts >= settings_.deliveries_max) return let_die(seq, event);
   event.at = stage::waiting;
   retries_.emplace(not_before, seq);
+}
+
+/// Precondition as above.
+void group_core::let_die(sequence seq, entry& event) {
+  event.at = stage::dying;
+  dying_.emplace(seq, dying_event{});
 }
 
 time_ms group_core::backoff(std::uint32_t attempt, group_time now) {

@@ -132,13 +132,16 @@ public:
   [[nodiscard]] std::vector<std::string>
   ack(std::span<const std::string> tokens, std::optional<sequence> up_to, group_time now);
 
-  /// Gives deliveries back, to come again after `delay_ms` or the backoff of their attempt.
-  /// Returns stale tokens as `ack` does.
-  [[nodiscard]] std::vector<std::string> nack(
-      std::span<const std::string> tokens,
-      std::optional<std::uint32_t> delay_ms,
-      const std::string& why,
-      group_time now);
+  struct nack_command {
+    std::span<const std::string> tokens;
+    /// Nothing: the backoff of the attempt.
+    std::optional<std::uint32_t> delay_ms;
+    std::string error;
+    nack_kind kind = nack_kind::retry;
+  };
+
+  /// Gives deliveries back. Returns stale tokens as `ack` does.
+  [[nodiscard]] std::vector<std::string> nack(const nack_command& command, group_time now);
 
   /// Releases what `member` holds and ends its waiting fetches.
   void leave(const std::string& member, group_time now);
@@ -201,6 +204,9 @@ public:
 
   [[nodiscard]] group_counts counts() const;
 
+  /// Of the latest nack with one.
+  [[nodiscard]] const std::string& last_error() const { return last_error_; }
+
   /// True if nothing would be lost by forgetting the group until it is asked for again.
   [[nodiscard]] bool idle() const;
 
@@ -239,6 +245,9 @@ private:
   };
 
   void restore(group_time now);
+  [[nodiscard]] sequence reach() const;
+  void put_back(sequence seq, entry& event, group_time now);
+  void let_die(sequence seq, entry& event);
   [[nodiscard]] entry* held_by(const std::string& token, delivery_token& parsed);
   void end_attempt(
       sequence seq, entry& event, std::string_view outcome, const std::string& why, group_time now);
@@ -287,6 +296,7 @@ private:
   std::set<sequence> dirty_;
   seq_set newly_settled_;
   std::vector<sequence> newly_dead_;
+  std::string last_error_;
   bool urgent_ = false;
   boot_time changed_at_{};
 };

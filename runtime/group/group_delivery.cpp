@@ -14,8 +14,13 @@ constexpr std::size_t dead_letters_at_once_max = 16;
 
 }  // namespace
 
+/// The last event that may be delivered.
+sequence group_core::reach() const {
+  return settings_.up_to == sequence{} ? last_seq_ : std::min(last_seq_, settings_.up_to);
+}
+
 bool group_core::takes(sequence first) const {
-  return !reading_ && first == next_read_ && fresh_.empty() && !waiters_.empty();
+  return settings_.up_to == sequence{} && !reading_ && first == next_read_ && fresh_.empty() && !waiters_.empty();
 }
 
 void group_core::offer(std::span<const loaded_event> events) {
@@ -147,7 +152,7 @@ std::optional<read_plan> group_core::plan_read(group_time now) {
   const auto tracked_max = std::max<std::size_t>(limits_.ack_span_max, settings_.in_flight_max);
   if (demand && unknown_.empty() && fresh_.empty() && entries_.size() < tracked_max) {
     skip_known();
-    if (next_read_ <= last_seq_) {
+    if (next_read_ <= reach()) {
       plan.run_from = next_read_;
       plan.run_events_max = limits_.read_events_max;
     }
@@ -179,6 +184,7 @@ void group_core::loaded(read_result result, group_time now) {
     // An ack may have moved on meanwhile, never back: a hole is read again.
     if (seq > next_read_) break;
     topic_grew(seq);
+    if (seq > reach()) break;
     next_read_ = seq.next();
     if (settled_.contains(seq) || entries_.contains(seq)) continue;
     fresh_.push_back(std::move(event));

@@ -22,7 +22,7 @@ struct attempt_record {
   std::uint32_t number = 0;
   time_ms delivered{};
   std::string member;
-  /// "nack", "hold_expired" or "released"
+  /// "nack", "refused", "hold_expired" or "released"
   std::string outcome;
   std::string error;
 

@@ -29,6 +29,7 @@ constexpr auto families = std::to_array<cli::family>(
      cli::add_subscribe,
      cli::add_topic,
      cli::add_group,
+     cli::add_binding,
      cli::add_queue,
      cli::add_presence,
      cli::add_workflow,
@@ -122,6 +123,13 @@ TEST_CASE("every command's help shows an example and exits with 0", "[cli]") {
       {"group", "fetch"},
       {"group", "ack"},
       {"group", "nack"},
+      {"binding"},
+      {"binding", "list"},
+      {"binding", "show"},
+      {"binding", "put"},
+      {"binding", "delete"},
+      {"binding", "dead"},
+      {"binding", "redrive"},
       {"queue"},
       {"queue", "list"},
       {"queue", "show"},
@@ -168,6 +176,8 @@ TEST_CASE("an absent server exits with 3, for every command that needs one", "[c
       {"topic", "set", "a"},
       {"group", "list", "a"},
       {"group", "fetch", "a", "g"},
+      {"binding", "list", "a"},
+      {"binding", "redrive", "a", "b"},
       {"queue", "list"},
       {"queue", "lease", "q"},
       {"queue", "complete", "l"},
@@ -293,6 +303,55 @@ TEST_CASE("deliveries are printed and acked", "[cli]") {
   REQUIRE(with.requests.size() == 2);
   CHECK_THAT(with.requests[1], Catch::Contains("/topics/a/groups/g/ack "));
   CHECK_THAT(with.requests[1], Catch::EndsWith(R"({"deliveries":["t1","t2"]})"));
+}
+
+TEST_CASE("flags of a binding become its rule", "[cli]") {
+  fixed_answer with{json_response(R"({"binding":"b","filter":{"type":"order.*"}})")};
+  const auto put = [&](std::vector<std::string> flags) {
+    flags.insert(flags.begin(), {"binding", "put", "orders", "b", "--server", with.server.url()});
+    const auto done = call(std::move(flags));
+    INFO(done.err);
+    return done.code;
+  };
+  CHECK(
+      put(
+          {"--type",
+           "order.*",
+           "--workflow",
+           "order",
+           "--id",
+           "o-{data.id}",
+           "--whole-event",
+           "--from",
+           "first"})
+      == 0);
+  CHECK(put({"--subject", "s", "--signal", "approved", "--id", "o-{id}"}) == 0);
+  CHECK(put({"--agent", "desk", "--key", "{subject}", "--message", "add"}) == 0);
+  CHECK(put({"--queue", "llm", "--priority", "bulk"}) == 0);
+  REQUIRE(with.requests.size() == 4);
+  CHECK_THAT(
+      with.requests[0], Catch::StartsWith("PUT /v1/tenants/default/topics/orders/bindings/b "));
+  CHECK_THAT(
+      with.requests[0],
+      Catch::EndsWith(
+          R"({"filter":{"type":"order.*"},"target":{"workflow":{"type":"order","id":"o-{data.id}",)"
+          R"("input":"event"}},"from":"first"})"));
+  CHECK_THAT(
+      with.requests[1],
+      Catch::EndsWith(
+          R"({"filter":{"subject":"s"},"target":{"signal":{"workflow":"o-{id}","name":"approved"}}})"));
+  CHECK_THAT(
+      with.requests[2],
+      Catch::EndsWith(
+          R"({"filter":{},"target":{"agent":{"type":"desk","key":"{subject}","message":"add"}}})"));
+  CHECK_THAT(
+      with.requests[3],
+      Catch::EndsWith(R"({"filter":{},"target":{"queue":{"queue":"llm","priority":"bulk"}}})"));
+  // Two targets, none, or half of one.
+  CHECK(put({"--workflow", "order", "--queue", "llm"}) == 2);
+  CHECK(put({"--type", "order.*"}) == 2);
+  CHECK(put({"--signal", "approved"}) == 2);
+  CHECK(put({"--agent", "desk", "--key", "k"}) == 2);
 }
 
 TEST_CASE("a sound settings file is shown by what it changes", "[cli]") {

@@ -68,7 +68,7 @@ TEST_CASE_METHOD(group_bench, "a stale token changes nothing and is told", "[gro
   REQUIRE(second.size() == 1);
   CHECK(second[0].token.attempt == 2);
   CHECK(ack(first) == tokens(first));
-  CHECK(core->nack(tokens(first), 0, "", now) == tokens(first));
+  CHECK(core->nack({tokens(first), 0, ""}, now) == tokens(first));
   CHECK(core->counts().in_flight == 1);
   CHECK(ack(second).empty());
   CHECK(ack(second) == tokens(second));
@@ -82,7 +82,7 @@ TEST_CASE_METHOD(group_bench, "a nack waits its delay, or a growing backoff", "[
   publish_many(1);
   activate();
   auto got = fetch("a", 1);
-  CHECK(core->nack(tokens(got), 5000, "later", now).empty());
+  CHECK(core->nack({tokens(got), 5000, "later"}, now).empty());
   advance(4999ms);
   CHECK(fetch("a", 1).empty());
   advance(1ms);
@@ -90,7 +90,7 @@ TEST_CASE_METHOD(group_bench, "a nack waits its delay, or a growing backoff", "[
   REQUIRE(got.size() == 1);
   std::chrono::milliseconds least = 200ms;  // second attempt
   for (int attempt = 2; attempt < 8; ++attempt) {
-    CHECK(core->nack(tokens(got), std::nullopt, "", now).empty());
+    CHECK(core->nack({tokens(got), std::nullopt, ""}, now).empty());
     advance(least - 1ms);
     CHECK(fetch("a", 1).empty());
     advance(least / 2 + 1ms);
@@ -119,7 +119,7 @@ TEST_CASE_METHOD(group_bench, "attempts and not-before times survive a restart",
   publish_many(2);
   activate();
   auto got = fetch("a", 2);
-  (void)core->nack(tokens(got), 10'000, "bad", now);
+  (void)core->nack({tokens(got), 10'000, "bad"}, now);
   flush();
   activate();
   CHECK(fetch("a", 2).empty());
@@ -170,7 +170,7 @@ TEST_CASE_METHOD(group_bench, "deliveries past the maximum become a dead letter"
     const auto got = fetch("a", 1);
     REQUIRE(seqs(got) == seq_list{1});
     CHECK(core->take_dead_letters().empty());
-    (void)core->nack(tokens(got), 0, "broken", now);
+    (void)core->nack({tokens(got), 0, "broken"}, now);
   }
   settle_reads();
   auto letters = core->take_dead_letters();
@@ -214,7 +214,7 @@ TEST_CASE_METHOD(group_bench, "one poisoned subject among 1000 blocks no other",
       const auto subject = topic.at(one.event.seq.raw() - 1).subject;
       if (subject == 7) {
         ++poisoned;
-        (void)core->nack(tokens({one}), 1000, "poison", now);
+        (void)core->nack({tokens({one}), 1000, "poison"}, now);
       } else {
         acked[subject].push_back(one.event.seq.raw());
         (void)ack({one});
@@ -243,7 +243,7 @@ TEST_CASE_METHOD(group_bench, "order per subject holds over a restart", "[group]
   activate();
   const auto got = fetch("a", 10);
   CHECK(seqs(got) == seq_list{1, 2});
-  (void)core->nack(tokens({got[0]}), 1000, "", now);
+  (void)core->nack({tokens({got[0]}), 1000, ""}, now);
   (void)ack({got[1]});
   flush();
   activate();
@@ -329,7 +329,7 @@ TEST_CASE_METHOD(group_bench, "what retention took needs no ack", "[group]") {
   publish_many(10);
   activate();
   const auto got = fetch("a", 2);
-  (void)core->nack(tokens(got), 0, "", now);
+  (void)core->nack({tokens(got), 0, ""}, now);
   first_kept = sequence{6};
   const auto next = fetch("a", 10);
   CHECK(seqs(next) == seq_list{6, 7, 8, 9, 10});

@@ -123,7 +123,7 @@ private:
     }
     const auto delay =
         random_() % 2 == 0 ? std::optional<std::uint32_t>{random_() % 300} : std::nullopt;
-    (void)core->nack(some, delay, "e", now);
+    (void)core->nack({some, delay, "e"}, now);
     for (const auto& token : some)
       outstanding_.erase(parse_token(token)->seq.raw());
   }

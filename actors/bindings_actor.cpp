@@ -1,0 +1,363 @@
+#include "actors/bindings_actor.hpp"
+
+#include "actors/router.hpp"
+#include "base/log.hpp"
+#include "base/random.hpp"
+#include "runtime/binding/binding_names.hpp"
+
+#include <caf/actor_system.hpp>
+#include <fmt/format.h>
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+
+namespace callboard::actors {
+
+namespace {
+
+using namespace std::chrono_literals;
+using runtime::binding_effect;
+
+/// As whom bindings fetch; each group has this one member.
+constexpr std::string_view member = "binding";
+/// Deliveries of one binding at a time, as its group allows.
+constexpr std::size_t works_max = 256;
+constexpr std::uint32_t fetch_wait_ms = 20'000;
+/// Beyond the wait of a fetch, and for all other questions.
+constexpr std::chrono::milliseconds patience = 15s;
+constexpr boot_time expiry_interval = 1s;
+constexpr std::chrono::milliseconds pause_min = 50ms;
+constexpr std::uint32_t pause_doublings_max = 7;
+/// Longer than a retry of the group waits at most.
+constexpr boot_time redrive_awake = 90s;
+constexpr std::size_t acks_max = 10'000;
+
+struct request_maker {
+  const tenant_name& tenant;
+
+  control_body operator()(runtime::start_effect& from) const {
+    start_workflow start;
+    start.topic = {tenant, std::move(from.channel)};
+    start.type = std::move(from.type);
+    start.input = std::move(from.input);
+    start.correlation_id = std::move(from.correlation_id);
+    return start;
+  }
+
+  control_body operator()(runtime::signal_effect& from) const {
+    return signal_workflow{
+        {tenant, std::move(from.channel)},
+        std::move(from.name),
+        std::move(from.payload),
+        std::move(from.id)};
+  }
+
+  control_body operator()(runtime::call_effect& from) const {
+    call_agent call;
+    call.topic = {tenant, std::move(from.channel)};
+    call.type = std::move(from.type);
+    call.message = std::move(from.message);
+    call.payload = std::move(from.payload);
+    call.id = std::move(from.id);
+    call.correlation_id = std::move(from.correlation_id);
+    return call;
+  }
+
+  control_body operator()(runtime::enqueue_effect& from) const {
+    enqueue_task enqueue{{tenant, std::move(from.queue)}, {}};
+    enqueue.task.payload = shared_bytes{std::move(from.payload)};
+    enqueue.task.priority = from.priority;
+    enqueue.task.fairness_key = std::move(from.fairness_key);
+    enqueue.task.dedupe_key = std::move(from.dedupe_key);
+    return enqueue;
+  }
+};
+
+/// What a refusal of the target means for the delivery.
+nack_kind kind_of(const error& why) {
+  // It may only be about to be started.
+  if (why.code == errc::workflow_not_found || why.code == errc::internal) return nack_kind::retry;
+  // Operators have to see to these, and events must not die of it.
+  const bool is_nodes_own =
+      why.code == errc::quarantined || why.code == errc::io_error || why.code == errc::corruption;
+  return is_nodes_own || is_retryable(why.code) ? nack_kind::put_back : nack_kind::give_up;
+}
+
+}  // namespace
+
+bindings_actor::bindings_actor(
+    caf::actor_config& config, shard_id shard, const broker_parts& parts, caf::actor parent)
+    : companion{config, shard, parts, std::move(parent)} {
+  // In the order of runtime::binding_target.
+  for (const auto* kind : {"workflow", "signal", "agent", "queue"}) {
+    const metrics::labels with{{"target", kind}};
+    auto& counters = parts.counters;
+    counters_.push_back(
+        {counters.counter(
+             "binding_handled_total",
+             "events that a binding's target has taken, and durably",
+             with),
+         counters.counter(
+             "binding_failed_total", "attempts that a binding's target refused for now", with),
+         counters.counter(
+             "binding_refused_total", "events that a binding's target refused for good", with)});
+  }
+}
+
+caf::behavior bindings_actor::make_behavior() {
+  return common_handlers().or_else(
+      [this](const boxed<control_request>& request, const caf::actor& reply_to) {
+        on_request({request->correlation, std::move(request->body), reply_to});
+      },
+      [this](const boxed<binding_news>& news) { on_news(*news); },
+      [this](const boxed<control_reply>& reply) { on_reply(*reply); },
+      [](const boxed<topic_active>&) {},
+      [](const boxed<topic_gone>&) {});
+}
+
+void bindings_actor::on_exit() {
+  questions_.clear();
+  units_.clear();
+  companion::on_exit();
+}
+
+void bindings_actor::on_news(const binding_news& news) {
+  const group_ref group{news.topic, news.group};
+  if (news.rule.empty()) {
+    units_.erase(group);
+    return;
+  }
+  auto rule = runtime::parse_binding(news.rule);
+  if (!rule) return;
+  auto& unit = units_[group];
+  unit.group = group;
+  unit.rule = std::make_shared<const runtime::binding_rule>(*std::move(rule));
+  unit.is_redrive = news.is_redrive;
+  unit.is_asleep = false;
+  advance(unit);
+  arm_tick();
+}
+
+// -- questions and their answers
+// -------------------------------------------------------------------
+
+void bindings_actor::ask(
+    control_body body, std::chrono::milliseconds how_long, answer_handler then) {
+  const auto number = ++correlations_;
+  auto asked = parts_.router->control(
+      {correlation_id{number}, std::move(body)}, caf::actor_cast<caf::actor>(this));
+  if (!asked) return then(std::unexpected{asked.error()});
+  questions_.emplace(number, open_question{std::move(then), boot() + how_long});
+}
+
+/// The same for a binding, which may be gone when the answer comes.
+void bindings_actor::ask_for(
+    const group_ref& group,
+    control_body body,
+    std::chrono::milliseconds how_long,
+    std::move_only_function<void(binding_unit&, result<control_answer>)> then) {
+  ask(std::move(body),
+      how_long,
+      [this, group, then = std::move(then)](result<control_answer> outcome) mutable {
+        const auto found = units_.find(group);
+        if (found != units_.end()) then(found->second, std::move(outcome));
+      });
+}
+
+void bindings_actor::on_reply(control_reply& reply) {
+  auto node = questions_.extract(reply.correlation.raw());
+  if (node) node.mapped().then(std::move(reply.outcome));
+}
+
+void bindings_actor::expire() {
+  if (boot() < next_expiry_) return;
+  next_expiry_ = boot() + expiry_interval;
+  std::vector<std::uint64_t> late;
+  for (const auto& [number, question] : questions_) {
+    if (question.deadline <= boot()) late.push_back(number);
+  }
+  for (const auto number : late) {
+    if (auto node = questions_.extract(number)) {
+      node.mapped().then(fail(errc::timeout, "no answer in time"));
+    }
+  }
+}
+
+void bindings_actor::on_tick() {
+  expire();
+  for (auto& [group, unit] : units_)
+    advance(unit);
+  if (!units_.empty() || !questions_.empty()) arm_tick();
+}
+
+// -- deliveries
+// ------------------------------------------------------------------------------------
+
+/// Whatever is due next.
+void bindings_actor::advance(binding_unit& unit) {
+  send_acks(unit);
+  send_returns(unit);
+  fetch(unit);
+}
+
+void bindings_actor::fetch(binding_unit& unit) {
+  if (unit.is_fetching || unit.is_asleep || boot() < unit.paused_until) return;
+  if (unit.works.size() >= works_max) return;
+  unit.is_fetching = true;
+  const auto wait = std::min(fetch_wait_ms, parts_.settings.groups.fetch_wait_ms_max);
+  fetch_deliveries body{
+      unit.group,
+      std::string{member},
+      static_cast<std::uint32_t>(works_max - unit.works.size()),
+      wait};
+  ask_for(
+      unit.group,
+      std::move(body),
+      std::chrono::milliseconds{wait} + patience,
+      [this](binding_unit& after, result<control_answer> outcome) {
+        after.is_fetching = false;
+        on_fetched(after, std::move(outcome));
+      });
+}
+
+void bindings_actor::on_fetched(binding_unit& unit, result<control_answer> outcome) {
+  if (!outcome) return set_back(unit, outcome.error());
+  auto* list = std::get_if<delivery_list>(&*outcome);
+  if (list == nullptr) return;
+  if (unit.is_redrive && list->deliveries.empty() && unit.works.empty() && unit.returns.empty()
+      && boot() >= unit.awake_until) {
+    unit.is_asleep = true;
+  }
+  for (auto& one : list->deliveries)
+    hand_on(unit, list->epoch, one);
+  advance(unit);
+}
+
+void bindings_actor::hand_on(binding_unit& unit, const std::string& epoch, delivery& one) {
+  const auto seq = one.event.seq;
+  if (const auto known = unit.works.find(seq); known != unit.works.end()) {
+    // The group was read again meanwhile; its target is being asked.
+    known->second = std::move(one.token);
+    return;
+  }
+  auto event = runtime::bound_event::read(one.event.stored, one.event.time);
+  if (!event) {
+    unit.works.emplace(seq, std::move(one.token));
+    return give_back(unit, seq, event.error(), nack_kind::give_up);
+  }
+  if (!unit.is_redrive && !unit.rule->filter.matches(*event)) {
+    unit.done.push_back(std::move(one.token));
+    return;
+  }
+  unit.works.emplace(seq, std::move(one.token));
+  auto id = event->key_at_death();
+  if (!unit.is_redrive || id.empty()) {
+    id = runtime::binding_event_id(unit.group.group, epoch, seq);
+  }
+  auto effect = runtime::make_effect(*unit.rule, *event, id);
+  if (!effect) return give_back(unit, seq, effect.error(), nack_kind::give_up);
+  ask_for(
+      unit.group,
+      std::visit(request_maker{unit.group.topic.tenant}, *effect),
+      patience,
+      [this, seq](binding_unit& after, const result<control_answer>& answered) {
+        on_target(after, seq, answered);
+        advance(after);
+      });
+}
+
+void bindings_actor::on_target(
+    binding_unit& unit, sequence seq, const result<control_answer>& outcome) {
+  const auto found = unit.works.find(seq);
+  if (found == unit.works.end()) return;
+  if (!outcome) return give_back(unit, seq, outcome.error(), kind_of(outcome.error()));
+  unit.setbacks = 0;
+  unit.done.push_back(std::move(found->second));
+  unit.works.erase(found);
+  counters_of(unit).handled.Increment();
+}
+
+void bindings_actor::give_back(binding_unit& unit, sequence seq, const error& why, nack_kind kind) {
+  const auto found = unit.works.find(seq);
+  if (found == unit.works.end()) return;
+  const auto text = fmt::format("{}: {}", name_of(why.code), why.detail);
+  unit.returns[{kind, text}].push_back(std::move(found->second));
+  unit.works.erase(found);
+  unit.awake_until = boot() + redrive_awake;
+  auto& counters = counters_of(unit);
+  (kind == nack_kind::give_up ? counters.refused : counters.failed).Increment();
+  if (kind == nack_kind::put_back) set_back(unit, why);
+}
+
+void bindings_actor::send_acks(binding_unit& unit) {
+  if (unit.done.empty() || !unit.acking.empty()) return;
+  const auto count = std::min(unit.done.size(), acks_max);
+  const auto end = unit.done.begin() + static_cast<std::ptrdiff_t>(count);
+  unit.acking.assign(std::make_move_iterator(unit.done.begin()), std::make_move_iterator(end));
+  unit.done.erase(unit.done.begin(), end);
+  ask_for(
+      unit.group,
+      ack_deliveries{unit.group, unit.acking, {}},
+      patience,
+      [this](binding_unit& after, const result<control_answer>& outcome) {
+        auto acked = std::exchange(after.acking, {});
+        if (!outcome) {
+          // Whatever of them is stale by then comes back as lost, and changes nothing.
+          std::ranges::move(acked, std::back_inserter(after.done));
+          return set_back(after, outcome.error());
+        }
+        advance(after);
+      });
+}
+
+void bindings_actor::send_returns(binding_unit& unit) {
+  if (unit.returns.empty() || !unit.returning.second.empty()) return;
+  auto node = unit.returns.extract(unit.returns.begin());
+  unit.returning = {node.key(), std::move(node.mapped())};
+  const auto& [reason, tokens] = unit.returning;
+  nack_deliveries body{unit.group, tokens, {}, reason.error, reason.kind};
+  if (reason.kind == nack_kind::put_back) {
+    const auto left = std::chrono::ceil<std::chrono::milliseconds>(unit.paused_until - boot());
+    body.delay_ms = static_cast<std::uint32_t>(std::max(left, 0ms).count());
+  }
+  ask_for(
+      unit.group,
+      std::move(body),
+      patience,
+      [this](binding_unit& after, const result<control_answer>& outcome) {
+        auto [why, returned] =
+            std::exchange(after.returning, std::pair<return_reason, std::vector<std::string>>{});
+        if (!outcome) {
+          std::ranges::move(returned, std::back_inserter(after.returns[why]));
+          return set_back(after, outcome.error());
+        }
+        advance(after);
+      });
+}
+
+/// Waits before anything more is asked: longer from time to time.
+void bindings_actor::set_back(binding_unit& unit, const error& why) {
+  // One overloaded target refuses many deliveries at once: they are one setback.
+  if (boot() < unit.paused_until) return;
+  const auto pause = pause_min * (1U << std::min(unit.setbacks, pause_doublings_max));
+  ++unit.setbacks;
+  const std::chrono::milliseconds jitter{
+      random_64() % static_cast<std::uint64_t>(pause.count() / 2 + 1)};
+  const auto asked = std::min(std::chrono::milliseconds{why.retry_after_ms}, 10'000ms);
+  unit.paused_until = boot() + std::max(pause + jitter, asked);
+  arm_tick();
+}
+
+binding_counters& bindings_actor::counters_of(const binding_unit& unit) {
+  return counters_[unit.rule->target.index()];
+}
+
+caf::actor spawn_bindings(
+    caf::actor_system& system,
+    shard_id shard,
+    const broker_parts& parts,
+    const caf::actor& parent) {
+  return system.spawn<bindings_actor>(shard, parts, parent);
+}
+
+}  // namespace callboard::actors

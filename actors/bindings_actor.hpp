@@ -1,0 +1,122 @@
+// The BINDINGS actor of a shard: the consumer of the groups that bindings stand on.
+//
+// For each binding it keeps one fetch at the GROUPS actor. A delivery that does not match is acked;
+// for one that does, the target is asked through the router, under an id made of the binding and
+// the event. Only when the target has answered that this is on disk is the delivery acked: so it is
+// handed on at least once, and its id lets the target count it once. What the target refuses goes
+// back to the group: for good (a dead letter), for a retry that counts, or, where the target has no
+// room, for one that does not. Nothing here survives a restart; the group does.
+#pragma once
+
+#include "actors/group_companion.hpp"
+#include "runtime/binding/binding_effect.hpp"
+#include "runtime/binding/binding_rule.hpp"
+
+#include <chrono>
+#include <functional>
+#include <map>
+#include <memory>
+#include <prometheus/counter.h>
+#include <string>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+namespace callboard::actors {
+
+/// Counters of bindings with one kind of target.
+struct binding_counters {
+  prometheus::Counter& handled;
+  prometheus::Counter& failed;
+  prometheus::Counter& refused;
+};
+
+/// Why deliveries are given back.
+struct return_reason {
+  nack_kind kind = nack_kind::retry;
+  std::string error;
+
+  friend auto operator<=>(const return_reason&, const return_reason&) = default;
+};
+
+/// A binding at work.
+struct binding_unit {
+  group_ref group;
+  std::shared_ptr<const runtime::binding_rule> rule;
+  bool is_redrive = false;
+  bool is_fetching = false;
+  /// Deliveries whose target was asked: their tokens.
+  std::map<sequence, std::string> works;
+  /// Tokens to be acked, and those that are being acked.
+  std::vector<std::string> done;
+  std::vector<std::string> acking;
+  /// Tokens to be given back, and those that are being given back.
+  std::map<return_reason, std::vector<std::string>> returns;
+  std::pair<return_reason, std::vector<std::string>> returning;
+  /// No fetch before: the target has no room, or the group could not be asked.
+  boot_time paused_until{};
+  std::uint32_t setbacks = 0;
+  /// A redrive that has nothing left to do sleeps, but not before this.
+  boot_time awake_until{};
+  bool is_asleep = false;
+};
+
+class bindings_actor final : public companion {
+public:
+  bindings_actor(
+      caf::actor_config& config, shard_id shard, const broker_parts& parts, caf::actor parent);
+
+  const char* name() const override { return "callboard.bindings"; }
+
+  caf::behavior make_behavior() override;
+  void on_exit() override;
+
+private:
+  using answer_handler = std::move_only_function<void(result<control_answer>)>;
+
+  /// A request of ours; no answer counts as one that it took too long.
+  struct open_question {
+    answer_handler then;
+    boot_time deadline{};
+  };
+
+  // bindings_actor.cpp: deliveries
+  void on_activated(bool /*first*/) override {}
+
+  void on_tick() override;
+  void on_news(const binding_news& news);
+  void on_reply(control_reply& reply);
+  void ask(control_body body, std::chrono::milliseconds patience, answer_handler then);
+  void ask_for(
+      const group_ref& group,
+      control_body body,
+      std::chrono::milliseconds patience,
+      std::move_only_function<void(binding_unit&, result<control_answer>)> then);
+  void advance(binding_unit& unit);
+  void fetch(binding_unit& unit);
+  void on_fetched(binding_unit& unit, result<control_answer> outcome);
+  void hand_on(binding_unit& unit, const std::string& epoch, delivery& one);
+  void on_target(binding_unit& unit, sequence seq, const result<control_answer>& outcome);
+  void give_back(binding_unit& unit, sequence seq, const error& why, nack_kind kind);
+  void send_acks(binding_unit& unit);
+  void send_returns(binding_unit& unit);
+  void set_back(binding_unit& unit, const error& why);
+  void expire();
+  [[nodiscard]] binding_counters& counters_of(const binding_unit& unit);
+
+  // bindings_requests.cpp: what clients ask
+  void on_request(pending_request request);
+  void remove(pending_request request);
+  void remove_dead_letters(pending_request request, result<control_answer> outcome);
+  void list_dead(pending_request request);
+  void read_dead(pending_request request, sequence after);
+  void redrive(pending_request request);
+
+  std::map<group_ref, binding_unit> units_;
+  std::unordered_map<std::uint64_t, open_question> questions_;
+  std::uint64_t correlations_ = 0;
+  boot_time next_expiry_{};
+  std::vector<binding_counters> counters_;
+};
+
+}  // namespace callboard::actors

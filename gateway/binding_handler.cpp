@@ -1,0 +1,113 @@
+// Bindings over HTTP: rules on a topic that start, signal, call or enqueue for each matching event.
+#include "gateway/control_json.hpp"
+#include "gateway/http_handlers.hpp"
+#include "gateway/problem.hpp"
+#include "runtime/topic/position.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <utility>
+
+namespace callboard::gateway {
+
+namespace {
+
+topic_ref topic_of(const exchange& now) {
+  return {now.route->tenant, topic_name::trusted(now.route->topic)};
+}
+
+actors::group_ref binding_of(const exchange& now) {
+  return {topic_of(now), now.route->group};
+}
+
+/// What somebody must be allowed to do themselves to have a binding do it for each event.
+struct target_rights {
+  const principal& who;
+
+  result<void> publish(const std::string& pattern) const {
+    if (who.may_publish_all(pattern)) return {};
+    return fail(
+        errc::forbidden,
+        fmt::format(
+            "a binding to this target needs the admin claim, or the right to publish to '{}'",
+            pattern));
+  }
+
+  // An id may come from events, so that it can be any.
+  result<void> operator()(const runtime::workflow_target& /*to*/) const {
+    return publish("workflow.>");
+  }
+
+  result<void> operator()(const runtime::signal_target& /*to*/) const {
+    return publish("workflow.>");
+  }
+
+  result<void> operator()(const runtime::agent_target& to) const {
+    return publish(fmt::format("workflow.agent.{}.>", to.type));
+  }
+
+  result<void> operator()(const runtime::queue_target& to) const {
+    if (who.may_work(to.queue.str())) return {};
+    return fail(
+        errc::forbidden,
+        fmt::format(
+            "a binding to this target needs the admin claim, or the right to work on queue '{}'",
+            to.queue.str()));
+  }
+};
+
+result<action> put(exchange& now, const http_request& request) {
+  auto parsed = parse_put_binding(binding_of(now), request.body);
+  if (!parsed) return std::unexpected{parsed.error()};
+  if (!now.who->admin) {
+    if (auto may = std::visit(target_rights{*now.who}, parsed->rule.target); !may) {
+      return std::unexpected{may.error()};
+    }
+  }
+  return actors::control_body{std::move(parsed->put)};
+}
+
+result<action> dead(const http_environment& environment, exchange& now) {
+  actors::list_binding_dead list;
+  list.group = binding_of(now);
+  if (const auto* from = now.target.find("from")) {
+    auto position = runtime::parse_position(*from);
+    if (!position) return std::unexpected{position.error()};
+    if (!std::holds_alternative<runtime::from_seq>(*position)
+        && !std::holds_alternative<runtime::from_first>(*position)) {
+      return fail(errc::bad_request, "'from' must be a seq of the topic of dead letters");
+    }
+    list.from = std::move(*position);
+  }
+  auto limit = number_of(now.target, "limit", list.events_max);
+  if (!limit) return std::unexpected{limit.error()};
+  list.events_max = std::min(*limit, environment.sessions.settings.limits.page_events_max);
+  return actors::control_body{std::move(list)};
+}
+
+}  // namespace
+
+result<action>
+handle_binding(const http_environment& environment, exchange& now, const http_request& request) {
+  if (!now.who->admin && !now.who->may_subscribe(now.route->topic)) {
+    return fail(errc::forbidden, "the token does not allow to read this topic");
+  }
+  switch (now.route->at) {
+  case endpoint::bindings:
+    return actors::control_body{actors::list_groups{topic_of(now), true}};
+  case endpoint::binding_dead:
+    return dead(environment, now);
+  case endpoint::binding_redrive:
+    return actors::control_body{actors::redrive_binding{binding_of(now)}};
+  default:
+    break;
+  }
+  if (now.method == http_method::put) return put(now, request);
+  if (now.method == http_method::delete_) {
+    return actors::control_body{actors::delete_binding{binding_of(now)}};
+  }
+  return actors::control_body{actors::get_group{binding_of(now)}};
+}
+
+}  // namespace callboard::gateway

@@ -1,0 +1,59 @@
+#include "runtime/binding/binding_names.hpp"
+
+#include "base/hash.hpp"
+
+#include <fmt/format.h>
+
+namespace callboard::runtime {
+
+namespace {
+
+constexpr std::size_t binding_size_max = 64;
+constexpr std::size_t topic_size_max = 255;
+
+}  // namespace
+
+result<group_name> binding_group(std::string_view name) {
+  // One token of a topic: its dead letters are a topic with it.
+  const bool is_token =
+      !name.contains('.') && name.size() <= binding_size_max && topic_name::parse(name);
+  if (!is_token) {
+    return fail(
+        errc::invalid_name, "the name of a binding must be 1 to 64 bytes of [A-Za-z0-9_:-]");
+  }
+  return group_name::trusted(binding_group_prefix + std::string{name});
+}
+
+group_name redrive_group(const group_name& binding) {
+  return group_name::trusted(binding_group_prefix + binding.str());
+}
+
+bool is_redrive_group(const group_name& group) {
+  return is_binding_group(group) && group.str().substr(1).starts_with(binding_group_prefix);
+}
+
+bool is_binding_group(const group_name& group) {
+  return group.str().starts_with(binding_group_prefix);
+}
+
+std::string binding_name_of(const group_name& group) {
+  return group.str().substr(is_redrive_group(group) ? 2 : 1);
+}
+
+topic_name binding_dead_topic(const topic_name& topic, const group_name& group) {
+  const auto end = fmt::format(".binding.{}.dead", binding_name_of(group));
+  if (topic.str().size() + end.size() <= topic_size_max) {
+    return topic_name::trusted(topic.str() + end);
+  }
+  auto kept = topic.str().substr(0, topic_size_max - end.size() - 17);
+  // A cut behind a dot would make an empty token.
+  while (kept.ends_with('.'))
+    kept.pop_back();
+  return topic_name::trusted(fmt::format("{}-{:016x}{}", kept, hash_64(topic.str()), end));
+}
+
+std::string binding_event_id(const group_name& group, std::string_view epoch, sequence seq) {
+  return fmt::format("bind:{}:{}:{}", binding_name_of(group), epoch, seq.raw());
+}
+
+}  // namespace callboard::runtime

@@ -1,0 +1,401 @@
+// Bindings in a whole broker: each matching event reaches its target once, in order, also across a
+// restart; what the target refuses is a dead letter, and can be tried again.
+#include "proto/event.pb.h"
+#include "runtime/binding/binding_names.hpp"
+#include "runtime/binding/binding_rule.hpp"
+
+#include "tests/actors/topic/broker_fixture.hpp"
+#include "tests/runtime/binding/sample_event.hpp"
+#include "tests/support/catch.hpp"
+#include "tests/support/eventually.hpp"
+
+#include <boost/json.hpp>
+#include <fmt/format.h>
+
+#include <callboard/agent.hpp>
+#include <string>
+#include <vector>
+
+namespace callboard::testing {
+
+using namespace actors;
+using namespace std::chrono_literals;
+using boost::json::object;
+
+namespace {
+
+/// Ends at once with its input.
+struct echo_workflow : workflow<echo_workflow> {
+  static constexpr std::string_view type = "test.echo";
+
+  flow<json> run(context&, json input) { co_return input; }
+};
+
+/// Hears `count` signals `go` and gives their payloads in the order in which they came.
+struct listening_workflow : workflow<listening_workflow> {
+  static constexpr std::string_view type = "test.listening";
+
+  flow<json> run(context& ctx, std::int64_t count) {
+    boost::json::array heard;
+    for (; count > 0; --count)
+      heard.push_back(co_await ctx.signal("go").required());
+    co_return heard;
+  }
+};
+
+/// Keeps what it is told, in order.
+struct notebook : agent<notebook, json> {
+  static constexpr std::string_view type = "notebook";
+
+  static void handlers(handler_table<notebook>& on) {
+    on.message("note", &notebook::note).message("read", &notebook::read);
+  }
+
+  flow<void> note(context&, json what) {
+    if (!state().is_array()) state() = boost::json::array{};
+    state().as_array().push_back(std::move(what));
+    co_return;
+  }
+
+  flow<json> read(context&, json) { co_return state(); }
+};
+
+class binding_fixture : public broker_fixture {
+public:
+  binding_fixture() {
+    const bool added = workflows.add(echo_workflow::definition())
+                       && workflows.add(listening_workflow::definition())
+                       && workflows.add(notebook::definition());
+    if (!added) FAIL("cannot add the workflows");
+  }
+
+  static group_ref binding(const std::string& topic_name, const std::string& name) {
+    return {topic(topic_name), runtime::binding_group(name).value()};
+  }
+
+  template <class T>
+  T get(control_body body) {
+    auto answer = ask(std::move(body));
+    if (!answer) FAIL(answer.error().detail);
+    return std::get<T>(std::move(*answer));
+  }
+
+  /// Publishes an event with this data; the id is `e<n>`.
+  void publish_data(const std::string& to, int n, const std::string& data, std::string type = "t") {
+    const sample_event event{
+        .id = fmt::format("e{}", n), .type = std::move(type), .subject = "s", .json = data};
+    publish_batch batch{.topic = topic(to)};
+    auto request = make_request(1'000'000 + ++published_, {"x"});
+    request.events = {{sample_event::stored(event.event())}};
+    batch.requests.push_back(std::move(request));
+    REQUIRE(router->publish(std::move(batch), self()));
+    (*client)->receive(
+        [&](boxed<publish_replies>& replies) { REQUIRE(replies->replies[0].outcome); },
+        caf::after(patience) >> [] { FAIL("no answer to a publish"); });
+  }
+
+  group_description bind(
+      const group_ref& which,
+      const std::string& rule,
+      runtime::position from = runtime::from_first{}) {
+    put_group put;
+    put.group = which;
+    put.binding = runtime::binding_text(runtime::parse_binding(rule).value());
+    put.from = std::move(from);
+    return get<group_description>(std::move(put));
+  }
+
+  group_description shown(const group_ref& which) {
+    return get<group_description>(get_group{which});
+  }
+
+  /// Waits until the binding has handled everything that its topic holds.
+  void wait_until_handled(const group_ref& which) {
+    const auto last = get<topic_description>(get_topic{which.topic}).last_seq;
+    CHECK(eventually([&] { return shown(which).floor == last; }, 20s));
+  }
+
+  std::vector<runtime::bound_event> dead_letters(const group_ref& which) {
+    std::vector<runtime::bound_event> events;
+    const auto page = get<event_page>(list_binding_dead{which});
+    for (const auto& one : page.batch->events)
+      events.push_back(runtime::bound_event::read(one.stored, one.time).value());
+    return events;
+  }
+
+  std::string history_of(const group_ref& which) {
+    const auto page = get<event_page>(list_binding_dead{which});
+    REQUIRE_FALSE(page.batch->events.empty());
+    v1::Event event;
+    const auto proto = runtime::event_proto(page.batch->events.back().stored);
+    REQUIRE(event.ParseFromArray(proto.data(), static_cast<int>(proto.size())));
+    for (const auto& one : event.extensions()) {
+      if (one.name() == "deadletterhistory") return one.text();
+    }
+    return {};
+  }
+
+  object result_of(const std::string& id) {
+    const auto answer = get<workflow_answer>(await_workflow{topic("workflow." + id), 10'000});
+    return boost::json::parse(answer.body).as_object();
+  }
+
+  std::vector<std::string> workflow_ids() {
+    const auto answer =
+        get<workflow_answer>(list_workflows{tenant_name::parse("acme").value(), {}, {}, {}, 1000});
+    std::vector<std::string> ids;
+    for (const auto& one : boost::json::parse(answer.body).at("workflows").as_array())
+      ids.emplace_back(one.at("id").as_string());
+    return ids;
+  }
+
+  void make_queue(const std::string& name) {
+    put_queue put;
+    put.queue = queue(name);
+    (void)get<queue_description>(std::move(put));
+  }
+
+  static queue_ref queue(const std::string& name) {
+    return {tenant_name::parse("acme").value(), queue_name::parse(name).value()};
+  }
+
+  std::uint64_t tasks_in(const std::string& name) {
+    const auto shown = get<queue_description>(get_queue{queue(name)});
+    std::uint64_t sum = 0;
+    for (const auto waiting : shown.waiting)
+      sum += waiting;
+    return sum;
+  }
+
+  std::string read_notebook(const std::string& key) {
+    call_agent call;
+    call.topic = topic("workflow.agent.notebook." + key);
+    call.type = "agent:notebook";
+    call.message = "read";
+    call.payload = "null";
+    call.id = fmt::format("read-{}", ++published_);
+    call.wait_ms = 10'000;
+    const auto answer = get<workflow_answer>(std::move(call));
+    return boost::json::serialize(boost::json::parse(answer.body).at("result"));
+  }
+
+private:
+  std::uint64_t published_ = 0;
+};
+
+constexpr auto start_rule =
+    R"({"filter":{"type":"order.*"},"target":{"workflow":{"type":"test.echo","id":"o-{data.n}"}}})";
+
+}  // namespace
+
+TEST_CASE_METHOD(
+    binding_fixture,
+    "each matching event starts a workflow, the others are passed over",
+    "[actors][binding]") {
+  const auto which = binding("orders", "start");
+  publish_data("orders", 1, R"({"n":1})", "order.placed");
+  publish_data("orders", 2, R"({"n":2})", "mail");
+  CHECK(bind(which, start_rule).created);
+  publish_data("orders", 3, R"({"n":3})", "order.placed");
+  wait_until_handled(which);
+  CHECK(workflow_ids() == std::vector<std::string>{"o-1", "o-3"});
+  CHECK(result_of("o-3").at("result") == boost::json::parse(R"({"n":3})"));
+
+  // The same again changes nothing; another filter holds for what comes.
+  CHECK_FALSE(bind(which, start_rule).created);
+  (void)bind(which, R"({"target":{"workflow":{"type":"test.echo","id":"m-{data.n}"}}})");
+  publish_data("orders", 4, R"({"n":4})", "mail");
+  wait_until_handled(which);
+  CHECK(workflow_ids() == std::vector<std::string>{"m-4", "o-1", "o-3"});
+}
+
+TEST_CASE_METHOD(
+    binding_fixture,
+    "without an id of the user's each event has a workflow of its own",
+    "[actors][binding]") {
+  const auto which = binding("orders", "start");
+  for (int n = 1; n <= 20; ++n)
+    publish_data("orders", n, "1");
+  (void)bind(which, R"({"target":{"workflow":{"type":"test.echo"}}})");
+  wait_until_handled(which);
+  CHECK(workflow_ids().size() == 20);
+  // Bound anew under its name, it finds that everything was done.
+  (void)get<done>(delete_binding{which});
+  (void)bind(which, R"({"target":{"workflow":{"type":"test.echo"}}})");
+  wait_until_handled(which);
+  CHECK(workflow_ids().size() == 20);
+  CHECK(dead_letters(which).empty());
+}
+
+TEST_CASE_METHOD(
+    binding_fixture, "signals and messages come once and in order", "[actors][binding]") {
+  const auto signals = binding("orders", "signals");
+  const auto notes = binding("orders", "notes");
+  (void)get<workflow_answer>(start_workflow{topic("workflow.w"), "test.listening", "30", {}, {}});
+  std::string expected = "[";
+  for (int n = 1; n <= 30; ++n) {
+    publish_data("orders", n, std::to_string(n));
+    expected += (n > 1 ? "," : "") + std::to_string(n);
+  }
+  expected += ']';
+  (void)bind(signals, R"({"target":{"signal":{"workflow":"w","name":"go"}}})");
+  (void)bind(
+      notes, R"({"target":{"agent":{"type":"notebook","key":"{subject}","message":"note"}}})");
+  wait_until_handled(signals);
+  wait_until_handled(notes);
+  CHECK(boost::json::serialize(result_of("w").at("result")) == expected);
+  CHECK(read_notebook("s") == expected);
+}
+
+TEST_CASE_METHOD(
+    binding_fixture, "a task is enqueued for each event, and once", "[actors][binding]") {
+  make_queue("llm");
+  const auto which = binding("orders", "work");
+  for (int n = 1; n <= 40; ++n)
+    publish_data("orders", n, "1");
+  const auto* rule = R"({"target":{"queue":{"queue":"llm","fairness_key":"{subject}"}}})";
+  (void)bind(which, rule);
+  wait_until_handled(which);
+  CHECK(tasks_in("llm") == 40);
+  (void)get<done>(delete_binding{which});
+  (void)bind(which, rule);
+  wait_until_handled(which);
+  CHECK(tasks_in("llm") == 40);
+}
+
+TEST_CASE_METHOD(
+    binding_fixture,
+    "what the target refuses for good is a dead letter at once, with the reason",
+    "[actors][binding]") {
+  const auto which = binding("orders", "start");
+  publish_data("orders", 1, R"({"n":1})", "order.placed");
+  publish_data("orders", 2, R"({"n":1,"other":true})", "order.placed");
+  publish_data("orders", 3, R"({"m":1})", "order.placed");
+  publish_data("orders", 4, R"({"n":"no name"})", "order.placed");
+  publish_data("orders", 5, R"({"n":5})", "order.placed");
+  (void)bind(which, start_rule);
+  wait_until_handled(which);
+  CHECK(workflow_ids() == std::vector<std::string>{"o-1", "o-5"});
+  std::vector<std::string> ids;
+  for (const auto& one : dead_letters(which))
+    ids.push_back(one.id());
+  std::ranges::sort(ids);
+  CHECK(ids == std::vector<std::string>{"e2", "e3", "e4"});
+  CHECK(shown(which).dead_lettered == 3);
+  CHECK_THAT(shown(which).last_error, Catch::Contains(": "));
+  CHECK_THAT(history_of(which), Catch::Contains("refused"));
+}
+
+TEST_CASE_METHOD(
+    binding_fixture,
+    "dead letters are redriven by the rule of now, and die again if need be",
+    "[actors][binding]") {
+  const auto which = binding("orders", "start");
+  CHECK(
+      get<binding_redrive>([&] {
+        publish_data("orders", 1, R"({"n":"a b"})", "order.placed");
+        (void)bind(which, R"({"target":{"workflow":{"type":"absent","id":"o-{id}"}}})");
+        wait_until_handled(which);
+        return redrive_binding{binding("orders", "start")};
+      }())
+          .events
+      == 1);
+  // Again without the type: the letter dies again, and is still the event that it was.
+  CHECK(eventually([&] {
+    const auto letters = dead_letters(which);
+    return letters.size() == 1 && letters[0].id() == "e1" && workflow_ids().empty();
+  }));
+  CHECK_THAT(history_of(which), Catch::Contains("absent"));
+  (void)bind(which, R"({"target":{"workflow":{"type":"test.echo","id":"o-{id}"}}})");
+  CHECK(eventually([&] {
+    (void)get<binding_redrive>(redrive_binding{which});
+    return dead_letters(which).empty();
+  }));
+  CHECK(workflow_ids() == std::vector<std::string>{"o-e1"});
+  CHECK(get<binding_redrive>(redrive_binding{which}).events == 0);
+}
+
+TEST_CASE_METHOD(
+    binding_fixture,
+    "a signal waits for its workflow to be started, and blocks nobody else",
+    "[actors][binding]") {
+  const auto which = binding("orders", "signals");
+  publish_data("orders", 1, R"({"w":"late","v":1})");
+  publish_data("orders", 2, R"({"w":"late","v":2})");
+  publish_data("orders", 3, R"({"w":"there","v":3})");
+  (void)get<workflow_answer>(
+      start_workflow{topic("workflow.there"), "test.listening", "1", {}, {}});
+  (void)bind(which, R"({"target":{"signal":{"workflow":"{data.w}","name":"go"}}})");
+  CHECK(result_of("there").at("status") == "completed");
+  CHECK(eventually([&] { return !shown(which).last_error.empty(); }));
+  (void)get<workflow_answer>(start_workflow{topic("workflow.late"), "test.listening", "2", {}, {}});
+  wait_until_handled(which);
+  CHECK(
+      boost::json::serialize(result_of("late").at("result"))
+      == R"([{"w":"late","v":1},{"w":"late","v":2}])");
+  CHECK(dead_letters(which).empty());
+}
+
+TEST_CASE_METHOD(
+    binding_fixture, "bindings go on after a restart, redrives too", "[actors][binding]") {
+  const auto which = binding("orders", "start");
+  publish_data("orders", 1, R"({"n":1})", "order.placed");
+  publish_data("orders", 2, R"({"m":1})", "order.placed");
+  (void)bind(which, start_rule);
+  wait_until_handled(which);
+  restart();
+  publish_data("orders", 3, R"({"n":3})", "order.placed");
+  CHECK(eventually([&] { return workflow_ids().size() == 2; }));
+  CHECK(dead_letters(which).size() == 1);
+  (void)bind(
+      which,
+      R"({"filter":{"type":"order.*"},"target":{"workflow":{"type":"test.echo","id":"o-{id}"}}})");
+  CHECK(get<binding_redrive>(redrive_binding{which}).events == 1);
+  restart();
+  CHECK(eventually([&] { return dead_letters(which).empty(); }));
+  CHECK(workflow_ids() == std::vector<std::string>{"o-1", "o-3", "o-e2"});
+}
+
+TEST_CASE_METHOD(
+    binding_fixture,
+    "a binding goes with its dead letters, or with its topic",
+    "[actors][binding]") {
+  const auto which = binding("orders", "start");
+  publish_data("orders", 1, R"({"m":1})", "order.placed");
+  (void)bind(which, start_rule);
+  wait_until_handled(which);
+  CHECK(dead_letters(which).size() == 1);
+  (void)get<done>(delete_binding{which});
+  CHECK(ask(get_group{which}).error().code == errc::not_found);
+  CHECK(ask(list_binding_dead{which}).error().code == errc::not_found);
+  CHECK(ask(delete_binding{which}).error().code == errc::not_found);
+  CHECK(ask(get_topic{topic("orders.binding.start.dead")}).error().code == errc::topic_not_found);
+
+  (void)bind(which, start_rule, runtime::from_now{});
+  (void)get<done>(delete_topic{topic("orders")});
+  publish_data("orders", 1, R"({"n":9})", "order.placed");
+  CHECK(ask(get_group{which}).error().code == errc::not_found);
+  CHECK(get<group_list>(list_groups{topic("orders"), true}).groups.empty());
+  CHECK(workflow_ids().empty());
+}
+
+TEST_CASE_METHOD(
+    binding_fixture, "bindings are not among the groups, and are bounded", "[actors][binding]") {
+  settings.groups.bindings_per_topic_max = 2;
+  publish_data("orders", 1, "1");
+  put_group plain;
+  plain.group = {topic("orders"), group_name::parse("plain").value()};
+  (void)get<group_description>(std::move(plain));
+  (void)bind(binding("orders", "a"), start_rule);
+  (void)bind(binding("orders", "b"), start_rule);
+  put_group third;
+  third.group = binding("orders", "c");
+  third.binding = start_rule;
+  CHECK(ask(std::move(third)).error().code == errc::too_large);
+  const auto groups = get<group_list>(list_groups{topic("orders")}).groups;
+  REQUIRE(groups.size() == 1);
+  CHECK(groups[0].group == "plain");
+  CHECK(get<group_list>(list_groups{topic("orders"), true}).groups.size() == 2);
+}
+
+}  // namespace callboard::testing

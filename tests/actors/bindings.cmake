@@ -1,0 +1,4 @@
+callboard_test(actors_bindings_test
+  SOURCES binding/bindings.test.cpp
+  LINKS callboard_actors_topics callboard_runtime_projection callboard_storage
+  LABELS unit)
