@@ -2,6 +2,7 @@
 #include "tests/e2e/broker.hpp"
 #include "tests/support/catch.hpp"
 
+#include <callboard/client.hpp>
 #include <cstdio>
 #include <fstream>
 #include <memory>
@@ -130,6 +131,25 @@ TEST_CASE("serve admits HS256 and EdDSA tokens within their tenant and scopes") 
   CHECK(node().as("acme", hs).history("open.a").size() == 2);
 }
 
+TEST_CASE("the public client carries its token everywhere and says what it does not allow") {
+  const auto client_with = [](const std::string& with) {
+    return std::move(*callboard::tenant_client::open(
+        {.server = node().process->url(), .tenant = "acme", .token = with}));
+  };
+  auto acme = client_with(token(node().hmac.get(), "HS256", claims_for("acme")));
+  REQUIRE(acme.publish("open.client", {.type = "note"}));
+  CHECK(acme.subscribe("open.client", {.from = "first"})
+            ->next(std::chrono::seconds{10})
+            ->has_value());
+  CHECK(acme.publish("closed.a", {.type = "note"}).error().code == "forbidden");
+  auto nobody = client_with("");
+  CHECK(nobody.read("open.client").error().code == "unauthorized");
+  auto listening = nobody.subscribe("open.client");
+  const auto code =
+      listening ? listening->next(std::chrono::seconds{10}).error().code : listening.error().code;
+  CHECK(code == "unauthorized");
+}
+
 TEST_CASE("serve refuses what is missing, expired, altered or unsigned") {
   const auto refused = [](std::string_view with) {
     const auto answer = node().as("acme", with).publish("open.a", cloud_event("x"));
@@ -253,6 +273,13 @@ TEST_CASE("TLS serves HTTP and WebSocket") {
   CHECK(to.publish("tls", cloud_event("1")).status == 200);
   websocket_client client{secure.where()};
   CHECK(number_of(publish_over(client, "tls", "2"), "seq") == 2);
+  auto trusting = callboard::tenant_client::open({.server = secure.url(), .tls_insecure = true});
+  REQUIRE(trusting);
+  CHECK(trusting->read("tls")->events.size() == 2);
+  CHECK(trusting->subscribe("tls", {.from = "first"})->next(std::chrono::seconds{10})->has_value());
+  auto doubting = callboard::tenant_client::open({.server = secure.url()});
+  REQUIRE(doubting);
+  CHECK(doubting->read("tls").error().code == "unreachable");
   auto plain = secure.where();
   plain.tls = false;
   CHECK_THROWS_AS(http_client{plain}.get("/livez"), std::runtime_error);
