@@ -22,6 +22,8 @@ using runtime::binding_effect;
 constexpr std::string_view member = "binding";
 /// Deliveries of one binding at a time, as its group allows.
 constexpr std::size_t works_max = 256;
+/// Of their events, all of which wait somewhere for an answer; a fetch may bring one read more.
+constexpr std::size_t works_bytes_max = 4 << 20;
 constexpr std::uint32_t fetch_wait_ms = 20'000;
 /// Beyond the wait of a fetch, and for all other questions.
 constexpr std::chrono::milliseconds patience = 15s;
@@ -202,7 +204,7 @@ void bindings_actor::advance(binding_unit& unit) {
 
 void bindings_actor::fetch(binding_unit& unit) {
   if (unit.is_fetching || unit.is_asleep || boot() < unit.paused_until) return;
-  if (unit.works.size() >= works_max) return;
+  if (unit.works.size() >= works_max || unit.works_bytes >= works_bytes_max) return;
   unit.is_fetching = true;
   const auto wait = std::min(fetch_wait_ms, parts_.settings.groups.fetch_wait_ms_max);
   fetch_deliveries body{
@@ -237,19 +239,24 @@ void bindings_actor::hand_on(binding_unit& unit, const std::string& epoch, deliv
   const auto seq = one.event.seq;
   if (const auto known = unit.works.find(seq); known != unit.works.end()) {
     // The group was read again meanwhile; its target is being asked.
-    known->second = std::move(one.token);
+    known->second.token = std::move(one.token);
     return;
   }
+  const auto start_work = [&] {
+    const auto size = one.event.stored.size();
+    unit.works.emplace(seq, binding_unit::work{std::move(one.token), size});
+    unit.works_bytes += size;
+  };
   auto event = runtime::bound_event::read(one.event.stored, one.event.time);
   if (!event) {
-    unit.works.emplace(seq, std::move(one.token));
+    start_work();
     return give_back(unit, seq, event.error(), nack_kind::give_up);
   }
   if (!unit.is_redrive && !unit.rule->filter.matches(*event)) {
     unit.done.push_back(std::move(one.token));
     return;
   }
-  unit.works.emplace(seq, std::move(one.token));
+  start_work();
   auto id = event->key_at_death();
   if (!unit.is_redrive || id.empty()) {
     id = runtime::binding_event_id(unit.group.group, epoch, seq);
@@ -266,27 +273,32 @@ void bindings_actor::hand_on(binding_unit& unit, const std::string& epoch, deliv
       });
 }
 
+std::string bindings_actor::take_work(binding_unit& unit, sequence seq) {
+  auto node = unit.works.extract(seq);
+  if (!node) return {};
+  unit.works_bytes -= node.mapped().size;
+  return std::move(node.mapped().token);
+}
+
 void bindings_actor::on_target(
     binding_unit& unit, sequence seq, const result<control_answer>& outcome) {
-  const auto found = unit.works.find(seq);
-  if (found == unit.works.end()) return;
   if (!outcome) return give_back(unit, seq, outcome.error(), kind_of(outcome.error()));
+  auto token = take_work(unit, seq);
+  if (token.empty()) return;
   unit.setbacks = 0;
-  unit.done.push_back(std::move(found->second));
-  unit.works.erase(found);
+  unit.done.push_back(std::move(token));
   counters_of(unit).handled.Increment();
 }
 
 void bindings_actor::give_back(binding_unit& unit, sequence seq, const error& why, nack_kind kind) {
-  const auto found = unit.works.find(seq);
-  if (found == unit.works.end()) return;
+  auto token = take_work(unit, seq);
+  if (token.empty()) return;
+  if (kind == nack_kind::put_back) set_back(unit, why);
   const auto text = fmt::format("{}: {}", name_of(why.code), why.detail);
-  unit.returns[{kind, text}].push_back(std::move(found->second));
-  unit.works.erase(found);
+  unit.returns[{kind, text}].push_back(std::move(token));
   unit.awake_until = boot() + redrive_awake;
   auto& counters = counters_of(unit);
   (kind == nack_kind::give_up ? counters.refused : counters.failed).Increment();
-  if (kind == nack_kind::put_back) set_back(unit, why);
 }
 
 void bindings_actor::send_acks(binding_unit& unit) {

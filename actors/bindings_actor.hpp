@@ -45,8 +45,15 @@ struct binding_unit {
   std::shared_ptr<const runtime::binding_rule> rule;
   bool is_redrive = false;
   bool is_fetching = false;
-  /// Deliveries whose target was asked: their tokens.
-  std::map<sequence, std::string> works;
+
+  struct work {
+    std::string token;
+    std::size_t size = 0;
+  };
+
+  /// Deliveries whose target was asked, and the sum of their sizes.
+  std::map<sequence, work> works;
+  std::size_t works_bytes = 0;
   /// Tokens to be acked, and those that are being acked.
   std::vector<std::string> done;
   std::vector<std::string> acking;
@@ -97,6 +104,8 @@ private:
   void on_fetched(binding_unit& unit, result<control_answer> outcome);
   void hand_on(binding_unit& unit, const std::string& epoch, delivery& one);
   void on_target(binding_unit& unit, sequence seq, const result<control_answer>& outcome);
+  /// The token of a work that ends here; empty if it has ended before.
+  [[nodiscard]] static std::string take_work(binding_unit& unit, sequence seq);
   void give_back(binding_unit& unit, sequence seq, const error& why, nack_kind kind);
   void send_acks(binding_unit& unit);
   void send_returns(binding_unit& unit);

@@ -1,4 +1,4 @@
-// Bodies of topics, groups and presence from any bytes.
+// Bodies of topics, groups, bindings and presence from any bytes.
 #include "gateway/control_json.hpp"
 
 #include <cstddef>
@@ -13,6 +13,11 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const config settings;
   (void)gateway::parse_topic_patch(text);
   (void)gateway::parse_put_group(group, text);
+  // What is accepted is stored in its one spelling, and must be read again from that.
+  if (const auto bound = gateway::parse_put_binding(group, text)) {
+    const auto again = runtime::parse_binding(*bound->put.binding);
+    if (!again || *again != bound->rule) std::abort();
+  }
   const auto fetch = gateway::parse_fetch(group, text, "member", settings.groups);
   if (fetch && fetch->wait_ms > settings.groups.fetch_wait_ms_max) std::abort();
   (void)gateway::parse_ack(group, text);

@@ -1,5 +1,5 @@
 callboard_test(runtime_group_test
-  SOURCES group/codec.test.cpp group/core.test.cpp group/dead_letter.test.cpp
+  SOURCES group/binding_groups.test.cpp group/codec.test.cpp group/core.test.cpp group/dead_letter.test.cpp
     group/invariants.test.cpp group/seq_set.test.cpp
   LINKS callboard::runtime_group
   LABELS unit)

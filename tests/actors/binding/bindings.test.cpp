@@ -12,6 +12,7 @@
 #include <boost/json.hpp>
 #include <fmt/format.h>
 
+#include <atomic>
 #include <callboard/agent.hpp>
 #include <string>
 #include <vector>
@@ -43,18 +44,30 @@ struct listening_workflow : workflow<listening_workflow> {
   }
 };
 
+/// Handlers of `slowly` wait while it is shut.
+std::atomic<bool> is_gate_shut{false};
+
 /// Keeps what it is told, in order.
 struct notebook : agent<notebook, json> {
   static constexpr std::string_view type = "notebook";
 
   static void handlers(handler_table<notebook>& on) {
-    on.message("note", &notebook::note).message("read", &notebook::read);
+    on.message("note", &notebook::note)
+        .message("slowly", &notebook::slowly)
+        .message("read", &notebook::read);
   }
 
   flow<void> note(context&, json what) {
     if (!state().is_array()) state() = boost::json::array{};
     state().as_array().push_back(std::move(what));
     co_return;
+  }
+
+  flow<void> slowly(context& ctx, json what) {
+    while (is_gate_shut)
+      co_await ctx.sleep(20ms).required();
+    if (!state().is_array()) state() = boost::json::array{};
+    state().as_array().push_back(std::move(what));
   }
 
   flow<json> read(context&, json) { co_return state(); }
@@ -244,6 +257,51 @@ TEST_CASE_METHOD(
   wait_until_handled(signals);
   wait_until_handled(notes);
   CHECK(boost::json::serialize(result_of("w").at("result")) == expected);
+  CHECK(read_notebook("s") == expected);
+}
+
+TEST_CASE_METHOD(
+    binding_fixture,
+    "a signal that has ended its workflow is known again when it is asked for anew",
+    "[actors][binding]") {
+  const auto which = binding("orders", "signals");
+  (void)get<workflow_answer>(start_workflow{topic("workflow.w"), "test.listening", "1", {}, {}});
+  publish_data("orders", 1, "1");
+  const auto* rule = R"({"target":{"signal":{"workflow":"w","name":"go"}}})";
+  (void)bind(which, rule);
+  wait_until_handled(which);
+  CHECK(result_of("w").at("status") == "completed");
+  restart();
+  (void)get<done>(delete_binding{which});
+  (void)bind(which, rule);
+  wait_until_handled(which);
+  CHECK(dead_letters(which).empty());
+  // Another one finds that it has ended.
+  publish_data("orders", 2, "2");
+  wait_until_handled(which);
+  CHECK(dead_letters(which).size() == 1);
+  CHECK_THAT(history_of(which), Catch::Contains("has ended"));
+}
+
+TEST_CASE_METHOD(
+    binding_fixture,
+    "an agent that cannot keep up makes its binding wait, and loses nothing",
+    "[actors][binding]") {
+  const auto which = binding("orders", "notes");
+  std::string expected = "[";
+  for (int n = 1; n <= 400; ++n) {
+    publish_data("orders", n, std::to_string(n));
+    expected += (n > 1 ? "," : "") + std::to_string(n);
+  }
+  expected += ']';
+  is_gate_shut = true;
+  (void)bind(
+      which, R"({"target":{"agent":{"type":"notebook","key":"{subject}","message":"slowly"}}})");
+  CHECK(eventually([&] { return shown(which).last_error.starts_with("overloaded"); }, 20s));
+  CHECK(shown(which).lag > 0);
+  is_gate_shut = false;
+  wait_until_handled(which);
+  CHECK(dead_letters(which).empty());
   CHECK(read_notebook("s") == expected);
 }
 

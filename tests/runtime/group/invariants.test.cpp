@@ -13,8 +13,8 @@ constexpr std::uint64_t subjects_count = 5;
 
 class schedule : public group_bench {
 public:
-  explicit schedule(std::uint32_t seed, bool ordered) : random_{seed} {
-    settings.ordered_by_subject = ordered;
+  explicit schedule(std::uint32_t seed, const group_settings& kind) : random_{seed} {
+    settings = kind;
     settings.in_flight_max = 1 + static_cast<std::uint32_t>(random_() % 12);
     settings.deliveries_max = 2 + static_cast<std::uint32_t>(random_() % 4);
     settings.hold_ms = 500;
@@ -123,9 +123,13 @@ private:
     }
     const auto delay =
         random_() % 2 == 0 ? std::optional<std::uint32_t>{random_() % 300} : std::nullopt;
-    (void)core->nack({some, delay, "e"}, now);
-    for (const auto& token : some)
-      outstanding_.erase(parse_token(token)->seq.raw());
+    const auto kind = static_cast<nack_kind>(random_() % 3);
+    (void)core->nack({some, delay, "e", kind}, now);
+    for (const auto& token : some) {
+      const auto seq = parse_token(token)->seq.raw();
+      outstanding_.erase(seq);
+      if (kind == nack_kind::give_up) given_up_.insert(seq);
+    }
   }
 
   void ack_up_to() {
@@ -146,7 +150,8 @@ private:
     for (const auto& answer : core->take_answers())
       take(answer.deliveries);
     for (const auto& letter : core->take_dead_letters()) {
-      REQUIRE(letter.attempts >= settings.deliveries_max);
+      const bool is_given_up = given_up_.contains(letter.event.seq.raw());
+      REQUIRE((letter.attempts >= settings.deliveries_max || is_given_up));
       REQUIRE(delivered_.contains(letter.event.seq.raw()));
       if (random_() % 4 == 0) {
         core->dead_letter_failed(letter.event.seq, now);
@@ -204,6 +209,7 @@ private:
   std::set<std::uint64_t> durable_;
   std::set<std::uint64_t> requested_;
   std::set<std::uint64_t> delivered_;
+  std::set<std::uint64_t> given_up_;
   std::map<std::uint64_t, std::string> outstanding_;
   std::vector<std::string> tokens_;
   std::uint64_t skipped_up_to_ = 0;
@@ -211,12 +217,12 @@ private:
   sequence floor_{};
 };
 
-void run_schedules(bool ordered) {
+void run_schedules(const group_settings& kind) {
   const auto base = std::random_device{}();
   for (std::uint32_t n = 0; n < 60; ++n) {
     const auto seed = base + n;
-    INFO("seed " << seed << (ordered ? " ordered" : ""));
-    schedule one{seed, ordered};
+    INFO("seed " << seed);
+    schedule one{seed, kind};
     for (int step = 0; step < 400; ++step)
       one.step();
     one.drain();
@@ -226,11 +232,15 @@ void run_schedules(bool ordered) {
 }  // namespace
 
 TEST_CASE("random schedules keep a group's promises", "[runtime][group][property]") {
-  run_schedules(false);
+  run_schedules({});
 }
 
 TEST_CASE("random schedules keep order per subject", "[runtime][group][property]") {
-  run_schedules(true);
+  run_schedules({.ordered_by_subject = true});
+}
+
+TEST_CASE("random schedules keep the promises of bindings", "[runtime][group][property]") {
+  run_schedules({.ordered_by_subject = true, .binding = "{}"});
 }
 
 }  // namespace callboard::runtime
