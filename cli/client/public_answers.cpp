@@ -70,8 +70,8 @@ outcome<boost::json::object> object_in(std::string_view body) {
   boost::system::error_code failed;
   auto value = boost::json::parse(body, failed);
   if (failed || !value.is_object()) {
-    return std::unexpected{
-        failure_of({errc::invalid_json, "the server's answer is no JSON object", 0})};
+    return std::unexpected{failure_of(
+        {.code = errc::invalid_json, .detail = "the server's answer is no JSON object"})};
   }
   return std::move(value.as_object());
 }

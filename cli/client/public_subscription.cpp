@@ -50,7 +50,8 @@ std::string subscription::state::subscribe_frame() const {
     boost::json::object cursors;
     for (const auto& [name, at] : cursors_)
       cursors[name] = at;
-    frame["cursors"] = std::move(cursors);
+    // The empty map, too, means: topics that it does not name from their first event.
+    frame["from"] = std::move(cursors);
   } else {
     frame["from"] = cursor.empty() ? options_.from : cursor;
   }
