@@ -19,7 +19,8 @@ using client::text_of;
 using std::chrono::milliseconds;
 using std::chrono::steady_clock;
 
-/// What one question for a result or a reply waits on the node.
+/// What one question for a result or a reply waits on the node: 0 is not taken.
+constexpr milliseconds poll_min{1};
 constexpr milliseconds poll_max{20'000};
 /// On top of what the node waits, for the answer to arrive.
 constexpr milliseconds answer_margin{10'000};
@@ -151,7 +152,7 @@ outcome<workflow_end> tenant_client::result(const std::string& id, milliseconds 
   const auto until = steady_clock::now() + wait;
   for (;;) {
     const auto left = std::chrono::duration_cast<milliseconds>(until - steady_clock::now());
-    const auto poll = std::clamp(left, milliseconds{0}, poll_max);
+    const auto poll = std::clamp(left, poll_min, poll_max);
     auto answer = state_->get(
         "/workflows/" + client::percent_encoded(id)
             + "/result?wait_ms=" + std::to_string(poll.count()),
@@ -219,7 +220,7 @@ outcome<json> tenant_client::call(
   const auto until = steady_clock::now() + options.timeout;
   for (;;) {
     const auto left = std::chrono::duration_cast<milliseconds>(until - steady_clock::now());
-    const auto poll = std::clamp(left, milliseconds{0}, poll_max);
+    const auto poll = std::clamp(left, poll_min, poll_max);
     auto answer = state_->post(
         path + "?wait_ms=" + std::to_string(poll.count()),
         payload,

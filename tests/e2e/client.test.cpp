@@ -1,10 +1,12 @@
-// The public C++ client (include/callboard/client.hpp) against the real program, which is
-// killed meanwhile.
+// The public C++ client (include/callboard/client.hpp) against the program of
+// examples/support_assistant, which is killed meanwhile.
 #include "tests/support/catch.hpp"
+#include "tests/support/chat_provider.hpp"
 #include "tests/support/server_process.hpp"
 
 #include <callboard/client.hpp>
 #include <set>
+#include <thread>
 
 namespace {
 
@@ -174,4 +176,70 @@ TEST_CASE("a worker in C++ leases, extends, fails and completes", "[e2e][client]
   CHECK(leased->front().fencing > first.fencing);
   CHECK(acme.complete(leased->front().lease, json(boost::json::object{{"ok", true}})));
   CHECK(acme.lease("work", {.wait = 0ms})->empty());
+}
+
+TEST_CASE("a ticket from its intent to its end, with nothing but the client", "[e2e][client]") {
+  chat_provider provider;
+  provider.answer_with([](const chat_query& query) {
+    return query.body.contains("one word") ? whole_reply("delivery")
+                                           : streamed_reply({"So ", "it is."});
+  });
+  server_process node{
+      {.arguments =
+           {"--set",
+            "models.order=main",
+            "--set",
+            "models.main.default_model=test-model",
+            "--set",
+            "models.main.use_proxy=false",
+            "--set",
+            "models.main.base_url=" + provider.base_url()},
+       .keeps_port = true}};
+  auto acme = client_of(node);
+  const json question(boost::json::object{{"customer", "ada"}, {"question", "Where is it?"}});
+  const auto begun = acme.start("support", question, {.id = "t1"});
+  REQUIRE(begun);
+  CHECK(begun->is_new);
+  CHECK_FALSE(acme.start("support", question, {.id = "t1"})->is_new);
+  CHECK(acme.start("support", 1, {.id = "t1"}).error().code == "workflow_exists");
+
+  auto channel = acme.subscribe("workflow.t1", {.from = "first"});
+  REQUIRE(channel);
+  while (next_of(*channel).what.type != "signal.awaited") {
+  }
+  CHECK(acme.result("t1", 10ms).error().code == "timeout");
+  node.kill();
+  // Asked while nobody is there, answered by the node that comes.
+  std::thread person{[&] {
+    node.start();
+    auto kim = client_of(node);
+    const auto sent = kim.signal(
+        "t1", "approval", json(boost::json::object{{"approved", true}, {"by", "kim"}}), "once");
+    CHECK(sent == false);
+  }};
+  const auto ended = acme.result("t1", 30s);
+  person.join();
+  REQUIRE(ended);
+  CHECK(ended->status == "completed");
+  CHECK_FALSE(ended->error);
+  CHECK(ended->result.at("reply") == json("So it is."));
+  while (next_of(*channel).what.type != "workflow.completed") {
+  }
+  CHECK(acme.signal("t1", "approval", true).error().code == "wrong_kind");
+  CHECK(acme.cancel("t1") == "already_completed");
+
+  CHECK(acme.call("desk", "ada", "open", "t2") == json(2));
+  CHECK(acme.call("desk", "ada", "open", "t3", {.key = "m3"}) == json(3));
+  CHECK(acme.call("desk", "ada", "open", "t3", {.key = "m3"}) == json(3));
+  CHECK(acme.call("desk", "ada", "no such message", 1).error().code == "agent_failed");
+
+  REQUIRE(acme.start("support", question, {.id = "t4"}));
+  CHECK(acme.cancel("t4", "changed my mind"));
+  CHECK(acme.result("t4", 20s)->status == "cancelled");
+  REQUIRE(acme.start("support", "no object", {.id = "t5"}));
+  const auto failed = acme.result("t5", 20s);
+  REQUIRE(failed);
+  CHECK(failed->status == "failed");
+  REQUIRE(failed->error);
+  CHECK(failed->error->kind == callboard::failure_class::bug);
 }
