@@ -37,10 +37,12 @@ public:
   /// What it has printed so far.
   [[nodiscard]] std::string printed() const;
 
+  /// True if it has ended by itself or by somebody else's signal.
+  [[nodiscard]] bool has_ended();
+
 private:
   void run();
   void end(int signal);
-  [[nodiscard]] bool has_ended();
 
   std::vector<std::string> words_;
   std::string output_;

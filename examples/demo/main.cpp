@@ -18,6 +18,9 @@ namespace callboard::demo {
 
 namespace {
 
+/// Between two words of a draft, for people who watch.
+constexpr std::chrono::milliseconds reading_pace{80};
+
 constexpr std::array tenants{"acme", "globex", "initech", "umbrella"};
 
 struct options {
@@ -29,7 +32,7 @@ struct options {
 void print_lines_to_try(const stage& on) {
   const auto url = on.account_of("acme").server.url();
   fmt::print(
-      R"(  All of it runs until Ctrl-C. See it in a browser; kill -9 the node ({1}) and start it again:
+      R"(  All of it runs until Ctrl-C. See it in a browser, and kill -9 {1}: the node is started again.
 
     {2}
 
@@ -48,13 +51,19 @@ void print_lines_to_try(const stage& on) {
   std::fflush(stdout);
 }
 
-void wait_for_interrupt() {
+/// Until Ctrl-C; whoever kills the node meanwhile gets another.
+void keep_running(stage& on) {
+  constexpr timespec look_again{.tv_sec = 0, .tv_nsec = 200'000'000};
   sigset_t set;
   sigemptyset(&set);
   sigaddset(&set, SIGINT);
   sigaddset(&set, SIGTERM);
-  int signal = 0;
-  sigwait(&set, &signal);
+  while (sigtimedwait(&set, nullptr, &look_again) < 0) {
+    if (!on.node_has_ended()) continue;
+    const auto ready = on.start_node();
+    if (!ready) return say("failed", ready.error().detail);
+    say("restart", fmt::format("ready in {} ms; now it is {}", ready->count(), on.node_pid()));
+  }
 }
 
 result<void> play(stage& on, const options& how, claims& checked) {
@@ -97,8 +106,9 @@ int run(options how) {
       sound ? styled("1;32", fmt::format("All {} claims hold.", checked.checked()))
             : styled("1;31", "The demo failed; data and logs are in " + folder));
   if (sound && how.keep) {
+    if (auto paced = on.set_pace(reading_pace); !paced) say("failed", paced.error().detail);
     print_lines_to_try(on);
-    wait_for_interrupt();
+    keep_running(on);
   }
   on.close();
   if (sound) std::filesystem::remove_all(folder);
@@ -129,7 +139,7 @@ int main(int argc, char** argv) {
       return 2;
     }
   }
-  // Blocked here so that every thread leaves them to `wait_for_interrupt`; without --keep the
+  // Blocked here so that every thread leaves them to `keep_running`; without --keep the
   // default applies.
   if (how.keep) {
     sigset_t set;

@@ -54,6 +54,9 @@ public:
 
   void kill_node() { node_.kill(); }
 
+  /// True if somebody else has ended it.
+  [[nodiscard]] bool node_has_ended() { return node_.has_ended(); }
+
   [[nodiscard]] int node_pid() const { return node_.pid(); }
 
   [[nodiscard]] client::account account_of(const std::string& tenant) const;
