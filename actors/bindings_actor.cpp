@@ -102,7 +102,7 @@ bindings_actor::bindings_actor(
          counters.counter(
              "binding_failed_total", "attempts that a binding's target refused for now", with),
          counters.counter(
-             "binding_refused_total", "events that a binding's target refused for good", with)});
+             "binding_dead_total", "events that became dead letters of a binding", with)});
   }
 }
 
@@ -240,11 +240,12 @@ void bindings_actor::hand_on(binding_unit& unit, const std::string& epoch, deliv
   if (const auto known = unit.works.find(seq); known != unit.works.end()) {
     // The group was read again meanwhile; its target is being asked.
     known->second.token = std::move(one.token);
+    known->second.attempt = one.attempt;
     return;
   }
   const auto start_work = [&] {
     const auto size = one.event.stored.size();
-    unit.works.emplace(seq, binding_unit::work{std::move(one.token), size});
+    unit.works.emplace(seq, binding_unit::work{std::move(one.token), one.attempt, size});
     unit.works_bytes += size;
   };
   auto event = runtime::bound_event::read(one.event.stored, one.event.time);
@@ -273,32 +274,33 @@ void bindings_actor::hand_on(binding_unit& unit, const std::string& epoch, deliv
       });
 }
 
-std::string bindings_actor::take_work(binding_unit& unit, sequence seq) {
+binding_unit::work bindings_actor::take_work(binding_unit& unit, sequence seq) {
   auto node = unit.works.extract(seq);
   if (!node) return {};
   unit.works_bytes -= node.mapped().size;
-  return std::move(node.mapped().token);
+  return std::move(node.mapped());
 }
 
 void bindings_actor::on_target(
     binding_unit& unit, sequence seq, const result<control_answer>& outcome) {
   if (!outcome) return give_back(unit, seq, outcome.error(), kind_of(outcome.error()));
-  auto token = take_work(unit, seq);
-  if (token.empty()) return;
+  auto ended = take_work(unit, seq);
+  if (ended.token.empty()) return;
   unit.setbacks = 0;
-  unit.done.push_back(std::move(token));
+  unit.done.push_back(std::move(ended.token));
   counters_of(unit).handled.Increment();
 }
 
 void bindings_actor::give_back(binding_unit& unit, sequence seq, const error& why, nack_kind kind) {
-  auto token = take_work(unit, seq);
-  if (token.empty()) return;
+  auto ended = take_work(unit, seq);
+  if (ended.token.empty()) return;
   if (kind == nack_kind::put_back) set_back(unit, why);
   const auto text = fmt::format("{}: {}", name_of(why.code), why.detail);
-  unit.returns[{kind, text}].push_back(std::move(token));
+  unit.returns[{kind, text}].push_back(std::move(ended.token));
   unit.awake_until = boot() + redrive_awake;
+  const bool is_last = kind == nack_kind::retry && ended.attempt >= binding_attempts_max;
   auto& counters = counters_of(unit);
-  (kind == nack_kind::give_up ? counters.refused : counters.failed).Increment();
+  (kind == nack_kind::give_up || is_last ? counters.died : counters.failed).Increment();
 }
 
 void bindings_actor::send_acks(binding_unit& unit) {

@@ -28,7 +28,7 @@ namespace callboard::actors {
 struct binding_counters {
   prometheus::Counter& handled;
   prometheus::Counter& failed;
-  prometheus::Counter& refused;
+  prometheus::Counter& died;
 };
 
 /// Why deliveries are given back.
@@ -48,6 +48,7 @@ struct binding_unit {
 
   struct work {
     std::string token;
+    std::uint32_t attempt = 1;
     std::size_t size = 0;
   };
 
@@ -104,8 +105,8 @@ private:
   void on_fetched(binding_unit& unit, result<control_answer> outcome);
   void hand_on(binding_unit& unit, const std::string& epoch, delivery& one);
   void on_target(binding_unit& unit, sequence seq, const result<control_answer>& outcome);
-  /// The token of a work that ends here; empty if it has ended before.
-  [[nodiscard]] static std::string take_work(binding_unit& unit, sequence seq);
+  /// A work that ends here; without token if it has ended before.
+  [[nodiscard]] static binding_unit::work take_work(binding_unit& unit, sequence seq);
   void give_back(binding_unit& unit, sequence seq, const error& why, nack_kind kind);
   void send_acks(binding_unit& unit);
   void send_returns(binding_unit& unit);

@@ -45,7 +45,7 @@ runtime::group_settings default_settings(const config::groups_section& from) {
 runtime::group_settings binding_settings(
     runtime::group_settings settings, const topic_name& topic, const group_name& name) {
   settings.hold_ms = 600'000;
-  settings.deliveries_max = 10;
+  settings.deliveries_max = binding_attempts_max;
   settings.in_flight_max = 256;
   settings.ordered_by_subject = true;
   settings.dead_letter_topic = runtime::is_redrive_group(name)

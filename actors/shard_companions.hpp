@@ -25,6 +25,7 @@
 #include <caf/actor.hpp>
 #include <caf/fwd.hpp>
 
+#include <cstdint>
 #include <optional>
 #include <string>
 
@@ -36,6 +37,9 @@ struct held_floor {
   topic_ref topic;
   std::optional<sequence> floor;
 };
+
+/// Attempts that count before an event is a dead letter of its binding.
+inline constexpr std::uint32_t binding_attempts_max = 10;
 
 /// GROUPS -> BINDINGS: what is bound now; sent for each binding when the shard starts, and whenever
 /// one is made, changed or deleted.

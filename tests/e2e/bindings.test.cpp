@@ -96,6 +96,11 @@ TEST_CASE("an event starts a workflow, by the rule of its binding", "[e2e][bindi
   const auto run = client.get("/workflows/order-1/result?wait_ms=5000").json();
   CHECK(number_of(run.at("result"), "n") == 1);
 
+  const auto metrics = client.http().get("/metrics").body;
+  CHECK_THAT(metrics, Catch::Contains(R"(callboard_binding_handled_total{target="workflow"} 1)"));
+  REQUIRE(client.put("/topics/flow", R"({"kind":"ephemeral"})").status == 201);
+  CHECK(client.put("/topics/flow/bindings/start", rule).code() == "wrong_kind");
+
   const auto list = client.get("/topics/intents/bindings").json().at("bindings").as_array();
   REQUIRE(list.size() == 1);
   CHECK(text_of(list[0], "binding") == "start");

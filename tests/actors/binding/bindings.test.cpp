@@ -395,6 +395,23 @@ TEST_CASE_METHOD(
 }
 
 TEST_CASE_METHOD(
+    binding_fixture,
+    "a signal to a workflow that never comes is a dead letter after ten attempts",
+    "[actors][binding]") {
+  settings.groups.backoff_min_ms = 1;
+  settings.groups.backoff_max_ms = 5;
+  const auto which = binding("orders", "signals");
+  publish_data("orders", 1, R"({"w":"nowhere"})");
+  publish_data("orders", 2, R"({"w":"nowhere"})");
+  (void)bind(which, R"({"target":{"signal":{"workflow":"{data.w}","name":"go"}}})");
+  wait_until_handled(which);
+  CHECK(dead_letters(which).size() == 2);
+  const auto history = history_of(which);
+  CHECK_THAT(history, Catch::Contains(R"("attempt":10,)") && Catch::Contains("workflow_not_found"));
+  CHECK_THAT(history, !Catch::Contains(R"("attempt":11,)"));
+}
+
+TEST_CASE_METHOD(
     binding_fixture, "bindings go on after a restart, redrives too", "[actors][binding]") {
   const auto which = binding("orders", "start");
   publish_data("orders", 1, R"({"n":1})", "order.placed");
