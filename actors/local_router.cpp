@@ -2,6 +2,7 @@
 
 #include "actors/queue_routing.hpp"
 #include "actors/run_reads.hpp"
+#include "actors/run_rerun_reads.hpp"
 #include "actors/shard_actor.hpp"
 #include "actors/topic_reads.hpp"
 #include "base/log.hpp"
@@ -139,6 +140,10 @@ result<void> local_router::control(control_request request, const caf::actor& re
       || std::holds_alternative<list_workflows>(body) || is_queue_look(body)) {
     return read(std::move(request), reply_to);
   }
+  if (std::holds_alternative<restart_workflow>(body)
+      || std::holds_alternative<fork_workflow>(body)) {
+    return rerun(std::move(request), reply_to);
+  }
   // What ends or gives back work is let through to the last.
   const bool gives_back =
       std::holds_alternative<ack_deliveries>(body) || std::holds_alternative<nack_deliveries>(body)
@@ -190,6 +195,35 @@ result<void> local_router::read(control_request request, const caf::actor& reply
           return read_event_page(journal, std::get<read_events>(request.body));
         };
         caf::anon_send(reply_to, box(control_reply{request.correlation, answer()}));
+      });
+}
+
+result<void> local_router::rerun(control_request request, const caf::actor& reply_to) {
+  if (draining_) return is_draining();
+  const auto* restart = std::get_if<restart_workflow>(&request.body);
+  const auto* fork = std::get_if<fork_workflow>(&request.body);
+  const auto source = restart != nullptr ? restart->topic : fork->topic;
+  const auto target = restart != nullptr ? restart->topic : fork->target;
+  if (source.topic == target.topic && fork != nullptr) {
+    return fail(errc::workflow_exists, "a fork needs an id of its own");
+  }
+  const auto order = restart != nullptr ? restart->order : fork->order;
+  return parts_.readers.post(
+      reader_pool::lane::reads,
+      [&parts = parts_,
+       shard = shards_[index_of(target)],
+       correlation = request.correlation,
+       source,
+       target,
+       order,
+       reply_to] {
+        auto begin = read_rerun(parts.journal, parts.workflows, source, target, order);
+        if (begin) {
+          caf::anon_send(shard, box(control_request{correlation, std::move(*begin)}), reply_to);
+        } else {
+          caf::anon_send(
+              reply_to, box(control_reply{correlation, std::unexpected{begin.error()}}));
+        }
       });
 }
 

@@ -45,6 +45,8 @@ public:
 
 private:
   [[nodiscard]] std::size_t index_of(const topic_ref& topic) const;
+  /// Reads what is copied, and has its channel's shard begin with it.
+  [[nodiscard]] result<void> rerun(control_request request, const caf::actor& reply_to);
   [[nodiscard]] result<void> read(control_request request, const caf::actor& reply_to);
   void add_gauges();
 

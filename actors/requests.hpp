@@ -21,6 +21,10 @@
 #include <variant>
 #include <vector>
 
+namespace callboard::runtime {
+struct run_event;
+}  // namespace callboard::runtime
+
 namespace callboard::actors {
 
 // -- publish (hot path) ----------------------------------------------------------------------
@@ -380,13 +384,66 @@ struct end_child {
   std::optional<error> why;
 };
 
-/// In order of id, after `after`. Empty type or status: all.
+/// In order of id, after `after`. Empty type or status: all. `stuck`: only those that nothing would
+/// ever wake.
 struct list_workflows {
   tenant_name tenant;
   std::string type;
   std::string status;
   std::string after;
   std::uint32_t limit = 100;
+  bool stuck = false;
+};
+
+/// Where a run is begun anew from, and who wants it.
+struct rerun_order {
+  /// Index of a command, or the name of one: its last. Empty: behind all that is recorded.
+  std::string from;
+  std::string reason;
+  std::string who;
+  /// 0: the one that the run is pinned to.
+  std::uint32_t version = 0;
+};
+
+/// The next run of a workflow, with what the current one recorded before a command.
+/// Errors: not_found (there is no such command), too_large (more than can be copied).
+struct restart_workflow {
+  topic_ref topic;
+  rerun_order order;
+};
+
+/// The same in a new workflow. Errors: those, and workflow_exists.
+struct fork_workflow {
+  topic_ref topic;
+  topic_ref target;
+  rerun_order order;
+};
+
+/// A restart or fork with what is copied; made by the router, for the channel it goes to.
+struct begin_rerun {
+  topic_ref topic;
+  /// The channel and the run that were read.
+  topic_ref source;
+  std::uint32_t run = 1;
+  rerun_order order;
+  /// In order; the run's start first.
+  std::shared_ptr<const std::vector<runtime::run_event>> events;
+  /// Of what comes next in the source; 0 and empty behind all.
+  std::uint32_t command = 0;
+  std::string command_name;
+};
+
+/// Ends an open command by hand. Errors: wrong_kind (it is not open).
+struct resolve_command {
+  topic_ref topic;
+  std::uint32_t command = 0;
+  /// `skip` or `resolve`, for the record.
+  std::string how;
+  std::string reason;
+  std::string who;
+  /// JSON; a failure if `failed`.
+  std::string with;
+  bool failed = false;
 };
 
 /// An answer about workflows, rendered where the run is.
@@ -433,6 +490,10 @@ using control_body = std::variant<
     end_child,
     call_agent,
     list_workflows,
+    restart_workflow,
+    fork_workflow,
+    begin_rerun,
+    resolve_command,
     put_queue,
     get_queue,
     delete_queue,

@@ -48,7 +48,11 @@ void begin_step(
 }  // namespace
 
 void run_host::after(std::chrono::milliseconds delay, std::move_only_function<void()> rest) {
-  home_.run_later(delay, std::move(rest));
+  const auto run = row_ ? row_->run : 0;
+  home_.run_later(delay, [this, run, rest = std::move(rest)]() mutable {
+    // What an earlier run had in mind is nothing to this one.
+    if (!row_ || row_->run == run) rest();
+  });
 }
 
 correlation_id run_host::next_correlation(std::uint32_t command) {
@@ -110,14 +114,16 @@ void run_host::start_step(std::uint32_t command) {
        body = found->second.request.body,
        told = std::move(told),
        is_async,
+       run = row_->run,
        command]() mutable {
-        auto receive = [this, self, is_async, command, attempt = told.number](outcome<json> ended) {
+        auto receive = [this, self, is_async, command, run, attempt = told.number](
+                           outcome<json> ended) {
           caf::anon_send(
               self,
               box(run_continuation{
-                  [this, is_async, command, attempt, ended = std::move(ended)]() mutable {
+                  [this, is_async, command, run, attempt, ended = std::move(ended)]() mutable {
                     --(is_async ? async_steps_running_ : steps_running_);
-                    on_step_done(command, attempt, std::move(ended));
+                    on_step_done(command, attempt, run, std::move(ended));
                   }}));
         };
         begin_step(body, told, std::make_shared<detail::step_end>(std::move(receive)));
@@ -127,9 +133,11 @@ void run_host::start_step(std::uint32_t command) {
   after(retry_pause, [this, command] { start_step(command); });
 }
 
-void run_host::on_step_done(std::uint32_t command, std::uint32_t attempt, outcome<json> ended) {
+void run_host::on_step_done(
+    std::uint32_t command, std::uint32_t attempt, std::uint32_t run, outcome<json> ended) {
   if (is_dead_) return home_.run_settled();
   input next;
+  next.run = run;
   next.event.command = command;
   next.step = step_result{attempt, std::move(ended)};
   offer(std::move(next));

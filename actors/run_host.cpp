@@ -1,6 +1,7 @@
 #include "actors/run_host.hpp"
 
 #include "actors/router.hpp"
+#include "base/build_id.hpp"
 #include "base/hash.hpp"
 #include "base/log.hpp"
 #include "runtime/workflow/workflow_registry.hpp"
@@ -114,6 +115,7 @@ void run_host::replay(std::vector<run_event> history) {
 }
 
 void run_host::offer(input next) {
+  if (next.run == 0 && row_) next.run = row_->run;
   inputs_.push_back(std::move(next));
   pump();
 }
@@ -122,6 +124,7 @@ void run_host::pump() {
   while (!is_busy_ && !is_dead_ && !is_retired_ && !inputs_.empty()) {
     auto next = std::move(inputs_.front());
     inputs_.pop_front();
+    if (begins_anew(next)) continue;
     if (!prepare(next)) {
       for (const auto& one : next.waiters)
         turn_away(one);
@@ -141,6 +144,7 @@ void run_host::pump() {
 
 bool run_host::prepare(input& next) {
   if (row_->ended) return false;
+  if (next.event.command != 0 && next.run != row_->run) return false;
   if (!next.step) {
     const bool is_for_command = next.event.command != 0;
     return !is_for_command || (engine_ && engine_->open().contains(next.event.command));
@@ -244,7 +248,7 @@ void run_host::on_driven(runtime::run_outputs outputs) {
 }
 
 void run_host::note_blocked() {
-  const auto& why = *engine_->blocked();
+  const auto why = with_builds(*engine_->blocked());
   if (row_->status == run_status::blocked && row_->why == why) return;
   row_->status = run_status::blocked;
   row_->why = why;
@@ -288,6 +292,7 @@ void run_host::begin_next_run(json with) {
   if (is_agent()) start_->identity.version = row_->version = newest_version(*start_);
   start_->seed = hash_64(fmt::format("{}/{}", start_->seed, start_->identity.run));
   start_->input = std::move(with);
+  start_->build = build_id();
   row_->run = start_->identity.run;
   row_->first_seq = sequence{last_seq_.raw() + batch_.size() + 1};
   row_->commands = 0;
@@ -329,14 +334,13 @@ void run_host::append_batch() {
       row_->why.reset();
     }
   }
+  note_build(batch_.back().event.time);
   const bool is_child = start_ && !start_->parent_id.empty();
   const bool is_told = std::ranges::any_of(
       batch_, [](const recorded& one) { return one.event.kind == run_event_kind::parent_told; });
   row_->needs_wake = row_->ended
                          ? is_child && !is_told
-                         : engine_ && std::ranges::any_of(engine_->open(), [](const auto& one) {
-                             return needs_wake(one.second.request.kind);
-                           });
+                         : has_work() || !anew_.empty();
   row_->last_seq = sequence{last_seq_.raw() + batch_.size()};
   runtime::publish_request transition;
   std::uint64_t number = last_seq_.raw();
@@ -359,7 +363,7 @@ void run_host::on_appended(const runtime::publish_reply& reply) {
   if (is_dead_ || is_retired_) return abandon(why);
   const bool is_refused = why.code == errc::overloaded || why.code == errc::storage_full;
   if (!is_refused) return abandon(why);
-  after(refused_retry, [this] {
+  home_.run_later(refused_retry, [this] {
     if (!is_dead_) append_batch();
   });
 }
@@ -390,6 +394,7 @@ void run_host::commit(sequence first) {
   if (is_agent()) answer_replied();
   for (const auto& child : std::exchange(batch_cancelled_children_, {}))
     cancel_child(child);
+  if (!anew_.empty()) return replay_anew();
   for (const auto command : std::exchange(batch_issued_, {}))
     carry_out(command);
   if (row_->ended) {
@@ -400,18 +405,13 @@ void run_host::commit(sequence first) {
       for (const auto& waiting : one.waiters)
         turn_away(waiting);
     }
-    if (engine_) {
-      // User code runs in the destructors of its frame.
-      auto ended = std::exchange(engine_, nullptr);
-      (void)parts_.user_code->post(
-          reader_pool::lane::control, [ended = std::move(ended)] { ended->close(); });
-    }
+    close_engine();
     if (row_->needs_wake && !owes_parent_) tell_parent();
   }
   home_.run_settled();
   pump();
   if (is_idle()) {
-    after(idle_before_passivation, [this] {
+    home_.run_later(idle_before_passivation, [this] {
       if (is_idle()) home_.may_passivate();
     });
   }
@@ -450,6 +450,12 @@ std::optional<time_ms> run_host::next_timer() const {
   return next;
 }
 
+bool run_host::has_work() const {
+  return engine_ && std::ranges::any_of(engine_->open(), [](const auto& one) {
+           return needs_wake(one.second.request.kind);
+         });
+}
+
 bool run_host::is_idle() const {
   if (is_dead_) return true;
   if (is_busy_ || steps_running_ != 0 || async_steps_running_ != 0 || !inputs_.empty()
@@ -458,11 +464,8 @@ bool run_host::is_idle() const {
   }
   if (!row_ || row_->ended) return true;
   // What would have to be begun again, or is due soon, keeps it here.
-  const bool works = engine_ && std::ranges::any_of(engine_->open(), [](const auto& one) {
-                       return needs_wake(one.second.request.kind);
-                     });
   const auto soon = now() + 2 * idle_before_passivation;
-  return !works && std::ranges::all_of(timers_, [&](const auto& one) { return one.second > soon; });
+  return !has_work() && std::ranges::all_of(timers_, [&](const auto& one) { return one.second > soon; });
 }
 
 }  // namespace callboard::actors

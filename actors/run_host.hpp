@@ -104,11 +104,15 @@ private:
       cancel,
       child_end,
       call,
-      terminate
+      terminate,
+      rerun,
+      resolve
     } what = ask::start;
     std::uint32_t wait_ms = 0;
     /// `call`: id of the message.
     std::string message;
+    /// `resolve`
+    std::uint32_t command = 0;
   };
 
   struct beginning {
@@ -128,6 +132,9 @@ private:
     runtime::run_event event;
     std::optional<step_result> step;
     std::vector<waiter> waiters;
+    /// That it is for; 0: the one that is current when it is offered.
+    std::uint32_t run = 0;
+    std::shared_ptr<const begin_rerun> rerun = nullptr;
   };
 
   /// One command as it is shown to people.
@@ -164,6 +171,18 @@ private:
   [[nodiscard]] bool joins_signal(const std::string& signal_id, const waiter& from);
   void answer_result(const waiter& to);
 
+  // -- repair (run_repair.cpp) -----------------------------------------------------------------
+  void on_rerun(begin_rerun ask, waiter from);
+  /// True if the input was a restart or a fork, which is on its way or refused now.
+  [[nodiscard]] bool begins_anew(input& next);
+  void leave_run(time_ms when);
+  void close_engine();
+  void replay_anew();
+  void on_resolve(const resolve_command& ask, waiter from);
+  void answer_not_open(const waiter& to);
+  void note_build(time_ms when);
+  [[nodiscard]] failure with_builds(failure why) const;
+
   // -- messages of agents (run_calls.cpp) ------------------------------------------------------
   [[nodiscard]] bool is_agent() const;
   void on_call(const call_agent& ask, waiter from);
@@ -195,12 +214,15 @@ private:
   void end_run(const runtime::run_end& end, time_ms when);
   /// Without its code.
   void end_at_once(runtime::run_event with);
+  /// Something is open that nothing ends unless this process works on it.
+  [[nodiscard]] bool has_work() const;
   [[nodiscard]] time_ms now() const;
 
   // -- effects (run_effects.cpp) ---------------------------------------------------------------
   void carry_out(std::uint32_t command);
   void start_step(std::uint32_t command);
-  void on_step_done(std::uint32_t command, std::uint32_t attempt, outcome<json> ended);
+  void on_step_done(
+      std::uint32_t command, std::uint32_t attempt, std::uint32_t run, outcome<json> ended);
   void arm_timer(std::uint32_t command, time_ms due);
   void on_timer(std::uint32_t command);
   void send_publish(std::uint32_t command);
@@ -302,6 +324,10 @@ private:
   bool is_retired_ = false;
   bool is_dead_ = false;
   bool owes_parent_ = false;
+  /// What a restart or a fork is writing; replayed once it is committed.
+  std::vector<runtime::run_event> anew_;
+  /// Of the program that recorded the run last.
+  std::string recorded_build_;
   run_models models_;
 };
 

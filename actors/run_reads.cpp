@@ -56,19 +56,23 @@ boost::json::object shown(const std::string& id, const runtime::workflow_row& ro
 
 }  // namespace
 
-result<run_image>
-read_run_image(storage::shard_reader& reader, const topic_ref& channel, entity_id entity) {
-  run_image image;
+result<std::optional<runtime::workflow_row>>
+read_workflow_row(storage::shard_reader& reader, const topic_ref& channel) {
   const auto key = runtime::workflow_key(channel.tenant, id_of(channel));
   auto tail = read_tail(reader);
   if (!tail) return std::unexpected{tail.error()};
-  if (const auto found = tail->find(key); found != tail->end()) {
-    image.row = std::move(found->second.row);
-  } else {
-    const auto stored = reader.get(view_id::workflow, key);
-    if (!stored) return std::unexpected{stored.error()};
-    if (*stored) image.row = runtime::decode_workflow_row(**stored);
-  }
+  if (const auto found = tail->find(key); found != tail->end()) return std::move(found->second.row);
+  const auto stored = reader.get(view_id::workflow, key);
+  if (!stored) return std::unexpected{stored.error()};
+  return *stored ? runtime::decode_workflow_row(**stored) : std::nullopt;
+}
+
+result<run_image>
+read_run_image(storage::shard_reader& reader, const topic_ref& channel, entity_id entity) {
+  run_image image;
+  auto row = read_workflow_row(reader, channel);
+  if (!row) return std::unexpected{row.error()};
+  image.row = std::move(*row);
   if (!image.row) return image;
   std::optional<error> failed;
   auto visited = reader.visit_entity(entity, image.row->first_seq, [&](const record& one) {

@@ -12,6 +12,10 @@
 
 namespace callboard::actors {
 
+/// What is recorded last of the workflow whose channel it is; nothing if it has no run.
+[[nodiscard]] result<std::optional<runtime::workflow_row>>
+read_workflow_row(storage::shard_reader& reader, const topic_ref& channel);
+
 /// Row and current history, tail included; empty where the channel has no run yet. Of a run that
 /// has ended at most `ended_events_max` events are read: enough to show it.
 /// Errors: corruption.

@@ -1,6 +1,7 @@
 // What clients, children and parents ask of a run, and what they are told.
 #include "actors/run_host.hpp"
 #include "actors/topic_loading.hpp"
+#include "base/build_id.hpp"
 #include "base/hash.hpp"
 #include "runtime/workflow/json_values.hpp"
 #include "runtime/workflow/workflow_registry.hpp"
@@ -41,6 +42,9 @@ void run_host::on_request(control_request request, const caf::actor& reply_to) {
     return on_start(*start, std::move(from));
   }
   if (auto* call = std::get_if<call_agent>(&request.body)) return on_call(*call, std::move(from));
+  if (auto* rerun = std::get_if<begin_rerun>(&request.body)) {
+    return on_rerun(std::move(*rerun), std::move(from));
+  }
   if (!shown_) return answer(from, std::unexpected{not_there(channel_)});
   if (auto* signal = std::get_if<signal_workflow>(&request.body)) {
     on_signal(*signal, std::move(from));
@@ -48,6 +52,8 @@ void run_host::on_request(control_request request, const caf::actor& reply_to) {
     on_cancel(*cancel, std::move(from));
   } else if (auto* terminate = std::get_if<terminate_workflow>(&request.body)) {
     on_terminate(*terminate, std::move(from));
+  } else if (auto* resolve = std::get_if<resolve_command>(&request.body)) {
+    on_resolve(*resolve, std::move(from));
   } else if (std::holds_alternative<explain_workflow>(request.body)) {
     answer(from, control_answer{explain()});
   } else if (auto* wait = std::get_if<await_workflow>(&request.body)) {
@@ -94,6 +100,7 @@ bool run_host::begin(const beginning& what, std::optional<waiter> from) {
   start.identity.correlation_id = what.correlation_id;
   start.seed = hash_64(
       fmt::format("{}/{}/{}", channel_.tenant.str(), id(), now().time_since_epoch().count()));
+  start.build = build_id();
   start.input = runtime::parsed_or_null(what.input);
   if (what.parent) {
     start.parent_id = what.parent->channel.topic.str().substr(runtime::channel_prefix.size());
@@ -177,6 +184,7 @@ void run_host::on_child_end(const end_child& ask, waiter from) {
     return answer(from, control_answer{actors::done{}});
   }
   input next;
+  next.run = ask.run;
   next.event.command = ask.command;
   if (ask.why) {
     next.event.kind = run_event_kind::failed;
@@ -202,7 +210,7 @@ void run_host::await_answer(waiter from) {
   const auto number = ++last_waiter_;
   const std::chrono::milliseconds patience{from.wait_ms};
   result_waiters_.emplace(number, std::move(from));
-  after(patience, [this, number] {
+  home_.run_later(patience, [this, number] {
     const auto found = result_waiters_.find(number);
     if (found == result_waiters_.end()) return;
     answer_result(found->second);
@@ -228,6 +236,10 @@ void run_host::answer_committed(const waiter& to) {
     return answer(to, control_answer{workflow_answer{R"({"duplicate":false})"}});
   case waiter::ask::child_end:
     return answer(to, control_answer{actors::done{}});
+  case waiter::ask::rerun:
+    return answer(to, control_answer{describe(row_->run == 1)});
+  case waiter::ask::resolve:
+    return answer(to, control_answer{workflow_answer{R"({"outcome":"ended"})"}});
   case waiter::ask::call:
     return answer_pending(to);
   case waiter::ask::terminate: {
@@ -248,6 +260,7 @@ void run_host::answer_committed(const waiter& to) {
 
 /// For inputs that came when the run had ended.
 void run_host::turn_away(const waiter& from) {
+  if (from.what == waiter::ask::resolve) return answer_not_open(from);
   if (from.what != waiter::ask::signal && from.what != waiter::ask::call) {
     return answer_committed(from);
   }

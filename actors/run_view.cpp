@@ -29,6 +29,9 @@ std::string run_host::id() const {
 
 void run_host::note(const run_event& event) {
   changed_ = std::max(changed_, event.time);
+  if (event.kind == run_event_kind::started || event.kind == run_event_kind::build_changed) {
+    recorded_build_ = runtime::text_at(event.data.as_object(), "build");
+  }
   if (event.kind == run_event_kind::signalled && !event.id.empty()) {
     signal_ids_.insert(event.id);
     if (is_agent()) open_messages_.insert(event.id);

@@ -313,10 +313,7 @@ private:
     const auto makes = [](const waiting& one) {
       if (std::holds_alternative<waiting_publish>(one)) return true;
       const auto* control = std::get_if<waiting_control>(&one);
-      return control != nullptr
-             && (std::holds_alternative<put_topic>(control->message->body)
-                 || std::holds_alternative<start_workflow>(control->message->body)
-                 || std::holds_alternative<call_agent>(control->message->body));
+      return control != nullptr && makes_topic(control->message->body);
     };
     const auto maker = std::ranges::find_if(slot.held, makes);
     const auto absent = not_there(name);

@@ -19,6 +19,14 @@ bool is_channel(const topic_name& topic) {
   return topic.str().starts_with(runtime::channel_prefix);
 }
 
+bool makes_topic(const control_body& ask) {
+  if (const auto* rerun = std::get_if<begin_rerun>(&ask)) {
+    return rerun->source.topic != rerun->topic.topic;
+  }
+  return std::holds_alternative<put_topic>(ask) || std::holds_alternative<start_workflow>(ask)
+         || std::holds_alternative<call_agent>(ask);
+}
+
 runtime::topic_settings
 channel_settings(const topic_name& channel, runtime::topic_settings defaults) {
   defaults.dedupe_window_s = 0;

@@ -21,6 +21,9 @@ struct loaded_topic {
 /// True for the channels of workflows: they belong to their runs.
 [[nodiscard]] bool is_channel(const topic_name& topic);
 
+/// True for what is not refused where there is no such topic, but makes it.
+[[nodiscard]] bool makes_topic(const control_body& ask);
+
 /// Of the channel of a workflow: nothing goes but what an agent has left behind, and ids are made
 /// here, so each is new.
 [[nodiscard]] runtime::topic_settings

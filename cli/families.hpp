@@ -18,6 +18,10 @@ void add_binding(CLI::App& app, context& run);
 void add_queue(CLI::App& app, context& run);
 void add_presence(CLI::App& app, context& run);
 void add_workflow(CLI::App& app, context& run);
+/// Into the family `workflow`.
+void add_workflow_repair(CLI::App& family, context& run);
+/// The same, with a node's loader of modules; behind `add_workflow`.
+void add_workflow_replay(CLI::App& app, context& run);
 void add_agent(CLI::App& app, context& run);
 void add_doctor(CLI::App& app, context& run);
 

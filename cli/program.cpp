@@ -32,6 +32,7 @@ int node::main(int argc, char** argv) {
        add_queue,
        add_presence,
        add_workflow,
+       add_workflow_replay,
        add_agent,
        add_token,
        add_journal,

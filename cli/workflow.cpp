@@ -1,8 +1,10 @@
-// callboard workflow start|show|list|result|explain|signal|cancel|terminate|history
+// callboard workflow start|show|list|result|explain|signal|cancel|terminate|history; the rest is in
+// workflow_repair.cpp
 #include "cli/client/raw_json.hpp"
 #include "cli/families.hpp"
 #include "cli/object_text.hpp"
 #include "cli/output.hpp"
+#include "cli/workflow_history.hpp"
 
 #include <fmt/format.h>
 
@@ -251,23 +253,6 @@ std::uint64_t seq_at(const client::json_member_list& page, std::string_view memb
   return seq;
 }
 
-result<std::string> whole_history(client::api& api, const workflow_options& o) {
-  joined_pages all{o.limit};
-  auto from = o.from;
-  for (;;) {
-    const auto query =
-        fmt::format("/history?from={}&limit={}", client::percent_encoded(from), all.wanted());
-    auto body = api.call("GET", workflow_path(api, o, query));
-    if (!body) return body;
-    auto page = members_of(*body);
-    if (!page) return std::unexpected{page.error()};
-    if (auto added = all.add(*page, "events"); !added) return std::unexpected{added.error()};
-    const auto next = seq_at(*page, "next_from");
-    if (all.is_full() || next == 0 || next > seq_at(*page, "last_seq")) return all.object("events");
-    from = std::to_string(next);
-  }
-}
-
 result<void> list(const context& run, client::api& api, const workflow_options& o) {
   auto body = all_workflows(api, o);
   if (!body) return std::unexpected{body.error()};
@@ -287,7 +272,7 @@ result<void> list(const context& run, client::api& api, const workflow_options& 
 }
 
 result<void> history(const context& run, client::api& api, const workflow_options& o) {
-  auto body = whole_history(api, o);
+  auto body = whole_history(api, o.id, o.from, o.limit);
   if (!body) return std::unexpected{body.error()};
   print_list(
       run,
@@ -392,6 +377,26 @@ void add_pages(CLI::App& family, context& run) {
 
 }  // namespace
 
+result<std::string> whole_history(
+    client::api& api, const std::string& id, std::string from, std::uint32_t limit) {
+  joined_pages all{limit};
+  for (;;) {
+    const auto query = fmt::format(
+        "/workflows/{}/history?from={}&limit={}",
+        client::percent_encoded(id),
+        client::percent_encoded(from),
+        all.wanted());
+    auto body = api.call("GET", api.tenant_path(query));
+    if (!body) return body;
+    auto page = members_of(*body);
+    if (!page) return std::unexpected{page.error()};
+    if (auto added = all.add(*page, "events"); !added) return std::unexpected{added.error()};
+    const auto next = seq_at(*page, "next_from");
+    if (all.is_full() || next == 0 || next > seq_at(*page, "last_seq")) return all.object("events");
+    from = std::to_string(next);
+  }
+}
+
 void add_workflow(CLI::App& app, context& run) {
   auto& family = add_family(
       app, "workflow", "durable workflows of the tenant", "callboard workflow start order");
@@ -436,6 +441,7 @@ void add_workflow(CLI::App& app, context& run) {
        "callboard workflow explain o1",
        explain});
   add_pages(family, run);
+  add_workflow_repair(family, run);
 }
 
 }  // namespace callboard::cli

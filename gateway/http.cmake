@@ -9,7 +9,7 @@ callboard_module(gateway_http
   SOURCES ${CMAKE_CURRENT_BINARY_DIR}/documents.cpp agent_handler.cpp binding_handler.cpp http_auth.cpp http_handlers.cpp http_metrics.cpp
     http_response.cpp http_session.cpp http_session_answer.cpp listener.cpp origin.cpp
     plain_transport.cpp publish_handler.cpp queue_handler.cpp request_reader.cpp routes.cpp socket_state.cpp
-    tls_transport.cpp workflow_handler.cpp
+    tls_transport.cpp workflow_handler.cpp workflow_repair_handler.cpp
   LINKS callboard::gateway_codecs callboard_runtime_workflow Boost::boost OpenSSL::SSL OpenSSL::Crypto fmt::fmt)
 
 # All of it, put together: what `node` links.

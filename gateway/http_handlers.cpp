@@ -258,6 +258,10 @@ result<action> handle_request(
   case endpoint::workflow_signal:
   case endpoint::workflow_cancel:
   case endpoint::workflow_terminate:
+  case endpoint::workflow_restart:
+  case endpoint::workflow_fork:
+  case endpoint::workflow_skip:
+  case endpoint::workflow_resolve:
   case endpoint::workflow_explain:
     return handle_workflow(environment, now, request);
   case endpoint::agent:

@@ -89,6 +89,10 @@ answer_publish(const exchange& now, const actors::publish_outcome& outcome);
     const http_request& request,
     byte_charge& charge);
 
+/// Restart, fork, skip and resolve (workflow_repair_handler.cpp).
+[[nodiscard]] result<action>
+handle_workflow_repair(exchange& now, const http_request& request);
+
 /// Starting, looking at and steering workflows (workflow_handler.cpp).
 [[nodiscard]] result<action>
 handle_workflow(const http_environment& environment, exchange& now, const http_request& request);

@@ -64,6 +64,10 @@ constexpr unsigned methods_of(endpoint at) {
   case endpoint::workflow_signal:
   case endpoint::workflow_cancel:
   case endpoint::workflow_terminate:
+  case endpoint::workflow_restart:
+  case endpoint::workflow_fork:
+  case endpoint::workflow_skip:
+  case endpoint::workflow_resolve:
   case endpoint::agent_message:
   case endpoint::queue_tasks:
   case endpoint::queue_lease:
@@ -193,12 +197,23 @@ result<void> workflow_route(const std::vector<std::string>& path, route_match& m
     if (path[5] == "result") return found(match, endpoint::workflow_result);
     if (path[5] == "cancel") return found(match, endpoint::workflow_cancel);
     if (path[5] == "terminate") return found(match, endpoint::workflow_terminate);
+    if (path[5] == "restart") return found(match, endpoint::workflow_restart);
+    if (path[5] == "fork") return found(match, endpoint::workflow_fork);
     if (path[5] == "explain") return found(match, endpoint::workflow_explain);
   }
   if (path.size() == 7 && path[5] == "signals") {
     match.member = path[6];
     if (auto sound = check_member(match.member); !sound) return sound;
     return found(match, endpoint::workflow_signal);
+  }
+  if (path.size() == 8 && path[5] == "commands") {
+    const auto& index = path[6];
+    const auto* end = index.data() + index.size();
+    const auto [stop, failed] = std::from_chars(index.data(), end, match.command);
+    if (failed == std::errc{} && stop == end && match.command != 0) {
+      if (path[7] == "skip") return found(match, endpoint::workflow_skip);
+      if (path[7] == "resolve") return found(match, endpoint::workflow_resolve);
+    }
   }
   return nothing_here();
 }
@@ -345,6 +360,10 @@ std::string_view route_class(endpoint at) {
   case endpoint::workflow_signal:
   case endpoint::workflow_cancel:
   case endpoint::workflow_terminate:
+  case endpoint::workflow_restart:
+  case endpoint::workflow_fork:
+  case endpoint::workflow_skip:
+  case endpoint::workflow_resolve:
   case endpoint::workflow_explain:
     return "workflows";
   case endpoint::agent:

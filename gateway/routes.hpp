@@ -41,6 +41,10 @@ enum class endpoint : std::uint8_t {
   workflow_signal,
   workflow_cancel,
   workflow_terminate,
+  workflow_restart,
+  workflow_fork,
+  workflow_skip,
+  workflow_resolve,
   workflow_explain,
   agent,
   agent_message,
@@ -84,6 +88,8 @@ struct route_match {
   std::string agent_type;
   queue_name queue;
   std::uint64_t task = 0;
+  /// Of a workflow, by its index.
+  std::uint32_t command = 0;
 
   [[nodiscard]] bool allows(http_method method) const;
   /// For the Allow header, for example "GET, HEAD, POST".

@@ -81,6 +81,12 @@ result<action> list(exchange& now) {
   list.limit = std::min(*limit, workflows_per_page_max);
   if (const auto* type = now.target.find("type")) list.type = *type;
   if (const auto* status = now.target.find("status")) list.status = *status;
+  if (const auto* stuck = now.target.find("stuck")) {
+    if (*stuck != "true" && *stuck != "false") {
+      return fail(errc::bad_request, "'stuck' is true or false");
+    }
+    list.stuck = *stuck == "true";
+  }
   if (const auto* after = now.target.find("cursor")) list.after = *after;
   return actors::control_body{std::move(list)};
 }
@@ -150,6 +156,11 @@ handle_workflow(const http_environment& environment, exchange& now, const http_r
     return end<actors::cancel_workflow>(now, request);
   case endpoint::workflow_terminate:
     return end<actors::terminate_workflow>(now, request);
+  case endpoint::workflow_restart:
+  case endpoint::workflow_fork:
+  case endpoint::workflow_skip:
+  case endpoint::workflow_resolve:
+    return handle_workflow_repair(now, request);
   default:
     break;
   }

@@ -26,6 +26,8 @@ struct failure {
   std::string message;
   /// Not before so long from now; 0 = the retry policy decides.
   std::uint32_t retry_after_ms = 0;
+  /// More for programs: a JSON object as text; empty if there is nothing.
+  std::string details = {};
 
   friend bool operator==(const failure&, const failure&) = default;
 };

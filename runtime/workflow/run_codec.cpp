@@ -4,6 +4,7 @@
 #include "proto/event.pb.h"
 #include "runtime/topic/position.hpp"
 #include "runtime/workflow/json_values.hpp"
+#include "runtime/workflow/run_check.hpp"
 
 #include <boost/json/parse.hpp>
 #include <boost/json/serialize.hpp>
@@ -62,6 +63,10 @@ std::string type_of(const run_event& event) {
     return fmt::format("workflow.{}", name_of(event.status));
   case run_event_kind::parent_told:
     return "parent.told";
+  case run_event_kind::rerun:
+    return "workflow." + event.name;
+  case run_event_kind::build_changed:
+    return "build.changed";
   }
   return "workflow.event";
 }
@@ -94,8 +99,12 @@ json data_of(const run_event& event) {
   if (event.kind == run_event_kind::issued && event.what == command_kind::update) {
     return event.data.at("data");
   }
-  if (event.kind == run_event_kind::started) return event.data;
+  if (event.kind == run_event_kind::started || event.kind == run_event_kind::rerun
+      || event.kind == run_event_kind::build_changed) {
+    return event.data;
+  }
   object data;
+  if (!event.by_hand.is_null()) data["by_hand"] = event.by_hand;
   if (!event.name.empty()) data["name"] = event.name;
   if (event.attempt != 0) data["attempt"] = event.attempt;
   if (!event.id.empty()) data["id"] = event.id;
@@ -132,6 +141,8 @@ json data_of(const run_event& event) {
   case run_event_kind::timer_fired:
   case run_event_kind::command_cancelled:
   case run_event_kind::parent_told:
+  case run_event_kind::rerun:
+  case run_event_kind::build_changed:
     break;
   }
   return data;
@@ -188,6 +199,8 @@ std::optional<run_event_kind> kind_of(std::string_view type, const object& data)
   if (type == "workflow.cancelling") return cancel_requested;
   if (type == "command.cancelled") return command_cancelled;
   if (type == "parent.told") return parent_told;
+  if (type == "workflow.restarted" || type == "workflow.forked") return rerun;
+  if (type == "build.changed") return build_changed;
   if (type == "task.started" || type == "timer.started" || type == "signal.awaited"
       || type == "version.marked" || type == "agent.replied" || type == "workflow.update") {
     return issued;
@@ -210,6 +223,12 @@ void read_members(run_event& event, const std::string& type, json data) {
     event.data = std::move(data);
     return;
   }
+  if (event.kind == run_event_kind::rerun || event.kind == run_event_kind::build_changed) {
+    if (event.kind == run_event_kind::rerun) event.name = type.substr(type.find('.') + 1);
+    event.data = std::move(data);
+    return;
+  }
+  event.by_hand = value_at(from, "by_hand");
   event.name = text_at(from, "name");
   event.id = text_at(from, "id");
   event.attempt = static_cast<std::uint32_t>(integer_at(from, "attempt").value_or(0));
@@ -282,6 +301,24 @@ result<run_event> decode_run_event(const delivered_event& stored) {
   return event;
 }
 
+result<run_event> read_shown_event(const object& shown) {
+  const auto type = text_at(shown, "type");
+  auto data = value_at(shown, "data");
+  static const object none;
+  const auto kind = kind_of(type, data.is_object() ? data.get_object() : none);
+  if (!kind) {
+    return fail(
+        errc::corruption,
+        fmt::format("event '{}', of type '{}', is not part of a history", text_at(shown, "id"), type));
+  }
+  run_event event;
+  event.kind = *kind;
+  event.time = parse_time(text_at(shown, "time")).value_or(time_ms{});
+  event.command = static_cast<std::uint32_t>(integer_at(shown, "command").value_or(0));
+  read_members(event, type, std::move(data));
+  return event;
+}
+
 std::uint32_t run_of(const delivered_event& stored) {
   const auto from = parse(stored);
   return from ? static_cast<std::uint32_t>(integer_extension(*from, "run")) : 0;
@@ -297,6 +334,7 @@ run_event make_started(const run_start& start) {
       {"correlation_id", start.identity.correlation_id},
       {"seed", fmt::format("{:016x}", start.seed)},
       {"input", start.input}};
+  if (!start.build.empty()) event.data.get_object()["build"] = start.build;
   if (!start.parent_id.empty()) {
     event.data.get_object()["parent"] = object{
         {"id", start.parent_id}, {"run", start.parent_run}, {"command", start.parent_command}};
@@ -317,6 +355,7 @@ result<run_start> read_started(const run_event& event) {
   const auto seed = text_at(from, "seed");
   std::from_chars(seed.data(), seed.data() + seed.size(), start.seed, 16);
   start.input = value_at(from, "input");
+  start.build = text_at(from, "build");
   if (const auto* parent = from.if_contains("parent"); parent != nullptr && parent->is_object()) {
     const auto& of = parent->get_object();
     start.parent_id = text_at(of, "id");
@@ -329,6 +368,7 @@ result<run_start> read_started(const run_event& event) {
 boost::json::object describe_failure(const failure& why) {
   object data{{"class", name_of(why.kind)}, {"code", why.code}, {"message", why.message}};
   if (why.retry_after_ms != 0) data["retry_after_ms"] = why.retry_after_ms;
+  if (!why.details.empty()) data["details"] = parsed_or_null(why.details);
   return data;
 }
 
@@ -340,6 +380,7 @@ failure read_failure(const json& value) {
   why.code = text_at(from, "code");
   why.message = text_at(from, "message");
   why.retry_after_ms = static_cast<std::uint32_t>(integer_at(from, "retry_after_ms").value_or(0));
+  if (const auto* more = from.if_contains("details")) why.details = boost::json::serialize(*more);
   return why;
 }
 

@@ -31,6 +31,8 @@ struct run_start {
   run_identity identity;
   std::uint64_t seed = 0;
   json input;
+  /// Of the program that started it.
+  std::string build;
   /// Of a child: the workflow, run and command that wait for it.
   std::string parent_id;
   std::uint32_t parent_run = 0;

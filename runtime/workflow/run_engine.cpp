@@ -1,5 +1,6 @@
 #include "runtime/workflow/run_engine.hpp"
 
+#include <boost/json/serialize.hpp>
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -21,6 +22,18 @@ std::uint64_t next_random(std::uint64_t& state) {
 
 bool has_timer(const detail::command_request& request) {
   return request.delay.has_value();
+}
+
+json described(command_kind kind, const std::string& name) {
+  return {{"kind", name_of(kind)}, {"name", name}};
+}
+
+/// For programs: what was recorded, and what the code does instead; null if it does nothing.
+std::string difference(std::uint32_t command, json recorded, json attempted) {
+  return boost::json::serialize(boost::json::object{
+      {"command", command},
+      {"recorded", std::move(recorded)},
+      {"attempted", std::move(attempted)}});
 }
 
 }  // namespace
@@ -108,6 +121,8 @@ void run_engine::take_in(const run_event& input) {
   case run_event_kind::command_cancelled:
   case run_event_kind::ended:
   case run_event_kind::parent_told:
+  case run_event_kind::rerun:
+  case run_event_kind::build_changed:
     break;
   }
   finish_if_done();
@@ -249,7 +264,11 @@ bool run_engine::agrees(std::uint32_t index, const detail::command_request& requ
           name_of(recorded->second.kind),
           recorded->second.name,
           name_of(request.kind),
-          request.name));
+          request.name),
+      difference(
+          index,
+          described(recorded->second.kind, recorded->second.name),
+          described(request.kind, request.name)));
   return false;
 }
 
@@ -262,7 +281,8 @@ bool run_engine::park_if_commands_are_missing() {
           "command {} was {} '{}' when it was recorded; the code that runs now does not come to it",
           missing->first,
           name_of(missing->second.kind),
-          missing->second.name));
+          missing->second.name),
+      difference(missing->first, described(missing->second.kind, missing->second.name), nullptr));
   return true;
 }
 
@@ -315,8 +335,9 @@ void run_engine::abandon(detail::command_slot& slot) {
   note_cancelled(slot.index);
 }
 
-void run_engine::park(std::string code, std::string message) {
-  blocked_ = failure{failure_class::bug, std::move(code), std::move(message)};
+void run_engine::park(std::string code, std::string message, std::string details) {
+  blocked_ =
+      failure{failure_class::bug, std::move(code), std::move(message), 0, std::move(details)};
 }
 
 // -- what is answered at once --------------------------------------------------------------------

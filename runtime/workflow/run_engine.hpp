@@ -127,7 +127,7 @@ private:
   void answer_at_once(std::uint32_t index);
   void close_command(std::uint32_t index);
   void note_cancelled(std::uint32_t index);
-  void park(std::string code, std::string message);
+  void park(std::string code, std::string message, std::string details = {});
 
   const workflow_definition& code_;
   run_identity identity_;

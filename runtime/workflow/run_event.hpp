@@ -32,6 +32,10 @@ enum class run_event_kind : std::uint8_t {
   ended,
   /// The parent has recorded how this child ended.
   parent_told,
+  /// The run begins with a copy of what another recorded; `name` says how: restarted or forked.
+  rerun,
+  /// Another build of the program has taken the run over.
+  build_changed,
 };
 
 [[nodiscard]] constexpr bool is_input(run_event_kind kind) {
@@ -70,6 +74,8 @@ struct run_event {
   /// Of a signal or a start, so that a repetition is known.
   std::string id;
   run_status status = run_status::running;
+  /// Of a command that was ended by hand: how, who and why; else null.
+  json by_hand;
 };
 
 }  // namespace callboard::runtime

@@ -1,0 +1,106 @@
+#include "runtime/workflow/run_check.hpp"
+
+#include "runtime/workflow/json_values.hpp"
+#include "runtime/workflow/run_codec.hpp"
+#include "runtime/workflow/run_engine.hpp"
+
+#include <boost/json/serialize.hpp>
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <utility>
+
+namespace callboard::runtime {
+
+namespace {
+
+std::string in_words(command_kind kind, const std::string& name) {
+  return fmt::format("{} '{}'", name_of(kind), name);
+}
+
+/// How the run ended by its code; nothing for one that runs, is parked, or was ended by somebody.
+std::optional<run_event> end_of_code(const std::vector<run_event>& events) {
+  for (const auto& one : events) {
+    if (one.kind != run_event_kind::ended || one.status == run_status::blocked) continue;
+    const bool by_hand = one.why && (one.why->code == "terminated" || one.why->code == "restarted");
+    return by_hand ? std::nullopt : std::optional{one};
+  }
+  return std::nullopt;
+}
+
+failure ends_otherwise(run_status recorded, const std::optional<run_end>& now) {
+  return {
+      failure_class::bug,
+      "end_differs",
+      fmt::format(
+          "the run ended as {}; the code that runs now {}",
+          name_of(recorded),
+          now ? fmt::format("ends as {}", name_of(now->status)) : "does not end there"),
+      0,
+      boost::json::serialize(boost::json::object{
+          {"recorded", {{"kind", "end"}, {"name", name_of(recorded)}}},
+          {"attempted",
+           now ? json{{"kind", "end"}, {"name", name_of(now->status)}} : json{nullptr}}})};
+}
+
+}  // namespace
+
+result<shown_run> read_shown_history(const boost::json::array& events) {
+  shown_run run;
+  for (const auto& one : events) {
+    const auto* shown = one.is_object() ? one.get_object().if_contains("event") : nullptr;
+    if (shown == nullptr || !shown->is_object()) {
+      return fail(errc::invalid_json, "a history is a list of objects with an 'event'");
+    }
+    auto event = read_shown_event(shown->get_object());
+    if (!event) return std::unexpected{event.error()};
+    if (event->kind == run_event_kind::started) run.events.clear();
+    run.workflow_id = text_at(shown->get_object(), "subject");
+    run.events.push_back(std::move(*event));
+  }
+  if (run.events.empty() || run.events.front().kind != run_event_kind::started) {
+    return fail(errc::invalid_json, "the history does not reach back to the start of its run");
+  }
+  return run;
+}
+
+result<replay_check>
+check_replay(const workflow_registry& code, shown_run run, std::uint32_t version) {
+  auto start = read_started(run.events.front());
+  if (!start) return std::unexpected{start.error()};
+  start->identity.workflow_id = run.workflow_id;
+  if (version != 0) start->identity.version = version;
+  replay_check check;
+  check.type = start->identity.type;
+  check.version = start->identity.version;
+  check.run = start->identity.run;
+  check.events = run.events.size();
+  const auto* found = code.find(check.type, check.version);
+  if (found == nullptr) {
+    check.mismatch = failure{
+        failure_class::bug,
+        "no_code",
+        fmt::format("there is no workflow '{}' version {} here", check.type, check.version)};
+    return check;
+  }
+  run.events.front().data = start->input;
+  const auto recorded_end = end_of_code(run.events);
+  run_engine engine{*found, start->identity, start->seed};
+  const auto outputs = engine.replay(run.events);
+  if (engine.blocked()) {
+    check.mismatch = engine.blocked();
+  } else if (recorded_end && (!outputs.end || outputs.end->status != recorded_end->status)) {
+    check.mismatch = ends_otherwise(recorded_end->status, outputs.end);
+  } else {
+    for (const auto& event : outputs.events) {
+      if (event.kind == run_event_kind::issued) check.next.push_back(in_words(event.what, event.name));
+    }
+    for (const auto& [index, one] : engine.open())
+      check.open.push_back(in_words(one.request.kind, one.request.name));
+    if (outputs.end) check.end = outputs.end->status;
+  }
+  engine.close();
+  return check;
+}
+
+}  // namespace callboard::runtime

@@ -1,0 +1,303 @@
+// Runs that are put right by hand: begun anew, forked, their commands ended.
+#include "tests/actors/topic/broker_fixture.hpp"
+#include "tests/support/catch.hpp"
+#include "tests/support/eventually.hpp"
+
+#include <boost/json/parse.hpp>
+
+#include <atomic>
+#include <map>
+#include <mutex>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace callboard::testing {
+
+using namespace actors;
+
+namespace {
+
+std::atomic<bool> is_broken{false};
+std::atomic<int> first_runs{0};
+std::mutex seen_mutex;
+/// Keys of the calls of `second`, in order.
+std::vector<std::string> second_keys;
+/// The promises of `held_workflow`, by idempotency key.
+std::map<std::string, step_promise<int>> held;
+
+struct fragile_workflow : workflow<fragile_workflow> {
+  static constexpr std::string_view type = "test.fragile";
+
+  flow<json> run(context& ctx, json) {
+    const auto first = co_await ctx.step("first", [] { return ++first_runs; }).required();
+    const auto drawn = ctx.random();
+    const auto second = co_await ctx
+                            .step(
+                                "second",
+                                [](const step_attempt& attempt) -> outcome<int> {
+                                  const std::lock_guard lock{seen_mutex};
+                                  second_keys.push_back(attempt.idempotency_key);
+                                  if (is_broken) return give_up("broken", "it is broken");
+                                  return 2;
+                                })
+                            .required();
+    co_return json(boost::json::object{{"first", first}, {"second", second}, {"drawn", drawn}});
+  }
+};
+
+/// Version 2 needs one step more at the end.
+struct fragile_workflow_2 : workflow<fragile_workflow_2> {
+  static constexpr std::string_view type = "test.fragile";
+  static constexpr std::uint32_t version = 2;
+
+  flow<json> run(context& ctx, json) {
+    (void)co_await ctx.step("first", [] { return ++first_runs; }).required();
+    co_return json(co_await ctx.step("other", [] { return 22; }).required());
+  }
+};
+
+struct held_workflow : workflow<held_workflow> {
+  static constexpr std::string_view type = "test.held";
+
+  flow<json> run(context& ctx, json) {
+    auto got = co_await ctx.async_step<int>(
+        "elsewhere", [](const step_attempt& attempt, step_promise<int> promise) {
+          const std::lock_guard lock{seen_mutex};
+          held.insert_or_assign(attempt.idempotency_key, std::move(promise));
+        });
+    if (!got) co_return json(got.error().code);
+    const auto go = co_await ctx.signal("go").required();
+    co_return json(boost::json::object{{"got", *got}, {"go", go}});
+  }
+};
+
+bool is_held(const std::string& key) {
+  const std::lock_guard lock{seen_mutex};
+  return held.contains(key);
+}
+
+step_promise<int> take_held(const std::string& key) {
+  const std::lock_guard lock{seen_mutex};
+  return held.extract(key).mapped();
+}
+
+bool says(const std::string& text, std::string_view what) {
+  return text.find(what) != std::string::npos;
+}
+
+class repair_fixture : public broker_fixture {
+public:
+  repair_fixture() {
+    is_broken = false;
+    first_runs = 0;
+    second_keys.clear();
+    held.clear();
+    if (!workflows.add(fragile_workflow::definition())
+        || !workflows.add(held_workflow::definition())) {
+      FAIL("cannot add the workflows");
+    }
+  }
+
+  void start_one(const std::string& id, const std::string& type) {
+    REQUIRE(ask(start_workflow{topic("workflow." + id), type, "1", "c-" + id, {}}));
+  }
+
+  boost::json::object read(control_body body) {
+    auto answer = ask(std::move(body));
+    if (!answer) FAIL(answer.error().detail);
+    return boost::json::parse(std::get<workflow_answer>(*answer).body).as_object();
+  }
+
+  std::string ended(const std::string& id) {
+    return boost::json::serialize(read(await_workflow{topic("workflow." + id), 10'000}));
+  }
+
+  boost::json::object shown(const std::string& id) {
+    return read(get_workflow{topic("workflow." + id)});
+  }
+
+  result<control_answer>
+  restart_from(const std::string& id, const std::string& from, std::uint32_t version = 0) {
+    return ask(restart_workflow{
+        topic("workflow." + id),
+        {.from = from, .reason = "put right", .who = "ann", .version = version}});
+  }
+
+  result<control_answer>
+  fork_from(const std::string& id, const std::string& to, const std::string& from) {
+    return ask(fork_workflow{
+        topic("workflow." + id),
+        topic("workflow." + to),
+        {.from = from, .reason = "to look", .who = "ann"}});
+  }
+
+  result<control_answer>
+  resolve(const std::string& id, std::uint32_t command, const std::string& with, bool failed) {
+    return ask(resolve_command{
+        topic("workflow." + id), command, "resolved", "asked the bank", "ann", with, failed});
+  }
+
+  std::string channel(const std::string& id) {
+    auto page =
+        ask(read_events{.topic = topic("workflow." + id), .from = runtime::from_first{}});
+    if (!page) FAIL(page.error().detail);
+    std::string text;
+    for (const auto& one : std::get<event_page>(*page).batch->events)
+      text += std::string{runtime::event_proto(one.stored)} + '\n';
+    return text;
+  }
+};
+
+}  // namespace
+
+TEST_CASE_METHOD(repair_fixture, "a failed run goes on at the step that failed") {
+  is_broken = true;
+  start_one("w1", "test.fragile");
+  REQUIRE(says(ended("w1"), R"("code":"broken")"));
+  is_broken = false;
+  const auto from = GENERATE("second", "2");
+  REQUIRE(restart_from("w1", from));
+  const auto result = ended("w1");
+  CHECK(says(result, R"("status":"completed")"));
+  CHECK(says(result, R"("first":1,"second":2)"));
+  CHECK(first_runs == 1);
+  CHECK(second_keys == std::vector<std::string>{"w1.1.2", "w1.2.2"});
+  CHECK(shown("w1").at("run").as_int64() == 2);
+  const auto story = channel("w1");
+  CHECK(says(story, "workflow.restarted"));
+  CHECK(says(
+      story,
+      R"("who":"ann","reason":"put right","from":{"id":"w1","run":1,"command":2,"name":"second"})"));
+  restart();
+  CHECK(ended("w1") == result);
+  // Once more, from the very beginning: also a run that completed.
+  REQUIRE(restart_from("w1", "first"));
+  CHECK(says(ended("w1"), R"("first":2,"second":2)"));
+  CHECK(shown("w1").at("run").as_int64() == 3);
+}
+
+TEST_CASE_METHOD(repair_fixture, "a restart survives the node, and is replayed like any run") {
+  start_one("w1", "test.held");
+  REQUIRE(eventually([] { return is_held("w1.1.1"); }));
+  take_held("w1.1.1").complete(1);
+  REQUIRE(eventually([&] { return says(boost::json::serialize(shown("w1")), "\"signal\""); }));
+  REQUIRE(restart_from("w1", "go"));
+  restart();
+  // The copy of the record has the result of the step, the new run only asked for the signal.
+  CHECK_FALSE(is_held("w1.2.1"));
+  CHECK(shown("w1").at("run").as_int64() == 2);
+  REQUIRE(ask(signal_workflow{topic("workflow.w1"), "go", "7", "k"}));
+  CHECK(says(ended("w1"), R"({"got":1,"go":7})"));
+}
+
+TEST_CASE_METHOD(repair_fixture, "a running run is ended first, and what its steps bring is dropped") {
+  start_one("w1", "test.held");
+  REQUIRE(eventually([] { return is_held("w1.1.1"); }));
+  REQUIRE(restart_from("w1", "elsewhere"));
+  REQUIRE(eventually([] { return is_held("w1.2.1"); }));
+  take_held("w1.1.1").complete(1);
+  // Behind whatever the late result could have done.
+  REQUIRE(ask(signal_workflow{topic("workflow.w1"), "go", "7", "k"}));
+  CHECK(shown("w1").at("steps").as_array().at(0).at("status") == "running");
+  take_held("w1.2.1").complete(2);
+  CHECK(says(ended("w1"), R"({"got":2,"go":7})"));
+  CHECK(says(channel("w1"), R"("code":"restarted")"));
+}
+
+TEST_CASE_METHOD(repair_fixture, "a run may be restarted into another version") {
+  REQUIRE(workflows.add(fragile_workflow_2::definition()));
+  is_broken = true;
+  auto answer = ask(start_workflow{topic("workflow.w1"), "test.fragile", "1", {}, {}});
+  REQUIRE(answer);
+  CHECK(says(ended("w1"), R"("result":22)"));
+  REQUIRE(restart_from("w1", "other", 1));
+  CHECK(says(ended("w1"), R"("code":"broken")"));
+  CHECK(shown("w1").at("version").as_int64() == 1);
+  CHECK(restart_from("w1", "1", 7).error().code == errc::bad_request);
+}
+
+TEST_CASE_METHOD(repair_fixture, "restarts that make no sense are refused and change nothing") {
+  start_one("w1", "test.fragile");
+  const auto result = ended("w1");
+  CHECK(restart_from("w1", "nothing").error().code == errc::not_found);
+  CHECK(restart_from("w1", "17").error().code == errc::not_found);
+  CHECK(restart_from("w9", "1").error().code == errc::workflow_not_found);
+  CHECK(fork_from("w9", "w10", "").error().code == errc::workflow_not_found);
+  CHECK(ask(get_workflow{topic("workflow.w10")}).error().code == errc::workflow_not_found);
+  CHECK(fork_from("w1", "w1", "").error().code == errc::workflow_exists);
+  CHECK(ended("w1") == result);
+  CHECK(shown("w1").at("run").as_int64() == 1);
+}
+
+TEST_CASE_METHOD(repair_fixture, "a fork goes its own way from the same record") {
+  start_one("w1", "test.held");
+  REQUIRE(eventually([] { return is_held("w1.1.1"); }));
+  take_held("w1.1.1").complete(1);
+  REQUIRE(eventually([&] { return says(boost::json::serialize(shown("w1")), "\"signal\""); }));
+  auto made = fork_from("w1", "w2", "");
+  REQUIRE(made);
+  CHECK(std::get<workflow_answer>(*made).created);
+  auto again = fork_from("w1", "w2", "");
+  REQUIRE(again);
+  CHECK_FALSE(std::get<workflow_answer>(*again).created);
+  CHECK(fork_from("w1", "w2", "go").error().code == errc::workflow_exists);
+  REQUIRE(ask(signal_workflow{topic("workflow.w2"), "go", "7", "k"}));
+  CHECK(says(ended("w2"), R"({"got":1,"go":7})"));
+  CHECK_FALSE(is_held("w2.1.1"));
+  CHECK(says(channel("w2"), "workflow.forked"));
+  CHECK(shown("w1").at("status") == "running");
+  // From an earlier command; its step is made anew, under the fork's own key.
+  REQUIRE(fork_from("w1", "w3", "elsewhere"));
+  REQUIRE(eventually([] { return is_held("w3.1.1"); }));
+  restart();
+  REQUIRE(eventually([] { return is_held("w3.1.1"); }));
+  take_held("w3.1.1").complete(3);
+  REQUIRE(ask(signal_workflow{topic("workflow.w3"), "go", "8", "k"}));
+  CHECK(says(ended("w3"), R"({"got":3,"go":8})"));
+}
+
+TEST_CASE_METHOD(repair_fixture, "a run without code is forked and restarted all the same") {
+  start_one("w1", "test.held");
+  REQUIRE(eventually([] { return is_held("w1.1.1"); }));
+  auto kept = std::exchange(workflows, {});
+  restart();
+  REQUIRE(restart_from("w1", "elsewhere"));
+  CHECK(says(boost::json::serialize(shown("w1")), "no_code"));
+  REQUIRE(fork_from("w1", "w2", ""));
+  CHECK(says(boost::json::serialize(shown("w2")), "no_code"));
+  CHECK(resolve("w1", 1, "5", false).error().code == errc::wrong_kind);
+  workflows = std::move(kept);
+  restart();
+  REQUIRE(eventually([] { return is_held("w1.2.1"); }));
+  REQUIRE(eventually([] { return is_held("w2.1.1"); }));
+}
+
+TEST_CASE_METHOD(repair_fixture, "an open command is ended by hand") {
+  start_one("w1", "test.held");
+  REQUIRE(eventually([] { return is_held("w1.1.1"); }));
+  SECTION("with a result") {
+    REQUIRE(resolve("w1", 1, "5", false));
+    // Too late, and dropped.
+    take_held("w1.1.1").complete(1);
+    CHECK(resolve("w1", 1, "6", false).error().code == errc::wrong_kind);
+    REQUIRE(resolve("w1", 2, "7", false));
+    CHECK(says(ended("w1"), R"({"got":5,"go":7})"));
+    CHECK(says(channel("w1"), R"("by_hand":{"how":"resolved","who":"ann","reason":"asked the bank"})"));
+  }
+  SECTION("with a failure") {
+    REQUIRE(resolve("w1", 1, R"({"class":"permanent","code":"lost","message":"it is gone"})", true));
+    CHECK(says(ended("w1"), R"("result":"lost")"));
+  }
+  SECTION("and never one that is not there") {
+    CHECK(resolve("w1", 2, "5", false).error().code == errc::wrong_kind);
+    CHECK(resolve("w9", 1, "5", false).error().code == errc::workflow_not_found);
+    return;
+  }
+  const auto result = ended("w1");
+  restart();
+  CHECK(ended("w1") == result);
+  CHECK(resolve("w1", 1, "5", false).error().code == errc::wrong_kind);
+}
+
+}  // namespace callboard::testing

@@ -1,0 +1,153 @@
+// Where a record is cut, and that a run goes on from the copy as from its own record.
+#include "runtime/workflow/run_rerun.hpp"
+
+#include "tests/runtime/workflow/scripted_run.hpp"
+#include "tests/support/catch.hpp"
+
+#include <algorithm>
+#include <iterator>
+
+using namespace callboard;
+using namespace callboard::runtime;
+using callboard::tests::scripted_run;
+
+namespace {
+
+struct three_steps : workflow<three_steps> {
+  static constexpr std::string_view type = "three_steps";
+
+  flow<json> run(context& ctx, json) {
+    const auto drawn = ctx.random();
+    const auto a = co_await ctx.step("a", [] { return 1; }).required();
+    const auto b = co_await ctx.step("b", [] { return 2; }).required();
+    const auto again = co_await ctx.step("a", [] { return 3; }).required();
+    co_return json(boost::json::array{drawn, a, b, again});
+  }
+};
+
+/// The events that a restart from there copies.
+result<std::vector<run_event>>
+copied_before(const std::vector<run_event>& history, std::string_view from) {
+  rerun_cut cut{from};
+  std::vector<run_event> kept;
+  for (const auto& event : history) {
+    cut.take(event, kept.size());
+    if (is_copied(event)) kept.push_back(event);
+  }
+  const auto count = cut.count(kept.size());
+  if (!count) return std::unexpected{count.error()};
+  kept.resize(*count);
+  return kept;
+}
+
+}  // namespace
+
+TEST_CASE("a record is cut before the command that is named", "[workflow][rerun]") {
+  scripted_run run{three_steps::definition()};
+  run.run_all();
+  REQUIRE(run.end);
+  const auto history = run.decoded_history();
+  const auto behind = [&](std::string_view from) {
+    const auto kept = copied_before(history, from);
+    REQUIRE(kept);
+    return static_cast<std::uint32_t>(
+        std::ranges::count(*kept, run_event_kind::issued, &run_event::kind));
+  };
+  CHECK(behind("1") == 0);
+  CHECK(behind("2") == 1);
+  CHECK(behind("b") == 1);
+  // The last of two of one name.
+  CHECK(behind("a") == 2);
+  CHECK(behind("3") == 2);
+  CHECK(behind("") == 3);
+  CHECK(copied_before(history, "c").error().code == errc::not_found);
+  CHECK(copied_before(history, "4").error().code == errc::not_found);
+  CHECK(copied_before(history, "0").error().code == errc::not_found);
+  CHECK(copied_before(history, "2x").error().code == errc::not_found);
+}
+
+TEST_CASE("what is copied is replayed, and nothing else is done again", "[workflow][rerun]") {
+  scripted_run run{three_steps::definition()};
+  run.run_all();
+  REQUIRE(run.end);
+  const auto whole = run.end->result;
+  for (const std::string from : {"1", "2", "3", ""}) {
+    INFO(from);
+    auto kept = copied_before(run.decoded_history(), from);
+    REQUIRE(kept);
+    scripted_run anew{three_steps::definition()};
+    anew.history = *kept;
+    anew.history.front() = make_started([] {
+      run_start start;
+      start.identity = scripted_run::identity();
+      return start;
+    }());
+    anew.step_runs.clear();
+    anew.crash();
+    anew.run_all();
+    REQUIRE(anew.end);
+    CHECK(anew.end->result == whole);
+    int runs = 0;
+    for (const auto& [name, count] : anew.step_runs)
+      runs += count;
+    CHECK(runs == (from.empty() ? 0 : 4 - std::stoi(from)));
+  }
+}
+
+TEST_CASE("a run that differs names what was recorded and what is attempted", "[workflow][rerun]") {
+  struct other_steps : workflow<other_steps> {
+    static constexpr std::string_view type = "three_steps";
+
+    flow<json> run(context& ctx, json) {
+      co_await ctx.step("a", [] { return 1; }).required();
+      co_await ctx.sleep(std::chrono::seconds{1}).required();
+      co_return json{};
+    }
+  };
+  struct no_steps : workflow<no_steps> {
+    static constexpr std::string_view type = "three_steps";
+
+    flow<json> run(context&, json) { co_return json{}; }
+  };
+  scripted_run run{three_steps::definition()};
+  run.run_step(1);
+  run.crash_into(other_steps::definition());
+  REQUIRE(run.engine->blocked());
+  CHECK(run.engine->blocked()->code == "command_differs");
+  CHECK(
+      run.engine->blocked()->details
+      == R"({"command":2,"recorded":{"kind":"step","name":"b"},"attempted":{"kind":"sleep","name":"sleep"}})");
+  run.crash_into(no_steps::definition());
+  REQUIRE(run.engine->blocked());
+  CHECK(run.engine->blocked()->code == "command_missing");
+  CHECK(
+      run.engine->blocked()->details
+      == R"({"command":1,"recorded":{"kind":"step","name":"a"},"attempted":null})");
+  // Through its stored form.
+  const auto back = read_failure(describe_failure(*run.engine->blocked()));
+  CHECK(back == *run.engine->blocked());
+}
+
+TEST_CASE("the events of repair survive their stored form", "[workflow][rerun]") {
+  run_event by_hand;
+  by_hand.kind = run_event_kind::completed;
+  by_hand.command = 3;
+  by_hand.by_hand = {{"how", "skipped"}, {"who", "ann"}, {"reason", "x"}};
+  run_event rerun;
+  rerun.kind = run_event_kind::rerun;
+  rerun.name = "forked";
+  rerun.data = {{"who", "ann"}};
+  run_event build;
+  build.kind = run_event_kind::build_changed;
+  build.data = {{"build", "00ff"}};
+  for (const auto& event : {by_hand, rerun, build}) {
+    const auto stored = encode_run_event(event, scripted_run::identity(), 1);
+    const auto back = decode_run_event({sequence{1}, event.time, stored.stored});
+    REQUIRE(back);
+    CHECK(back->kind == event.kind);
+    CHECK(back->by_hand == event.by_hand);
+    CHECK(back->data == event.data);
+    CHECK(back->name == event.name);
+    CHECK_FALSE(is_input(rerun.kind));
+  }
+}
