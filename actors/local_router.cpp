@@ -180,7 +180,10 @@ result<void> local_router::control(control_request request, const caf::actor& re
 result<void> local_router::read(control_request request, const caf::actor& reply_to) {
   return parts_.readers.post(
       reader_pool::lane::reads,
-      [&journal = parts_.journal, request = std::move(request), reply_to]() mutable {
+      [&journal = parts_.journal,
+       workflows = parts_.workflows,
+       request = std::move(request),
+       reply_to]() mutable {
         const auto answer = [&]() -> result<control_answer> {
           if (const auto* get = std::get_if<get_topic>(&request.body)) {
             return describe_topic(journal, get->topic);
@@ -189,7 +192,7 @@ result<void> local_router::read(control_request request, const caf::actor& reply
             return list_topics_page(journal, *list);
           }
           if (const auto* list = std::get_if<list_workflows>(&request.body)) {
-            return list_workflows_page(journal, *list);
+            return list_workflows_page(journal, workflows, *list);
           }
           if (is_queue_look(request.body)) return look_at_queues(journal, request.body);
           return read_event_page(journal, std::get<read_events>(request.body));

@@ -116,16 +116,16 @@ void run_host::start_step(std::uint32_t command) {
        is_async,
        run = row_->run,
        command]() mutable {
-        auto receive = [this, self, is_async, command, run, attempt = told.number](
-                           outcome<json> ended) {
-          caf::anon_send(
-              self,
-              box(run_continuation{
-                  [this, is_async, command, run, attempt, ended = std::move(ended)]() mutable {
-                    --(is_async ? async_steps_running_ : steps_running_);
-                    on_step_done(command, attempt, run, std::move(ended));
-                  }}));
-        };
+        auto receive =
+            [this, self, is_async, command, run, attempt = told.number](outcome<json> ended) {
+              caf::anon_send(
+                  self,
+                  box(run_continuation{
+                      [this, is_async, command, run, attempt, ended = std::move(ended)]() mutable {
+                        --(is_async ? async_steps_running_ : steps_running_);
+                        on_step_done(command, attempt, run, std::move(ended));
+                      }}));
+            };
         begin_step(body, told, std::make_shared<detail::step_end>(std::move(receive)));
       });
   if (posted) return;

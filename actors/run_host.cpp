@@ -4,6 +4,7 @@
 #include "base/build_id.hpp"
 #include "base/hash.hpp"
 #include "base/log.hpp"
+#include "runtime/workflow/run_limits.hpp"
 #include "runtime/workflow/workflow_registry.hpp"
 
 #include <boost/json/serialize.hpp>
@@ -34,6 +35,12 @@ bool needs_wake(command_kind kind) {
 /// Those of others say when the next attempt is due.
 bool has_timer(command_kind kind) {
   return kind != command_kind::step && kind != command_kind::model;
+}
+
+std::string shown_state(const json& status) {
+  if (status.is_null()) return {};
+  if (!runtime::is_larger(status, runtime::state_bytes_max)) return boost::json::serialize(status);
+  return fmt::format(R"({{"state_too_large":"more than {} bytes"}})", runtime::state_bytes_max);
 }
 
 }  // namespace
@@ -153,6 +160,9 @@ bool run_host::prepare(input& next) {
   const auto found = engine_->open().find(next.event.command);
   if (found == engine_->open().end() || found->second.attempt != next.step->attempt) return false;
   auto& ended = next.step->ended;
+  if (ended && runtime::is_larger(*ended, runtime::result_bytes_max)) {
+    ended = std::unexpected{runtime::result_too_large()};
+  }
   if (ended) {
     next.event.kind = run_event_kind::completed;
     next.event.data = std::move(*ended);
@@ -287,7 +297,7 @@ std::uint32_t run_host::newest_version(const runtime::run_start& start) const {
 /// The next run begins in the batch that ends this one.
 void run_host::begin_next_run(json with) {
   auto unread = engine_->take_unread();
-  row_->state = boost::json::serialize(engine_->status());
+  row_->state = shown_state(engine_->status());
   start_->identity.run += 1;
   if (is_agent()) start_->identity.version = row_->version = newest_version(*start_);
   start_->seed = hash_64(fmt::format("{}/{}", start_->seed, start_->identity.run));
@@ -328,7 +338,7 @@ void run_host::append_batch() {
   }
   if (engine_) {
     row_->commands = engine_->commands();
-    row_->state = engine_->status().is_null() ? "" : boost::json::serialize(engine_->status());
+    row_->state = shown_state(engine_->status());
     if (!row_->ended && !engine_->blocked()) {
       row_->status = run_status::running;
       row_->why.reset();
@@ -338,9 +348,7 @@ void run_host::append_batch() {
   const bool is_child = start_ && !start_->parent_id.empty();
   const bool is_told = std::ranges::any_of(
       batch_, [](const recorded& one) { return one.event.kind == run_event_kind::parent_told; });
-  row_->needs_wake = row_->ended
-                         ? is_child && !is_told
-                         : has_work() || !anew_.empty();
+  row_->needs_wake = row_->ended ? is_child && !is_told : has_work() || !anew_.empty();
   row_->last_seq = sequence{last_seq_.raw() + batch_.size()};
   runtime::publish_request transition;
   std::uint64_t number = last_seq_.raw();
@@ -465,7 +473,8 @@ bool run_host::is_idle() const {
   if (!row_ || row_->ended) return true;
   // What would have to be begun again, or is due soon, keeps it here.
   const auto soon = now() + 2 * idle_before_passivation;
-  return !has_work() && std::ranges::all_of(timers_, [&](const auto& one) { return one.second > soon; });
+  return !has_work()
+         && std::ranges::all_of(timers_, [&](const auto& one) { return one.second > soon; });
 }
 
 }  // namespace callboard::actors

@@ -1,5 +1,6 @@
 #include "actors/run_reads.hpp"
 
+#include "actors/run_sweep.hpp"
 #include "runtime/topic/topic_codec.hpp"
 #include "runtime/workflow/agent_names.hpp"
 #include "runtime/workflow/run_codec.hpp"
@@ -41,7 +42,10 @@ result<std::map<std::string, runtime::workflow_progress>> read_tail(storage::sha
   return latest;
 }
 
-boost::json::object shown(const std::string& id, const runtime::workflow_row& row) {
+boost::json::object shown(
+    const std::string& id,
+    const runtime::workflow_row& row,
+    const runtime::workflow_registry* code) {
   boost::json::object out{
       {"id", id},
       {"type", row.type},
@@ -51,6 +55,7 @@ boost::json::object shown(const std::string& id, const runtime::workflow_row& ro
       {"started_ms", row.started.time_since_epoch().count()}};
   if (row.ended) out["ended_ms"] = row.ended->time_since_epoch().count();
   if (row.why) out["error"] = runtime::describe_failure(*row.why);
+  if (auto stuck = stuck_because(row, code)) out["stuck"] = runtime::describe_failure(*stuck);
   return out;
 }
 
@@ -129,9 +134,30 @@ result<due_runs> find_due_runs(storage::shard_reader& reader, time_ms horizon) {
   return found;
 }
 
-result<workflow_answer> list_workflows_page(storage::journal& journal, const list_workflows& ask) {
+result<void> visit_workflow_rows(
+    storage::shard_reader& reader,
+    const std::function<void(const std::string&, const runtime::workflow_row&)>& visit) {
+  auto tail = read_tail(reader);
+  if (!tail) return std::unexpected{tail.error()};
+  auto scanned = reader.scan(view_id::workflow, {}, {}, [&](auto key, auto value) {
+    if (tail->contains(std::string{key})) return true;
+    if (const auto row = runtime::decode_workflow_row(value)) visit(std::string{key}, *row);
+    return true;
+  });
+  if (!scanned) return std::unexpected{scanned.error()};
+  for (const auto& [key, progress] : *tail)
+    visit(key, progress.row);
+  return {};
+}
+
+result<workflow_answer> list_workflows_page(
+    storage::journal& journal, const runtime::workflow_registry* code, const list_workflows& ask) {
   std::map<std::string, runtime::workflow_row> found;
   const auto fits = [&](const runtime::workflow_row& row) {
+    // Agents, too: they are stuck like others.
+    if (ask.stuck) {
+      return (ask.type.empty() || row.type == ask.type) && stuck_because(row, code).has_value();
+    }
     return (ask.type.empty() ? !runtime::is_agent_type(row.type) : row.type == ask.type)
            && (ask.status.empty() || name_of(row.status) == ask.status);
   };
@@ -163,7 +189,7 @@ result<workflow_answer> list_workflows_page(storage::journal& journal, const lis
   std::string next;
   for (const auto& [id, row] : found) {
     if (list.size() == ask.limit) break;
-    list.push_back(shown(id, row));
+    list.push_back(shown(id, row, code));
     next = id;
   }
   if (found.size() <= ask.limit) next.clear();

@@ -7,7 +7,9 @@
 #include "base/error.hpp"
 #include "storage/journal.hpp"
 
+#include <functional>
 #include <optional>
+#include <string>
 #include <vector>
 
 namespace callboard::actors {
@@ -34,7 +36,12 @@ struct due_runs {
 [[nodiscard]] result<due_runs> find_due_runs(storage::shard_reader& reader, time_ms horizon);
 
 /// One page in order of id, across shards.
-[[nodiscard]] result<workflow_answer>
-list_workflows_page(storage::journal& journal, const list_workflows& ask);
+[[nodiscard]] result<workflow_answer> list_workflows_page(
+    storage::journal& journal, const runtime::workflow_registry* code, const list_workflows& ask);
+
+/// The latest row of every workflow of a shard, tail included, with its `workflow_key`.
+[[nodiscard]] result<void> visit_workflow_rows(
+    storage::shard_reader& reader,
+    const std::function<void(const std::string&, const runtime::workflow_row&)>& visit);
 
 }  // namespace callboard::actors

@@ -13,7 +13,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <deque>
 #include <map>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -29,8 +31,8 @@ using runtime::run_status;
 constexpr std::string_view restarted_code = "restarted";
 
 std::uint64_t order_hash(const begin_rerun& ask) {
-  return hash_64(fmt::format(
-      "fork/{}/{}/{}", ask.source.topic.str(), ask.order.from, ask.order.version));
+  return hash_64(
+      fmt::format("fork/{}/{}/{}", ask.source.topic.str(), ask.order.from, ask.order.version));
 }
 
 /// How the run came to be, in its own record: the audit.
@@ -56,12 +58,29 @@ run_event rerun_event(const begin_rerun& ask, std::string_view how, time_ms when
 /// Timers that are armed as far as the record tells.
 std::vector<runtime::run_timer> armed_timers(const std::vector<run_event>& history) {
   std::map<std::uint32_t, time_ms> armed;
+  /// Signals are answered by name: who waits for one, and how many nobody has read.
+  std::map<std::string, std::deque<std::uint32_t>> waiting;
+  std::map<std::string, std::size_t> unread;
   for (const auto& event : history) {
-    if (event.kind != run_event_kind::issued) {
-      if (event.command != 0) armed.erase(event.command);
-    } else if (
-        event.due && event.what != command_kind::step && event.what != command_kind::model) {
-      armed[event.command] = *event.due;
+    const bool is_issue = event.kind == run_event_kind::issued;
+    if (event.kind == run_event_kind::signalled) {
+      auto& readers = waiting[event.name];
+      if (readers.empty()) {
+        ++unread[event.name];
+      } else {
+        armed.erase(readers.front());
+        readers.pop_front();
+      }
+    } else if (is_issue && event.what == command_kind::signal && unread[event.name] != 0) {
+      --unread[event.name];
+    } else if (!is_issue) {
+      armed.erase(event.command);
+      for (auto& [name, readers] : waiting)
+        std::erase(readers, event.command);
+    } else {
+      if (event.what == command_kind::signal) waiting[event.name].push_back(event.command);
+      const bool is_timer = event.what != command_kind::step && event.what != command_kind::model;
+      if (event.due && is_timer) armed[event.command] = *event.due;
     }
   }
   std::vector<runtime::run_timer> timers;
@@ -169,7 +188,9 @@ void run_host::leave_run(time_ms when) {
     ended.status = run_status::failed;
     ended.time = when;
     ended.why = failure{
-        failure_class::permanent, std::string{restarted_code}, "begun anew from an earlier command"};
+        failure_class::permanent,
+        std::string{restarted_code},
+        "begun anew from an earlier command"};
     batch_.push_back({std::move(ended), row_->run});
     for (const auto& [command, child] : children_)
       batch_cancelled_children_.push_back(child);
@@ -233,7 +254,8 @@ void run_host::answer_not_open(const waiter& to) {
       fail(
           errc::wrong_kind,
           fmt::format(
-              "command {} of workflow '{}' is not open: {}{}; `workflow explain` lists those that are",
+              "command {} of workflow '{}' is not open: {}{}; `workflow explain` lists those that "
+              "are",
               to.command,
               id(),
               step == steps_.end() ? std::string{"there is no such command"}

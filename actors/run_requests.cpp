@@ -4,6 +4,7 @@
 #include "base/build_id.hpp"
 #include "base/hash.hpp"
 #include "runtime/workflow/json_values.hpp"
+#include "runtime/workflow/run_limits.hpp"
 #include "runtime/workflow/workflow_registry.hpp"
 
 #include <caf/send.hpp>
@@ -29,6 +30,13 @@ std::uint64_t start_hash(const std::string& type, const std::string& input) {
 
 error overloaded() {
   return {errc::overloaded, "too many inputs of this workflow wait; retry later", 100};
+}
+
+std::unexpected<error> too_large(std::string_view what, std::size_t most) {
+  return fail(
+      errc::too_large,
+      fmt::format(
+          "{} may have {} bytes: put what is larger elsewhere, and hand on where", what, most));
 }
 
 }  // namespace
@@ -68,6 +76,9 @@ void run_host::on_request(control_request request, const caf::actor& reply_to) {
 
 void run_host::on_start(const start_workflow& ask, waiter from) {
   from.wait_ms = ask.wait_ms;
+  if (ask.input.size() > runtime::input_bytes_max) {
+    return answer(from, too_large("the input of a workflow", runtime::input_bytes_max));
+  }
   const auto hash = start_hash(ask.type, ask.input);
   if (row_) {
     if (row_->start_hash != hash) {
@@ -125,6 +136,9 @@ bool run_host::begin(const beginning& what, std::optional<waiter> from) {
 void run_host::on_signal(const signal_workflow& ask, waiter from) {
   from.what = waiter::ask::signal;
   if (is_agent()) return answer(from, fail(errc::wrong_kind, "agents hear messages, not signals"));
+  if (ask.payload.size() > runtime::signal_bytes_max) {
+    return answer(from, too_large("the payload of a signal", runtime::signal_bytes_max));
+  }
   if (!ask.id.empty() && signal_ids_.contains(ask.id)) {
     return answer(from, control_answer{workflow_answer{R"({"duplicate":true})"}});
   }

@@ -26,7 +26,8 @@ error too_much() {
   return {
       errc::too_large,
       fmt::format(
-          "more than {} events or {} MiB stand before that command, and so much is not copied: name "
+          "more than {} events or {} MiB stand before that command, and so much is not copied: "
+          "name "
           "an earlier one",
           runtime::rerun_events_max,
           runtime::rerun_bytes_max >> 20U),
@@ -49,8 +50,8 @@ result<begin_rerun> read_rerun(
   const auto row = read_workflow_row(**reader, source);
   if (!row) return std::unexpected{row.error()};
   if (!*row) return std::unexpected{not_there(source)};
-  const bool has_code = order.version == 0
-                        || (workflows != nullptr && workflows->find((*row)->type, order.version));
+  const bool has_code =
+      order.version == 0 || (workflows != nullptr && workflows->find((*row)->type, order.version));
   if (!has_code) {
     return fail(
         errc::bad_request,

@@ -14,7 +14,8 @@ namespace callboard::actors {
 
 /// The record of the current run of `source` up to the place that `order` names, to be begun in
 /// `target`, which is the same channel for a restart.
-/// Errors: bad_request (a version that this program does not have), workflow_not_found, not_found, too_large, corruption.
+/// Errors: bad_request (a version that this program does not have), workflow_not_found, not_found,
+/// too_large, corruption.
 [[nodiscard]] result<begin_rerun> read_rerun(
     storage::journal& journal,
     const runtime::workflow_registry* workflows,

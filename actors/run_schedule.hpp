@@ -4,6 +4,7 @@
 
 #include "actors/broker_parts.hpp"
 #include "actors/run_reads.hpp"
+#include "actors/run_sweep.hpp"
 
 #include <caf/actor.hpp>
 
@@ -25,7 +26,8 @@ struct schedule_tick {};
 /// to look next. A run that is awake keeps its own.
 class run_schedule {
 public:
-  run_schedule(const broker_parts& parts, shard_id shard) : parts_{parts}, shard_{shard} {}
+  run_schedule(const broker_parts& parts, shard_id shard)
+      : parts_{parts}, shard_{shard}, sweep_{parts, shard} {}
 
   /// Reads who was at work; again after every new activation.
   void start(const caf::actor& self);
@@ -49,6 +51,7 @@ private:
   std::optional<time_ms> next_;
   bool is_reading_ = false;
   bool must_start_ = false;
+  run_sweep sweep_;
 };
 
 }  // namespace callboard::actors

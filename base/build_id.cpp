@@ -36,7 +36,8 @@ std::string find_in(std::string_view notes) {
     const auto next = description + aligned(note.n_descsz);
     if (next > notes.size()) break;
     if (note.n_type == NT_GNU_BUILD_ID && notes.substr(name, 3) == "GNU") {
-      return hexadecimal(notes.substr(description, std::min<std::size_t>(note.n_descsz, bytes_shown)));
+      return hexadecimal(
+          notes.substr(description, std::min<std::size_t>(note.n_descsz, bytes_shown)));
     }
     notes.remove_prefix(next);
   }

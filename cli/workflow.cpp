@@ -40,6 +40,7 @@ struct workflow_options {
   std::string status;
   std::string from = "first";
   std::uint32_t limit = 0;
+  bool is_stuck = false;
 };
 
 std::string
@@ -232,6 +233,7 @@ result<std::string> all_workflows(client::api& api, const workflow_options& o) {
   std::string filter;
   if (!o.type.empty()) filter += "&type=" + client::percent_encoded(o.type);
   if (!o.status.empty()) filter += "&status=" + o.status;
+  if (o.is_stuck) filter += "&stuck=true";
   std::string cursor;
   do {
     auto target = fmt::format("/workflows?limit={}", all.wanted()) + filter;
@@ -267,7 +269,8 @@ result<void> list(const context& run, client::api& api, const workflow_options& 
        {"STATUS", "status"},
        {"STARTED MS", "started_ms"},
        {"ENDED MS", "ended_ms"},
-       {"ERROR", "error.message"}});
+       {"ERROR", "error.message"},
+       {"STUCK", "stuck.message"}});
   return {};
 }
 
@@ -362,6 +365,8 @@ void add_pages(CLI::App& family, context& run) {
   list_command.add_option("--type", l->type, "only those of this type");
   list_command.add_option("--status", l->status, "only those that are so")
       ->check(CLI::IsMember({"running", "completed", "failed", "cancelled", "blocked"}));
+  list_command.add_flag(
+      "--stuck", l->is_stuck, "only those that nothing would ever wake, and why; agents, too");
   list_command.add_option("--limit", l->limit, "list at most so many")->check(CLI::PositiveNumber);
   auto [history_command, h] = add_with_id(
       family,
@@ -377,8 +382,8 @@ void add_pages(CLI::App& family, context& run) {
 
 }  // namespace
 
-result<std::string> whole_history(
-    client::api& api, const std::string& id, std::string from, std::uint32_t limit) {
+result<std::string>
+whole_history(client::api& api, const std::string& id, std::string from, std::uint32_t limit) {
   joined_pages all{limit};
   for (;;) {
     const auto query = fmt::format(

@@ -11,9 +11,6 @@ namespace callboard::cli {
 
 /// `{"events":[…]}`, read page by page; `limit` 0: all. Errors: as the node answers.
 [[nodiscard]] result<std::string> whole_history(
-    client::api& api,
-    const std::string& id,
-    std::string from = "first",
-    std::uint32_t limit = 0);
+    client::api& api, const std::string& id, std::string from = "first", std::uint32_t limit = 0);
 
 }  // namespace callboard::cli

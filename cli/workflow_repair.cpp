@@ -62,9 +62,9 @@ result<void> skip(const context& run, client::api& api, const repair_options& o)
 
 result<void> resolve(const context& run, client::api& api, const repair_options& o) {
   object_text body;
-  if (o.error_code.empty()) {
+  if (o.error_code.empty() && (!o.result.empty() || o.is_text)) {
     body.raw("result", o.is_text ? client::json_quoted(o.result) : o.result);
-  } else {
+  } else if (!o.error_code.empty()) {
     object_text why;
     why.text("code", o.error_code);
     why.text("message", o.error_message);

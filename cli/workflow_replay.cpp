@@ -1,5 +1,6 @@
-// callboard workflow replay: does this code, another program's or a module's fit what a workflow has
-// recorded? The history comes from a running node or a file; no step runs and nothing is changed.
+// callboard workflow replay: does this code, another program's or a module's fit what a workflow
+// has recorded? The history comes from a running node or a file; no step runs and nothing is
+// changed.
 #include "cli/client/raw_json.hpp"
 #include "cli/families.hpp"
 #include "cli/output.hpp"
@@ -129,20 +130,12 @@ private:
 };
 
 /// The same command in another program, which has the classes; it prints the answer.
-exit_code
-replay_there(const context& run, const replay_options& o, const std::string& history) {
+exit_code replay_there(const context& run, const replay_options& o, const std::string& history) {
   const auto file = history_file::write(history);
   if (!file) return run.refuse(file.error());
   run.io.out.flush();
   std::vector<std::string> words{
-      o.against,
-      "--output",
-      run.output,
-      "workflow",
-      "replay",
-      o.id,
-      "--history",
-      (*file)->path()};
+      o.against, "--output", run.output, "workflow", "replay", o.id, "--history", (*file)->path()};
   if (o.version != 0) {
     words.emplace_back("--code-version");
     words.push_back(std::to_string(o.version));
@@ -196,7 +189,8 @@ void add_workflow_replay(CLI::App& app, context& run) {
       *app.get_subcommand("workflow"),
       run,
       "replay",
-      "does code fit what a workflow has recorded? Runs no step, changes nothing; exits with 1 if not",
+      "does code fit what a workflow has recorded? Runs no step, changes nothing; exits with 1 if "
+      "not",
       "callboard workflow replay o1 --against build/order_saga",
       [&run, o] { return replay(run, *o); });
   command.add_option("id", o->id, "id of the workflow")->required()->type_name("ID");
@@ -207,12 +201,14 @@ void add_workflow_replay(CLI::App& app, context& run) {
           "`here` (the classes of this program), another program on callboard::node, or a module")
       ->type_name("here|PROGRAM|LIBRARY.so")
       ->capture_default_str();
-  command.add_option(
-             "--history",
-             o->history_file,
-             "file with the output of `workflow history --output json`, instead of a node")
+  command
+      .add_option(
+          "--history",
+          o->history_file,
+          "file with the output of `workflow history --output json`, instead of a node")
       ->type_name("FILE");
-  command.add_option("--code-version", o->version, "version of the class; without it, the run's own")
+  command
+      .add_option("--code-version", o->version, "version of the class; without it, the run's own")
       ->check(CLI::PositiveNumber);
 }
 

@@ -93,7 +93,8 @@ check_replay(const workflow_registry& code, shown_run run, std::uint32_t version
     check.mismatch = ends_otherwise(recorded_end->status, outputs.end);
   } else {
     for (const auto& event : outputs.events) {
-      if (event.kind == run_event_kind::issued) check.next.push_back(in_words(event.what, event.name));
+      if (event.kind == run_event_kind::issued)
+        check.next.push_back(in_words(event.what, event.name));
     }
     for (const auto& [index, one] : engine.open())
       check.open.push_back(in_words(one.request.kind, one.request.name));

@@ -309,7 +309,8 @@ result<run_event> read_shown_event(const object& shown) {
   if (!kind) {
     return fail(
         errc::corruption,
-        fmt::format("event '{}', of type '{}', is not part of a history", text_at(shown, "id"), type));
+        fmt::format(
+            "event '{}', of type '{}', is not part of a history", text_at(shown, "id"), type));
   }
   run_event event;
   event.kind = *kind;

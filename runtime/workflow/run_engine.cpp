@@ -1,5 +1,7 @@
 #include "runtime/workflow/run_engine.hpp"
 
+#include "runtime/workflow/run_limits.hpp"
+
 #include <boost/json/serialize.hpp>
 #include <fmt/format.h>
 
@@ -203,6 +205,9 @@ void run_engine::finish_if_done() {
 run_end run_engine::end_of_root() {
   try {
     auto value = root_.take();
+    if (is_larger(next_input_ ? *next_input_ : value, result_bytes_max)) {
+      return {run_status::failed, {}, result_too_large()};
+    }
     if (next_input_) return {run_status::continued, std::move(*next_input_), std::nullopt};
     return {run_status::completed, std::move(value), std::nullopt};
   } catch (const run_failed& thrown) {

@@ -1,5 +1,5 @@
-// Workflows of the real program (examples/order_saga) that are put right by hand, with kill -9 right
-// after each call was answered.
+// Workflows of the real program (examples/order_saga) that are put right by hand, with kill -9
+// right after each call was answered.
 #include "tests/e2e/broker.hpp"
 #include "tests/support/catch.hpp"
 #include "tests/support/eventually.hpp"
@@ -78,12 +78,14 @@ TEST_CASE("what was put right is so after kill -9", "[e2e][repair]") {
 
   SECTION("a restart") {
     node.start("o1", R"({"total":500})");
-    REQUIRE(eventually([&] { return text_of(node.show("o1"), "state") == "waiting for approval"; }));
-    const auto answer = node.call_and_crash(
-        "o1/restart", R"({"from":"reserve","reason":"the shelf was empty"})");
+    REQUIRE(
+        eventually([&] { return text_of(node.show("o1"), "state") == "waiting for approval"; }));
+    const auto answer =
+        node.call_and_crash("o1/restart", R"({"from":"reserve","reason":"the shelf was empty"})");
     CHECK(answer.status == 200);
     CHECK(number_of(answer.json(), "run") == 2);
-    REQUIRE(eventually([&] { return text_of(node.show("o1"), "state") == "waiting for approval"; }));
+    REQUIRE(
+        eventually([&] { return text_of(node.show("o1"), "state") == "waiting for approval"; }));
     CHECK(number_of(node.show("o1"), "run") == 2);
     REQUIRE(node.client().post("/workflows/o1/signals/approve", "true").status == 200);
     CHECK(text_of(node.result("o1"), "result") == "INV-o1");
@@ -110,27 +112,31 @@ TEST_CASE("what was put right is so after kill -9", "[e2e][repair]") {
   }
   SECTION("a fork") {
     node.start("o3", R"({"total":500})");
-    REQUIRE(eventually([&] { return text_of(node.show("o3"), "state") == "waiting for approval"; }));
+    REQUIRE(
+        eventually([&] { return text_of(node.show("o3"), "state") == "waiting for approval"; }));
     REQUIRE(node.call_and_crash("o3/fork", R"({"id":"o3-too"})").status == 201);
     REQUIRE(node.client().post("/workflows/o3/fork", R"({"id":"o3-too"})").status == 200);
     REQUIRE(node.client().post("/workflows/o3-too/signals/approve", "true").status == 200);
     CHECK(text_of(node.result("o3-too"), "result") == "INV-o3-too");
     CHECK_FALSE(node.effects().contains("reserve o3-too.1.1"));
     CHECK(text_of(node.show("o3"), "state") == "waiting for approval");
-    CHECK(text_of(
-              data_of(node.client().history("workflow.o3-too"), "workflow.forked").at("from"), "id")
-          == "o3");
+    CHECK(
+        text_of(
+            data_of(node.client().history("workflow.o3-too"), "workflow.forked").at("from"), "id")
+        == "o3");
   }
   SECTION("a command that is skipped or resolved") {
     node.start("o4", R"({"total":500})");
-    REQUIRE(eventually([&] { return text_of(node.show("o4"), "state") == "waiting for approval"; }));
+    REQUIRE(
+        eventually([&] { return text_of(node.show("o4"), "state") == "waiting for approval"; }));
     const auto answer = node.call_and_crash(
         "o4/commands/3/resolve", R"({"result":true,"reason":"approved by phone"})");
     CHECK(answer.status == 200);
     CHECK(text_of(node.result("o4"), "status") == "completed");
     CHECK(node.client().post("/workflows/o4/commands/3/skip", "").status == 409);
     node.start("o5", R"({"total":500})");
-    REQUIRE(eventually([&] { return text_of(node.show("o5"), "state") == "waiting for approval"; }));
+    REQUIRE(
+        eventually([&] { return text_of(node.show("o5"), "state") == "waiting for approval"; }));
     const auto failed = node.call_and_crash(
         "o5/commands/3/resolve", R"({"error":{"code":"nobody","message":"all are on holiday"}})");
     CHECK(failed.status == 200);
@@ -139,7 +145,8 @@ TEST_CASE("what was put right is so after kill -9", "[e2e][repair]") {
   }
   SECTION("what makes no sense is refused") {
     node.start("o6", R"({"total":500})");
-    REQUIRE(eventually([&] { return text_of(node.show("o6"), "state") == "waiting for approval"; }));
+    REQUIRE(
+        eventually([&] { return text_of(node.show("o6"), "state") == "waiting for approval"; }));
     CHECK(node.client().post("/workflows/o6/restart", "").status == 400);
     CHECK(node.client().post("/workflows/o6/restart", R"({"from":"nothing"})").status == 404);
     CHECK(node.client().post("/workflows/o6/restart", R"({"from":"1","version":9})").status == 400);

@@ -1,9 +1,12 @@
 // Runs that are put right by hand: begun anew, forked, their commands ended.
+#include "runtime/workflow/run_limits.hpp"
+
 #include "tests/actors/topic/broker_fixture.hpp"
 #include "tests/support/catch.hpp"
 #include "tests/support/eventually.hpp"
 
 #include <boost/json/parse.hpp>
+#include <boost/json/serialize.hpp>
 
 #include <atomic>
 #include <map>
@@ -57,6 +60,18 @@ struct fragile_workflow_2 : workflow<fragile_workflow_2> {
   }
 };
 
+struct large_workflow : workflow<large_workflow> {
+  static constexpr std::string_view type = "test.large";
+
+  flow<json> run(context& ctx, json input) {
+    const auto bytes = from_json<std::size_t>(input);
+    ctx.set_status(json(std::string(runtime::state_bytes_max + 1, 's')));
+    const auto got = co_await ctx.step("make", [bytes] { return std::string(bytes, 'x'); });
+    if (!got) co_return json(got.error().code);
+    co_return json(*got + *got);
+  }
+};
+
 struct held_workflow : workflow<held_workflow> {
   static constexpr std::string_view type = "test.held";
 
@@ -94,6 +109,7 @@ public:
     second_keys.clear();
     held.clear();
     if (!workflows.add(fragile_workflow::definition())
+        || !workflows.add(large_workflow::definition())
         || !workflows.add(held_workflow::definition())) {
       FAIL("cannot add the workflows");
     }
@@ -139,8 +155,7 @@ public:
   }
 
   std::string channel(const std::string& id) {
-    auto page =
-        ask(read_events{.topic = topic("workflow." + id), .from = runtime::from_first{}});
+    auto page = ask(read_events{.topic = topic("workflow." + id), .from = runtime::from_first{}});
     if (!page) FAIL(page.error().detail);
     std::string text;
     for (const auto& one : std::get<event_page>(*page).batch->events)
@@ -191,7 +206,8 @@ TEST_CASE_METHOD(repair_fixture, "a restart survives the node, and is replayed l
   CHECK(says(ended("w1"), R"({"got":1,"go":7})"));
 }
 
-TEST_CASE_METHOD(repair_fixture, "a running run is ended first, and what its steps bring is dropped") {
+TEST_CASE_METHOD(
+    repair_fixture, "a running run is ended first, and what its steps bring is dropped") {
   start_one("w1", "test.held");
   REQUIRE(eventually([] { return is_held("w1.1.1"); }));
   REQUIRE(restart_from("w1", "elsewhere"));
@@ -283,10 +299,12 @@ TEST_CASE_METHOD(repair_fixture, "an open command is ended by hand") {
     CHECK(resolve("w1", 1, "6", false).error().code == errc::wrong_kind);
     REQUIRE(resolve("w1", 2, "7", false));
     CHECK(says(ended("w1"), R"({"got":5,"go":7})"));
-    CHECK(says(channel("w1"), R"("by_hand":{"how":"resolved","who":"ann","reason":"asked the bank"})"));
+    CHECK(says(
+        channel("w1"), R"("by_hand":{"how":"resolved","who":"ann","reason":"asked the bank"})"));
   }
   SECTION("with a failure") {
-    REQUIRE(resolve("w1", 1, R"({"class":"permanent","code":"lost","message":"it is gone"})", true));
+    REQUIRE(
+        resolve("w1", 1, R"({"class":"permanent","code":"lost","message":"it is gone"})", true));
     CHECK(says(ended("w1"), R"("result":"lost")"));
   }
   SECTION("and never one that is not there") {
@@ -298,6 +316,55 @@ TEST_CASE_METHOD(repair_fixture, "an open command is ended by hand") {
   restart();
   CHECK(ended("w1") == result);
   CHECK(resolve("w1", 1, "5", false).error().code == errc::wrong_kind);
+}
+
+TEST_CASE_METHOD(repair_fixture, "workflows that nothing would wake are listed with the reason") {
+  const auto list = [&](bool stuck) {
+    list_workflows ask;
+    ask.tenant = topic("x").tenant;
+    ask.stuck = stuck;
+    return boost::json::serialize(read(std::move(ask)).at("workflows"));
+  };
+  start_one("w1", "test.held");
+  start_one("w2", "test.fragile");
+  (void)ended("w2");
+  CHECK(list(true) == "[]");
+  CHECK_FALSE(says(list(false), "stuck"));
+  auto kept = std::exchange(workflows, {});
+  restart();
+  CHECK(says(list(true), R"("id":"w1")"));
+  CHECK(says(list(true), R"("stuck":{"class":"bug","code":"no_code")"));
+  CHECK_FALSE(says(list(true), "w2"));
+  workflows = std::move(kept);
+  restart();
+  CHECK(list(true) == "[]");
+}
+
+TEST_CASE_METHOD(repair_fixture, "what is too large for a history fails at once") {
+  constexpr auto most = runtime::result_bytes_max;
+  const auto start = [&](const std::string& id, const std::string& input) {
+    return ask(start_workflow{topic("workflow." + id), "test.large", input, {}, {}});
+  };
+  // The step, and then the run.
+  REQUIRE(start("w1", std::to_string(most + 1)));
+  CHECK(says(ended("w1"), R"("result":"result_too_large")"));
+  REQUIRE(start("w2", std::to_string(most - 10)));
+  CHECK(says(ended("w2"), R"("status":"failed")"));
+  CHECK(says(ended("w2"), R"("code":"result_too_large")"));
+  CHECK(says(boost::json::serialize(shown("w2").at("state")), "state_too_large"));
+  CHECK(
+      start("w3", '"' + std::string(runtime::input_bytes_max, 'x') + '"').error().code
+      == errc::too_large);
+  start_one("w4", "test.held");
+  CHECK(
+      ask(signal_workflow{
+              topic("workflow.w4"),
+              "go",
+              '"' + std::string(runtime::signal_bytes_max, 'x') + '"',
+              ""})
+          .error()
+          .code
+      == errc::too_large);
 }
 
 }  // namespace callboard::testing

@@ -25,6 +25,22 @@ struct three_steps : workflow<three_steps> {
   }
 };
 
+struct other_steps : workflow<other_steps> {
+  static constexpr std::string_view type = "three_steps";
+
+  flow<json> run(context& ctx, json) {
+    co_await ctx.step("a", [] { return 1; }).required();
+    co_await ctx.sleep(std::chrono::seconds{1}).required();
+    co_return json{};
+  }
+};
+
+struct no_steps : workflow<no_steps> {
+  static constexpr std::string_view type = "three_steps";
+
+  flow<json> run(context&, json) { co_return json{}; }
+};
+
 /// The events that a restart from there copies.
 result<std::vector<run_event>>
 copied_before(const std::vector<run_event>& history, std::string_view from) {
@@ -95,20 +111,6 @@ TEST_CASE("what is copied is replayed, and nothing else is done again", "[workfl
 }
 
 TEST_CASE("a run that differs names what was recorded and what is attempted", "[workflow][rerun]") {
-  struct other_steps : workflow<other_steps> {
-    static constexpr std::string_view type = "three_steps";
-
-    flow<json> run(context& ctx, json) {
-      co_await ctx.step("a", [] { return 1; }).required();
-      co_await ctx.sleep(std::chrono::seconds{1}).required();
-      co_return json{};
-    }
-  };
-  struct no_steps : workflow<no_steps> {
-    static constexpr std::string_view type = "three_steps";
-
-    flow<json> run(context&, json) { co_return json{}; }
-  };
   scripted_run run{three_steps::definition()};
   run.run_step(1);
   run.crash_into(other_steps::definition());

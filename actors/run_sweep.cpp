@@ -1,0 +1,91 @@
+#include "actors/run_sweep.hpp"
+
+#include "actors/run_reads.hpp"
+#include "base/log.hpp"
+#include "runtime/workflow/workflow_registry.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <atomic>
+#include <utility>
+
+namespace callboard::actors {
+
+namespace {
+
+/// `tenant/id` of a `workflow_key`.
+std::string in_words(std::string key) {
+  std::ranges::replace(key, '\0', '/');
+  return key;
+}
+
+}  // namespace
+
+std::optional<failure>
+stuck_because(const runtime::workflow_row& row, const runtime::workflow_registry* code) {
+  if (row.ended) return std::nullopt;
+  if (code == nullptr || code->find(row.type, row.version) == nullptr) {
+    return failure{
+        failure_class::bug,
+        "no_code",
+        fmt::format("no node has workflow '{}' version {}", row.type, row.version)};
+  }
+  if (row.status != runtime::run_status::blocked) return std::nullopt;
+  return row.why.value_or(
+      failure{failure_class::bug, "blocked", "its code does not fit its history"});
+}
+
+result<std::map<std::string, failure>>
+find_stuck(storage::shard_reader& reader, const runtime::workflow_registry* code) {
+  std::map<std::string, failure> stuck;
+  auto visited = visit_workflow_rows(reader, [&](const std::string& key, const auto& row) {
+    if (auto why = stuck_because(row, code)) stuck.emplace(key, std::move(*why));
+  });
+  if (!visited) return std::unexpected{visited.error()};
+  return stuck;
+}
+
+struct run_sweep::seen {
+  explicit seen(prometheus::Gauge& gauge) : count{gauge} {}
+
+  prometheus::Gauge& count;
+  /// By one look at a time.
+  std::map<std::string, failure> stuck;
+  std::atomic<bool> is_looking{false};
+};
+
+run_sweep::run_sweep(const broker_parts& parts, shard_id shard)
+    : parts_{parts},
+      shard_{shard},
+      seen_{std::make_shared<seen>(parts.counters.gauge(
+          "workflows_stuck", "Workflows that nothing would wake: blocked, or without code."))} {}
+
+void run_sweep::look() {
+  const auto now = parts_.time.boot();
+  if (parts_.workflows == nullptr || now < next_ || seen_->is_looking.exchange(true)) return;
+  next_ = now + interval;
+  auto posted = parts_.readers.post(
+      reader_pool::lane::reads,
+      [&journal = parts_.journal, code = parts_.workflows, shard = shard_, seen = seen_] {
+        const auto find = [&]() -> result<std::map<std::string, failure>> {
+          auto reader = journal.read(shard);
+          if (!reader) return std::unexpected{reader.error()};
+          return find_stuck(**reader, code);
+        };
+        if (auto found = find()) {
+          for (const auto& [key, why] : *found) {
+            if (seen->stuck.contains(key)) continue;
+            log::channel("actors")->warn(
+                "workflow {} is stuck: {}: {}", in_words(key), why.code, why.message);
+          }
+          seen->count.Increment(
+              static_cast<double>(found->size()) - static_cast<double>(seen->stuck.size()));
+          seen->stuck = std::move(*found);
+        }
+        seen->is_looking = false;
+      });
+  if (!posted) seen_->is_looking = false;
+}
+
+}  // namespace callboard::actors

@@ -1,0 +1,50 @@
+#include "runtime/workflow/run_limits.hpp"
+
+#include <fmt/format.h>
+
+namespace callboard::runtime {
+
+namespace {
+
+/// Quotes, a colon, a comma; a number or a word.
+constexpr std::size_t overhead = 4;
+
+/// Takes the bytes of `value` off `left`; false if there are not enough.
+bool take(const json& value, std::size_t& left) {
+  const auto spend = [&](std::size_t bytes) {
+    if (bytes > left) return false;
+    left -= bytes;
+    return true;
+  };
+  if (value.is_string()) return spend(value.get_string().size() + 2);
+  if (value.is_array()) {
+    for (const auto& one : value.get_array()) {
+      if (!spend(1) || !take(one, left)) return false;
+    }
+    return spend(2);
+  }
+  if (value.is_object()) {
+    for (const auto& one : value.get_object()) {
+      if (!spend(one.key().size() + overhead) || !take(one.value(), left)) return false;
+    }
+    return spend(2);
+  }
+  return spend(overhead);
+}
+
+}  // namespace
+
+failure result_too_large() {
+  return {
+      failure_class::permanent,
+      "result_too_large",
+      fmt::format(
+          "a result may have {} bytes: put what is larger elsewhere, and give where it is",
+          result_bytes_max)};
+}
+
+bool is_larger(const json& value, std::size_t most) {
+  return !take(value, most);
+}
+
+}  // namespace callboard::runtime
