@@ -266,6 +266,7 @@ TEST_CASE_METHOD(repair_fixture, "a fork goes its own way from the same record")
   // From an earlier command; its step is made anew, under the fork's own key.
   REQUIRE(fork_from("w1", "w3", "elsewhere"));
   REQUIRE(eventually([] { return is_held("w3.1.1"); }));
+  const auto lost = take_held("w3.1.1");
   restart();
   REQUIRE(eventually([] { return is_held("w3.1.1"); }));
   take_held("w3.1.1").complete(3);
