@@ -10,6 +10,7 @@ namespace {
 
 constexpr std::size_t binding_size_max = 64;
 constexpr std::size_t topic_size_max = 255;
+constexpr std::string_view channel_prefix = "workflow.";
 
 }  // namespace
 
@@ -40,16 +41,20 @@ std::string binding_name_of(const group_name& group) {
   return group.str().substr(is_redrive_group(group) ? 2 : 1);
 }
 
+std::string dead_letter_stem(const topic_name& topic) {
+  const auto& name = topic.str();
+  return name.starts_with(channel_prefix) ? "run." + name.substr(channel_prefix.size()) : name;
+}
+
 topic_name binding_dead_topic(const topic_name& topic, const group_name& group) {
+  const auto stem = dead_letter_stem(topic);
   const auto end = fmt::format(".binding.{}.dead", binding_name_of(group));
-  if (topic.str().size() + end.size() <= topic_size_max) {
-    return topic_name::trusted(topic.str() + end);
-  }
-  auto kept = topic.str().substr(0, topic_size_max - end.size() - 17);
+  if (stem.size() + end.size() <= topic_size_max) return topic_name::trusted(stem + end);
+  auto kept = stem.substr(0, topic_size_max - end.size() - 17);
   // A cut behind a dot would make an empty token.
   while (kept.ends_with('.'))
     kept.pop_back();
-  return topic_name::trusted(fmt::format("{}-{:016x}{}", kept, hash_64(topic.str()), end));
+  return topic_name::trusted(fmt::format("{}-{:016x}{}", kept, hash_64(stem), end));
 }
 
 std::string binding_event_id(const group_name& group, std::string_view epoch, sequence seq) {

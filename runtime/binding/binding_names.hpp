@@ -28,7 +28,11 @@ inline constexpr char binding_group_prefix = '~';
 /// Precondition: `is_binding_group(group)`.
 [[nodiscard]] std::string binding_name_of(const group_name& group);
 
-/// `<topic>.binding.<name>.dead`, shortened by a hash where that would be too long.
+/// The topic, under which its dead letters have their own: the same, but `run.{id}` for the channel
+/// `workflow.{id}` of a run, below which only runs may publish.
+[[nodiscard]] std::string dead_letter_stem(const topic_name& topic);
+
+/// `<stem>.binding.<name>.dead`, shortened by a hash where that would be too long.
 [[nodiscard]] topic_name binding_dead_topic(const topic_name& topic, const group_name& group);
 
 /// The same whenever the same event of the same binding is handed on, so that it counts once: id of

@@ -115,7 +115,7 @@ dead_letter_topic(const topic_name& topic, const group_name& group, const std::s
   if (!chosen.empty()) return topic_name::trusted(chosen);
   auto name = group.str();
   std::ranges::replace(name, '.', '-');
-  auto full = fmt::format("{}.{}.dead", topic.str(), name);
+  auto full = fmt::format("{}.{}.dead", dead_letter_stem(topic), name);
   if (full.size() > topic_size_max) {
     // A cut that ends in a dot would make an empty token.
     auto kept = full.substr(0, topic_size_max - 22);

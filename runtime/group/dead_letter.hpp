@@ -25,7 +25,7 @@ struct dead_letter_origin {
 [[nodiscard]] result<encoded_event>
 make_dead_letter(const dead_letter& letter, const dead_letter_origin& origin);
 
-/// The group's dead-letter topic: the chosen one, or `<topic>.<group>.dead` with the group's dots
+/// The group's dead-letter topic: the chosen one, or `<stem>.<group>.dead` with the group's dots
 /// as '-', shortened by a hash where it would be too long.
 [[nodiscard]] topic_name
 dead_letter_topic(const topic_name& topic, const group_name& group, const std::string& chosen);

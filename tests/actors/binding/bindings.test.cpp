@@ -412,6 +412,23 @@ TEST_CASE_METHOD(
 }
 
 TEST_CASE_METHOD(
+    binding_fixture,
+    "the channel of a run can be bound, and has its dead letters elsewhere",
+    "[actors][binding]") {
+  (void)get<workflow_answer>(start_workflow{topic("workflow.w"), "test.listening", "1", {}, {}});
+  const auto which = binding("workflow.w", "follow");
+  (void)bind(
+      which, R"({"filter":{"type":"workflow.started"},"target":{"workflow":{"type":"absent"}}})");
+  wait_until_handled(which);
+  CHECK(dead_letters(which).size() == 1);
+  CHECK(shown(which).settings.dead_letter_topic == "run.w.binding.follow.dead");
+  (void)bind(which, R"({"target":{"workflow":{"type":"test.echo","id":"after-w"}}})");
+  (void)get<binding_redrive>(redrive_binding{which});
+  CHECK(eventually([&] { return dead_letters(which).empty(); }));
+  CHECK(result_of("after-w").at("status") == "completed");
+}
+
+TEST_CASE_METHOD(
     binding_fixture, "bindings go on after a restart, redrives too", "[actors][binding]") {
   const auto which = binding("orders", "start");
   publish_data("orders", 1, R"({"n":1})", "order.placed");

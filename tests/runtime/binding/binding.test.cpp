@@ -224,6 +224,9 @@ TEST_CASE("names of bindings cannot be those of groups", "[runtime][binding]") {
   CHECK(
       binding_dead_topic(topic_name::trusted("orders"), group).str()
       == "orders.binding.approve.dead");
+  CHECK(
+      binding_dead_topic(topic_name::trusted("workflow.o-1"), group).str()
+      == "run.o-1.binding.approve.dead");
   const auto longest = std::string(126, 'a') + '.' + std::string(128, 'b');
   const auto dead =
       binding_dead_topic(topic_name::trusted(longest), binding_group(std::string(64, 'n')).value());

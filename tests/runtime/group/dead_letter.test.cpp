@@ -80,6 +80,7 @@ TEST_CASE("the dead-letter topic is always a topic", "[runtime][group]") {
   };
   CHECK(name("orders", "billing") == "orders.billing.dead");
   CHECK(name("orders", "..a.") == "orders.--a-.dead");
+  CHECK(name("workflow.o-1", "audit") == "run.o-1.audit.dead");
   const auto longest = name(std::string(255, 'a'), std::string(255, 'b'));
   CHECK(topic_name::parse(longest));
   CHECK(longest != name(std::string(255, 'a'), std::string(254, 'b')));
