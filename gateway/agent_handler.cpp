@@ -1,6 +1,7 @@
 // Agents over HTTP: hand one a message, look at one. An agent is known by the channel of its run.
 #include "base/uuid.hpp"
 #include "gateway/http_handlers.hpp"
+#include "gateway/json_text.hpp"
 #include "gateway/problem.hpp"
 
 #include <boost/json/parse.hpp>
@@ -46,7 +47,7 @@ call(const http_environment& environment, exchange& now, const http_request& req
   boost::system::error_code failed;
   const auto payload =
       request.body.empty() ? boost::json::value{} : boost::json::parse(request.body, failed);
-  if (failed) return fail(errc::invalid_json, "the payload of a message must be JSON");
+  if (failed) return std::unexpected{not_json("the payload of a message", request.body)};
   auto wait = wait_of(now, request);
   if (!wait) return std::unexpected{wait.error()};
   actors::call_agent call;

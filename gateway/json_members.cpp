@@ -21,8 +21,7 @@ json_members json_members::parse(std::string_view body) {
   options.max_depth = json_depth_max;
   auto value = json::parse({body.data(), body.size()}, failed, {}, options);
   if (failed) {
-    members.first_ =
-        error{errc::invalid_json, fmt::format("the body is not valid JSON: {}", failed.message())};
+    members.first_ = not_json("the body", body);
   } else if (!value.is_object()) {
     members.refuse("the body must be a JSON object");
   } else {

@@ -148,6 +148,13 @@ result<void> check_json(std::string_view text) {
   return {};
 }
 
+error not_json(std::string_view what, std::string_view text) {
+  const auto checked = check_json(text);
+  return {
+      errc::invalid_json,
+      fmt::format("{} is {}", what, checked ? "not valid JSON" : checked.error().detail)};
+}
+
 std::optional<char32_t> next_code_point(std::string_view text, std::size_t& at) {
   const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(text[i]); };
   const auto lead = byte(at);

@@ -18,6 +18,9 @@ inline constexpr std::size_t json_depth_max = 64;
 /// no trailing commas or comments). Errors: invalid_json with the byte offset.
 [[nodiscard]] result<void> check_json(std::string_view text);
 
+/// What to say of text that is no JSON value: "`what` is not valid JSON at byte …".
+[[nodiscard]] error not_json(std::string_view what, std::string_view text);
+
 /// True if `text` is UTF-8 without overlong forms and surrogates.
 [[nodiscard]] bool is_utf8(std::string_view text);
 

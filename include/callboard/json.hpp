@@ -4,7 +4,9 @@
 #include <boost/json/value.hpp>
 #include <boost/json/value_from.hpp>
 #include <boost/json/value_to.hpp>
+#include <boost/system/system_error.hpp>
 
+#include <stdexcept>
 #include <type_traits>
 #include <utility>
 
@@ -31,7 +33,13 @@ template <class T>
   }
 }
 
-/// Throws what Boost.JSON throws if the value has another shape: in workflow code that is a bug.
+/// A JSON value does not have the shape of the C++ type that was asked for.
+class wrong_shape : public std::invalid_argument {
+public:
+  using std::invalid_argument::invalid_argument;
+};
+
+/// Throws wrong_shape if the value has another shape: in workflow code that is a bug.
 template <class T>
 [[nodiscard]] T from_json(const json& value) {
   if constexpr (std::is_same_v<T, json>) {
@@ -39,7 +47,13 @@ template <class T>
   } else if constexpr (std::is_same_v<T, nothing>) {
     return {};
   } else {
-    return boost::json::value_to<T>(value);
+    try {
+      return boost::json::value_to<T>(value);
+    } catch (const boost::system::system_error& thrown) {
+      // Its own words name a line in Boost's source.
+      throw wrong_shape{
+          "the JSON value has another shape than expected: " + thrown.code().message()};
+    }
   }
 }
 

@@ -165,7 +165,11 @@ TEST_CASE_METHOD(agent_fixture, "a handler that fails answers why and leaves the
   CHECK(says(failed->body, R"("code":"spoiled")"));
   CHECK(tell("a", "spoil", "null", "m2")->failed);
   CHECK(says(tell("a", "dance", "null", "m3")->body, "unknown_message"));
-  CHECK(says(tell("a", "add", R"("two")", "m4")->body, "bad_message"));
+  const auto bad = tell("a", "add", R"("two")", "m4")->body;
+  CHECK(says(bad, "bad_message"));
+  // Not where in the source of a library that was noticed.
+  CHECK(says(bad, "another shape"));
+  CHECK_FALSE(says(bad, "/"));
   CHECK(says(reply("a", "add", "1", "m5"), R"("result":3)"));
 }
 
