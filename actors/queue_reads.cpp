@@ -338,6 +338,13 @@ result<runtime::dead_page> read_dead_letters(
   return runtime::read_dead(rows, queue, after, filter, count_max, dead_visited_max);
 }
 
+result<runtime::audit_page> read_queue_audit(
+    storage::shard_reader& reader, entity_id queue, std::uint64_t after, std::size_t count_max) {
+  queue_rows rows{reader};
+  if (auto applied = rows.apply_tail(queue); !applied) return std::unexpected{applied.error()};
+  return runtime::read_audits(rows, queue, after, count_max);
+}
+
 result<stored_task>
 read_whole_task(storage::shard_reader& reader, entity_id queue, runtime::task_id task) {
   queue_rows rows{reader};

@@ -80,6 +80,9 @@ read_planned(storage::shard_reader& reader, entity_id queue, const runtime::queu
     const runtime::dead_filter& filter,
     std::size_t count_max);
 
+[[nodiscard]] result<runtime::audit_page> read_queue_audit(
+    storage::shard_reader& reader, entity_id queue, std::uint64_t after, std::size_t count_max);
+
 /// Errors: not_found.
 [[nodiscard]] result<runtime::stored_task>
 read_whole_task(storage::shard_reader& reader, entity_id queue, runtime::task_id task);

@@ -166,6 +166,20 @@ struct dead_change_count {
   std::uint64_t changed = 0;
 };
 
+/// Who changed which dead letters, in the order they did, from after the change `after`.
+struct list_queue_audit {
+  queue_ref queue;
+  /// A `number`; 0: from the first on.
+  std::uint64_t after = 0;
+  std::uint32_t limit = 100;
+};
+
+struct queue_audit_list {
+  std::vector<runtime::numbered_audit> changes;
+  /// Of the last one here; nothing at the end.
+  std::optional<std::uint64_t> next;
+};
+
 /// What the shard's QUEUES actor is asked.
 template <class Body>
 concept queue_work = std::same_as<Body, put_queue> || std::same_as<Body, get_queue>
@@ -178,6 +192,6 @@ concept queue_work = std::same_as<Body, put_queue> || std::same_as<Body, get_que
 /// What the reader pool answers without it.
 template <class Body>
 concept queue_look = std::same_as<Body, list_queues> || std::same_as<Body, list_dead>
-                     || std::same_as<Body, get_task>;
+                     || std::same_as<Body, get_task> || std::same_as<Body, list_queue_audit>;
 
 }  // namespace callboard::actors

@@ -60,6 +60,16 @@ result<control_answer> look(storage::journal& journal, const get_task& ask) {
   return task_description{std::move(task->row), std::move(task->payload)};
 }
 
+result<control_answer> look(storage::journal& journal, const list_queue_audit& ask) {
+  auto queue = open(journal, ask.queue);
+  if (!queue) return std::unexpected{queue.error()};
+  auto page = read_queue_audit(*queue->reader, queue->entity, ask.after, ask.limit);
+  if (!page) return std::unexpected{page.error()};
+  queue_audit_list list{std::move(page->changes), std::nullopt};
+  if (page->has_more) list.next = list.changes.back().number;
+  return list;
+}
+
 }  // namespace
 
 bool is_queue_work(const control_body& body) {
@@ -94,6 +104,7 @@ result<shard_id> shard_of_queue(const control_body& body, std::uint32_t shard_co
 result<control_answer> look_at_queues(storage::journal& journal, const control_body& body) {
   if (const auto* dead = std::get_if<list_dead>(&body)) return look(journal, *dead);
   if (const auto* task = std::get_if<get_task>(&body)) return look(journal, *task);
+  if (const auto* audit = std::get_if<list_queue_audit>(&body)) return look(journal, *audit);
   auto page = list_queues_page(journal, std::get<list_queues>(body));
   if (!page) return std::unexpected{page.error()};
   return control_answer{*std::move(page)};

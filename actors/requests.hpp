@@ -321,6 +321,8 @@ struct start_workflow {
   std::optional<workflow_parent> parent;
   /// Answer with the result if it is there by then.
   std::uint32_t wait_ms = 0;
+  /// Topic that gets the run's `workflow.update` events, too; empty: none.
+  std::string mirror{};
 };
 
 /// Answered once it is on disk. A signal with the `id` of an earlier one is not sent again.
@@ -507,7 +509,8 @@ using control_body = std::variant<
     list_dead,
     get_task,
     change_dead,
-    change_dead_where>;
+    change_dead_where,
+    list_queue_audit>;
 
 struct control_request {
   correlation_id correlation{};
@@ -535,7 +538,8 @@ using control_answer = std::variant<
     dead_list,
     task_description,
     runtime::dead_changed,
-    dead_change_count>;
+    dead_change_count,
+    queue_audit_list>;
 
 struct control_reply {
   correlation_id correlation{};

@@ -1,4 +1,5 @@
-// callboard queue list|show|set|delete|push|task|lease|complete|fail|extend|dead|redrive|abandon
+// callboard queue list|show|set|delete|push|task|lease|complete|fail|extend|dead|redrive|abandon|
+// audit
 #include "cli/client/raw_json.hpp"
 #include "cli/families.hpp"
 #include "cli/object_text.hpp"
@@ -8,6 +9,7 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <deque>
 #include <memory>
 #include <optional>
 #include <ostream>
@@ -275,6 +277,33 @@ result<void> abandon(const context& run, client::api& api, const queue_options& 
   return change_dead(run, api, o, "/dead/abandon");
 }
 
+/// The latest page is the last one, so all are asked for and `--limit` of them are kept.
+result<void> audit(const context& run, client::api& api, const queue_options& o) {
+  std::string after;
+  std::deque<std::string> kept;
+  do {
+    auto query = fmt::format("/audit?limit={}", page_size);
+    if (!after.empty()) query += "&after=" + after;
+    auto body = api.call("GET", queue_path(api, o, query));
+    if (!body) return std::unexpected{body.error()};
+    const auto members = client::json_members(*body);
+    const auto changes =
+        members ? client::json_elements(client::find_member(*members, "changes")) : std::nullopt;
+    if (!changes) return fail(errc::invalid_json, "the server's answer has no list of changes");
+    for (const auto change : *changes) {
+      kept.emplace_back(change);
+      if (kept.size() > o.limit) kept.pop_front();
+    }
+    after = shown_at(*body, "next");
+  } while (!after.empty() && after != "-");
+  print_list(
+      run,
+      fmt::format(R"({{"changes":[{}]}})", fmt::join(kept, ",")),
+      "changes",
+      {{"TIME", "time"}, {"WHO", "who"}, {"ACTION", "action"}, {"TASKS", "tasks"}});
+  return {};
+}
+
 // -- the commands -------------------------------------------------------------------------------
 
 void add_queues(CLI::App& family, context& run) {
@@ -384,6 +413,15 @@ void add_dead(CLI::App& family, context& run) {
       about::queue);
   add_filter(dead_command, *d);
   dead_command.add_option("--limit", d->limit, "how many at most")->capture_default_str();
+  auto [audit_command, a] = add_one(
+      family,
+      run,
+      {"audit",
+       "who redrove, edited or abandoned which dead letters, the latest last",
+       "callboard queue audit llm --limit 20",
+       audit},
+      about::queue);
+  audit_command.add_option("--limit", a->limit, "how many at most")->capture_default_str();
   for (const auto& one :
        {description{
             "redrive",

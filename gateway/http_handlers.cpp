@@ -9,6 +9,7 @@
 #include <fmt/format.h>
 
 #include <charconv>
+#include <concepts>
 
 namespace callboard::gateway {
 
@@ -170,19 +171,29 @@ result<action> backup(exchange& now, const http_request& request) {
   return run_backup{std::move(*target)};
 }
 
-}  // namespace
-
-result<std::uint32_t>
-number_of(const request_target& target, const std::string& name, std::uint32_t otherwise) {
+template <std::unsigned_integral Number>
+result<Number>
+parse_number(const request_target& target, const std::string& name, Number otherwise) {
   const auto* text = target.find(name);
   if (text == nullptr) return otherwise;
-  std::uint32_t value = 0;
+  Number value = 0;
   const auto* end = text->data() + text->size();
   const auto [stopped, failed] = std::from_chars(text->data(), end, value);
   if (failed != std::errc{} || stopped != end || value == 0) {
     return fail(errc::bad_request, fmt::format("'{}' must be a number of at least 1", name));
   }
   return value;
+}
+
+}  // namespace
+
+result<std::uint32_t>
+number_of(const request_target& target, const std::string& name, std::uint32_t otherwise) {
+  return parse_number(target, name, otherwise);
+}
+
+result<std::uint64_t> numbered_of(const request_target& target, const std::string& name) {
+  return parse_number(target, name, std::uint64_t{0});
 }
 
 result<bool> flag_of(const request_target& target, const std::string& name) {
@@ -271,6 +282,7 @@ result<action> handle_request(
   case endpoint::queue:
   case endpoint::queue_tasks:
   case endpoint::queue_task:
+  case endpoint::queue_audit:
   case endpoint::queue_lease:
   case endpoint::queue_dead:
   case endpoint::queue_dead_task:

@@ -122,6 +122,10 @@ handle_binding(const http_environment& environment, exchange& now, const http_re
 [[nodiscard]] result<std::uint32_t>
 number_of(const request_target& target, const std::string& name, std::uint32_t otherwise);
 
+/// A query parameter that is the number of a task or a change, at least 1; 0 if it is not there.
+[[nodiscard]] result<std::uint64_t>
+numbered_of(const request_target& target, const std::string& name);
+
 /// A query parameter that is true or false; given without a value it is true.
 [[nodiscard]] result<bool> flag_of(const request_target& target, const std::string& name);
 

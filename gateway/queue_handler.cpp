@@ -81,11 +81,23 @@ result<action> dead(exchange& now) {
   auto limit = number_of(now.target, "limit", list.limit);
   if (!limit) return std::unexpected{limit.error()};
   list.limit = std::min(*limit, page_max);
-  auto after = number_of(now.target, "after", 0);
+  auto after = numbered_of(now.target, "after");
   if (!after) return std::unexpected{after.error()};
   list.after = runtime::task_id{*after};
   if (const auto* key = now.target.find("fairness_key")) list.filter.fairness_key = *key;
   if (const auto* text = now.target.find("error_contains")) list.filter.error_contains = *text;
+  return actors::control_body{std::move(list)};
+}
+
+result<action> audit(exchange& now) {
+  actors::list_queue_audit list;
+  list.queue = queue_of(now);
+  auto limit = number_of(now.target, "limit", list.limit);
+  if (!limit) return std::unexpected{limit.error()};
+  list.limit = std::min(*limit, page_max);
+  auto after = numbered_of(now.target, "after");
+  if (!after) return std::unexpected{after.error()};
+  list.after = *after;
   return actors::control_body{std::move(list)};
 }
 
@@ -131,6 +143,8 @@ result<action> handle_queue(
     return lease(environment, now, request, connection);
   case endpoint::queue_dead:
     return dead(now);
+  case endpoint::queue_audit:
+    return audit(now);
   case endpoint::queue_dead_task: {
     auto edit = parse_dead_edit(queue_of(now), task, request.body, payload_max);
     if (edit) edit->change.who = who;

@@ -377,4 +377,24 @@ void append_members(std::string& out, const actors::dead_change_count& count) {
   add(out, R"("count":{})", count.changed);
 }
 
+void append_members(std::string& out, const actors::queue_audit_list& list) {
+  out += R"("changes":)";
+  add_array(out, list.changes, [](std::string& to, const runtime::numbered_audit& each) {
+    add(to, R"({{"number":{},"action":"{}")", each.number, each.audit.action);
+    add_text(to, R"(,"who":)", each.audit.who);
+    add_time(to, R"(,"time":)", each.audit.time);
+    to += R"(,"tasks":)";
+    add_array(to, each.audit.tasks, [](std::string& ids, runtime::task_id task) {
+      add(ids, "{}", task.raw());
+    });
+    to += '}';
+  });
+  out += R"(,"next":)";
+  if (list.next) {
+    add(out, "{}", *list.next);
+  } else {
+    out += "null";
+  }
+}
+
 }  // namespace callboard::gateway

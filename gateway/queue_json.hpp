@@ -64,6 +64,7 @@ void append_members(std::string& out, const actors::dead_list& list);
 void append_members(std::string& out, const actors::task_description& task);
 void append_members(std::string& out, const runtime::dead_changed& change);
 void append_members(std::string& out, const actors::dead_change_count& count);
+void append_members(std::string& out, const actors::queue_audit_list& list);
 
 /// True for answers that `append_members` takes.
 template <class Answer>

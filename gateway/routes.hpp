@@ -55,6 +55,7 @@ enum class endpoint : std::uint8_t {
   queue_lease,
   queue_dead,
   queue_dead_task,
+  queue_audit,
   queue_redrive,
   queue_abandon,
   lease_complete,

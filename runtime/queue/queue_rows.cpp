@@ -213,6 +213,31 @@ result<dead_page> read_dead(
   return page;
 }
 
+result<audit_page>
+read_audits(const row_source& rows, entity_id queue, std::uint64_t after, std::size_t count_max) {
+  audit_page page;
+  std::optional<error> broken;
+  auto scanned = rows.scan(
+      view_id::queue_audit,
+      queue_key(queue, after + 1),
+      queue_key(entity_id{queue.raw() + 1}),
+      [&](std::string_view key, std::string_view value) {
+        page.has_more = page.changes.size() == count_max;
+        if (page.has_more) return false;
+        auto audit = decode_task_audit(value);
+        if (!audit) {
+          broken = audit.error();
+          return false;
+        }
+        key.remove_prefix(sizeof(std::uint64_t));
+        page.changes.push_back({take_number(key), *std::move(audit)});
+        return true;
+      });
+  if (!scanned) return std::unexpected{scanned.error()};
+  if (broken) return std::unexpected{*broken};
+  return page;
+}
+
 result<std::vector<task_row>>
 read_oldest_places(const row_source& rows, entity_id queue, std::size_t count_max) {
   auto numbers = read_numbers(rows, view_id::queue_place, queue, 0, count_max, true);

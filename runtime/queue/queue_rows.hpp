@@ -126,6 +126,21 @@ struct dead_filter {
     std::size_t count_max,
     std::size_t visited_max);
 
+struct numbered_audit {
+  /// Grows from change to change within a queue; says nothing else.
+  std::uint64_t number = 0;
+  task_audit audit;
+};
+
+struct audit_page {
+  std::vector<numbered_audit> changes;
+  bool has_more = false;
+};
+
+/// Changes of dead letters behind the number `after`, at most `count_max`.
+[[nodiscard]] result<audit_page>
+read_audits(const row_source& rows, entity_id queue, std::uint64_t after, std::size_t count_max);
+
 /// Tasks in the order of the records that hold their payloads: the oldest keep all records behind
 /// them alive.
 [[nodiscard]] result<std::vector<task_row>>

@@ -141,6 +141,9 @@ TEST_CASE("wrong requests for queues are refused with their reason") {
   CHECK(q.http().put(q.path(""), R"({"attempts_max":0})").status == 400);
   CHECK(q.http().post(q.path("/lease"), R"({"max":101})").status == 400);
   CHECK(q.try_push({{"payload", std::string(2 << 20, 'x')}}).status == 413);
+  const auto broken = q.http().post(q.path("/tasks"), R"({"payload": nope})");
+  CHECK(broken.code() == "invalid_json");
+  CHECK(text_of(broken.json(), "detail") == "the body is not valid JSON at byte 12: syntax error");
 }
 
 TEST_CASE("a long poll is answered as soon as a task is there") {
@@ -236,6 +239,20 @@ TEST_CASE("what fails too often is a dead letter: looked at, mended, driven agai
   for (const auto& each : q.lease(10, 3000))
     is_mended = is_mended || (each.task == id && each.payload.as_string() == "mended");
   CHECK(is_mended);
+
+  // Who did that, a page of one at a time; what changed nothing is not there.
+  const auto first = q.http().get(q.path("/audit?limit=1")).json();
+  REQUIRE(first.at("changes").as_array().size() == 1);
+  const auto& edit = first.at("changes").as_array()[0];
+  CHECK(text_of(edit, "action") == "edit");
+  CHECK(edit.at("tasks") == json::array{id});
+  CHECK(text_of(edit, "time").ends_with("Z"));
+  const auto rest =
+      q.http().get(q.path("/audit?after=" + std::to_string(number_of(first, "next")))).json();
+  REQUIRE(rest.at("changes").as_array().size() == 1);
+  CHECK(text_of(rest.at("changes").as_array()[0], "action") == "redrive");
+  CHECK(number_of(rest.at("changes").as_array()[0], "number") > number_of(edit, "number"));
+  CHECK(rest.at("next").is_null());
 }
 
 TEST_CASE("a dead letter can be given up") {
