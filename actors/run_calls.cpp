@@ -62,7 +62,7 @@ void run_host::on_call(const call_agent& ask, waiter from) {
       return answer(
           from, fail(errc::overloaded, "too many messages of this agent wait; retry later", 100));
     }
-    if (!row_ && !begin({ask.type, {}, ask.correlation_id, {}}, std::nullopt)) {
+    if (!row_ && !begin({ask.type, {}, ask.correlation_id, {}, {}}, std::nullopt)) {
       return answer(from, fail(errc::agent_not_found, "no node has code for this agent"));
     }
     open_messages_.insert(ask.id);

@@ -76,6 +76,7 @@ void run_host::carry_out(std::uint32_t command) {
     if (one.due) arm_timer(command, *one.due);
     return;
   case command_kind::publish:
+  case command_kind::update:
     return send_publish(command);
   case command_kind::child:
     return send_child(command);
@@ -87,7 +88,6 @@ void run_host::carry_out(std::uint32_t command) {
   case command_kind::call:
     if (one.due) arm_timer(command, *one.due);
     return send_call(command);
-  case command_kind::update:
   case command_kind::version:
   case command_kind::reply:
     return;
@@ -191,8 +191,12 @@ void run_host::on_timer(std::uint32_t command) {
   offer(std::move(next));
 }
 
-// -- publish
-// ---------------------------------------------------------------------------------------
+// -- publish -------------------------------------------------------------------------------------
+
+result<topic_name> run_host::published_to(const detail::command_request& request) const {
+  const bool is_mirrored = request.kind == command_kind::update;
+  return topic_name::parse(is_mirrored ? start_->identity.mirror : request.name);
+}
 
 void run_host::send_publish(std::uint32_t command) {
   if (is_retired_ || is_dead_ || !engine_) return;
@@ -202,13 +206,14 @@ void run_host::send_publish(std::uint32_t command) {
   const auto found = engine_->open().find(command);
   if (found == engine_->open().end()) return;
   const auto& request = found->second.request;
-  auto topic = topic_name::parse(request.name);
-  if (!topic) return fail_command(command, topic.error());
+  const bool is_mirrored = request.kind == command_kind::update;
+  auto topic = published_to(request);
+  if (!topic) return refuse_publish(command, topic.error());
   v1::Event event;
   event.set_id(command_id(command));
   event.set_source("/workflows/" + id());
-  event.set_type(runtime::text_at(request.arguments, "type"));
-  event.set_subject(runtime::text_at(request.arguments, "subject"));
+  event.set_type(is_mirrored ? "workflow.update" : runtime::text_at(request.arguments, "type"));
+  event.set_subject(is_mirrored ? id() : runtime::text_at(request.arguments, "subject"));
   event.set_datacontenttype("application/json");
   if (!row_->correlation_id.empty()) {
     auto& extension = *event.add_extensions();
@@ -243,9 +248,26 @@ void run_host::on_publish_replies(const publish_replies& replies) {
     } else if (is_retryable(reply.outcome.error().code)) {
       after(retry_pause, [this, command] { send_publish(command); });
     } else {
-      fail_command(command, reply.outcome.error());
+      refuse_publish(command, reply.outcome.error());
     }
   }
+}
+
+/// Who watches a run is no concern of its code: an update that the mirror will not take is noted in
+/// the history and the run goes on.
+void run_host::refuse_publish(std::uint32_t command, const error& why) {
+  const auto open = engine_ ? engine_->open().find(command) : decltype(engine_->open().end()){};
+  if (!engine_ || open == engine_->open().end()) return;
+  if (open->second.request.kind != command_kind::update) return fail_command(command, why);
+  log::channel("actors")->warn(
+      "workflow {}: topic '{}' did not take an update: {}: {}",
+      id(),
+      start_->identity.mirror,
+      name_of(why.code),
+      why.detail);
+  complete_command(
+      command,
+      boost::json::object{{"error", {{"code", name_of(why.code)}, {"message", why.detail}}}});
 }
 
 // -- children

@@ -19,6 +19,7 @@ std::string in_words(const std::string& kind, const std::string& name) {
   if (kind == "sleep") return "its timer";
   if (kind == "signal") return fmt::format("the signal '{}'", name);
   if (kind == "publish") return fmt::format("its event to be on disk in topic '{}'", name);
+  if (kind == "update") return "its update to be on disk in the topic that mirrors it";
   if (kind == "child") return fmt::format("its child of type '{}' to end", name);
   if (kind == "call") return fmt::format("the reply of agent '{}'", name);
   if (kind == "model") return fmt::format("a model's answer to '{}'", name);

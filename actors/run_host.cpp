@@ -26,10 +26,12 @@ using runtime::run_status;
 constexpr auto refused_retry = std::chrono::milliseconds{100};
 constexpr auto idle_before_passivation = std::chrono::milliseconds{1000};
 
-/// Commands whose end nothing reports unless this process works on it.
+/// Commands whose end nothing reports unless this process works on it. An update is open only while
+/// its mirror has not got it.
 bool needs_wake(command_kind kind) {
   return kind == command_kind::step || kind == command_kind::publish || kind == command_kind::child
-         || kind == command_kind::call || kind == command_kind::model;
+         || kind == command_kind::call || kind == command_kind::model
+         || kind == command_kind::update;
 }
 
 /// Those of others say when the next attempt is due.

@@ -121,6 +121,7 @@ private:
     std::string input;
     std::string correlation_id;
     std::optional<workflow_parent> parent;
+    std::string mirror;
   };
 
   struct step_result {
@@ -225,7 +226,10 @@ private:
       std::uint32_t command, std::uint32_t attempt, std::uint32_t run, outcome<json> ended);
   void arm_timer(std::uint32_t command, time_ms due);
   void on_timer(std::uint32_t command);
+  /// The topic of a `publish`, or the mirror of an `update`.
+  [[nodiscard]] result<topic_name> published_to(const detail::command_request& request) const;
   void send_publish(std::uint32_t command);
+  void refuse_publish(std::uint32_t command, const error& why);
   void send_child(std::uint32_t command);
   [[nodiscard]] std::string
   child_id(std::uint32_t command, const boost::json::object& arguments) const;

@@ -93,7 +93,7 @@ void run_host::on_start(const start_workflow& ask, waiter from) {
     batch_waiters_.push_back(std::move(from));
     return;
   }
-  if (!begin({ask.type, ask.input, ask.correlation_id, ask.parent}, from)) {
+  if (!begin({ask.type, ask.input, ask.correlation_id, ask.parent, ask.mirror}, from)) {
     answer(
         from,
         fail(errc::bad_request, fmt::format("this node has no workflow type '{}'", ask.type)));
@@ -109,6 +109,7 @@ bool run_host::begin(const beginning& what, std::optional<waiter> from) {
   start.identity.type = what.type;
   start.identity.version = code->version;
   start.identity.correlation_id = what.correlation_id;
+  start.identity.mirror = what.mirror;
   start.seed = hash_64(
       fmt::format("{}/{}/{}", channel_.tenant.str(), id(), now().time_since_epoch().count()));
   start.build = build_id();

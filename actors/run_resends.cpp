@@ -52,8 +52,8 @@ void run_host::send_again(std::uint32_t command) {
   const auto open = engine_->open().find(command);
   if (open == engine_->open().end()) return;
   const auto& request = open->second.request;
-  if (request.kind == command_kind::publish) {
-    auto topic = topic_name::parse(request.name);
+  if (request.kind == command_kind::publish || request.kind == command_kind::update) {
+    auto topic = published_to(request);
     if (!topic) return carry_out(command);
     const topic_ref target{channel_.tenant, *std::move(topic)};
     return look({command, target}, get_topic{target});

@@ -53,7 +53,9 @@ void run_host::note(const run_event& event) {
     auto& step = steps_[event.command];
     step.kind = runtime::name_of(event.what);
     step.name = event.name;
-    const bool at_once = event.what == command_kind::update || event.what == command_kind::version
+    const bool is_mirrored = start_ && !start_->identity.mirror.empty();
+    const bool at_once = (event.what == command_kind::update && !is_mirrored)
+                         || event.what == command_kind::version
                          || event.what == command_kind::reply;
     step.status = at_once ? "completed" : "running";
     step.attempts = is_attempted(event.what) ? 1 : 0;

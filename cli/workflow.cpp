@@ -29,6 +29,7 @@ struct workflow_options {
   // start
   std::string type;
   std::string correlation_id;
+  std::string mirror;
   /// Of `start` and `signal`.
   std::string json;
   bool is_text = false;
@@ -112,6 +113,7 @@ result<void> start(const context& run, client::api& api, const workflow_options&
   if (!o.id.empty()) body.text("id", o.id);
   if (!o.json.empty() || o.is_text) body.raw("input", json_of(o));
   if (!o.correlation_id.empty()) body.text("correlation_id", o.correlation_id);
+  if (!o.mirror.empty()) body.text("mirror", o.mirror);
   auto request = request_of("POST", api.tenant_path("/workflows" + wait_query(o)), o);
   request.headers.emplace_back("Content-Type", "application/json");
   request.body = body.str();
@@ -338,6 +340,8 @@ void add_start(CLI::App& family, context& run) {
   input->type_name("INPUT");
   command.add_option("--id", o->id, "id of the workflow; made if there is none");
   command.add_option("--correlation-id", o->correlation_id, "stands in every event of its channel");
+  command.add_option("--mirror", o->mirror, "topic that gets its workflow.update events, too")
+      ->type_name("TOPIC");
   command.add_flag("--text", o->is_text, "INPUT is text, not JSON")->needs(input);
   add_wait(command, *o);
 }

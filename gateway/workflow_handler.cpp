@@ -2,6 +2,7 @@
 #include "base/uuid.hpp"
 #include "gateway/http_handlers.hpp"
 #include "gateway/json_members.hpp"
+#include "gateway/json_text.hpp"
 #include "gateway/problem.hpp"
 
 #include <boost/json/parse.hpp>
@@ -30,6 +31,21 @@ result<void> may_steer(const exchange& now, std::string_view channel) {
       fmt::format("the token does not allow to publish to '{}', so not to steer it", channel));
 }
 
+/// `topic`: where the run's updates go as well; empty: nowhere.
+result<void> may_mirror(const exchange& now, const std::string& topic) {
+  if (topic.empty()) return {};
+  if (auto parsed = topic_name::parse(topic); !parsed) {
+    return fail(errc::invalid_name, "'mirror': " + parsed.error().detail);
+  }
+  if (topic.starts_with(channel_prefix)) {
+    return fail(errc::bad_request, "'mirror' must not be the channel of a workflow");
+  }
+  if (now.who->may_publish(topic)) return {};
+  return fail(
+      errc::forbidden,
+      fmt::format("the token does not allow to publish to '{}', so not to mirror to it", topic));
+}
+
 result<void> may_watch(const exchange& now) {
   if (now.who->may_subscribe(now.route->topic)) return {};
   return fail(errc::forbidden, "the token does not allow to read this workflow's channel");
@@ -51,17 +67,20 @@ start(const http_environment& environment, exchange& now, const http_request& re
   auto id = body.text("id");
   auto input = body.value("input");
   auto correlation = body.text("correlation_id");
+  auto mirror = body.text("mirror");
   if (auto sound = body.finish(); !sound) return std::unexpected{sound.error()};
   if (!type || type->empty()) return fail(errc::bad_request, "'type' must name a workflow type");
   if (!id) id = make_uuid(environment.sessions.time.wall());
   auto channel = topic_name::parse(std::string{channel_prefix} + *id);
   if (!channel) return fail(errc::invalid_name, "'id': " + channel.error().detail);
   if (auto may = may_steer(now, channel->str()); !may) return std::unexpected{may.error()};
+  if (auto may = may_mirror(now, mirror.value_or("")); !may) return std::unexpected{may.error()};
   actors::start_workflow start;
   start.topic = {now.route->tenant, std::move(*channel)};
   start.type = std::move(*type);
   start.input = input.value_or("null");
   start.correlation_id = correlation.value_or("");
+  start.mirror = mirror.value_or("");
   if (now.target.find("wait_ms") != nullptr) {
     auto wait = wait_of(now);
     if (!wait) return std::unexpected{wait.error()};
@@ -128,7 +147,7 @@ result<action> signal(exchange& now, const http_request& request) {
   boost::system::error_code failed;
   const auto payload =
       request.body.empty() ? boost::json::value{} : boost::json::parse(request.body, failed);
-  if (failed) return fail(errc::invalid_json, "the payload of a signal must be JSON");
+  if (failed) return std::unexpected{not_json("the payload of a signal", request.body)};
   signal.payload = boost::json::serialize(payload);
   return actors::control_body{std::move(signal)};
 }

@@ -29,6 +29,8 @@ struct run_identity {
   std::string type;
   std::uint32_t version = 1;
   std::string correlation_id;
+  /// Topic that gets what `update` shows, too; empty: none.
+  std::string mirror;
 };
 
 struct publish_options {

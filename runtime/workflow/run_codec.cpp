@@ -336,6 +336,7 @@ run_event make_started(const run_start& start) {
       {"seed", fmt::format("{:016x}", start.seed)},
       {"input", start.input}};
   if (!start.build.empty()) event.data.get_object()["build"] = start.build;
+  if (!start.identity.mirror.empty()) event.data.get_object()["mirror"] = start.identity.mirror;
   if (!start.parent_id.empty()) {
     event.data.get_object()["parent"] = object{
         {"id", start.parent_id}, {"run", start.parent_run}, {"command", start.parent_command}};
@@ -353,6 +354,7 @@ result<run_start> read_started(const run_event& event) {
   start.identity.version = static_cast<std::uint32_t>(integer_at(from, "version").value_or(1));
   start.identity.run = static_cast<std::uint32_t>(integer_at(from, "run").value_or(1));
   start.identity.correlation_id = text_at(from, "correlation_id");
+  start.identity.mirror = text_at(from, "mirror");
   const auto seed = text_at(from, "seed");
   std::from_chars(seed.data(), seed.data() + seed.size(), start.seed, 16);
   start.input = value_at(from, "input");

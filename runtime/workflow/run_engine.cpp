@@ -252,9 +252,15 @@ void run_engine::issue(detail::command_request request, detail::command_slot& sl
     one.due = now_ + *request.delay;
   }
   one.request = std::move(request);
+  // Once the channel has it, the mirror must get it, too.
+  if (is_mirrored(one.request)) one.request.is_shielded = true;
   const auto [place, is_new] = open_.emplace(index, std::move(one));
   if (recorded == recorded_.end()) record_issue(index, place->second);
   answer_at_once(index);
+}
+
+bool run_engine::is_mirrored(const detail::command_request& request) const {
+  return request.kind == command_kind::update && !identity_.mirror.empty();
 }
 
 bool run_engine::agrees(std::uint32_t index, const detail::command_request& request) {
@@ -306,7 +312,8 @@ void run_engine::record_issue(std::uint32_t index, const open_command& one) {
 void run_engine::answer_at_once(std::uint32_t index) {
   auto& one = open_.at(index);
   std::optional<json> value;
-  if (one.request.kind == command_kind::update || one.request.kind == command_kind::reply) {
+  const bool is_update = one.request.kind == command_kind::update && !is_mirrored(one.request);
+  if (is_update || one.request.kind == command_kind::reply) {
     value.emplace();
   } else if (one.request.kind == command_kind::signal) {
     const auto unread = std::ranges::find(unread_signals_, one.request.name, &run_event::name);

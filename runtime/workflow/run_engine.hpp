@@ -121,6 +121,8 @@ private:
   [[nodiscard]] run_outputs take_outputs();
 
   // -- commands ------------------------------------------------------------------------------
+  /// Such an update is answered when the other topic has it, not at once.
+  [[nodiscard]] bool is_mirrored(const detail::command_request& request) const;
   [[nodiscard]] bool agrees(std::uint32_t index, const detail::command_request& request);
   bool park_if_commands_are_missing();
   void record_issue(std::uint32_t index, const open_command& one);

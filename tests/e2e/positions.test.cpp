@@ -73,10 +73,13 @@ private:
     try {
       auto node = client();
       // What a run publishes counts once also where ids are not remembered.
-      const auto made = node.put("/topics/out", R"({"dedupe_window_s":0})");
-      last_ = made.body;
-      if (made.status != 200 && made.status != 201) return false;
-      const auto started = node.post("/workflows", R"({"type":"everything","id":"e"})");
+      for (const auto topic : {"/topics/out", "/topics/watch"}) {
+        const auto made = node.put(topic, R"({"dedupe_window_s":0})");
+        last_ = made.body;
+        if (made.status != 200 && made.status != 201) return false;
+      }
+      const auto started =
+          node.post("/workflows", R"({"type":"everything","id":"e","mirror":"watch"})");
       last_ = started.body;
       if (started.status != 200 && started.status != 201) return false;
       const auto signalled =
@@ -131,6 +134,11 @@ void check(killed_run& run) {
     }
   }
   CHECK(run.client().history("out").size() == 1);
+  const auto watched = run.client().history("watch");
+  REQUIRE(watched.size() == 1);
+  CHECK(text_of(watched[0].event, "type") == "workflow.update");
+  CHECK(text_of(watched[0].event, "subject") == "e");
+  CHECK(text_of(watched[0].event.at("data"), "at") == "half");
   CHECK(number_of(run.client().get("/agents/tally/t").json(), "state") == 5);
   // Two steps ran side by side at most when the node was killed.
   int repeated = 0;
