@@ -3,6 +3,7 @@
 #include "gateway/event_codec.hpp"
 #include "gateway/problem.hpp"
 #include "gateway/proto_writer.hpp"
+#include "gateway/stream_frame.hpp"
 #include "gateway/websocket_wire.hpp"
 
 #include <fmt/format.h>
@@ -137,7 +138,11 @@ void frame_cache::render_single(
   } else if (format == wire_format::json) {
     fmt::format_to(add, R"({{"op":"event","sub":{},"topic":"{}",)", sub, batch.topic.topic.str());
     if (batch.ephemeral) {
-      payload += R"("ephemeral":true,"event":)";
+      payload += R"("ephemeral":true,)";
+      if (batch.role != runtime::frame_role::event) {
+        fmt::format_to(add, R"("cursor":"{}",)", stream_frame_id(batch, event));
+      }
+      payload += R"("event":)";
     } else {
       const auto seq = event.seq.raw();
       fmt::format_to(add, R"("seq":{},"cursor":"{}:{}","event":)", seq, batch.epoch, seq);
@@ -147,6 +152,8 @@ void frame_cache::render_single(
   } else {
     if (!batch.ephemeral && format == wire_format::sse) {
       fmt::format_to(add, "id: {}:{}\n", batch.epoch, event.seq.raw());
+    } else if (batch.role != runtime::frame_role::event && format == wire_format::sse) {
+      fmt::format_to(add, "id: {}\n", stream_frame_id(batch, event));
     }
     payload += "event: ";
     payload += event_type(event.stored);
@@ -198,6 +205,7 @@ std::string frame_cache::render_proto(std::uint64_t sub, runtime::portion part) 
     put_varint(times, static_cast<std::uint64_t>(event.time.time_since_epoch().count()));
   }
   put_message(delivery, 6, times);
+  if (batch.ephemeral && batch.after != sequence{}) put_number(delivery, 7, batch.after.raw());
   const auto op_size = 1 + varint_size(delivery.size()) + delivery.size();
   std::string out;
   out.reserve(delivery.size() + 32);

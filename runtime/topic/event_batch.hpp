@@ -75,6 +75,8 @@ struct event_batch {
   std::string epoch;
   bool ephemeral = false;
   frame_role role = frame_role::event;
+  /// Of ephemeral events: the last stored event that went out before them.
+  sequence after{};
   std::vector<delivered_event> events;
 };
 

@@ -78,6 +78,18 @@ bool is_epoch(std::string_view text) {
   return true;
 }
 
+/// "<step>.<attempt>.<index>"
+bool is_frame(std::string_view text) {
+  int numbers = 0;
+  for (;;) {
+    const auto dot = text.find('.');
+    if (!parse_number(text.substr(0, dot))) return false;
+    ++numbers;
+    if (dot == std::string_view::npos) return numbers == 3;
+    text.remove_prefix(dot + 1);
+  }
+}
+
 }  // namespace
 
 result<position> parse_position(std::string_view text) {
@@ -86,7 +98,10 @@ result<position> parse_position(std::string_view text) {
   if (text.starts_with("time:")) {
     if (const auto time = parse_time(text.substr(5))) return from_time{*time};
   } else if (const auto colon = text.find(':'); colon != std::string_view::npos) {
-    const auto seq = parse_number(text.substr(colon + 1));
+    auto behind = text.substr(colon + 1);
+    const auto slash = behind.find('/');
+    const bool is_sound = slash == std::string_view::npos || is_frame(behind.substr(slash + 1));
+    const auto seq = is_sound ? parse_number(behind.substr(0, slash)) : std::nullopt;
     if (seq && is_epoch(text.substr(0, colon))) {
       return after_cursor{{std::string{text.substr(0, colon)}, sequence{*seq}}};
     }

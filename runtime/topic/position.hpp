@@ -33,7 +33,9 @@ struct from_time {
 
 using position = std::variant<from_now, from_first, from_seq, after_cursor, from_time>;
 
-/// Parses "now", "first", a seq, a cursor "<epoch>:<seq>", or "time:<RFC 3339>".
+/// Parses "now", "first", a seq, a cursor "<epoch>:<seq>", or "time:<RFC 3339>". A cursor may have
+/// "/<step>.<attempt>.<index>" behind it, as the frames of model streams do: what was stored before
+/// such a frame counts, the text of the stream comes again as a whole.
 /// Errors: bad_request with what was expected.
 [[nodiscard]] result<position> parse_position(std::string_view text);
 

@@ -172,6 +172,7 @@ void topic_core::decide_ephemeral(
   } else if (!appends_.empty()) {
     appends_.back().ephemeral.push_back({std::move(batch), only});
   } else {
+    batch->after = image_.last_seq;
     deliver(std::move(batch), out, only);
   }
   answer(
@@ -370,8 +371,10 @@ topic_effects topic_core::committed(append_key key, time_ms time) {
     trimming_ = false;
   }
   if (!done.events.empty()) deliver_committed(done, time, out);
-  for (const auto& one : done.ephemeral)
+  for (const auto& one : done.ephemeral) {
+    one.batch->after = image_.last_seq;
     deliver(one.batch, out, one.only);
+  }
   emit(out);
   return out;
 }

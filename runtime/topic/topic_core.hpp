@@ -200,7 +200,7 @@ private:
   };
 
   struct ephemeral_batch {
-    event_batch_ptr batch;
+    std::shared_ptr<event_batch> batch;
     /// 0: all.
     relay_key only{};
   };

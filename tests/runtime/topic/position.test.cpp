@@ -9,6 +9,9 @@ TEST_CASE("positions are read in all their forms", "[topic][position]") {
   CHECK(std::holds_alternative<from_now>(parse_position("now").value()));
   CHECK(std::holds_alternative<from_first>(parse_position("first").value()));
   CHECK(std::get<from_seq>(parse_position("42").value()).seq == sequence{42});
+  const auto frame = std::get<after_cursor>(parse_position("1f-2:42/1.2.30").value()).cursor;
+  CHECK(frame.epoch == "1f-2");
+  CHECK(frame.seq == sequence{42});
   const auto cursor = std::get<after_cursor>(parse_position("1f-2:42").value()).cursor;
   CHECK(cursor.epoch == "1f-2");
   CHECK(cursor.seq == sequence{42});
@@ -32,6 +35,10 @@ TEST_CASE("what is no position is refused", "[topic][position]") {
         "1f-2:",
         ":1",
         "1f-2:x",
+        "1f-2:42/",
+        "1f-2:42/1.2",
+        "1f-2:42/1.2.3.4",
+        "1f-2:42/1.2.x",
         "18446744073709551616",
         "time:",
         "time:1970",
