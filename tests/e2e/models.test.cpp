@@ -1,6 +1,6 @@
 // Model calls of workflows in the real program (examples/assistant), against a provider that does
 // what it is told: streamed, refused, killed and cancelled in the middle.
-#include "tests/e2e/broker.hpp"
+#include "tests/e2e/event_contract.hpp"
 #include "tests/support/catch.hpp"
 #include "tests/support/chat_provider.hpp"
 #include "tests/support/eventually.hpp"
@@ -111,10 +111,15 @@ TEST_CASE("a streamed answer is shown piece by piece, then recorded", "[e2e][mod
   CHECK(number_of(data_of(reset), "step") == 1);
   CHECK(number_of(data_of(reset), "attempt") == 1);
   CHECK(number_of(data_of(reset), "round") == 1);
+  auto client = node.client();
+  event_contract contract{client.http()};
+  CHECK(contract.fault_of(reset) == "");
   std::string text;
   std::uint64_t deltas = 0;
   for (;;) {
     const auto event = channel.next();
+    INFO(json::serialize(event));
+    CHECK(contract.fault_of(event) == "");
     if (text_of(event, "type") == "task.completed") {
       const auto& result = data_of(event).at("result").as_object();
       CHECK(text_of(result, "text") == "A lamp gives light.");
@@ -263,6 +268,8 @@ TEST_CASE("who joins in the middle gets the text so far, then the rest", "[e2e][
   for (const std::string from : {"first", "now"}) {
     watcher late{node, "m9", from};
     const auto snapshot = late.next_of("model.snapshot");
+    auto client = node.client();
+    CHECK(event_contract{client.http()}.fault_of(snapshot) == "");
     auto text = text_of(data_of(snapshot), "text");
     auto index = number_of(data_of(snapshot), "index");
     CHECK(text.starts_with("piece 0, piece 1, "));
@@ -275,6 +282,103 @@ TEST_CASE("who joins in the middle gets the text so far, then the rest", "[e2e][
     if (from == "now") CHECK(text == whole);
   }
   CHECK(text_of(node.result("m9").at("result"), "answer") == whole);
+}
+
+TEST_CASE("a page that is reloaded in the middle of an answer misses nothing", "[e2e][model]") {
+  assistant_node node;
+  std::vector<std::string> pieces;
+  std::string whole;
+  for (int i = 0; i < 40; ++i) {
+    pieces.push_back("piece " + std::to_string(i) + ", ");
+    whole += pieces.back();
+  }
+  auto reply = streamed_reply(pieces);
+  reply.drip = milliseconds{40};
+  node.provider.script({reply});
+  REQUIRE(node.start("m11") == 201);
+  const auto path = node.client().topic_path("workflow.m11", "/events");
+  std::string text;
+  std::uint64_t stored = 0;
+  std::uint64_t index = 0;
+  std::string last;
+  // As an EventSource does it: the id of the last event that had one.
+  const auto follow = [&](event_stream& stream, const auto& is_enough) {
+    for (;;) {
+      const auto event = stream.next();
+      REQUIRE(event);
+      if (!event->id.empty()) last = event->id;
+      if (event->type.starts_with("callboard.")) continue;
+      const auto body = json::parse(event->data).as_object();
+      INFO(event->id << ' ' << event->data);
+      if (!event->type.starts_with("model.")) {
+        CHECK(event->id.ends_with(':' + std::to_string(++stored)));
+      } else {
+        const auto& data = data_of(body);
+        CHECK(number_of(data, "step") == 1);
+        if (event->type == "model.snapshot") {
+          CHECK(number_of(data, "index") >= index);
+          text = text_of(data, "text");
+        } else if (event->type == "model.delta") {
+          if (!text.empty()) CHECK(number_of(data, "index") == index + 1);
+          text += text_of(data, "text");
+        }
+        if (event->type != "model.reset") index = number_of(data, "index");
+        // What was stored before, and where in the answer this is.
+        CHECK(event->id.ends_with(':' + std::to_string(stored) + "/1.1." + std::to_string(index)));
+      }
+      if (is_enough(event->type)) return;
+    }
+  };
+  {
+    event_stream stream{node.server().where(), path + "?from=first"};
+    follow(stream, [&](const std::string&) { return index >= 3; });
+    stream.cut();
+  }
+  CHECK(last.contains('/'));
+  const auto reloaded_at = last;
+  {
+    event_stream stream{node.server().where(), path, {{"last-event-id", last}}};
+    follow(stream, [](const std::string& type) { return type == "workflow.completed"; });
+  }
+  CHECK(text == whole);
+
+  SECTION("when the answer is complete, only what was stored since is left to tell") {
+    websocket_client client{node.server().where()};
+    const auto answer =
+        client.ask({{"op", "subscribe"}, {"topic", "workflow.m11"}, {"from", reloaded_at}});
+    CHECK(flag_of(answer, "recovered"));
+    const auto result = client.next_op("event");
+    CHECK(text_of(result.at("event"), "type") == "task.completed");
+    CHECK(number_of(result, "seq") == 3);
+    CHECK(text_of(client.next_op("event").at("event"), "type") == "workflow.completed");
+  }
+}
+
+TEST_CASE("a frame's cursor resumes on another socket", "[e2e][model]") {
+  assistant_node node;
+  node.provider.script({endless_reply({"Half an "})});
+  REQUIRE(node.start("m12") == 201);
+  std::string cursor;
+  {
+    websocket_client client{node.server().where()};
+    client.ask({{"op", "subscribe"}, {"topic", "workflow.m12"}, {"from", "first"}});
+    json::object frame;
+    do {
+      frame = client.next_op("event");
+    } while (text_of(frame.at("event"), "type") != "model.delta"
+             && text_of(frame.at("event"), "type") != "model.snapshot");
+    CHECK(flag_of(frame, "ephemeral"));
+    cursor = text_of(frame, "cursor");
+    client.cut();
+  }
+  CHECK(cursor.ends_with(":2/1.1.0"));
+  websocket_client client{node.server().where()};
+  const auto answer =
+      client.ask({{"op", "subscribe"}, {"topic", "workflow.m12"}, {"from", cursor}});
+  CHECK(flag_of(answer, "recovered"));
+  const auto frame = client.next_op("event");
+  CHECK(text_of(frame.at("event"), "type") == "model.snapshot");
+  CHECK(text_of(data_of(frame.at("event").as_object()), "text") == "Half an ");
 }
 
 TEST_CASE("cancelling a run closes its call", "[e2e][model]") {
