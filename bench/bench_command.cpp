@@ -1,4 +1,4 @@
-// callboard bench publish|latency|fanout|idle|replay|start|workflow|timer|all
+// callboard bench publish|latency|fanout|idle|replay|start|workflow|timer|queue|recovery|all
 #include "cli/families.hpp"
 
 #include "bench/machine.hpp"
@@ -78,10 +78,13 @@ exit_code run_all(const context& run, const bench_options& options) {
       {options, bench::run_replay},
       {options, bench::run_start},
       {options, bench::run_workflow},
-      {options, bench::run_timer}};
+      {options, bench::run_timer},
+      {options, bench::run_queue},
+      {options, bench::run_recovery}};
   auto worst = exit_code::done;
   for (const auto& [chosen, work] : all) {
-    if (chosen.server && work == bench::run_start) continue;
+    const bool restarts = work == bench::run_start || work == bench::run_recovery;
+    if (chosen.server && restarts) continue;
     if (const auto code = run_workload(run, chosen, work); code != exit_code::done) worst = code;
   }
   return worst;
@@ -135,6 +138,61 @@ std::pair<CLI::App&, std::shared_ptr<command_options>> add_workload(
       });
   add_common(command, *o);
   return {command, o};
+}
+
+/// Workloads of runs and tasks.
+void add_durable_work(CLI::App& family, CLI::App& app, context& run) {
+  auto [workflow, w] = add_workload(
+      family,
+      app,
+      run,
+      "workflow",
+      "workflows of five local steps, from the start to the answer with their result",
+      "callboard bench workflow --workflows 2000 --connections 64",
+      bench::run_workflow);
+  workflow.add_option("--workflows", w->bench.workflows, "how many; default 20000");
+  workflow.add_option("--connections", w->bench.connections, "at the same time; default 64");
+
+  auto [timer, t] = add_workload(
+      family,
+      app,
+      run,
+      "timer",
+      "memory of sleeping workflows, and how late they wake",
+      "callboard bench timer --workflows 100000",
+      bench::run_timer);
+  timer.add_option("--workflows", t->bench.workflows, "how many; default 20000");
+  timer.add_option("--connections", t->bench.connections, "that start them; default 64");
+
+  auto [queue, q] = add_workload(
+      family,
+      app,
+      run,
+      "queue",
+      "enqueue, lease and complete tasks; memory with a backlog, and a restart on it",
+      "callboard bench queue --tasks 1000000",
+      bench::run_queue);
+  add_timing(queue, q->bench);
+  queue.add_option("--tasks", q->bench.tasks, "the backlog")->capture_default_str();
+  queue.add_option("--connections", q->bench.connections, "that enqueue; default 64");
+  queue.add_option("--window", q->bench.window, "tasks in hand of each worker")
+      ->check(CLI::Range(1, 1000))
+      ->capture_default_str();
+  queue.add_option("--rate", q->bench.rate, "tasks a second from enqueue to lease; default 500");
+
+  auto [recovery, y] = add_workload(
+      family,
+      app,
+      run,
+      "recovery",
+      "kill -9 in the middle of workflows, and how fast histories are replayed",
+      "callboard bench recovery --workflows 2000",
+      bench::run_recovery);
+  recovery.add_option("--workflows", y->bench.workflows, "in flight; default 2000");
+  recovery.add_option("--steps", y->bench.steps, "of the long run that is replayed")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  recovery.add_option("--connections", y->bench.connections, "that start them; default 64");
 }
 
 }  // namespace
@@ -229,27 +287,7 @@ void add_bench(CLI::App& app, context& run) {
   start.add_option("--topics", s->bench.topics, "how many")->capture_default_str();
   start.add_option("--repeats", s->bench.repeats, "starts on empty data")->capture_default_str();
 
-  auto [workflow, w] = add_workload(
-      family,
-      app,
-      run,
-      "workflow",
-      "workflows of five local steps, from the start to the answer with their result",
-      "callboard bench workflow --workflows 2000 --connections 64",
-      bench::run_workflow);
-  workflow.add_option("--workflows", w->bench.workflows, "how many; default 20000");
-  workflow.add_option("--connections", w->bench.connections, "at the same time; default 64");
-
-  auto [timer, t] = add_workload(
-      family,
-      app,
-      run,
-      "timer",
-      "memory of sleeping workflows, and how late they wake",
-      "callboard bench timer --workflows 100000",
-      bench::run_timer);
-  timer.add_option("--workflows", t->bench.workflows, "how many; default 20000");
-  timer.add_option("--connections", t->bench.connections, "that start them; default 64");
+  add_durable_work(family, app, run);
 
   auto [all, a] = add_workload(
       family,

@@ -102,6 +102,16 @@ def main(folder):
                 # Latency is compared at the rate that the peer still sustains.
                 level = min(steps, key=lambda s: abs(s["deliveries_per_s"] - row["throughput"]))
                 out.add(f"{what}: p99 ms near its rate", level["p99_ms"], 0.5, row["p99_ms"], False)
+
+    killed = {row["what"]: row for row in own(folder, "recovery")}
+    crash = killed.get("kill -9")
+    out.add("workflows lost by kill -9", value(crash, "lost"), None, 0, False)
+    out.add("steps recorded twice", value(crash, "recorded_twice"), None, 0, False)
+    for row in lines(folder, "peers", "W6.jsonl"):
+        what = f"recovery beyond the step time ms, beside {row['peer']} ({row['params']['killed']})"
+        out.add(what, value(crash, "beyond_ms"), 1, row["overhead_ms"], False)
+    for what in ("one long run", "many small runs"):
+        out.add(f"replay of {what}, records/s", value(killed.get(what), "records_per_s"), None, 200_000)
     out.print()
     return 0
 

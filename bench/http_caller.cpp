@@ -109,11 +109,12 @@ http_caller::progress http_caller::receive(answer& to) {
   const auto end = in_.find("\r\n\r\n");
   if (end == std::string::npos) return progress::waiting;
   const auto head = std::string_view{in_}.substr(0, end + 2);
+  to.status = number_of<unsigned>(head.substr(std::min(head.find(' ') + 1, head.size())));
   const auto length = header(head, "content-length");
-  if (length.empty()) return progress::closed;
+  constexpr unsigned no_content = 204;
+  if (length.empty() && to.status != no_content) return progress::closed;
   const auto size = number_of<std::size_t>(length);
   if (in_.size() < end + 4 + size) return progress::waiting;
-  to.status = number_of<unsigned>(head.substr(std::min(head.find(' ') + 1, head.size())));
   to.body = in_.substr(end + 4, size);
   in_.erase(0, end + 4 + size);
   return progress::answered;

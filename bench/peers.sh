@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Callboard beside other systems, on this machine and in one run, so that only ratios count.
 #
-#   bench/peers.sh [publish] [latency] [fanout]        (all three)
+#   bench/peers.sh [publish] [latency] [fanout] [recovery]        (all of them)
 #
 # CALLBOARD   the program                       (build/callboard)
 # PEERS       the peers' workload scripts       (../shared/peers beside the repository)
@@ -66,10 +66,15 @@ run_fanout() {
   peer w3.sh ws socketio nats
 }
 
-(($#)) || set -- publish latency fanout
+run_recovery() {
+  own recovery recovery
+  peer w6.sh
+}
+
+(($#)) || set -- publish latency fanout recovery
 for workload in "$@"; do
   case $workload in
-    publish | latency | fanout) "run_$workload" ;;
+    publish | latency | fanout | recovery) "run_$workload" ;;
     *) echo "peers.sh: unknown workload $workload" >&2; exit 2 ;;
   esac
 done

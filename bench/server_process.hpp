@@ -37,9 +37,11 @@ public:
   /// SIGTERM and wait; false if it had to be killed after `limit`.
   bool stop(std::chrono::milliseconds limit = std::chrono::seconds{30});
 
+  /// SIGKILL and wait.
+  void kill();
+
 private:
   server_process() = default;
-  void kill();
 
   int pid_ = -1;
   std::string url_;

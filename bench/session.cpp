@@ -57,6 +57,11 @@ result<void> session::restart() {
   return start_server();
 }
 
+result<void> session::crash() {
+  child_->kill();
+  return start_server();
+}
+
 result<peer> session::connect(wire format) const {
   return peer::connect(*api_, subprotocol_of(format));
 }

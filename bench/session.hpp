@@ -37,6 +37,10 @@ struct bench_options {
   std::uint64_t rate = 0;
   std::uint64_t events = 500'000;
   std::uint64_t workflows = 0;
+  /// Of the backlog of a queue.
+  std::uint64_t tasks = 200'000;
+  /// Of the one long run that is replayed.
+  std::uint64_t steps = 20'000;
   std::uint32_t repeats = 5;
   wire format = wire::proto;
   std::string durability;
@@ -73,6 +77,9 @@ public:
 
   /// Restarts our own server on the same data. Precondition: `owns_server()`.
   [[nodiscard]] result<void> restart();
+
+  /// The same after kill -9.
+  [[nodiscard]] result<void> crash();
 
   [[nodiscard]] bool owns_server() const { return child_.has_value(); }
 
@@ -111,5 +118,7 @@ using measurements = std::vector<measurement>;
 [[nodiscard]] result<measurements> run_start(const bench_options& options);
 [[nodiscard]] result<measurements> run_workflow(const bench_options& options);
 [[nodiscard]] result<measurements> run_timer(const bench_options& options);
+[[nodiscard]] result<measurements> run_queue(const bench_options& options);
+[[nodiscard]] result<measurements> run_recovery(const bench_options& options);
 
 }  // namespace callboard::bench

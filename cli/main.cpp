@@ -4,6 +4,10 @@
 #include <callboard/node.hpp>
 
 int main(int argc, char** argv) {
-  return callboard::node{}.add<callboard::cli::five_steps>().add<callboard::cli::sleeper>().main(
-      argc, argv);
+  return callboard::node{}
+      .add<callboard::cli::five_steps>()
+      .add<callboard::cli::sleeper>()
+      .add<callboard::cli::paced_steps>()
+      .add<callboard::cli::many_steps>()
+      .main(argc, argv);
 }

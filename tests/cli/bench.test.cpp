@@ -1,13 +1,16 @@
 // The parts of the load generators that results rest on.
+#include "cli/client/raw_json.hpp"
 #include "proto/gateway.pb.h"
 
 #include "bench/frames.hpp"
 #include "bench/histogram.hpp"
 #include "bench/report.hpp"
+#include "bench/workers.hpp"
 #include "tests/support/catch.hpp"
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <random>
 
 using namespace callboard;
@@ -160,4 +163,17 @@ TEST_CASE("results are a table for people and JSON for machines", "[bench]") {
   CHECK_THAT(shown({row}), Catch::Contains("1,234,567"));
   CHECK(with_commas(999) == "999");
   CHECK(with_commas(1000) == "1,000");
+}
+
+TEST_CASE("tasks are written and read back by hand", "[bench]") {
+  const auto payload = task_payload(17, 64);
+  CHECK(payload.size() == 64);
+  CHECK(client::is_json(payload));
+  CHECK(client::is_json(task_payload(1, 2)));
+  const auto task =
+      R"({"op":"task","task":4,"lease":"a-b-1","attempt":1,"payload":)" + payload + "}";
+  CHECK(task_index(task) == 17);
+  CHECK(lease_of(task) == "a-b-1");
+  CHECK(lease_of("{}").empty());
+  CHECK(task_index("{}") == std::numeric_limits<std::uint64_t>::max());
 }
