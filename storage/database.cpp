@@ -1,9 +1,11 @@
 #include "storage/database.hpp"
 
 #include "base/log.hpp"
+#include "storage/keys.hpp"
 
 #include <rocksdb/filter_policy.h>
 #include <rocksdb/options.h>
+#include <rocksdb/slice_transform.h>
 #include <rocksdb/table.h>
 
 #include <algorithm>
@@ -81,6 +83,38 @@ rocksdb::DBOptions node_options(open_mode mode, const database_options& options)
   return o;
 }
 
+/// Shards take turns, but the rows of each come in rising order: its blocks, the index of its
+/// newest entities. The memtable remembers the last row of each prefix and puts the next one beside
+/// it instead of searching for its place from the top.
+///
+/// RocksDB (7 to 9) mixes up rows and range deletions in what it remembers: where ranges are
+/// deleted, the key that a range begins with must not be of the size of a row.
+class row_place final : public rocksdb::SliceTransform {
+public:
+  /// Rows of `row_size` bytes; 0 = of any size, in a family without range deletions.
+  row_place(std::size_t prefix_size, std::size_t row_size)
+      : prefix_size_{prefix_size}, row_size_{row_size} {}
+
+  const char* Name() const override { return "callboard.row_place"; }
+
+  rocksdb::Slice Transform(const rocksdb::Slice& key) const override {
+    return {key.data(), prefix_size_};
+  }
+
+  bool InDomain(const rocksdb::Slice& key) const override {
+    return row_size_ == 0 ? key.size() >= prefix_size_ : key.size() == row_size_;
+  }
+
+private:
+  std::size_t prefix_size_;
+  std::size_t row_size_;
+};
+
+void remember_place(
+    rocksdb::ColumnFamilyOptions& o, std::size_t prefix_size, std::size_t row_size = 0) {
+  o.memtable_insert_with_hint_prefix_extractor = std::make_shared<row_place>(prefix_size, row_size);
+}
+
 rocksdb::ColumnFamilyOptions
 family_options(family which, const std::shared_ptr<rocksdb::Cache>& cache) {
   rocksdb::ColumnFamilyOptions o;
@@ -100,11 +134,14 @@ family_options(family which, const std::shared_ptr<rocksdb::Cache>& cache) {
     o.level0_stop_writes_trigger = 48;
     o.max_bytes_for_level_base = 1ULL << 30;
     o.target_file_size_base = 64ULL << 20;
+    remember_place(o, keys::shard_size);
     break;
   case family::index:
   case family::snapshot:
   case family::view:
   case family::meta:
+    if (which == family::index) remember_place(o, keys::shard_size, keys::index_row_size);
+    if (which == family::meta) remember_place(o, keys::shard_size + 1);
     o.write_buffer_size = 32ULL << 20;
     table.filter_policy.reset(rocksdb::NewBloomFilterPolicy(10));
     break;

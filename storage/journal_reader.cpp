@@ -93,7 +93,9 @@ result<entity_head> journal_reader::current_head(entity_id entity) const {
     if (block->last() <= applied_) continue;
     for (const auto& entry : block->entries) {
       if (entry.entity != entity) continue;
-      if (entry.is_sequenced) head->last_seq = sequence{entry.first + entry.count - 1};
+      if (!entry.is_sequenced) continue;
+      head->last_seq = sequence{entry.first + entry.count - 1};
+      head->dies_below_snapshot = entry.dies_below_snapshot;
     }
     for (const auto& change : block->changes) {
       if (change.entity != entity) continue;

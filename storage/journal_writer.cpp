@@ -6,6 +6,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <chrono>
 
 namespace callboard::storage {
@@ -14,6 +15,11 @@ namespace {
 
 /// How long the last projection waits for a group to ride in.
 constexpr std::chrono::milliseconds projection_delay{5};
+/// Projection runs over several groups at once: what is written to again meanwhile (a workflow that
+/// takes its steps, a topic's counters) then costs one row instead of one per group. Readers go
+/// through what is not projected yet, so it is bounded by age and by size.
+constexpr boot_time projection_age_max = std::chrono::milliseconds{20};
+constexpr std::uint64_t projection_bytes_max = 1 << 20;
 constexpr std::chrono::milliseconds idle_wait{250};
 
 /// A group of so many records shows that many publishers are at work: then groups begin no closer
@@ -80,7 +86,7 @@ bool journal_writer::switch_views(shard_id shard, std::uint8_t generation, lsn p
 
 void journal_writer::run() {
   for (;;) {
-    const bool has_projection = batch_.Count() > 0;
+    const bool has_projection = batch_.Count() > 0 || !unprojected_.empty();
     const auto woken =
         waiting_.empty()
             ? parts_.queue.wait(waiting_, has_projection ? projection_delay : idle_wait)
@@ -162,7 +168,8 @@ result<void> journal_writer::commit_one_group(database& db) {
   instruments_.group_bytes.Observe(static_cast<double>(group_.byte_count()));
   instruments_.records.Increment(static_cast<double>(group_.record_count()));
   instruments_.bytes.Increment(static_cast<double>(group_.byte_count()));
-  project_group(db);
+  keep_for_projection();
+  if (is_projection_due()) project_kept(db);
   group_.clear();
   return {};
 }
@@ -195,29 +202,50 @@ result<void> journal_writer::write_group(database& db) {
   return mark_->write(durable_);
 }
 
-void journal_writer::project_group(database& db) {
-  heads_.forget_old();
-  const tail_block* before = nullptr;
+void journal_writer::keep_for_projection() {
+  if (unprojected_.empty()) unprojected_since_ = parts_.time.boot();
   for (const auto& block : group_.blocks()) {
-    auto& slot = parts_.shards.slot(block->shard);
+    cached_.push_back(block->shard);
+    cached_bytes_ += block->footprint();
+    unprojected_bytes_ += block->bytes->size();
+    unprojected_.push_back(block);
+  }
+}
+
+bool journal_writer::is_projection_due() const {
+  return unprojected_bytes_ >= projection_bytes_max
+         || parts_.time.boot() - unprojected_since_ >= projection_age_max;
+}
+
+void journal_writer::project_kept(database& db) {
+  // Everything up to the pass before is in the store.
+  heads_.forget_old();
+  unprojected_bytes_ = 0;
+  auto blocks = std::exchange(unprojected_, {});
+  std::ranges::sort(
+      blocks, {}, [](const tail_block_ptr& one) { return std::pair{one->shard, one->first}; });
+  std::optional<shard_id> failed;
+  for (const auto& block : blocks) {
+    // What follows a block that could not be projected waits with it for the log to be read again.
+    if (failed == block->shard) continue;
     {
+      auto& slot = parts_.shards.slot(block->shard);
       const std::lock_guard guard{slot.mutex};
       if (slot.damage) continue;
     }
-    cached_.push_back(block->shard);
-    cached_bytes_ += block->footprint();
     if (auto done = projector_.project(db, *block, generation_of(block->shard), batch_); !done) {
       parts_.shards.quarantine(block->shard, done.error());
+      failed = block->shard;
       continue;
     }
     reclaimable_in_batch_ |= !block->changes.empty();
-    if (before != nullptr && before->shard == block->shard) {
+    if (!applied_in_batch_.empty() && applied_in_batch_.back().first == block->shard) {
       applied_in_batch_.back().second = block->last();
     } else {
       applied_in_batch_.emplace_back(block->shard, block->last());
     }
-    before = block.get();
   }
+  projector_.finish_pass(db, batch_);
   for (const auto& [shard, applied] : applied_in_batch_) {
     projector::put_applied(db, shard, applied, generation_of(shard), batch_);
   }
@@ -249,9 +277,10 @@ void journal_writer::evict_tail_cache() {
 }
 
 void journal_writer::flush_projection() {
-  if (batch_.Count() == 0) return;
+  if (batch_.Count() == 0 && unprojected_.empty()) return;
   const auto db = parts_.shards.acquire();
   if (!db) return;
+  if (!unprojected_.empty()) project_kept(*db);
   // Not synced: it is made again from the log if it is lost.
   auto written =
       checked(db->raw().Write(rocksdb::WriteOptions{}, &batch_), "writing the projection");

@@ -83,7 +83,9 @@ private:
   void commit_waiting();
   [[nodiscard]] result<void> commit_one_group(database& db);
   [[nodiscard]] result<void> write_group(database& db);
-  void project_group(database& db);
+  void keep_for_projection();
+  [[nodiscard]] bool is_projection_due() const;
+  void project_kept(database& db);
   void publish_applied();
   /// Waits a moment for company if the last group had a crowd in it.
   void gather();
@@ -122,6 +124,10 @@ private:
   commit_group group_;
   /// Generation of view rows per shard.
   std::vector<std::uint8_t> generations_;
+  /// Committed blocks that wait for their projection, oldest first.
+  std::vector<tail_block_ptr> unprojected_;
+  std::uint64_t unprojected_bytes_ = 0;
+  boot_time unprojected_since_{};
   rocksdb::WriteBatch batch_;
   /// Per shard in `batch_`: applied up to here once it is written.
   std::vector<std::pair<shard_id, lsn>> applied_in_batch_;

@@ -15,7 +15,7 @@ namespace {
 constexpr std::chrono::milliseconds reopen_delay_min{50};
 constexpr std::chrono::milliseconds reopen_delay_max{2000};
 constexpr std::chrono::milliseconds nap{10};
-/// Projection of a tail that is found when opening: bytes per batch.
+/// Projection of a tail that is found when opening: bytes of blocks per batch.
 constexpr std::size_t recovery_batch_bytes = 4 << 20;
 
 }  // namespace
@@ -71,6 +71,7 @@ result<void> journal_writer::load_shard(database& db, shard_id shard) {
 
 result<void> journal_writer::project_tail(database& db, shard_id shard, const shard_position& at) {
   const auto flush = [&](lsn applied) -> result<void> {
+    projector_.finish_pass(db, batch_);
     if (applied > at.applied) {
       projector::put_applied(db, shard, applied, at.view_generation, batch_);
     }
@@ -82,6 +83,7 @@ result<void> journal_writer::project_tail(database& db, shard_id shard, const sh
     return written;
   };
   lsn reached = at.applied;
+  std::size_t pass_bytes = 0;
   auto visited = visit_blocks(
       db,
       shard,
@@ -93,7 +95,9 @@ result<void> journal_writer::project_tail(database& db, shard_id shard, const sh
         auto done = projector_.project(db, **block, at.view_generation, batch_);
         if (!done) return std::unexpected{done.error()};
         reached = last;
-        if (batch_.GetDataSize() < recovery_batch_bytes) return true;
+        pass_bytes += bytes->size();
+        if (pass_bytes < recovery_batch_bytes) return true;
+        pass_bytes = 0;
         if (auto flushed = flush(reached); !flushed) return std::unexpected{flushed.error()};
         return true;
       });
@@ -103,7 +107,7 @@ result<void> journal_writer::project_tail(database& db, shard_id shard, const sh
     heads_.clear();
     return visited;
   }
-  return batch_.Count() == 0 ? result<void>{} : flush(reached);
+  return batch_.Count() == 0 && reached == at.applied ? result<void>{} : flush(reached);
 }
 
 void journal_writer::fail_group(const error& why) {
@@ -168,6 +172,8 @@ void journal_writer::reopen(const error& why) {
   parts_.shards.damage_node(
       {errc::overloaded, "the store is being opened again: " + why.detail, 100});
   batch_.Clear();
+  unprojected_.clear();
+  unprojected_bytes_ = 0;
   applied_in_batch_.clear();
   reclaimable_in_batch_ = false;
   projector_.end_pass();

@@ -23,6 +23,9 @@ struct fixed_key {
   operator std::string_view() const { return {bytes.data(), bytes.size()}; }
 };
 
+/// Every key begins with its shard.
+inline constexpr std::size_t shard_size = 4;
+
 // ---- log: shard, first lsn of the block
 
 [[nodiscard]] inline fixed_key<12> log_block(shard_id shard, lsn first) {
@@ -41,8 +44,8 @@ struct fixed_key {
 }
 
 /// First key of a shard in any column family; with `shard + 1`, the end of its range.
-[[nodiscard]] inline fixed_key<4> shard_prefix(std::uint32_t shard) {
-  fixed_key<4> key;
+[[nodiscard]] inline fixed_key<shard_size> shard_prefix(std::uint32_t shard) {
+  fixed_key<shard_size> key;
   store_big(key.bytes.data(), shard);
   return key;
 }
@@ -87,6 +90,15 @@ index_row(shard_id shard, entity_id entity, index_class kind, std::uint64_t numb
 }
 
 inline constexpr std::size_t index_row_size = 21;
+
+/// Before all rows of the entity and behind those of the ones before it; no row itself. Ranges of
+/// rows that are deleted begin with it (storage/database.cpp).
+[[nodiscard]] inline fixed_key<12> before_index_of(shard_id shard, entity_id entity) {
+  fixed_key<12> key;
+  store_big(key.bytes.data(), shard.raw());
+  store_big(key.bytes.data() + 4, entity.raw());
+  return key;
+}
 
 /// True if `key` is a row of this entity and class.
 [[nodiscard]] inline bool

@@ -124,6 +124,7 @@ private:
   }
 
   result<void> flush() {
+    projector_.finish_pass(to_, batch_);
     auto written =
         checked(to_.raw().Write(rocksdb::WriteOptions{}, &batch_), "writing the new store");
     batch_.Clear();

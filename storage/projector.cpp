@@ -64,14 +64,24 @@ result<void> projector::project(
   into.SetSavePoint();
   read_records(block);
   auto done = project_rows(from, block, into);
-  if (done) {
-    apply_views(from, block.shard, records_, view_generation, into);
-    if (auto failure = pass_.take_failure()) done = std::unexpected{*failure};
-  }
+  if (done) done = apply_views(from, block.shard, records_, view_generation, into);
   records_.clear();
   const auto status = done ? into.PopSavePoint() : into.RollbackToSavePoint();
-  if (!status.ok() && done) return std::unexpected{error_of(status, "projecting")};
-  return done;
+  if (!done) return done;
+  if (!status.ok()) return std::unexpected{error_of(status, "projecting")};
+  for (const auto& one : block_heads_) {
+    if (!std::exchange(one.head->is_changed, true)) heads_changed_.push_back(one);
+  }
+  return {};
+}
+
+void projector::finish_pass(database& to, rocksdb::WriteBatch& into) {
+  for (const auto& one : std::exchange(heads_changed_, {})) {
+    one.head->is_changed = false;
+    encode(value_, one.head->head);
+    put(into, to, family::index, keys::head_row(one.shard, one.entity), value_);
+  }
+  pass_.write(to, into);
 }
 
 void projector::read_records(const tail_block& block) {
@@ -85,7 +95,7 @@ void projector::read_records(const tail_block& block) {
 
 result<void>
 projector::project_rows(database& from, const tail_block& block, rocksdb::WriteBatch& into) {
-  changed_.clear();
+  block_heads_.clear();
   for (const auto& entry : block.entries) {
     const auto kind = entry.is_sequenced ? keys::index_class::sequenced : keys::index_class::others;
     encode_index_value(value_, block, entry);
@@ -96,18 +106,12 @@ projector::project_rows(database& from, const tail_block& block, rocksdb::WriteB
         value_);
     auto head = heads_.get(from, block.shard, entry.entity);
     if (!head) return std::unexpected{head.error()};
-    (*head)->is_changed = true;
+    block_heads_.push_back({block.shard, entry.entity, *head});
   }
   for (const auto& change : block.changes) {
     auto head = heads_.get(from, block.shard, change.entity);
     if (!head) return std::unexpected{head.error()};
     apply_change(from, block, change, **head, into);
-  }
-  for (const auto& entry : block.entries) {
-    auto head = heads_.get(from, block.shard, entry.entity);
-    if (!head || !std::exchange((*head)->is_changed, false)) continue;
-    encode(value_, (*head)->head);
-    put(into, from, family::index, keys::head_row(block.shard, entry.entity), value_);
   }
   if (block.first == lsn{1}) {
     value_.clear();
@@ -159,7 +163,7 @@ std::string_view projector::payload_at(const tail_block&, lsn at) const {
   return found == records_.end() ? std::string_view{} : found->payload.view();
 }
 
-void projector::apply_views(
+result<void> projector::apply_views(
     database& from,
     shard_id shard,
     std::span<const record> records,
@@ -167,6 +171,12 @@ void projector::apply_views(
     rocksdb::WriteBatch& into) {
   pass_.enter(from, into, shard, view_generation);
   views_->apply(records, pass_);
+  if (auto failure = pass_.take_failure()) {
+    pass_.drop_block();
+    return std::unexpected{*failure};
+  }
+  pass_.keep_block();
+  return {};
 }
 
 void projector::put_views_version(
@@ -197,6 +207,8 @@ void projector::put_applied(
 }
 
 void projector::end_pass() {
+  for (const auto& one : std::exchange(heads_changed_, {}))
+    one.head->is_changed = false;
   pass_.reset();
   records_.clear();
 }

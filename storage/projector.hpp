@@ -17,8 +17,8 @@
 
 namespace callboard::storage {
 
-/// Turns blocks, in lsn order per shard, into changes of a write batch. A pass begins after the
-/// batch of the one before was written. One thread.
+/// Turns blocks, in lsn order per shard, into changes of a write batch. A pass is any number of
+/// blocks, then `finish_pass`; the next begins after the batch was written. One thread.
 class projector {
 public:
   projector(std::shared_ptr<const projection> views, head_table& heads)
@@ -33,13 +33,17 @@ public:
   [[nodiscard]] result<tail_block_ptr>
   reread(database& from, shard_id shard, const block_bytes& bytes, lsn first);
 
-  /// Adds the rows of one block to `into`. On error `into` is as before.
+  /// Adds the rows of one block to `into`, but for those that later blocks of the pass may change
+  /// again: heads and views. On error `into` is as before, and the pass is without the block.
   /// Errors: as database::get; corruption if a head row or a payload does not parse.
   [[nodiscard]] result<void> project(
       database& from,
       const tail_block& block,
       std::uint8_t view_generation,
       rocksdb::WriteBatch& into);
+
+  /// Adds the heads and view rows that the pass has changed, each once.
+  void finish_pass(database& to, rocksdb::WriteBatch& into);
 
   /// Adds the row that says how far a shard is applied.
   static void put_applied(
@@ -56,15 +60,14 @@ public:
   /// The batch was written (or will never be).
   void end_pass();
 
-  /// Applies records, in lsn order, to the view rows of one generation only.
-  void apply_views(
+  /// Applies records, in lsn order, to the view rows of one generation only. On error the pass is
+  /// without them. Errors: as database::get.
+  [[nodiscard]] result<void> apply_views(
       database& from,
       shard_id shard,
       std::span<const record> records,
       std::uint8_t view_generation,
       rocksdb::WriteBatch& into);
-
-  [[nodiscard]] std::optional<error> take_view_failure() { return pass_.take_failure(); }
 
 private:
   [[nodiscard]] result<void>
@@ -82,7 +85,16 @@ private:
   head_table& heads_;
   view_pass pass_;
   std::vector<record> records_;
-  std::vector<cached_head*> changed_;
+
+  struct changed_head {
+    shard_id shard{};
+    entity_id entity{};
+    cached_head* head = nullptr;
+  };
+
+  /// Of the block, and of the pass.
+  std::vector<changed_head> block_heads_;
+  std::vector<changed_head> heads_changed_;
   std::string value_;
 };
 

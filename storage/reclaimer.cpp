@@ -202,7 +202,7 @@ result<void> reclaimer::drop_entity(work& on, const entity_head& head) {
     auto cleaned = clean_block(on, *last_block, true);
     if (!cleaned) return std::unexpected{cleaned.error()};
   }
-  const auto first_row = keys::head_row(todo.shard, todo.entity);
+  const auto first_row = keys::before_index_of(todo.shard, todo.entity);
   const auto end = keys::index_row(todo.shard, todo.entity, keys::index_class::lost, ~0ULL);
   on.batch
       .DeleteRange(on.db.handle(family::index), std::string_view{first_row}, std::string_view{end})

@@ -6,9 +6,56 @@
 
 namespace callboard::storage {
 
+namespace {
+
+bool contains(
+    const std::vector<std::pair<std::string, std::string>>& ranges, std::string_view row) {
+  return std::ranges::any_of(
+      ranges, [&](const auto& range) { return row >= range.first && row < range.second; });
+}
+
+}  // namespace
+
 void view_pass::reset() {
+  drop_block();
   changes_.clear();
   erased_.clear();
+}
+
+void view_pass::drop_block() {
+  block_changes_.clear();
+  block_erased_.clear();
+}
+
+void view_pass::keep_block() {
+  for (auto& range : block_erased_) {
+    changes_.erase(changes_.lower_bound(range.first), changes_.lower_bound(range.second));
+    // No row of the pass is in the batch yet, so it goes before them all.
+    into_->DeleteRange(from_->handle(family::view), range.first, range.second)
+        .PermitUncheckedError();
+    erased_.push_back(std::move(range));
+  }
+  block_erased_.clear();
+  while (!block_changes_.empty()) {
+    auto node = block_changes_.extract(block_changes_.begin());
+    const auto place = changes_.lower_bound(node.key());
+    if (place != changes_.end() && place->first == node.key()) {
+      place->second = std::move(node.mapped());
+    } else {
+      changes_.insert(place, std::move(node));
+    }
+  }
+}
+
+void view_pass::write(database& to, rocksdb::WriteBatch& into) {
+  // A batch in memory takes anything; its only failure is a size beyond 4 GiB.
+  for (const auto& [row, value] : changes_) {
+    if (value) {
+      into.Put(to.handle(family::view), row, *value).PermitUncheckedError();
+    } else {
+      into.Delete(to.handle(family::view), row).PermitUncheckedError();
+    }
+  }
 }
 
 const std::string& view_pass::full_key(view_id view, std::string_view key) {
@@ -17,16 +64,11 @@ const std::string& view_pass::full_key(view_id view, std::string_view key) {
 }
 
 void view_pass::put(view_id view, std::string_view key, std::string_view value) {
-  const auto& row = full_key(view, key);
-  // A batch in memory takes anything; its only failure is a size beyond 4 GiB.
-  into_->Put(from_->handle(family::view), row, value).PermitUncheckedError();
-  changes_.insert_or_assign(row, std::string{value});
+  block_changes_.insert_or_assign(full_key(view, key), std::string{value});
 }
 
 void view_pass::erase(view_id view, std::string_view key) {
-  const auto& row = full_key(view, key);
-  into_->Delete(from_->handle(family::view), row).PermitUncheckedError();
-  changes_.insert_or_assign(row, std::nullopt);
+  block_changes_.insert_or_assign(full_key(view, key), std::nullopt);
 }
 
 void view_pass::erase_range(view_id view, std::string_view first, std::string_view last) {
@@ -36,18 +78,18 @@ void view_pass::erase_range(view_id view, std::string_view first, std::string_vi
                        ? full_key(static_cast<view_id>(static_cast<std::uint8_t>(view) + 1), {})
                        : full_key(view, last);
   if (begin >= end) return;
-  into_->DeleteRange(from_->handle(family::view), begin, end).PermitUncheckedError();
-  changes_.erase(changes_.lower_bound(begin), changes_.lower_bound(end));
-  erased_.emplace_back(begin, end);
+  block_changes_.erase(block_changes_.lower_bound(begin), block_changes_.lower_bound(end));
+  block_erased_.emplace_back(begin, end);
 }
 
 std::optional<std::string> view_pass::get(view_id view, std::string_view key) {
   const auto& row = full_key(view, key);
+  if (const auto found = block_changes_.find(row); found != block_changes_.end()) {
+    return found->second;
+  }
+  if (contains(block_erased_, row)) return std::nullopt;
   if (const auto found = changes_.find(row); found != changes_.end()) return found->second;
-  const auto is_erased = [&](const auto& range) {
-    return row >= range.first && row < range.second;
-  };
-  if (std::ranges::any_of(erased_, is_erased)) return std::nullopt;
+  if (contains(erased_, row)) return std::nullopt;
   std::string value;
   auto exists = from_->get(family::view, row, value);
   if (!exists) {

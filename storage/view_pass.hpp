@@ -1,5 +1,5 @@
-// One pass of the projector over view rows: changes go into a write batch and are seen by later
-// reads of the same pass.
+// One pass of the projector over view rows: later reads of the same pass see its changes, and only
+// the last change of each row goes into the write batch.
 #pragma once
 
 #include "base/error.hpp"
@@ -17,7 +17,8 @@
 
 namespace callboard::storage {
 
-/// One thread. A failed read is kept until `take_failure`; rows made after it must be dropped.
+/// One thread. Changes are made a block at a time: each ends with `keep_block` or `drop_block`. A
+/// failed read is kept until `take_failure`; the block must then be dropped.
 class view_pass final : public view_writer {
 public:
   /// The shard and generation that rows belong to from now on.
@@ -27,6 +28,15 @@ public:
     shard_ = shard;
     generation_ = generation;
   }
+
+  /// The changes since the last block belong to the pass. Ranges erased go into the batch at once.
+  void keep_block();
+
+  /// Takes back the changes since the last block.
+  void drop_block();
+
+  /// Adds the rows of the pass to `into`, each once.
+  void write(database& to, rocksdb::WriteBatch& into);
 
   /// Forgets the changes of the pass: they are in the store now, or never will be.
   void reset();
@@ -46,8 +56,13 @@ private:
   shard_id shard_{};
   std::uint8_t generation_ = 0;
   std::string key_;
-  std::map<std::string, std::optional<std::string>, std::less<>> changes_;
-  std::vector<std::pair<std::string, std::string>> erased_;
+  using row_changes = std::map<std::string, std::optional<std::string>, std::less<>>;
+  using key_ranges = std::vector<std::pair<std::string, std::string>>;
+
+  row_changes block_changes_;
+  key_ranges block_erased_;
+  row_changes changes_;
+  key_ranges erased_;
   std::optional<error> failure_;
 };
 

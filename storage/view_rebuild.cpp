@@ -37,7 +37,7 @@ result<void> rebuild_views(
     rocksdb::WriteBatch& changes) {
   std::unordered_map<std::uint64_t, bool> known;
   std::vector<record> records;
-  return visit_blocks(
+  auto done = visit_blocks(
       db, shard, after, last, [&](const block_bytes& bytes, lsn first, lsn) -> result<bool> {
         block_reader reader{bytes, first};
         if (auto sound = reader.open(); !sound) return std::unexpected{sound.error()};
@@ -56,10 +56,13 @@ result<void> rebuild_views(
             records.push_back(std::move(next));
           }
         }
-        if (!records.empty()) with.apply_views(db, shard, records, generation, changes);
-        if (auto failure = with.take_view_failure()) return std::unexpected{*failure};
+        if (records.empty()) return true;
+        auto applied = with.apply_views(db, shard, records, generation, changes);
+        if (!applied) return std::unexpected{applied.error()};
         return true;
       });
+  if (done) with.finish_pass(db, changes);
+  return done;
 }
 
 view_rebuild::view_rebuild(store& shards, std::shared_ptr<const projection> views)

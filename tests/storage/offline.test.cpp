@@ -23,7 +23,9 @@ struct filled_directory : journal_fixture {
       const shard_id shard{i};
       topics.push_back(make_topic(shard, "topic " + std::to_string(i)));
       for (std::uint64_t seq = 1; seq <= 50; ++seq) {
-        REQUIRE(append(shard, {event(topics[i], seq, "event " + std::to_string(seq))}));
+        // Large enough that the write-ahead log goes on behind a piece of it that is damaged.
+        const auto text = "event " + std::to_string(seq) + std::string(600, '.');
+        REQUIRE(append(shard, {event(topics[i], seq, text)}));
       }
       incarnations.push_back(journal->state(shard).incarnation);
     }
