@@ -15,6 +15,7 @@ reader_pool::~reader_pool() {
 }
 
 result<void> reader_pool::post(lane which, work job) {
+  bool wakes = false;
   {
     const std::lock_guard guard{mutex_};
     if (stopping_) return fail(errc::draining, "the node is shutting down");
@@ -26,9 +27,18 @@ result<void> reader_pool::post(lane which, work job) {
       return fail(
           errc::overloaded, fmt::format("{} reads are waiting for the journal", queue_max_), 100);
     }
+    wakes = must_wake_one();
   }
-  ready_.notify_one();
+  if (wakes) ready_.notify_one();
   return {};
+}
+
+/// With one thread on its way, more are woken only by it, when it finds more than it can take: many
+/// short jobs then end on few threads, and waking costs more than most of them.
+bool reader_pool::must_wake_one() {
+  if (idle_ == 0 || is_one_waking_ || (control_.empty() && reads_.empty())) return false;
+  is_one_waking_ = true;
+  return true;
 }
 
 void reader_pool::stop() {
@@ -48,12 +58,19 @@ std::size_t reader_pool::depth() const {
 void reader_pool::run() {
   std::unique_lock lock{mutex_};
   while (true) {
-    ready_.wait(lock, [this] { return stopping_ || !control_.empty() || !reads_.empty(); });
+    while (!stopping_ && control_.empty() && reads_.empty()) {
+      ++idle_;
+      ready_.wait(lock);
+      --idle_;
+      is_one_waking_ = false;
+    }
     auto& queue = control_.empty() ? reads_ : control_;
     if (queue.empty()) return;
     auto job = std::move(queue.front());
     queue.pop_front();
+    const bool wakes = must_wake_one();
     lock.unlock();
+    if (wakes) ready_.notify_one();
     job();
     job = nullptr;
     lock.lock();

@@ -37,11 +37,14 @@ public:
 
 private:
   void run();
+  [[nodiscard]] bool must_wake_one();
 
   mutable std::mutex mutex_;
   std::condition_variable ready_;
   std::deque<work> control_;
   std::deque<work> reads_;
+  std::size_t idle_ = 0;
+  bool is_one_waking_ = false;
   bool stopping_ = false;
   const std::uint32_t queue_max_;
   std::vector<std::jthread> threads_;
