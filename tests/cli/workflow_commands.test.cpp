@@ -257,7 +257,7 @@ TEST_CASE("a workflow is ended and explained", "[cli][workflow]") {
 }
 
 TEST_CASE("a workflow is put right", "[cli][workflow]") {
-  scripted_answers server{{R"({"id":"o1","run":2})"}};
+  scripted_answers server{{R"({"id":"o1","run":2,"workflows":[],"cursor":""})"}};
   (void)printed(server, {"restart", "o1", "--from", "charge", "--reason", "why"});
   (void)printed(server, {"fork", "o1", "--id", "o2", "--from", "3", "--code-version", "4"});
   (void)printed(server, {"skip", "o1", "3"});
