@@ -85,6 +85,9 @@ result<runtime::trim_page> read_trim(
     if (!first) return std::unexpected{first.error()};
     page.keep_from = *first;
   }
+  auto ending = runtime::read_oldest_ending(rows, queue);
+  if (!ending) return std::unexpected{ending.error()};
+  page.oldest_ending = *ending;
   auto oldest = runtime::read_oldest_places(rows, queue, ask.tasks_max);
   if (!oldest) return std::unexpected{oldest.error()};
   std::vector<sequence> places;
@@ -292,8 +295,11 @@ result<runtime::queue_image> load_queue(storage::shard_reader& reader, entity_id
   return runtime::read_queue_image(rows, queue);
 }
 
-result<runtime::queue_read_result>
-read_planned(storage::shard_reader& reader, entity_id queue, const runtime::queue_read& plan) {
+result<runtime::queue_read_result> read_planned(
+    storage::shard_reader& reader,
+    entity_id queue,
+    const runtime::queue_read& plan,
+    const std::vector<entity_id>& before) {
   queue_rows rows{reader};
   if (auto applied = rows.apply_tail(queue); !applied) return std::unexpected{applied.error()};
   runtime::queue_read_result found;
@@ -315,6 +321,26 @@ read_planned(storage::shard_reader& reader, entity_id queue, const runtime::queu
     done = read_each(
         found.dead, plan.dead, [&](auto task) { return runtime::read_task(rows, queue, task); });
   }
+  if (done) {
+    done = read_each(found.origins, plan.origins, [&](const auto& origin) {
+      auto task = runtime::read_origin(rows, queue, origin);
+      for (const auto gone : before) {
+        if (task && !*task) task = runtime::read_origin(rows, gone, origin);
+      }
+      return task;
+    });
+  }
+  if (done) {
+    done = read_each(
+        found.withdraws,
+        plan.withdraws,
+        [&](const auto& origin) -> result<std::optional<runtime::task_row>> {
+          auto task = runtime::read_origin(rows, queue, origin);
+          if (!task) return std::unexpected{task.error()};
+          if (!*task) return std::nullopt;
+          return runtime::read_task(rows, queue, **task);
+        });
+  }
   if (!done) return std::unexpected{done.error()};
   auto payloads = read_payloads(reader, queue, plan.payloads);
   if (!payloads) return std::unexpected{payloads.error()};
@@ -325,6 +351,49 @@ read_planned(storage::shard_reader& reader, entity_id queue, const runtime::queu
     found.trim = *std::move(page);
   }
   return found;
+}
+
+result<runtime::ending_page> read_endings_page(
+    storage::shard_reader& reader,
+    const std::string& from,
+    std::size_t count_max,
+    std::size_t bytes_max) {
+  queue_rows rows{reader};
+  if (auto applied = rows.apply_tail(std::nullopt); !applied) {
+    return std::unexpected{applied.error()};
+  }
+  return runtime::read_endings(rows, from, count_max, bytes_max);
+}
+
+result<std::vector<std::pair<entity_id, queue_ref>>>
+read_gone_queues(storage::shard_reader& reader) {
+  queue_rows rows{reader};
+  if (auto applied = rows.apply_tail(std::nullopt); !applied) {
+    return std::unexpected{applied.error()};
+  }
+  return runtime::read_gone_queues(rows);
+}
+
+result<std::vector<runtime::task_ending>>
+read_gone_endings(storage::shard_reader& reader, entity_id queue, std::size_t count_max) {
+  queue_rows rows{reader};
+  if (auto applied = rows.apply_tail(queue); !applied) return std::unexpected{applied.error()};
+  auto page = runtime::read_gone_origins(rows, queue, count_max);
+  if (!page) return std::unexpected{page.error()};
+  std::vector<runtime::task_ending> endings;
+  for (auto& [origin, task] : page->origins) {
+    auto own =
+        std::as_const(rows).get(view_id::queue_ending, runtime::queue_key(queue, task.raw()));
+    if (!own) return std::unexpected{own.error()};
+    if (!*own) {
+      endings.push_back({task, std::move(origin), runtime::task_end::queue_deleted, 0, {}});
+      continue;
+    }
+    auto row = runtime::decode_ending_row(**own, task);
+    if (!row) return std::unexpected{row.error()};
+    endings.push_back(std::move(row->ending));
+  }
+  return endings;
 }
 
 result<runtime::dead_page> read_dead_letters(

@@ -69,9 +69,28 @@ find_queue(storage::shard_reader& reader, const queue_ref& name);
 [[nodiscard]] result<runtime::queue_image>
 load_queue(storage::shard_reader& reader, entity_id queue);
 
-/// Carries out a plan. Errors: those of the reader; corruption if a record is missing.
-[[nodiscard]] result<runtime::queue_read_result>
-read_planned(storage::shard_reader& reader, entity_id queue, const runtime::queue_read& plan);
+/// Carries out a plan. `before`: queues of the same name that were deleted, whose tasks count as
+/// those of their origins. Errors: those of the reader; corruption if a record is missing.
+[[nodiscard]] result<runtime::queue_read_result> read_planned(
+    storage::shard_reader& reader,
+    entity_id queue,
+    const runtime::queue_read& plan,
+    const std::vector<entity_id>& before);
+
+/// Ends of tasks that are still to be told, tail included.
+[[nodiscard]] result<runtime::ending_page> read_endings_page(
+    storage::shard_reader& reader,
+    const std::string& from,
+    std::size_t count_max,
+    std::size_t bytes_max);
+
+/// Deleted queues of whose tasks somebody is still to be told.
+[[nodiscard]] result<std::vector<std::pair<entity_id, queue_ref>>>
+read_gone_queues(storage::shard_reader& reader);
+
+/// Ends of tasks that a deleted queue leaves behind: their own, or that it has gone.
+[[nodiscard]] result<std::vector<runtime::task_ending>>
+read_gone_endings(storage::shard_reader& reader, entity_id queue, std::size_t count_max);
 
 [[nodiscard]] result<runtime::dead_page> read_dead_letters(
     storage::shard_reader& reader,

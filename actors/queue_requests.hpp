@@ -2,6 +2,7 @@
 // to the shard of the queue (hash of tenant and name; for leases the shard that the token names).
 #pragma once
 
+#include "actors/task_origin.hpp"
 #include "base/error.hpp"
 #include "base/ids.hpp"
 #include "base/names.hpp"
@@ -166,6 +167,15 @@ struct dead_change_count {
   std::uint64_t changed = 0;
 };
 
+// -- tasks of runs ----------------------------------------------------------------------------
+
+/// The run goes on without its task: it is taken from whoever has it. Answered `done`, also if it
+/// has ended or never was.
+struct withdraw_task {
+  queue_ref queue;
+  std::string origin;
+};
+
 /// Who changed which dead letters, in the order they did, from after the change `after`.
 struct list_queue_audit {
   queue_ref queue;
@@ -187,7 +197,7 @@ concept queue_work = std::same_as<Body, put_queue> || std::same_as<Body, get_que
                      || std::same_as<Body, lease_tasks> || std::same_as<Body, extend_lease>
                      || std::same_as<Body, complete_task> || std::same_as<Body, fail_task>
                      || std::same_as<Body, leave_queue> || std::same_as<Body, change_dead>
-                     || std::same_as<Body, change_dead_where>;
+                     || std::same_as<Body, change_dead_where> || std::same_as<Body, withdraw_task>;
 
 /// What the reader pool answers without it.
 template <class Body>

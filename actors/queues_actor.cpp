@@ -41,6 +41,7 @@ caf::behavior queues_actor::make_behavior() {
       [this](const boxed<control_request>& request, const caf::actor& reply_to) {
         on_request({request->correlation, std::move(request->body), reply_to});
       },
+      [this](const boxed<control_reply>& reply) { on_told(*reply); },
       [](const boxed<topic_active>&) {},
       [](const boxed<topic_gone>&) {},
       [this](const boxed<gauges_tick>&) {
@@ -89,6 +90,8 @@ void queues_actor::on_directory(result<std::vector<named_queue>> queues) {
   ready_ = true;
   if (!hot_.empty()) arm_tick();
   if (!queues_.empty()) on_gauges_tick();
+  load_gone();
+  look_for_endings();
   for (auto& request : std::exchange(early_, {}))
     on_request(std::move(request));
 }
@@ -136,6 +139,7 @@ void queues_actor::on_tick() {
       tick_slot(ref, *slot);
     }
   }
+  tick_endings();
   if (!hot_.empty()) arm_tick();
 }
 

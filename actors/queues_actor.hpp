@@ -19,6 +19,8 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <unordered_map>
+#include <utility>
 #include <vector>
 
 namespace callboard::actors {
@@ -76,6 +78,21 @@ struct queue_slot {
   /// Leases are out: it is loaded, now or then, though nobody asks.
   std::optional<boot_time> wake_at;
   std::deque<pending_request> waiting;
+};
+
+/// The end of a task, on its way to the run that waits for it.
+struct owed_ending {
+  queue_ref queue;
+  runtime::task_ending ending;
+  /// When it is told, again if it was.
+  boot_time next{};
+  std::uint32_t tries = 0;
+  /// The run's answer is on its way.
+  bool is_asked = false;
+  /// The run knows: that is still to be recorded.
+  bool is_heard = false;
+  /// The core has been told so.
+  bool is_recording = false;
 };
 
 class queues_actor final : public companion {
@@ -141,6 +158,25 @@ private:
   void fail_unit(const queue_ref& ref, queue_slot& slot, const error& why);
   void drop_unit(queue_slot& slot, const error& why);
 
+  // queues_endings.cpp: ends of tasks are told to runs
+  using ending_key = std::pair<entity_id, runtime::task_id>;
+  void owe(entity_id entity, const queue_ref& ref, runtime::task_ending ending);
+  void tell(const ending_key& key);
+  void on_told(const control_reply& reply);
+  /// Records what runs have heard of this queue's tasks, or sees to it that this can be done.
+  void settle(entity_id entity);
+  void settle_again(entity_id entity);
+  void settle_gone(entity_id entity);
+  void forget_told(entity_id entity, const std::vector<runtime::task_id>& tasks);
+  void tick_endings();
+  /// Something is to be told that is on disk only.
+  void look_for_endings();
+  void read_more_endings();
+  void load_gone();
+  void walk_gone(entity_id entity);
+  void end_gone(entity_id entity, runtime::ends_told ends);
+  [[nodiscard]] std::vector<entity_id> gone_before(const queue_ref& ref) const;
+
   [[nodiscard]] queue_slot* find_slot(const queue_ref& ref);
   [[nodiscard]] queue_slot* find_slot(const queue_ref& ref, entity_id entity);
   [[nodiscard]] queue_slot* find_at_work(const queue_ref& ref, std::uint64_t number);
@@ -160,6 +196,25 @@ private:
   bool aging_ = false;
   boot_time next_age_{};
   queue_metrics metrics_;
+
+  /// A deleted queue of whose tasks runs are still to be told.
+  struct gone_queue {
+    queue_ref name;
+    bool is_busy = false;
+    boot_time next{};
+  };
+
+  std::map<ending_key, owed_ending> owed_;
+  std::size_t owed_bytes_ = 0;
+  std::unordered_map<std::uint64_t, ending_key> telling_;
+  std::uint64_t last_telling_ = 0;
+  std::map<entity_id, gone_queue> gone_;
+  /// Where the search on disk goes on; nothing if all is known here.
+  std::optional<std::string> endings_from_;
+  bool endings_reading_ = false;
+  /// Begin it again when the page that is being read has come.
+  bool endings_again_ = false;
+  boot_time endings_retry_{};
 };
 
 /// Most queues of one shard.

@@ -170,6 +170,10 @@ void queues_actor::handle(const queue_ref& ref, queue_slot& slot, pending_reques
           hand_over(std::move(one.fail), [&](auto c) { unit.core.fail_task(c, now()); });
         } else if constexpr (std::is_same_v<Body, change_dead>) {
           hand_over(std::move(one.change), [&](auto c) { unit.core.change_dead(std::move(c)); });
+        } else if constexpr (std::is_same_v<Body, withdraw_task>) {
+          hand_over(
+              runtime::withdraw_command{{}, std::move(one.origin)},
+              [&](auto c) { unit.core.withdraw(std::move(c)); });
         } else if constexpr (std::is_same_v<Body, change_dead_where>) {
           walk_dead(ref, slot, std::move(request), {0, runtime::task_id{}});
         } else if constexpr (std::is_same_v<Body, leave_queue>) {
@@ -320,6 +324,9 @@ void queues_actor::remove(const queue_ref& ref, queue_slot& slot, pending_reques
         auto waiting = std::exchange(removed->waiting, {});
         names_.erase(entity);
         queues_.erase(ref);
+        gone_.emplace(entity, gone_queue{ref});
+        settle(entity);
+        arm_tick();
         // One of them may make it anew.
         for (auto& one : waiting)
           on_request(std::move(one));

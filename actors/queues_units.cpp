@@ -64,6 +64,7 @@ void queues_actor::open(const queue_ref& ref, queue_slot& slot, const runtime::q
   hot_.insert(ref);
   arm_tick();
   arm_gauges();
+  settle_again(slot.row.entity);
 }
 
 runtime::queue_request queues_actor::note(queue_unit& unit, pending_request request) {
@@ -89,9 +90,8 @@ void queues_actor::start_read(const queue_ref& ref, queue_slot& slot) {
   unit.reading = true;
   read<runtime::queue_read_result>(
       reader_pool::lane::reads,
-      [entity = slot.row.entity, plan = *std::move(plan)](storage::shard_reader& reader) {
-        return read_planned(reader, entity, plan);
-      },
+      [entity = slot.row.entity, plan = *std::move(plan), before = gone_before(ref)](
+          storage::shard_reader& reader) { return read_planned(reader, entity, plan, before); },
       [this, ref, number = unit.number](result<runtime::queue_read_result> found) {
         auto* after = find_at_work(ref, number);
         if (after == nullptr) return;
@@ -152,8 +152,9 @@ void queues_actor::on_appended(
 }
 
 void queues_actor::send_answers(const queue_ref& ref, queue_slot& slot) {
-  // Nobody listens for ends yet: tasks are given no origin.
-  (void)slot.unit->core.take_endings();
+  for (auto& ending : slot.unit->core.take_endings())
+    owe(slot.row.entity, ref, std::move(ending));
+  forget_told(slot.row.entity, slot.unit->core.take_told());
   for (auto& one : slot.unit->core.take_answers()) {
     auto node = slot.unit->requests.extract(one.key);
     if (!node) continue;
@@ -179,6 +180,8 @@ void queues_actor::answer_outcome(
           with = lease_answer(std::move(one));
         } else if constexpr (std::is_same_v<Outcome, runtime::task_completed>) {
           metrics_.completed();
+          with = actors::done{};
+        } else if constexpr (std::is_same_v<Outcome, runtime::task_withdrawn>) {
           with = actors::done{};
         } else {
           if constexpr (std::is_same_v<Outcome, runtime::enqueued_task>) {
@@ -227,6 +230,8 @@ void queues_actor::fail_unit(const queue_ref& ref, queue_slot& slot, const error
     slot.waiting.push_back(std::move(asked.request));
   }
   if (why.code == errc::draining) return;
+  // Ends that nobody was told of may be on disk.
+  look_for_endings();
   // Read again a little later: until then nothing of what is under way may be known.
   slot.wake_at = boot();
   hot_.insert(ref);

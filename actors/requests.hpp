@@ -231,7 +231,8 @@ struct leave_group {
   std::string member;
 };
 
-// -- bindings: made and changed by put_group, on the group that `runtime::binding_group` names ------
+// -- bindings: made and changed by put_group, on the group that `runtime::binding_group` names
+// ------
 
 /// The binding, and its dead letters with their topic.
 struct delete_binding {
@@ -386,6 +387,18 @@ struct end_child {
   std::optional<error> why;
 };
 
+/// Tells a run how a task that it enqueued has ended; again and again until the answer says that it
+/// is on disk, or that the run does not wait for it.
+struct end_task {
+  topic_ref topic;
+  task_waiter who;
+  runtime::task_end how = runtime::task_end::completed;
+  /// Those that ended and counted.
+  std::uint32_t attempts = 0;
+  /// The result, or the last error.
+  std::string text;
+};
+
 /// In order of id, after `after`. Empty type or status: all. `stuck`: only those that nothing would
 /// ever wake.
 struct list_workflows {
@@ -490,6 +503,7 @@ using control_body = std::variant<
     explain_workflow,
     await_workflow,
     end_child,
+    end_task,
     call_agent,
     list_workflows,
     restart_workflow,
@@ -510,6 +524,7 @@ using control_body = std::variant<
     get_task,
     change_dead,
     change_dead_where,
+    withdraw_task,
     list_queue_audit>;
 
 struct control_request {

@@ -88,6 +88,9 @@ void run_host::carry_out(std::uint32_t command) {
   case command_kind::call:
     if (one.due) arm_timer(command, *one.due);
     return send_call(command);
+  case command_kind::task:
+    if (one.due) arm_timer(command, *one.due);
+    return send_task(command);
   case command_kind::version:
   case command_kind::reply:
     return;
@@ -176,14 +179,21 @@ void run_host::on_timer(std::uint32_t command) {
   const auto armed = timers_.find(command);
   if (armed == timers_.end() || is_retired_ || is_dead_) return;
   if (now() < armed->second) return arm_timer(command, armed->second);
+  // The engine is with its code.
+  if (is_busy_) return after(std::chrono::milliseconds{1}, [this, command] { on_timer(command); });
   const auto open = engine_->open().find(command);
-  if (open != engine_->open().end() && open->second.request.kind == command_kind::call) {
+  const auto times_out = [](command_kind kind) {
+    return kind == command_kind::call || kind == command_kind::task;
+  };
+  if (open != engine_->open().end() && times_out(open->second.request.kind)) {
     return fail_command(
         command,
         failure{
             failure_class::retryable,
             "timeout",
-            fmt::format("no reply of '{}' in time", open->second.request.name)});
+            open->second.request.kind == command_kind::call
+                ? fmt::format("no reply of '{}' in time", open->second.request.name)
+                : fmt::format("no result from queue '{}' in time", open->second.request.name)});
   }
   input next;
   next.event.kind = run_event_kind::timer_fired;
@@ -333,10 +343,13 @@ void run_host::tell_parent() {
 }
 
 void run_host::on_control_reply(const control_reply& reply) {
-  if (takes_lookup(reply)) return;
+  if (takes_lookup(reply) || takes_withdrawal_reply(reply)) return;
   const auto found = asked_.find(reply.correlation.raw());
   if (found == asked_.end()) return;
   const auto command = found->second;
+  if (command != 0 && is_busy_ && !is_dead_ && !is_retired_) {
+    return after(std::chrono::milliseconds{1}, [this, reply] { on_control_reply(reply); });
+  }
   asked_.erase(found);
   if (is_dead_ || is_retired_) return;
   const bool again = !reply.outcome && is_retryable(reply.outcome.error().code);
@@ -354,6 +367,7 @@ void run_host::on_control_reply(const control_reply& reply) {
   if (is_dead_ || !engine_) return;
   const auto open = engine_->open().find(command);
   if (open == engine_->open().end()) return;
+  if (open->second.request.kind == command_kind::task) return on_task_reply(command, reply);
   const bool is_call = open->second.request.kind == command_kind::call;
   if (again) {
     return after(retry_pause, [this, command, is_call] {

@@ -23,6 +23,7 @@ std::string in_words(const std::string& kind, const std::string& name) {
   if (kind == "child") return fmt::format("its child of type '{}' to end", name);
   if (kind == "call") return fmt::format("the reply of agent '{}'", name);
   if (kind == "model") return fmt::format("a model's answer to '{}'", name);
+  if (kind == "task") return fmt::format("the task in queue '{}' to end", name);
   return fmt::format("the {} '{}'", kind, name);
 }
 

@@ -31,7 +31,7 @@ constexpr auto idle_before_passivation = std::chrono::milliseconds{1000};
 bool needs_wake(command_kind kind) {
   return kind == command_kind::step || kind == command_kind::publish || kind == command_kind::child
          || kind == command_kind::call || kind == command_kind::model
-         || kind == command_kind::update;
+         || kind == command_kind::update || kind == command_kind::task;
 }
 
 /// Those of others say when the next attempt is due.
@@ -249,6 +249,7 @@ void run_host::on_driven(runtime::run_outputs outputs) {
         send_again(command);
       }
     }
+    withdraw_tasks();
   }
   if (outputs.end) {
     if (outputs.end->status == run_status::continued) {
@@ -312,6 +313,7 @@ void run_host::begin_next_run(json with) {
   // Those that nobody has read are recorded again; those that were answered are among the replies.
   if (is_agent()) signal_ids_.clear();
   batch_issued_.clear();
+  give_up_tasks();
   models_.cancel_all();
   engine_ = make_engine(*start_);
   std::vector<run_event> inputs{runtime::make_started(*start_)};
@@ -404,6 +406,8 @@ void run_host::commit(sequence first) {
   if (is_agent()) answer_replied();
   for (const auto& child : std::exchange(batch_cancelled_children_, {}))
     cancel_child(child);
+  if (row_->ended) give_up_tasks();
+  withdraw_tasks();
   if (!anew_.empty()) return replay_anew();
   for (const auto command : std::exchange(batch_issued_, {}))
     carry_out(command);
@@ -469,14 +473,18 @@ bool run_host::has_work() const {
 bool run_host::is_idle() const {
   if (is_dead_) return true;
   if (is_busy_ || steps_running_ != 0 || async_steps_running_ != 0 || !inputs_.empty()
-      || !result_waiters_.empty() || !asked_.empty() || !lookups_.empty() || owes_parent_) {
+      || !result_waiters_.empty() || !asked_.empty() || !lookups_.empty() || owes_parent_
+      || !withdrawals_.empty()) {
     return false;
   }
   if (!row_ || row_->ended) return true;
   // What would have to be begun again, or is due soon, keeps it here.
   const auto soon = now() + 2 * idle_before_passivation;
-  return !has_work()
-         && std::ranges::all_of(timers_, [&](const auto& one) { return one.second > soon; });
+  const bool works =
+      engine_ && std::ranges::any_of(engine_->open(), [this](const auto& one) {
+        return needs_wake(one.second.request.kind) && keeps_awake(one.second, one.first);
+      });
+  return !works && std::ranges::all_of(timers_, [&](const auto& one) { return one.second > soon; });
 }
 
 }  // namespace callboard::actors

@@ -104,6 +104,7 @@ private:
       cancel,
       child_end,
       call,
+      task_end,
       terminate,
       rerun,
       resolve
@@ -136,6 +137,14 @@ private:
     /// That it is for; 0: the one that is current when it is offered.
     std::uint32_t run = 0;
     std::shared_ptr<const begin_rerun> rerun = nullptr;
+  };
+
+  /// A command that waits for a task in a queue.
+  struct queued_task {
+    std::string queue;
+    std::string origin;
+    /// It is in the queue: that its end is told needs nothing in memory.
+    bool is_accepted = false;
   };
 
   /// One command as it is shown to people.
@@ -258,6 +267,19 @@ private:
   [[nodiscard]] bool takes_lookup(const control_reply& reply);
   void look_through(sent_before what, const event_page& page);
 
+  // -- tasks in queues (run_tasks.cpp) ---------------------------------------------------------
+  void send_task(std::uint32_t command);
+  void on_task_reply(std::uint32_t command, const control_reply& reply);
+  void on_task_end(const end_task& ask, waiter from);
+  /// What `event` makes of the tasks that are waited for.
+  void note_task(const runtime::run_event& event);
+  /// All that are still waited for are left alone.
+  void give_up_tasks();
+  void withdraw_tasks();
+  void withdraw_task_of(const std::string& origin, const std::string& queue);
+  [[nodiscard]] bool takes_withdrawal_reply(const control_reply& reply);
+  [[nodiscard]] bool keeps_awake(const runtime::open_command& one, std::uint32_t command) const;
+
   // -- model calls (run_model_calls.cpp) -------------------------------------------------------
   [[nodiscard]] bool is_model(std::uint32_t command) const;
   void start_model(std::uint32_t command);
@@ -309,6 +331,11 @@ private:
 
   std::map<std::uint32_t, time_ms> timers_;
   std::map<std::uint32_t, std::string> children_;
+  std::map<std::uint32_t, queued_task> tasks_;
+  /// Queues of tasks that nobody waits for any more, by origin, until the queue has said that it
+  /// knows; and those that were asked for.
+  std::map<std::string, std::string> withdrawals_;
+  std::unordered_map<std::uint64_t, std::string> withdrawing_;
   std::unordered_map<std::uint64_t, std::uint32_t> asked_;
   std::unordered_map<std::uint64_t, sent_before> lookups_;
   std::uint64_t last_correlation_ = 0;

@@ -202,6 +202,7 @@ void run_host::leave_run(time_ms when) {
   lookups_.clear();
   interrupted_.clear();
   children_.clear();
+  give_up_tasks();
   steps_.clear();
   signal_ids_.clear();
   owes_parent_ = false;

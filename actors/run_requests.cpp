@@ -69,6 +69,8 @@ void run_host::on_request(control_request request, const caf::actor& reply_to) {
     await_end(std::move(from));
   } else if (auto* end = std::get_if<end_child>(&request.body)) {
     on_child_end(*end, std::move(from));
+  } else if (auto* ended = std::get_if<end_task>(&request.body)) {
+    on_task_end(*ended, std::move(from));
   } else {
     answer(from, control_answer{describe(false)});
   }
@@ -250,6 +252,7 @@ void run_host::answer_committed(const waiter& to) {
   case waiter::ask::signal:
     return answer(to, control_answer{workflow_answer{R"({"duplicate":false})"}});
   case waiter::ask::child_end:
+  case waiter::ask::task_end:
     return answer(to, control_answer{actors::done{}});
   case waiter::ask::rerun:
     return answer(to, control_answer{describe(row_->run == 1)});
@@ -275,6 +278,10 @@ void run_host::answer_committed(const waiter& to) {
 
 /// For inputs that came when the run had ended.
 void run_host::turn_away(const waiter& from) {
+  if (from.what == waiter::ask::task_end && !row_->ended && (!engine_ || engine_->blocked())) {
+    // Code that fits may be waiting for it.
+    return answer(from, fail(errc::overloaded, "the workflow is blocked; retry later", 1000));
+  }
   if (from.what == waiter::ask::resolve) return answer_not_open(from);
   if (from.what != waiter::ask::signal && from.what != waiter::ask::call) {
     return answer_committed(from);

@@ -40,6 +40,7 @@ void run_host::note(const run_event& event) {
     note_reply(event.data.as_object());
   }
   if (event.command == 0) return;
+  note_task(event);
   if (event.kind == run_event_kind::issued && event.what == command_kind::child) {
     const auto& arguments = event.data.as_object();
     const auto* policy = arguments.if_contains("on_parent_close");

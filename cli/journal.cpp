@@ -121,6 +121,8 @@ std::string_view name_of_kind(storage::record_kind kind) {
     return "task_restated";
   case task_audited:
     return "task_audited";
+  case task_ends_told:
+    return "task_ends_told";
   }
   return "unknown";
 }

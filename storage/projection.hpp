@@ -47,6 +47,12 @@ enum class view_id : std::uint8_t {
   queue_counters = 22,
   /// Lsn. Value: journal.TaskAudit.
   queue_audit = 23,
+  /// Origin. Value: its task, until whoever enqueued it knows of its end.
+  queue_origin = 24,
+  /// Task. Value: journal.TaskEnding, until it is told.
+  queue_ending = 25,
+  /// Nothing more. Value: journal.QueueDeleted; runs are still to be told of it.
+  queue_gone = 26,
 };
 
 /// Rows being changed by the projector. Reads see earlier changes of the same pass.

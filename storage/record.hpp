@@ -35,6 +35,8 @@ enum class record_kind : std::uint16_t {
   task_restated = 69,
   /// journal.TaskAudit: who did what to dead letters; kept as long as the queue.
   task_audited = 70,
+  /// journal.TaskEndsTold: the runs that waited for tasks of a deleted queue know of it.
+  task_ends_told = 71,
   /// journal.WorkflowProgress: a transition of the run whose channel the entity is.
   workflow_progress = 80,
 };

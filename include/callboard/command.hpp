@@ -30,7 +30,8 @@ enum class command_kind : std::uint8_t {
   version,
   call,
   reply,
-  model
+  model,
+  task
 };
 
 namespace detail {
@@ -45,7 +46,7 @@ struct command_request {
   /// Model calls only.
   std::shared_ptr<const model_request> question;
   retry_policy retry;
-  /// Relative deadline of sleeps and of signals with a timeout.
+  /// Relative deadline of sleeps, and of what is waited for with a timeout.
   std::optional<std::chrono::milliseconds> delay;
   bool is_shielded = false;
 };

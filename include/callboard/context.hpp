@@ -15,6 +15,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <type_traits>
 #include <utility>
 
@@ -50,6 +51,21 @@ struct child_options {
 struct call_options {
   /// 0: however long it takes. The agent may handle the message after that all the same.
   std::chrono::milliseconds timeout{30'000};
+};
+
+/// Classes of service of a task queue, the most urgent first.
+enum class task_priority : std::uint8_t { control, interactive, normal, bulk };
+
+struct task_options {
+  task_priority priority = task_priority::normal;
+  /// Not given to a worker before it has passed.
+  std::chrono::milliseconds delay{0};
+  /// Tasks of one key take turns with those of others. At most 1 KiB.
+  std::string fairness_key{};
+  /// 0: the queue's.
+  std::uint32_t attempts_max = 0;
+  /// From now, waiting in the queue included; then the task is withdrawn. 0: however long it takes.
+  std::chrono::milliseconds timeout{0};
 };
 
 template <class Derived, class State>
@@ -264,6 +280,28 @@ public:
     request.arguments["message"] = std::move(message);
     request.arguments["payload"] = to_json(std::forward<Payload>(payload));
     if (chain_ != nullptr) request.arguments["chain"] = *chain_;
+    if (options.timeout.count() != 0) request.delay = options.timeout;
+    return make<T>(std::move(request));
+  }
+
+  /// Hands a task to the workers of a queue, once, and waits for what one of them completes it with
+  /// (JSON; other text arrives as a string). The queue is made by its first task. Fails with
+  /// `task_dead` when no attempt succeeded, with `task_queue_deleted`, or with `timeout`. Whoever
+  /// goes on without it withdraws it: a worker that holds it then loses its lease.
+  template <class T = json, class Payload = json>
+  [[nodiscard]] command<T>
+  task(std::string queue, Payload&& payload, task_options options = {}) const {
+    static constexpr std::string_view names[]{"control", "interactive", "normal", "bulk"};
+    detail::command_request request;
+    request.kind = command_kind::task;
+    request.name = std::move(queue);
+    request.arguments["payload"] = to_json(std::forward<Payload>(payload));
+    request.arguments["priority"] = names[static_cast<std::size_t>(options.priority)];
+    if (options.delay.count() > 0) request.arguments["delay_ms"] = options.delay.count();
+    if (!options.fairness_key.empty()) {
+      request.arguments["fairness_key"] = std::move(options.fairness_key);
+    }
+    if (options.attempts_max != 0) request.arguments["attempts_max"] = options.attempts_max;
     if (options.timeout.count() != 0) request.delay = options.timeout;
     return make<T>(std::move(request));
   }

@@ -180,7 +180,11 @@ std::string encode_task_progress(const task_progress& progress) {
     if (change.phase == task_phase::leased) write_lease(*one.mutable_lease(), change.lease);
     write_attempts(*one.mutable_ended(), change.ended);
     one.set_result(change.result);
+    one.set_end(static_cast<journal::TaskEnd>(change.end));
+    one.set_origin(change.origin);
   }
+  for (const auto task : progress.told)
+    to.add_told(task.raw());
   to.set_last_lease(progress.last_lease);
   return to.SerializeAsString();
 }
@@ -231,7 +235,9 @@ result<task_progress> decode_task_progress(std::string_view payload) {
   task_progress to;
   to.changes.reserve(static_cast<std::size_t>(from.changes_size()));
   for (auto& one : *from.mutable_changes()) {
-    if (one.phase() > journal::TASK_GONE) return broken("a queue's progress");
+    if (one.phase() > journal::TASK_GONE || one.end() > journal::END_QUEUE_DELETED) {
+      return broken("a queue's progress");
+    }
     auto& change = to.changes.emplace_back();
     change.task = task_id{one.task()};
     change.phase = static_cast<task_phase>(one.phase());
@@ -240,7 +246,11 @@ result<task_progress> decode_task_progress(std::string_view payload) {
     if (change.phase == task_phase::leased) change.lease = read_lease(one.lease());
     change.ended = read_attempts(one.ended());
     change.result = std::move(*one.mutable_result());
+    change.end = static_cast<task_end>(one.end());
+    change.origin = std::move(*one.mutable_origin());
   }
+  for (const auto task : from.told())
+    to.told.push_back(task_id{task});
   to.last_lease = from.last_lease();
   return to;
 }
@@ -284,6 +294,53 @@ result<task_row> decode_task_row(std::string_view value) {
   task_row to;
   if (!parse(from, value) || !read_task(to, from)) return broken("a task's row");
   return to;
+}
+
+std::string encode_ends_told(const ends_told& ends) {
+  journal::TaskEndsTold to;
+  for (const auto task : ends.tasks)
+    to.add_tasks(task.raw());
+  for (const auto& origin : ends.origins)
+    to.add_origins(origin);
+  to.set_all(ends.all);
+  return to.SerializeAsString();
+}
+
+result<ends_told> decode_ends_told(std::string_view payload) {
+  journal::TaskEndsTold from;
+  if (!parse(from, payload)) return broken("ends of a deleted queue's tasks");
+  ends_told to;
+  for (const auto task : from.tasks())
+    to.tasks.push_back(task_id{task});
+  for (auto& origin : *from.mutable_origins())
+    to.origins.push_back(std::move(origin));
+  to.all = from.all();
+  return to;
+}
+
+std::string encode_ending_row(const ending_row& row) {
+  journal::TaskEnding to;
+  to.set_origin(row.ending.origin);
+  to.set_end(static_cast<journal::TaskEnd>(row.ending.end));
+  to.set_attempts(row.ending.attempts);
+  to.set_text(row.ending.text);
+  to.set_place(row.place.raw());
+  return to.SerializeAsString();
+}
+
+result<ending_row> decode_ending_row(std::string_view value, task_id task) {
+  journal::TaskEnding from;
+  if (!parse(from, value) || from.end() > journal::END_QUEUE_DELETED) {
+    return broken("a row of a task's end");
+  }
+  ending_row row;
+  row.ending.task = task;
+  row.ending.origin = std::move(*from.mutable_origin());
+  row.ending.end = static_cast<task_end>(from.end());
+  row.ending.attempts = from.attempts();
+  row.ending.text = std::move(*from.mutable_text());
+  row.place = sequence{from.place()};
+  return row;
 }
 
 std::string encode_counters(const queue_counters& counters) {

@@ -10,6 +10,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace callboard::runtime {
 
@@ -24,6 +25,21 @@ struct queue_row {
   queue_settings settings;
 };
 
+/// What is still to be told of a task.
+struct ending_row {
+  task_ending ending;
+  /// The record that says so.
+  sequence place{};
+};
+
+/// Of a queue that was deleted.
+struct ends_told {
+  std::vector<task_id> tasks;
+  std::vector<std::string> origins;
+  /// None are left.
+  bool all = false;
+};
+
 // Payloads of records.
 [[nodiscard]] std::string encode_queue_created(const queue_definition& queue);
 [[nodiscard]] std::string encode_queue_configured(const queue_definition& queue);
@@ -32,6 +48,7 @@ struct queue_row {
 [[nodiscard]] std::string encode_task_progress(const task_progress& progress);
 [[nodiscard]] std::string encode_task_audit(const task_audit& audit);
 [[nodiscard]] std::string encode_queue_trimmed(sequence up_to);
+[[nodiscard]] std::string encode_ends_told(const ends_told& ends);
 
 // Back again. Errors: corruption.
 /// queue_created and queue_configured alike.
@@ -42,12 +59,15 @@ struct queue_row {
 [[nodiscard]] result<task_progress> decode_task_progress(std::string_view payload);
 [[nodiscard]] result<task_audit> decode_task_audit(std::string_view payload);
 [[nodiscard]] result<sequence> decode_queue_trimmed(std::string_view payload);
+[[nodiscard]] result<ends_told> decode_ends_told(std::string_view payload);
 
 // Values of rows.
 [[nodiscard]] std::string encode_queue_row(const queue_row& row);
 [[nodiscard]] result<queue_row> decode_queue_row(std::string_view value);
 [[nodiscard]] std::string encode_task_row(const task_row& row);
 [[nodiscard]] result<task_row> decode_task_row(std::string_view value);
+[[nodiscard]] std::string encode_ending_row(const ending_row& row);
+[[nodiscard]] result<ending_row> decode_ending_row(std::string_view value, task_id task);
 [[nodiscard]] std::string encode_counters(const queue_counters& counters);
 [[nodiscard]] result<queue_counters> decode_queue_counters(std::string_view value);
 

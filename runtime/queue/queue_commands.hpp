@@ -40,7 +40,8 @@ struct enqueue_command {
   std::string fairness_key;
   /// 0 = the queue's.
   std::uint32_t attempts_max = 0;
-  /// Comes back in the task's ending; opaque. Empty: nobody is told.
+  /// Comes back in the task's ending; opaque. Empty: nobody is told. There is never a second task
+  /// of an origin, until its ending is told. A dedupe key is not looked at beside it.
   std::string origin;
 };
 
@@ -89,6 +90,12 @@ struct dead_command {
   shared_bytes payload;
 };
 
+/// Takes a task that has not ended from the queue, or from its worker.
+struct withdraw_command {
+  queue_request key{};
+  std::string origin;
+};
+
 // -- answers ----------------------------------------------------------------------------------
 
 struct enqueued_task {
@@ -131,27 +138,22 @@ struct dead_changed {
   std::vector<task_id> missing;
 };
 
+struct task_withdrawn {
+  bool was_open = false;
+};
+
 using queue_outcome = std::variant<
     enqueued_task,
     granted_tasks,
     lease_extended,
     task_completed,
     task_failed,
-    dead_changed>;
+    dead_changed,
+    task_withdrawn>;
 
 struct queue_answer {
   queue_request key{};
   result<queue_outcome> outcome;
-};
-
-/// Told once per task with an origin, when its end is durable; again after a redrive.
-struct task_ending {
-  task_id task{};
-  std::string origin;
-  /// Dead otherwise.
-  bool is_completed = false;
-  /// Or the last error.
-  std::string result;
 };
 
 // -- reads ------------------------------------------------------------------------------------
@@ -175,6 +177,10 @@ struct queue_read {
   std::vector<payload_ask> payloads;
   std::vector<hash128> dedupe;
   std::vector<task_id> dead;
+  /// Whether they have a task, and which.
+  std::vector<std::string> origins;
+  /// How the tasks of these are.
+  std::vector<std::string> withdraws;
   std::optional<trim_ask> trim;
 };
 
@@ -190,6 +196,8 @@ struct trim_page {
   std::optional<sequence> keep_from;
   /// The tasks whose records are the oldest, in that order, with their payloads.
   std::vector<stored_task> oldest;
+  /// The first record of an end that is not told.
+  std::optional<sequence> oldest_ending;
 };
 
 /// Answers the asks of `queue_read` one by one, all as of one lsn.
@@ -200,6 +208,8 @@ struct queue_read_result {
   std::vector<stored_payload> payloads;
   std::vector<std::optional<dedupe_entry>> dedupe;
   std::vector<std::optional<task_row>> dead;
+  std::vector<std::optional<task_id>> origins;
+  std::vector<std::optional<task_row>> withdraws;
   std::optional<trim_page> trim;
 };
 

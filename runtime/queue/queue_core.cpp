@@ -62,13 +62,15 @@ void queue_core::refuse(queue_request key, error why) {
 }
 
 void queue_core::enqueue(enqueue_command command, queue_time now) {
-  if (enqueues_in_flight_ + parked_.size() >= limits_.enqueues_in_flight_max) {
+  const auto under_way = enqueues_in_flight_ + parked_.size() + parked_origins_.size();
+  if (under_way >= limits_.enqueues_in_flight_max) {
     return refuse(
         command.key,
         {errc::overloaded,
          fmt::format("{} enqueues of this queue are under way", limits_.enqueues_in_flight_max),
          50});
   }
+  if (!command.origin.empty()) return enqueue_once(std::move(command));
   if (command.dedupe_key.empty() || settings_.dedupe_window_s == 0) {
     return admit(std::move(command), std::nullopt, now);
   }
@@ -113,6 +115,7 @@ void queue_core::admit(
   ++enqueues_in_flight_;
   if (hash) remember_key(*hash, {state.task, now.shard});
   hold(command.key, enqueued_task{state.task, false});
+  if (!state.origin.empty()) origins_[state.origin] = {state.task, open_.number};
   recent_.note(state, task_phase::waiting, open_.number);
   put_waiting(std::move(state), std::move(command.payload));
 }
@@ -184,13 +187,15 @@ std::optional<queue_append> queue_core::take_append() {
     add(storage::record_kind::task_progress, next_seq_, encode_task_progress(progress));
     next_seq_ = next_seq_.next();
     progress.changes.clear();
+    progress.told.clear();
   };
   for (auto& [task, change] : open_.changes) {
     progress.changes.push_back(std::move(change));
     if (progress.changes.size() == changes_per_record_max) flush();
   }
+  progress.told = open_.told;
   // A trim leaves one record of progress behind it, which tells the last lease's number.
-  if (!progress.changes.empty() || open_.trim) flush();
+  if (!progress.changes.empty() || !progress.told.empty() || open_.trim) flush();
   const sequence last{next_seq_.raw() - 1};
   for (const auto& audit : open_.audits)
     add(storage::record_kind::task_audited, last, encode_task_audit(audit));
@@ -206,11 +211,16 @@ void queue_core::committed(lsn last, queue_time now) {
   auto done = std::move(flying_.front());
   flying_.pop_front();
   recent_.committed(done.number, last);
-  if (!reading_) recent_.prune();
+  committed_ = done.number;
+  if (!reading_) {
+    recent_.prune();
+    prune_origins();
+  }
   enqueues_in_flight_ -= done.enqueues;
   forget_old_keys();
   std::ranges::move(done.answers, std::back_inserter(answers_));
   std::ranges::move(done.endings, std::back_inserter(endings_));
+  std::ranges::move(done.told, std::back_inserter(told_));
   for (auto& grant : done.grants) {
     for (const auto& task : grant.tasks) {
       const auto found = leases_.find(task.token.task);
@@ -251,6 +261,10 @@ std::vector<queue_request> queue_core::unanswered() const {
     keys.push_back(parked.command.key);
   for (const auto& command : dead_commands_)
     keys.push_back(command.key);
+  for (const auto& parked : parked_origins_)
+    keys.push_back(parked.command.key);
+  for (const auto& command : withdraws_)
+    keys.push_back(command.key);
   for (const auto& answer : answers_)
     keys.push_back(answer.key);
   return keys;
@@ -272,7 +286,8 @@ queue_counts queue_core::counts() const {
 
 bool queue_core::idle() const {
   return leases_.empty() && waiters_.empty() && unfed_.empty() && parked_.empty()
-         && dead_commands_.empty() && flying_.empty() && !open_.has_changes() && !reading_;
+         && dead_commands_.empty() && parked_origins_.empty() && withdraws_.empty()
+         && flying_.empty() && !open_.has_changes() && !reading_;
 }
 
 }  // namespace callboard::runtime

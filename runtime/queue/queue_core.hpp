@@ -61,6 +61,10 @@ public:
   void complete(complete_command command, queue_time now);
   void fail_task(const fail_command& command, queue_time now);
   void change_dead(dead_command command);
+  void withdraw(withdraw_command command);
+
+  /// Whoever enqueued these tasks knows of their ends: nothing of them is kept.
+  void told(const std::vector<task_id>& tasks);
 
   /// Releases what `worker` holds and ends its waiting lease requests.
   void leave(const std::string& worker, queue_time now);
@@ -96,6 +100,9 @@ public:
 
   /// Ends of tasks that have an origin, once they are durable.
   [[nodiscard]] std::vector<task_ending> take_endings() { return std::exchange(endings_, {}); }
+
+  /// Tasks whose `told` is durable.
+  [[nodiscard]] std::vector<task_id> take_told() { return std::exchange(told_, {}); }
 
   /// Keys of all commands that are not answered, for a core that is dropped.
   [[nodiscard]] std::vector<queue_request> unanswered() const;
@@ -139,13 +146,14 @@ private:
     std::map<task_id, task_change> changes;
     std::vector<task_audit> audits;
     std::optional<sequence> trim;
+    std::vector<task_id> told;
     std::uint32_t enqueues = 0;
     std::vector<queue_answer> answers;
     std::vector<grant> grants;
     std::vector<task_ending> endings;
 
     [[nodiscard]] bool has_changes() const {
-      return !stored.empty() || !changes.empty() || !audits.empty() || trim;
+      return !stored.empty() || !changes.empty() || !audits.empty() || !told.empty() || trim;
     }
   };
 
@@ -157,6 +165,17 @@ private:
   struct parked_enqueue {
     enqueue_command command;
     hash128 hash;
+  };
+
+  struct parked_origin {
+    enqueue_command command;
+    /// Whoever enqueues it went on without it.
+    bool is_withdrawn = false;
+  };
+
+  struct recent_origin {
+    task_id task{};
+    batch_number batch{};
   };
 
   struct attempt_end {
@@ -200,6 +219,14 @@ private:
   void loaded_trim(const trim_page& page, lsn as_of);
   void restate(const stored_task& task);
 
+  // queue_origins.cpp: tasks that somebody waits for
+  void enqueue_once(enqueue_command command);
+  void loaded_origins(const std::vector<std::optional<task_id>>& found, queue_time now);
+  void loaded_withdraws(const std::vector<std::optional<task_row>>& rows, lsn as_of);
+  [[nodiscard]] bool take_out(task_state state, task_phase phase);
+  void end_for_origin(task_change& change, std::string origin, task_end end, std::string text);
+  void prune_origins();
+
   queue_settings settings_;
   const queue_limits limits_;
   const shard_id shard_;
@@ -233,6 +260,12 @@ private:
   bool uses_keys_ = false;
   std::deque<parked_enqueue> parked_;
   std::deque<dead_command> dead_commands_;
+  /// Until it is read whether their origins have a task.
+  std::deque<parked_origin> parked_origins_;
+  std::deque<withdraw_command> withdraws_;
+  /// Admitted, and maybe not in what is being read.
+  std::unordered_map<std::string, recent_origin> origins_;
+  batch_number committed_{};
 
   recent_changes recent_;
   batch open_;
@@ -243,6 +276,7 @@ private:
   std::uint64_t trim_at_ = 0;
   std::vector<queue_answer> answers_;
   std::vector<task_ending> endings_;
+  std::vector<task_id> told_;
 };
 
 }  // namespace callboard::runtime

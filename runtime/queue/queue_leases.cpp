@@ -164,9 +164,8 @@ void queue_core::complete(complete_command command, queue_time) {
   auto lease = end_lease(found->state.task);
   auto& change = note(lease.state, task_phase::gone);
   if (!lease.state.origin.empty()) {
-    change.result = command.result;
-    open_.endings.push_back(
-        {lease.state.task, std::move(lease.state.origin), true, std::move(command.result)});
+    end_for_origin(
+        change, std::move(lease.state.origin), task_end::completed, std::move(command.result));
   }
   hold(command.key, task_completed{});
 }
@@ -211,10 +210,16 @@ void queue_core::end_attempt(live_lease lease, const attempt_end& how, queue_tim
 
 void queue_core::bury(live_lease lease, task_attempt attempt) {
   ++dead_;
-  if (!lease.state.origin.empty()) {
-    open_.endings.push_back({lease.state.task, lease.state.origin, false, attempt.error});
+  // Told now, and never again: a redrive is for whoever asks for it.
+  auto origin = std::exchange(lease.state.origin, {});
+  auto& change = note(lease.state, task_phase::dead);
+  if (!origin.empty()) {
+    auto text = !attempt.error.empty()         ? attempt.error
+                : attempt.outcome == "expired" ? std::string{"its last lease expired"}
+                                               : std::string{};
+    end_for_origin(change, std::move(origin), task_end::dead, std::move(text));
   }
-  note(lease.state, task_phase::dead).ended.push_back(std::move(attempt));
+  change.ended.push_back(std::move(attempt));
 }
 
 time_ms queue_core::backoff(std::uint32_t attempt, queue_time now) {

@@ -123,6 +123,13 @@ void note_dedupe(entity_id queue, const task_row& row, queue_counters& counters,
   erase_old_dedupe(queue, row.state.enqueued, counters, out);
 }
 
+/// Its task, until whoever enqueued it knows of its end.
+void put_origin(entity_id queue, const std::string& origin, task_id task, view_writer& out) {
+  std::string value;
+  append_number(value, task.raw());
+  out.put(view_id::queue_origin, origin_key(queue, origin), value);
+}
+
 void apply_stored(const record& from, queue_counters& counters, view_writer& out) {
   const auto stored = decode_stored_task(from.payload.view(), from.entity_seq);
   if (!stored) return;
@@ -138,9 +145,42 @@ void apply_stored(const record& from, queue_counters& counters, view_writer& out
   }
   put_in(queue, row, counters, out);
   if (row.phase == task_phase::gone) return;
+  if (!row.state.origin.empty()) put_origin(queue, row.state.origin, row.state.task, out);
   std::string task;
   append_number(task, row.state.task.raw());
   out.put(view_id::queue_place, queue_key(queue, row.state.place.raw()), task);
+}
+
+/// Of a task that may have no row any more: views made anew begin behind its first record.
+void apply_end(const record& from, const task_change& change, view_writer& out) {
+  if (change.end == task_end::withdrawn) {
+    out.erase(view_id::queue_origin, origin_key(from.entity, change.origin));
+    return;
+  }
+  put_origin(from.entity, change.origin, change.task, out);
+  const ending_row row{
+      {change.task, change.origin, change.end, change.attempts, change.result}, from.entity_seq};
+  out.put(view_id::queue_ending, queue_key(from.entity, change.task.raw()), encode_ending_row(row));
+}
+
+void apply_told(entity_id queue, task_id task, view_writer& out) {
+  const auto key = queue_key(queue, task.raw());
+  const auto value = out.get(view_id::queue_ending, key);
+  if (!value) return;
+  if (const auto row = decode_ending_row(*value, task)) {
+    out.erase(view_id::queue_origin, origin_key(queue, row->ending.origin));
+  }
+  out.erase(view_id::queue_ending, key);
+}
+
+void apply_ends_told(const record& from, view_writer& out) {
+  const auto told = decode_ends_told(from.payload.view());
+  if (!told) return;
+  for (const auto task : told->tasks)
+    apply_told(from.entity, task, out);
+  for (const auto& origin : told->origins)
+    out.erase(view_id::queue_origin, origin_key(from.entity, origin));
+  if (told->all) out.erase(view_id::queue_gone, queue_key(from.entity));
 }
 
 void apply_progress(const record& from, queue_counters& counters, view_writer& out) {
@@ -148,8 +188,10 @@ void apply_progress(const record& from, queue_counters& counters, view_writer& o
   if (!progress) return;
   counters.last_lease = std::max(counters.last_lease, progress->last_lease);
   for (const auto& change : progress->changes) {
+    if (change.end != task_end::none) apply_end(from, change, out);
     auto row = row_of(from.entity, change.task, out);
     if (!row) continue;
+    if (change.end != task_end::none) row->state.origin.clear();
     take_out(from.entity, *row, counters, out);
     row->phase = change.phase;
     row->state.ready = change.ready;
@@ -158,6 +200,8 @@ void apply_progress(const record& from, queue_counters& counters, view_writer& o
     append_attempts(row->history, change.ended);
     put_in(from.entity, *row, counters, out);
   }
+  for (const auto task : progress->told)
+    apply_told(from.entity, task, out);
 }
 
 void apply_definition(const record& from, view_writer& out) {
@@ -180,6 +224,8 @@ void apply_deleted(const record& from, view_writer& out) {
   if (const auto name = decode_queue_deleted(from.payload.view())) {
     out.erase(view_id::catalogue, queue_row_key(*name));
   }
+  // Those who wait for its tasks are still to be told: the rows of views 24 and 25 stay for them.
+  out.put(view_id::queue_gone, queue_key(from.entity), from.payload.view());
   const auto first = queue_key(from.entity);
   const auto last = queue_key(entity_id{from.entity.raw() + 1});
   for (const auto view :
@@ -204,6 +250,8 @@ void apply_queue_record(const record& record, view_writer& out) {
     return apply_definition(record, out);
   case record_kind::queue_deleted:
     return apply_deleted(record, out);
+  case record_kind::task_ends_told:
+    return apply_ends_told(record, out);
   case record_kind::task_enqueued:
   case record_kind::task_progress:
   case record_kind::task_restated:

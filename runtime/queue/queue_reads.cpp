@@ -12,6 +12,7 @@ namespace {
 constexpr std::size_t key_pages_max = 16;
 constexpr std::size_t payloads_max = 256;
 constexpr std::size_t dedupe_max = 512;
+constexpr std::size_t origins_max = 512;
 constexpr std::uint32_t restated_tasks_max = 64;
 constexpr std::uint64_t restated_bytes_max = 1ULL << 20;
 /// Records without a task per task before tasks are written again to give them back.
@@ -44,9 +45,17 @@ std::optional<queue_read> queue_core::plan_read(queue_time now) {
     read.dedupe.push_back(parked.hash);
   }
   if (!dead_commands_.empty()) read.dead = dead_commands_.front().tasks;
+  for (const auto& parked : parked_origins_) {
+    if (read.origins.size() == origins_max) break;
+    read.origins.push_back(parked.command.origin);
+  }
+  for (const auto& command : withdraws_) {
+    if (read.withdraws.size() == origins_max) break;
+    read.withdraws.push_back(command.origin);
+  }
   plan_trim(read, now);
   if (read.segments.empty() && read.keys.empty() && read.payloads.empty() && read.dedupe.empty()
-      && read.dead.empty() && !read.trim) {
+      && read.dead.empty() && read.origins.empty() && read.withdraws.empty() && !read.trim) {
     return std::nullopt;
   }
   reading_ = read;
@@ -70,14 +79,19 @@ void queue_core::loaded(queue_read_result read, queue_time now) {
   }
   loaded_payloads(std::move(read.payloads));
   loaded_dedupe(read.dedupe, now);
+  // Before what was enqueued behind them; what came before them is marked.
+  loaded_withdraws(read.withdraws, read.as_of);
+  loaded_origins(read.origins, now);
   if (!asked.dead.empty()) loaded_dead(read.dead, read.as_of, now);
   if (read.trim) loaded_trim(*read.trim, read.as_of);
   recent_.prune();
+  prune_origins();
 }
 
 void queue_core::read_failed(const error& why, queue_time now) {
   const auto asked = *std::exchange(reading_, std::nullopt);
   recent_.prune();
+  prune_origins();
   if (why.code == errc::overloaded) return;
   for (auto& one : std::exchange(waiters_, {}))
     refuse(one.command.key, why);
@@ -94,6 +108,14 @@ void queue_core::read_failed(const error& why, queue_time now) {
   for (std::size_t i = 0; i < asked.dedupe.size(); ++i) {
     refuse(parked_.front().command.key, why);
     parked_.pop_front();
+  }
+  for (std::size_t i = 0; i < asked.origins.size(); ++i) {
+    refuse(parked_origins_.front().command.key, why);
+    parked_origins_.pop_front();
+  }
+  for (std::size_t i = 0; i < asked.withdraws.size(); ++i) {
+    refuse(withdraws_.front().key, why);
+    withdraws_.pop_front();
   }
   if (!asked.dead.empty()) {
     refuse(dead_commands_.front().key, why);
@@ -237,6 +259,8 @@ void queue_core::loaded_trim(const trim_page& page, lsn as_of) {
   const auto records = next_seq_.raw() - 1 - floor_.raw();
   auto up_to = page.last_seq;
   if (page.keep_from) up_to = std::min(up_to, sequence{page.keep_from->raw() - 1});
+  // Views made anew find what is still to be told in its record only.
+  if (page.oldest_ending) up_to = std::min(up_to, sequence{page.oldest_ending->raw() - 1});
   const auto kept_up_to = up_to;
   if (!page.oldest.empty()) {
     up_to = std::min(up_to, sequence{page.oldest.front().row.state.place.raw() - 1});

@@ -66,6 +66,13 @@ inline std::string waiting_value(const task_state& state) {
   return out + state.origin;
 }
 
+/// queue_origin
+inline std::string origin_key(entity_id queue, std::string_view origin) {
+  auto key = queue_key(queue);
+  key += origin;
+  return key;
+}
+
 inline std::string dedupe_hash_key(entity_id queue, const hash128& hash) {
   auto key = queue_key(queue);
   key.push_back('h');

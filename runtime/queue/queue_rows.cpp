@@ -13,6 +13,8 @@ namespace {
 using storage::view_id;
 
 constexpr auto last_fairness = std::numeric_limits<std::uint64_t>::max();
+/// Ends looked at to find the oldest.
+constexpr std::size_t endings_visited_max = 10'000;
 
 std::unexpected<error> broken(entity_id queue, const char* what) {
   return fail(errc::corruption, fmt::format("queue {}: {}", queue.raw(), what));
@@ -210,6 +212,100 @@ result<dead_page> read_dead(
     if (page.tasks.size() == count_max) return page;
   }
   if (numbers->size() < visited_max) page.next.reset();
+  return page;
+}
+
+result<std::optional<task_id>>
+read_origin(const row_source& rows, entity_id queue, const std::string& origin) {
+  auto value = rows.get(view_id::queue_origin, origin_key(queue, origin));
+  if (!value) return std::unexpected{value.error()};
+  if (!*value) return std::optional<task_id>{};
+  if ((*value)->size() != 8) return broken(queue, "a row of an origin");
+  std::string_view rest = **value;
+  return task_id{take_number(rest)};
+}
+
+result<std::optional<sequence>> read_oldest_ending(const row_source& rows, entity_id queue) {
+  std::optional<sequence> oldest;
+  std::size_t visited = 0;
+  bool is_broken = false;
+  auto scanned = rows.scan(
+      view_id::queue_ending,
+      queue_key(queue),
+      queue_key(entity_id{queue.raw() + 1}),
+      [&](auto, auto value) {
+        auto row = decode_ending_row(value, task_id{});
+        is_broken = !row;
+        if (is_broken) return false;
+        // Too many to look at: all records may be needed.
+        if (++visited > endings_visited_max) row->place = sequence{1};
+        if (!oldest || row->place < *oldest) oldest = row->place;
+        return visited <= endings_visited_max;
+      });
+  if (!scanned) return std::unexpected{scanned.error()};
+  if (is_broken) return broken(queue, "a row of a task's end");
+  return oldest;
+}
+
+result<ending_page> read_endings(
+    const row_source& rows, const std::string& from, std::size_t count_max, std::size_t bytes_max) {
+  ending_page page;
+  std::size_t bytes = 0;
+  bool is_broken = false;
+  const std::string end(17, '\xff');
+  auto scanned = rows.scan(view_id::queue_ending, from, end, [&](auto key, auto value) {
+    if (page.endings.size() == count_max || bytes > bytes_max) {
+      page.next = key;
+      return false;
+    }
+    bytes += value.size();
+    is_broken = key.size() != 16;
+    if (is_broken) return false;
+    const entity_id queue{take_number(key)};
+    const task_id task{take_number(key)};
+    auto row = decode_ending_row(value, task);
+    is_broken = !row;
+    if (!is_broken) page.endings.emplace_back(queue, std::move(row->ending));
+    return !is_broken;
+  });
+  if (!scanned) return std::unexpected{scanned.error()};
+  if (is_broken) return fail(errc::corruption, "a row of a task's end");
+  return page;
+}
+
+result<std::vector<std::pair<entity_id, queue_ref>>> read_gone_queues(const row_source& rows) {
+  std::vector<std::pair<entity_id, queue_ref>> gone;
+  bool is_broken = false;
+  auto scanned =
+      rows.scan(view_id::queue_gone, {}, std::string(9, '\xff'), [&](auto key, auto value) {
+        auto name = decode_queue_deleted(value);
+        is_broken = key.size() != 8 || !name;
+        if (!is_broken) gone.emplace_back(entity_id{take_number(key)}, *std::move(name));
+        return !is_broken;
+      });
+  if (!scanned) return std::unexpected{scanned.error()};
+  if (is_broken) return fail(errc::corruption, "a row of a deleted queue");
+  return gone;
+}
+
+result<gone_page>
+read_gone_origins(const row_source& rows, entity_id queue, std::size_t count_max) {
+  gone_page page;
+  bool is_broken = false;
+  auto scanned = rows.scan(
+      view_id::queue_origin,
+      queue_key(queue),
+      queue_key(entity_id{queue.raw() + 1}),
+      [&](auto key, auto value) {
+        page.is_whole = page.origins.size() < count_max;
+        if (!page.is_whole) return false;
+        is_broken = key.size() < 8 || value.size() != 8;
+        if (is_broken) return false;
+        page.origins.emplace_back(key.substr(8), task_id{take_number(value)});
+        return true;
+      });
+  if (!scanned) return std::unexpected{scanned.error()};
+  if (is_broken) return broken(queue, "a row of an origin");
   return page;
 }
 

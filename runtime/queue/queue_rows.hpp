@@ -126,6 +126,38 @@ struct dead_filter {
     std::size_t count_max,
     std::size_t visited_max);
 
+/// The task of an origin whose end is not told.
+[[nodiscard]] result<std::optional<task_id>>
+read_origin(const row_source& rows, entity_id queue, const std::string& origin);
+
+/// The first record that says an end which is still to be told.
+[[nodiscard]] result<std::optional<sequence>>
+read_oldest_ending(const row_source& rows, entity_id queue);
+
+/// Ends that are still to be told, of all queues of a shard, in the order of their keys.
+struct ending_page {
+  std::vector<std::pair<entity_id, task_ending>> endings;
+  /// Continue with this; empty at the end.
+  std::string next;
+};
+
+/// About `bytes_max` bytes, at least one end.
+[[nodiscard]] result<ending_page> read_endings(
+    const row_source& rows, const std::string& from, std::size_t count_max, std::size_t bytes_max);
+
+/// Deleted queues of a shard of whose tasks somebody is still to be told.
+[[nodiscard]] result<std::vector<std::pair<entity_id, queue_ref>>>
+read_gone_queues(const row_source& rows);
+
+/// What a deleted queue leaves behind: origins with their tasks, and whether that is all.
+struct gone_page {
+  std::vector<std::pair<std::string, task_id>> origins;
+  bool is_whole = true;
+};
+
+[[nodiscard]] result<gone_page>
+read_gone_origins(const row_source& rows, entity_id queue, std::size_t count_max);
+
 struct numbered_audit {
   /// Grows from change to change within a queue; says nothing else.
   std::uint64_t number = 0;

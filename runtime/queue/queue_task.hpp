@@ -25,6 +25,17 @@ inline constexpr std::size_t priority_count = 4;
 /// On disk: never change the numbers. `gone`: completed or abandoned.
 enum class task_phase : std::uint8_t { waiting = 0, leased = 1, dead = 2, gone = 3 };
 
+/// How a task has ended for whoever enqueued it. On disk: never change the numbers.
+enum class task_end : std::uint8_t {
+  none = 0,
+  completed = 1,
+  /// A redrive may still complete it: that is not told.
+  dead = 2,
+  /// Whoever enqueued it went on without it; nobody is told.
+  withdrawn = 3,
+  queue_deleted = 4
+};
+
 /// Attempts kept of one task; older ones are dropped from the history, not from the count.
 inline constexpr std::size_t task_history_max = 50;
 /// Bytes of an attempt's error that are kept.
@@ -66,7 +77,7 @@ struct task_state {
   /// Attempts that ended and counted.
   std::uint32_t attempts = 0;
   std::uint32_t attempts_max = 0;
-  /// Whom to tell of its end; opaque.
+  /// Whom to tell of its end; opaque. Empty once that is recorded.
   std::string origin;
 
   [[nodiscard]] task_position position() const { return {ready, task}; }
@@ -113,14 +124,32 @@ struct task_change {
   task_lease lease;
   std::vector<task_attempt> ended;
   std::string result;
+  /// Of a task with an origin.
+  task_end end = task_end::none;
+  std::string origin;
 
   friend bool operator==(const task_change&, const task_change&) = default;
+};
+
+/// Told of a task with an origin when its end is durable: once by each core that ended it, and by
+/// the views until `told` is.
+struct task_ending {
+  task_id task{};
+  std::string origin;
+  task_end end = task_end::completed;
+  std::uint32_t attempts = 0;
+  /// The result, or the last error.
+  std::string text;
+
+  friend bool operator==(const task_ending&, const task_ending&) = default;
 };
 
 struct task_progress {
   std::vector<task_change> changes;
   /// The highest lease number given so far.
   std::uint64_t last_lease = 0;
+  /// Whose end is known to whoever enqueued them.
+  std::vector<task_id> told;
 
   friend bool operator==(const task_progress&, const task_progress&) = default;
 };

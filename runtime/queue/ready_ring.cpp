@@ -113,6 +113,17 @@ void ready_ring::drop_key(key_map::iterator key) {
   keys_.erase(key);
 }
 
+void ready_ring::remove(const task_state& state) {
+  const auto key = keys_.find(state.fairness);
+  if (key == keys_.end()) return;
+  const auto task = key->second.tasks.find(state.position());
+  if (task == key->second.tasks.end()) return;
+  erase(key, task);
+  key->second.is_used = true;
+  is_fruitful_ = true;
+  if (key->second.tasks.empty() && key->second.is_whole()) keys_.erase(key);
+}
+
 void ready_ring::move(const task_state& state) {
   const auto key = keys_.find(state.fairness);
   if (key == keys_.end()) return;

@@ -51,6 +51,9 @@ public:
   /// It waits from now on.
   void add(waiting_task task);
 
+  /// It has ended without a lease.
+  void remove(const task_state& state);
+
   /// Its record has moved.
   void move(const task_state& state);
 

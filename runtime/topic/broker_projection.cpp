@@ -184,6 +184,7 @@ void broker_projection::apply(std::span<const record> block, view_writer& out) c
     case record_kind::task_progress:
     case record_kind::task_restated:
     case record_kind::task_audited:
+    case record_kind::task_ends_told:
       apply_queue_record(one, out);
       break;
     case record_kind::event:

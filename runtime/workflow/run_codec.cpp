@@ -25,6 +25,7 @@ std::string_view type_of_issue(command_kind kind) {
   case command_kind::child:
   case command_kind::call:
   case command_kind::model:
+  case command_kind::task:
     return "task.started";
   case command_kind::sleep:
     return "timer.started";

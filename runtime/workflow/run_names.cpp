@@ -43,8 +43,18 @@ namespace {
 constexpr std::array<std::string_view, 6> status_names{
     "running", "completed", "failed", "cancelled", "continued", "blocked"};
 
-constexpr std::array<std::string_view, 10> command_names{
-    "step", "sleep", "signal", "publish", "child", "update", "version", "call", "reply", "model"};
+constexpr std::array<std::string_view, 11> command_names{
+    "step",
+    "sleep",
+    "signal",
+    "publish",
+    "child",
+    "update",
+    "version",
+    "call",
+    "reply",
+    "model",
+    "task"};
 
 }  // namespace
 

@@ -54,10 +54,11 @@ TEST_CASE(
     "progress, audits, counters and definitions survive their bytes", "[runtime][queue][codec]") {
   const auto row = full_row();
   const task_progress progress{
-      {{task_id{1}, task_phase::waiting, row.state.ready, 3, {}, row.history, {}},
-       {task_id{2}, task_phase::leased, {}, 0, row.lease, {}, {}},
-       {task_id{3}, task_phase::gone, {}, 1, {}, {}, "result"}},
-      99};
+      {{task_id{1}, task_phase::waiting, row.state.ready, 3, {}, row.history, {}, {}, {}},
+       {task_id{2}, task_phase::leased, {}, 0, row.lease, {}, {}, {}, {}},
+       {task_id{3}, task_phase::gone, {}, 1, {}, {}, "result", task_end::completed, "o"}},
+      99,
+      {task_id{4}, task_id{5}}};
   const auto copy = decode_task_progress(encode_task_progress(progress));
   REQUIRE(copy);
   CHECK(*copy == progress);

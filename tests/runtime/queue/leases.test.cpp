@@ -267,10 +267,7 @@ TEST_CASE_METHOD(
   CHECK(endings.empty());
   run();
   REQUIRE(endings.size() == 1);
-  CHECK(endings[0].task == made.task);
-  CHECK(endings[0].origin == "run 7");
-  CHECK(endings[0].is_completed);
-  CHECK(endings[0].result == "42");
+  CHECK(endings[0] == task_ending{made.task, "run 7", task_end::completed, 0, "42"});
 }
 
 TEST_CASE_METHOD(leases, "bounds are told at once", "[runtime][queue]") {

@@ -85,6 +85,7 @@ public:
   row_table rows;
   std::map<std::uint64_t, result<queue_outcome>> answers;
   std::vector<task_ending> endings;
+  std::vector<task_id> heard;
   std::unique_ptr<queue_core> core;
   std::uint64_t keys = 0;
   std::uint64_t reads = 0;
@@ -178,6 +179,8 @@ public:
     }
     for (auto& ending : core->take_endings())
       endings.push_back(std::move(ending));
+    for (const auto task : core->take_told())
+      heard.push_back(task);
   }
 
   /// Until nothing moves.
@@ -300,6 +303,12 @@ public:
       found.dedupe.push_back(*read_dedupe(rows, entity, hash));
     for (const auto task : plan.dead)
       found.dead.push_back(*read_task(rows, entity, task));
+    for (const auto& origin : plan.origins)
+      found.origins.push_back(*read_origin(rows, entity, origin));
+    for (const auto& origin : plan.withdraws) {
+      const auto task = *read_origin(rows, entity, origin);
+      found.withdraws.push_back(task ? *read_task(rows, entity, *task) : std::nullopt);
+    }
     if (plan.trim) found.trim = read_trim(*plan.trim);
     return found;
   }
@@ -368,6 +377,7 @@ protected:
         break;
       }
     }
+    page.oldest_ending = *read_oldest_ending(rows, entity);
     for (auto& row : *read_oldest_places(rows, entity, ask.tasks_max))
       page.oldest.push_back({row, stored_at(row.state.place).payload});
     return page;

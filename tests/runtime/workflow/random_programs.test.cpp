@@ -36,7 +36,7 @@ struct random_program : workflow<random_program> {
   }
 
   static flow<std::uint64_t> one(context& ctx, std::uint64_t seed, int depth) {
-    switch (seed % (depth > 0 ? 10 : 7)) {
+    switch (seed % (depth > 0 ? 11 : 8)) {
     case 0:
       co_await ctx.sleep(std::chrono::milliseconds{seed % 1000 + 1}).required();
       co_return 1;
@@ -61,9 +61,15 @@ struct random_program : workflow<random_program> {
       auto reply = co_await ctx.model("asks", std::move(request));
       co_return reply ? reply->text.size() + reply->usage->total : 5;
     }
-    case 7:
+    case 7: {
+      task_options options;
+      if (seed % 2 == 0) options.timeout = std::chrono::milliseconds{seed % 100 + 1};
+      auto done = co_await ctx.task<json>("queue", seed, options);
+      co_return done ? 6 : 7;
+    }
+    case 8:
       co_return co_await block(ctx, seed, depth - 1);
-    case 8: {
+    case 9: {
       std::vector<flow<std::uint64_t>> parts;
       for (std::uint64_t i = 0; i < seed % 3 + 1; ++i)
         parts.push_back(block(ctx, seed + i, depth - 1));
@@ -100,6 +106,13 @@ void play(scripted_run& run, std::uint64_t seed, bool crashes) {
         run.fail_attempt(index, draw() % 2 == 0 ? "interrupted" : "overloaded");
       } else {
         run.answer_model(index, std::string(draw() % 20, 'x'));
+      }
+    } else if (chosen->second.request.kind == command_kind::task) {
+      if (draw() % 3 == 0) {
+        run.end_command(
+            index, std::unexpected{failure{failure_class::permanent, "task_dead", "no"}});
+      } else {
+        run.end_command(index, json(draw() % 100));
       }
     } else {
       run.fire(index);

@@ -110,6 +110,16 @@ public:
     feed(std::move(event));
   }
 
+  /// A command ends elsewhere: with a result, or for good.
+  void end_command(std::uint32_t command, outcome<json> with) {
+    runtime::run_event event;
+    event.kind = with ? runtime::run_event_kind::completed : runtime::run_event_kind::failed;
+    event.command = command;
+    if (with) event.data = std::move(*with);
+    if (!with) event.why = std::move(with.error());
+    feed(std::move(event));
+  }
+
   /// An attempt fails with this code and is followed by another.
   void fail_attempt(std::uint32_t command, std::string code) {
     runtime::run_event event;

@@ -1,0 +1,209 @@
+// Tasks that a run hands to workers: into the queue once, the end from the queue once, and out of
+// the queue when the run goes on without it. The queue keeps who waits for a task until the run has
+// said that it knows of the end, so that everything here may be asked and told again.
+#include "actors/router.hpp"
+#include "actors/run_host.hpp"
+#include "runtime/workflow/json_values.hpp"
+
+#include <boost/json/parse.hpp>
+#include <boost/json/serialize.hpp>
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <utility>
+
+namespace callboard::actors {
+
+namespace {
+
+using boost::json::object;
+using runtime::run_event_kind;
+using runtime::task_end;
+using runtime::text_at;
+
+constexpr auto retry_pause = std::chrono::milliseconds{200};
+constexpr auto accepted_before_passivation = std::chrono::milliseconds{1000};
+constexpr std::string_view timeout_code = "timeout";
+
+std::uint64_t number_at(const object& from, std::string_view key) {
+  const auto* value = from.if_contains(key);
+  return value != nullptr && value->is_number() ? value->to_number<std::uint64_t>() : 0;
+}
+
+runtime::task_priority priority_named(std::string_view name) {
+  constexpr std::array<std::string_view, runtime::priority_count> names{
+      "control", "interactive", "normal", "bulk"};
+  for (std::size_t i = 0; i < names.size(); ++i) {
+    if (names[i] == name) return static_cast<runtime::task_priority>(i);
+  }
+  return runtime::task_priority::normal;
+}
+
+/// Workers complete with whatever they like.
+json result_of(const std::string& text) {
+  if (text.empty()) return {};
+  boost::system::error_code failed;
+  auto value = boost::json::parse(text, failed);
+  return failed ? json(text) : value;
+}
+
+failure queue_deleted(std::string_view queue) {
+  return {
+      failure_class::permanent,
+      "task_queue_deleted",
+      fmt::format("queue '{}' was deleted, and the task with it", queue)};
+}
+
+}  // namespace
+
+void run_host::send_task(std::uint32_t command) {
+  if (is_retired_ || is_dead_ || !engine_) return;
+  if (is_busy_) {
+    return after(std::chrono::milliseconds{1}, [this, command] { send_task(command); });
+  }
+  const auto found = engine_->open().find(command);
+  const auto noted = tasks_.find(command);
+  if (found == engine_->open().end() || noted == tasks_.end()) return;
+  const auto& request = found->second.request;
+  auto queue = queue_name::parse(request.name);
+  if (!queue) return fail_command(command, queue.error());
+  enqueue_task ask;
+  ask.queue = {channel_.tenant, *std::move(queue)};
+  ask.task.payload = shared_bytes{boost::json::serialize(request.arguments.at("payload"))};
+  ask.task.priority = priority_named(text_at(request.arguments, "priority"));
+  ask.task.delay_ms = number_at(request.arguments, "delay_ms");
+  ask.task.fairness_key = text_at(request.arguments, "fairness_key");
+  ask.task.attempts_max = static_cast<std::uint32_t>(number_at(request.arguments, "attempts_max"));
+  ask.task.origin = noted->second.origin;
+  const auto correlation = next_correlation(command);
+  if (parts_.router->control({correlation, std::move(ask)}, home_.run_handle())) return;
+  asked_.erase(correlation.raw());
+  after(retry_pause, [this, command] { send_task(command); });
+}
+
+void run_host::on_task_reply(std::uint32_t command, const control_reply& reply) {
+  if (reply.outcome) {
+    if (const auto noted = tasks_.find(command); noted != tasks_.end()) {
+      noted->second.is_accepted = true;
+    }
+    return after(accepted_before_passivation, [this] {
+      if (is_idle()) home_.may_passivate();
+    });
+  }
+  const auto& why = reply.outcome.error();
+  if (is_retryable(why.code)) {
+    return after(retry_pause, [this, command] { send_task(command); });
+  }
+  if (why.code != errc::not_found) return fail_command(command, why);
+  const auto open = engine_->open().find(command);
+  fail_command(command, queue_deleted(open->second.request.name));
+}
+
+void run_host::on_task_end(const end_task& ask, waiter from) {
+  from.what = waiter::ask::task_end;
+  const bool is_other = !start_ || start_->seed != ask.who.seed;
+  if (shown_->ended || ask.who.run != shown_->run || is_other) {
+    return answer(from, control_answer{actors::done{}});
+  }
+  // An enqueue that is still on its way must find that the queue knows of the task.
+  const bool is_sent =
+      std::ranges::any_of(asked_, [&](const auto& one) { return one.second == ask.who.command; });
+  if (is_sent) return answer(from, fail(errc::overloaded, "its enqueue is under way", 50));
+  input next;
+  next.event.command = ask.who.command;
+  next.run = ask.who.run;
+  next.event.kind =
+      ask.how == task_end::completed ? run_event_kind::completed : run_event_kind::failed;
+  if (ask.how == task_end::completed) {
+    next.event.data = result_of(ask.text);
+  } else if (ask.how == task_end::dead) {
+    next.event.why = failure{
+        failure_class::permanent,
+        "task_dead",
+        fmt::format(
+            "{} (after {} attempt{})",
+            ask.text.empty() ? "no worker completed it" : ask.text,
+            ask.attempts,
+            ask.attempts == 1 ? "" : "s")};
+  } else {
+    next.event.why = queue_deleted(ask.text);
+  }
+  next.waiters.push_back(std::move(from));
+  offer(std::move(next));
+}
+
+void run_host::note_task(const runtime::run_event& event) {
+  if (event.kind == run_event_kind::issued) {
+    if (event.what != command_kind::task) return;
+    const task_waiter who{channel_.topic.str(), row_->run, event.command, start_->seed};
+    tasks_[event.command] = {event.name, format_origin(who)};
+    return;
+  }
+  const auto found = tasks_.find(event.command);
+  if (found == tasks_.end()) return;
+  const bool is_left =
+      event.kind == run_event_kind::command_cancelled
+      || (event.kind == run_event_kind::failed && event.why && event.why->code == timeout_code);
+  if (is_left) withdrawals_.emplace(found->second.origin, found->second.queue);
+  tasks_.erase(found);
+}
+
+void run_host::give_up_tasks() {
+  for (auto& [command, one] : std::exchange(tasks_, {}))
+    withdrawals_.emplace(std::move(one.origin), std::move(one.queue));
+}
+
+void run_host::withdraw_tasks() {
+  for (const auto& [origin, queue] : withdrawals_) {
+    const bool is_asked =
+        std::ranges::any_of(withdrawing_, [&](const auto& one) { return one.second == origin; });
+    if (!is_asked) withdraw_task_of(origin, queue);
+  }
+}
+
+void run_host::withdraw_task_of(const std::string& origin, const std::string& queue) {
+  if (is_retired_ || is_dead_) return;
+  auto name = queue_name::parse(queue);
+  if (!name) {
+    withdrawals_.erase(origin);
+    return;
+  }
+  const correlation_id correlation{++last_correlation_};
+  withdrawing_.emplace(correlation.raw(), origin);
+  withdraw_task ask{{channel_.tenant, *std::move(name)}, origin};
+  if (parts_.router->control({correlation, std::move(ask)}, home_.run_handle())) return;
+  after(retry_pause, [this, correlation, origin, queue] {
+    if (withdrawing_.erase(correlation.raw()) != 0) withdraw_task_of(origin, queue);
+  });
+}
+
+bool run_host::takes_withdrawal_reply(const control_reply& reply) {
+  const auto asked = withdrawing_.find(reply.correlation.raw());
+  if (asked == withdrawing_.end()) return false;
+  const auto origin = asked->second;
+  if (!reply.outcome && is_retryable(reply.outcome.error().code)) {
+    after(retry_pause, [this, number = asked->first, origin] {
+      const auto owed = withdrawals_.find(origin);
+      withdrawing_.erase(number);
+      if (owed != withdrawals_.end()) withdraw_task_of(origin, std::string{owed->second});
+    });
+    return true;
+  }
+  withdrawing_.erase(asked);
+  withdrawals_.erase(origin);
+  if (is_idle()) {
+    after(accepted_before_passivation, [this] {
+      if (is_idle()) home_.may_passivate();
+    });
+  }
+  return true;
+}
+
+bool run_host::keeps_awake(const runtime::open_command& one, std::uint32_t command) const {
+  if (one.request.kind != command_kind::task) return true;
+  const auto noted = tasks_.find(command);
+  return noted == tasks_.end() || !noted->second.is_accepted;
+}
+
+}  // namespace callboard::actors
