@@ -24,7 +24,8 @@ using runtime::run_event_kind;
 using runtime::run_status;
 
 constexpr auto refused_retry = std::chrono::milliseconds{100};
-constexpr auto idle_before_passivation = std::chrono::milliseconds{1000};
+/// A run with a timer that is due within this time stays in memory.
+constexpr auto soon_due = std::chrono::milliseconds{2000};
 
 /// Commands whose end nothing reports unless this process works on it. An update is open only while
 /// its mirror has not got it.
@@ -425,7 +426,7 @@ void run_host::commit(sequence first) {
   home_.run_settled();
   pump();
   if (is_idle()) {
-    home_.run_later(idle_before_passivation, [this] {
+    home_.run_at_leisure([this] {
       if (is_idle()) home_.may_passivate();
     });
   }
@@ -479,7 +480,7 @@ bool run_host::is_idle() const {
   }
   if (!row_ || row_->ended) return true;
   // What would have to be begun again, or is due soon, keeps it here.
-  const auto soon = now() + 2 * idle_before_passivation;
+  const auto soon = now() + soon_due;
   const bool works =
       engine_ && std::ranges::any_of(engine_->open(), [this](const auto& one) {
         return needs_wake(one.second.request.kind) && keeps_awake(one.second, one.first);

@@ -48,6 +48,8 @@ public:
   /// Answered by `run_host::on_appended`.
   virtual void append_transition(runtime::publish_request transition) = 0;
   virtual void run_later(std::chrono::milliseconds delay, std::move_only_function<void()> rest) = 0;
+  /// Within a second.
+  virtual void run_at_leisure(std::move_only_function<void()> rest) = 0;
   virtual void may_passivate() = 0;
   virtual void run_settled() = 0;
 };

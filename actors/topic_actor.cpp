@@ -1,6 +1,7 @@
 #include "actors/topic_actor.hpp"
 
 #include "actors/reader_pool.hpp"
+#include "actors/run_timers.hpp"
 #include "actors/topic_answers.hpp"
 #include "actors/topic_messages.hpp"
 #include "actors/topic_reads.hpp"
@@ -63,12 +64,12 @@ public:
     if (is_bulk()) admission_.shard.set_bulk(core_.image().name, true);
     touch();
     set_down_handler([this](caf::down_msg& down) { on_down(down); });
-    arm_tick();
     if (image_of_run_) {
       const auto& image = core_.image();
       run_ = std::make_unique<run_host>(
           *this, parts_, shard_, image.name, image.last_seq, std::move(*image_of_run_));
     }
+    arm_tick();
     return {
         [this](boxed<run_continuation>& rest) {
           if (run_) rest->go_on();
@@ -511,10 +512,9 @@ private:
   // -- time ----------------------------------------------------------------------------------
 
   void arm_tick() {
-    delayed_send(
-        this,
-        std::chrono::milliseconds{parts_.settings.topics.retention_check_ms},
-        box(topic_tick{}));
+    const std::chrono::milliseconds pause{parts_.settings.topics.retention_check_ms};
+    if (run_) return run_later(pause, [this] { on_tick(); });
+    delayed_send(this, pause, box(topic_tick{}));
   }
 
   void on_tick() {
@@ -552,8 +552,12 @@ private:
     carry_out(core_.publish(own_key(), std::move(requests), now()));
   }
 
-  void run_later(std::chrono::milliseconds delay, std::move_only_function<void()> rest) override {
-    delayed_send(this, delay, box(run_continuation{std::move(rest)}));
+  void run_later(std::chrono::milliseconds delay, run_timers::work rest) override {
+    run_timers_.add(delay, std::move(rest));
+  }
+
+  void run_at_leisure(run_timers::work rest) override {
+    run_timers_.add_at_leisure(std::move(rest));
   }
 
   void may_passivate() override {
@@ -582,6 +586,9 @@ private:
   boot_time used_{};
   std::optional<run_image> image_of_run_;
   std::unique_ptr<run_host> run_;
+  run_timers run_timers_{parts_.time, [this](std::chrono::milliseconds delay, auto work) {
+                           delayed_send(this, delay, box(run_continuation{std::move(work)}));
+                         }};
 };
 
 }  // namespace
