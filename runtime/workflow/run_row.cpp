@@ -70,18 +70,22 @@ std::string id_of(const topic_ref& channel) {
   return channel.topic.str().substr(channel_prefix.size());
 }
 
+/// On the journal writer's thread for each transition, so the row goes on as it came.
 void apply_progress(const storage::record& record, storage::view_writer& out) {
-  const auto progress = decode_workflow_progress(record.payload.view());
-  if (!progress) return;
-  const auto key = workflow_key(progress->channel.tenant, id_of(progress->channel));
-  journal::WorkflowRow row;
-  encode(progress->row, row);
-  out.put(view_id::workflow, key, row.SerializeAsString());
-  for (const auto& timer : progress->cleared)
-    out.erase(view_id::workflow_timer, timer_key(timer, record.entity));
-  for (const auto& timer : progress->set)
-    out.put(view_id::workflow_timer, timer_key(timer, record.entity), key);
-  if (progress->row.needs_wake) {
+  const auto payload = record.payload.view();
+  journal::WorkflowProgress progress;
+  if (!progress.ParseFromArray(payload.data(), static_cast<int>(payload.size()))) return;
+  const auto id = std::string_view{progress.topic()}.substr(channel_prefix.size());
+  const auto key = workflow_key(tenant_name::trusted(progress.tenant()), id);
+  out.put(view_id::workflow, key, progress.row().SerializeAsString());
+  const auto row_of = [&](const journal::WorkflowTimer& timer) {
+    return timer_key({time_of(timer.due_ms()), timer.command()}, record.entity);
+  };
+  for (const auto& timer : progress.cleared())
+    out.erase(view_id::workflow_timer, row_of(timer));
+  for (const auto& timer : progress.set())
+    out.put(view_id::workflow_timer, row_of(timer), key);
+  if (progress.row().needs_wake()) {
     out.put(view_id::workflow_wake, entity_key(record.entity), key);
   } else {
     out.erase(view_id::workflow_wake, entity_key(record.entity));
