@@ -70,7 +70,7 @@ result<void> play(stage& on, const options& how, claims& checked) {
   if (auto opened = on.open(); !opened) return opened;
   say("start",
       fmt::format(
-          "a node with the support assistant at {}, a provider of models",
+          "a node with the support assistant at {}, a provider, a worker in Python",
           on.account_of("acme").server.url()));
   tickets seen;
   std::vector<std::unique_ptr<follower>> watching;

@@ -197,6 +197,16 @@ result<void> check(
   checked.expect_count("model calls (keys), two for each session", asked, 2 * n);
   checked.expect_count("requests that the provider got for them", requests, 2 * n);
 
+  std::uint64_t looked_up = 0;
+  std::uint64_t twice = 0;
+  for (const auto& [ticket, times] : on.worker_counts()) {
+    if (!ticket.contains(std::string{"/"} + prefix)) continue;
+    ++looked_up;
+    twice += times - 1;
+  }
+  checked.expect_count("look-ups that the worker carried out", looked_up, n);
+  checked.expect_count("look-ups carried out more than once", twice, 0);
+
   std::uint64_t contacts = 0;
   std::uint64_t desks = 0;
   for (const auto& tenant : on.options().tenants) {

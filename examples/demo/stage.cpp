@@ -4,6 +4,7 @@
 #include <boost/json/serialize.hpp>
 
 #include <charconv>
+#include <sstream>
 
 #include "examples/demo/json_members.hpp"
 
@@ -14,6 +15,8 @@ namespace {
 namespace json = boost::json;
 using std::chrono::steady_clock;
 
+/// Threads of the worker for each tenant.
+constexpr auto worker_threads = "2";
 /// Calls to the model at once; a real provider allows some hundreds.
 constexpr auto model_concurrency = "128";
 
@@ -43,6 +46,7 @@ stage::stage(stage_options options)
     : options_{std::move(options)},
       node_{{}, options_.folder + "/node.out"},
       provider_{{}, options_.folder + "/provider.out"},
+      worker_{{}, options_.folder + "/worker.out"},
       page_{{}, options_.folder + "/page.out"} {
   where_.port = 0;
 }
@@ -87,10 +91,24 @@ result<void> stage::open() {
   std::from_chars(page->data(), page->data() + page->size(), page_port_);
 
   if (auto node = start_node(); !node) return std::unexpected{node.error()};
+
+  std::vector<std::string> worker{
+      "python3",
+      options_.scripts + "/worker.py",
+      "--server",
+      where_.url(),
+      "--threads",
+      worker_threads};
+  for (const auto& tenant : options_.tenants)
+    worker.insert(worker.end(), {"--tenant", tenant});
+  worker_.set_words(std::move(worker));
+  auto working = worker_.start("ready");
+  if (!working) return std::unexpected{working.error()};
   return {};
 }
 
 void stage::close() {
+  worker_.stop();
   page_.kill();
   node_.stop();
   provider_.kill();
@@ -144,6 +162,18 @@ result<std::vector<key_count>> stage::provider_counts() const {
          .cut = number_of(entry, "cut")});
   }
   return keys;
+}
+
+std::map<std::string, std::uint64_t> stage::worker_counts() const {
+  std::map<std::string, std::uint64_t> counts;
+  std::istringstream lines{worker_.printed()};
+  for (std::string line; std::getline(lines, line);) {
+    if (!line.starts_with('{')) continue;
+    if (const auto told = object_in(line)) {
+      ++counts[text_of(*told, "tenant") + "/" + text_of(*told, "ticket")];
+    }
+  }
+  return counts;
 }
 
 std::string stage::page_url() const {

@@ -1,5 +1,5 @@
 // The programs of the demo and what it asks them: a node with the support assistant in it, a
-// provider of models that counts, and a server for the page.
+// provider of models that counts, a worker in Python, and a server for the page.
 #pragma once
 
 #include "cli/client/api.hpp"
@@ -9,6 +9,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <map>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -20,7 +21,7 @@ namespace callboard::demo {
 struct stage_options {
   /// The program of examples/support_assistant.
   std::string program = "build/support_assistant";
-  /// The folder with provider.py and page/.
+  /// The folder with provider.py, worker.py and page/.
   std::string scripts = "examples/support_assistant";
   /// For data and logs.
   std::string folder;
@@ -70,6 +71,9 @@ public:
 
   [[nodiscard]] result<std::vector<key_count>> provider_counts() const;
 
+  /// How often the worker carried out the look-up of `tenant/ticket`.
+  [[nodiscard]] std::map<std::string, std::uint64_t> worker_counts() const;
+
   [[nodiscard]] std::string page_url() const;
 
   [[nodiscard]] const stage_options& options() const { return options_; }
@@ -85,6 +89,7 @@ private:
   std::uint16_t page_port_ = 0;
   child_process node_;
   child_process provider_;
+  child_process worker_;
   child_process page_;
 };
 

@@ -169,7 +169,10 @@ result<void> until_closed(stage& on, const tickets& seen) {
 }
 
 void print_steps(
-    const scene& one, const ticket_record& record, const std::vector<key_count>& keys) {
+    const scene& one,
+    const ticket_record& record,
+    const std::vector<key_count>& keys,
+    std::uint64_t look_ups) {
   for (const auto& [name, step] : record.steps) {
     const auto plain = name.substr(name.find(' ') + 1);
     std::string outside;
@@ -183,6 +186,7 @@ void print_steps(
             key.key.substr(key.key.size() - std::min<std::size_t>(key.key.size(), 8)));
       }
     }
+    if (plain == "lookups") outside = fmt::format("worker: carried out {}", look_ups);
     fmt::print(
         "    {:<8} {:<15} {:<8} attempt {}   {}\n",
         one.tenant,
@@ -226,13 +230,19 @@ void check_models(
 result<void> check(stage& on, const tickets& seen, claims& checked) {
   const auto keys = on.provider_counts();
   if (!keys) return std::unexpected{keys.error()};
+  const auto look_ups = on.worker_counts();
+  const auto carried_out = [&](const scene& one) {
+    const auto found = look_ups.find(one.tenant + "/" + ticket_id);
+    return found == look_ups.end() ? 0 : found->second;
+  };
   fmt::print("\n");
   for (const auto& one : scenes())
-    print_steps(one, seen.at({one.tenant, ticket_id}), *keys);
+    print_steps(one, seen.at({one.tenant, ticket_id}), *keys, carried_out(one));
   fmt::print("\n");
   for (const auto& one : scenes()) {
     const auto record = seen.at({one.tenant, ticket_id});
     check_models(one, record, *keys, checked);
+    checked.expect_count(one.tenant + ": the look-up was carried out once", carried_out(one), 1);
     const auto desk = on.call(one.tenant, "/agents/desk/" + one.customer);
     if (!desk) return std::unexpected{desk.error()};
     checked.expect_count(

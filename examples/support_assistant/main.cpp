@@ -4,6 +4,7 @@
 //   python3 examples/support_assistant/provider.py --port 8702 &
 //   build/support_assistant dev --set models.order=test --set models.test.default_model=test \
 //     --set models.test.base_url=http://127.0.0.1:8702/v1 &
+//   python3 examples/support_assistant/worker.py --tenant acme &
 //   curl -s localhost:8700/v1/tenants/acme/workflows -d '{"type":"support","id":"t1",
 //     "input":{"customer":"ada","question":"Where is my lamp?"}}'
 #include <callboard/node.hpp>

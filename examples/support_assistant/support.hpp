@@ -9,7 +9,7 @@
 namespace support {
 
 /// One question of one customer: `{"customer": string, "question": string}`. A model says what it
-/// is about, a step looks up what is known, a model drafts the answer, a person approves it.
+/// is about, a worker looks up what is known, a model drafts the answer, a person approves it.
 /// Gives
 /// `{"outcome": "sent"|"rejected"|"expired", "category", "reply", "by", "contact"}`.
 struct ticket : callboard::workflow<ticket> {
@@ -20,6 +20,7 @@ struct ticket : callboard::workflow<ticket> {
 private:
   static callboard::flow<std::string> classify(callboard::context& ctx, std::string question);
 
+  /// Facts, from the workers on the queue `lookups`.
   static callboard::flow<std::string>
   look_up(callboard::context& ctx, std::string customer, std::string category);
 

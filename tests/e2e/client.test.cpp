@@ -203,6 +203,12 @@ TEST_CASE("a ticket from its intent to its end, with nothing but the client", "[
   CHECK_FALSE(acme.start("support", question, {.id = "t1"})->is_new);
   CHECK(acme.start("support", 1, {.id = "t1"}).error().code == "workflow_exists");
 
+  auto tasks = acme.lease("lookups", {.wait = 20s});
+  REQUIRE(tasks);
+  REQUIRE(tasks->size() == 1);
+  CHECK(tasks->front().payload.at("customer") == json("ada"));
+  CHECK(acme.complete(tasks->front().lease, json(boost::json::object{{"facts", "It comes."}})));
+
   auto channel = acme.subscribe("workflow.t1", {.from = "first"});
   REQUIRE(channel);
   while (next_of(*channel).what.type != "signal.awaited") {

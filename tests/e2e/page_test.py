@@ -100,6 +100,8 @@ def play(folder, program, example, children):
     server = node.line("ready ")
     # From now on on the port that the page knows.
     node.words[node.words.index("127.0.0.1:0")] = server.removeprefix("http://")
+    child("worker", sys.executable, f"{example}/worker.py", "--server", server,
+          "--tenant", "acme", "--tenant", "globex")
     driver = child("driver", "chromedriver", "--port=0").line("successfully on port ").rstrip(".")
 
     browser = Browser(driver)

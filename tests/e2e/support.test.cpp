@@ -1,4 +1,4 @@
-// The story of examples/support_assistant: two tenants, kill -9 in the middle
+// The story of examples/support_assistant with its own worker: two tenants, kill -9 in the middle
 // of the draft and of the approval. `./dev demo` tells it to people, and plays it a thousand times
 // at once.
 #include "tests/e2e/broker.hpp"
@@ -6,9 +6,49 @@
 #include "tests/support/chat_provider.hpp"
 #include "tests/support/eventually.hpp"
 
+#include <csignal>
+#include <sys/wait.h>
+#include <unistd.h>
+
 namespace {
 
 using namespace callboard::testing;
+
+/// examples/support_assistant/worker.py for some tenants of one node.
+class look_ups {
+public:
+  look_ups(const std::string& url, const std::vector<std::string>& tenants) {
+    std::vector<std::string> words{
+        "python3",
+        CALLBOARD_SOURCE_DIR "/examples/support_assistant/worker.py",
+        "--server",
+        url,
+        "--threads",
+        "1"};
+    for (const auto& tenant : tenants)
+      words.insert(words.end(), {"--tenant", tenant});
+    std::vector<char*> arguments;
+    for (auto& word : words)
+      arguments.push_back(word.data());
+    arguments.push_back(nullptr);
+    pid_ = ::fork();
+    if (pid_ == 0) {
+      ::execvp(arguments[0], arguments.data());
+      ::_exit(127);
+    }
+  }
+
+  ~look_ups() {
+    ::kill(pid_, SIGTERM);
+    ::waitpid(pid_, nullptr, 0);
+  }
+
+  look_ups(const look_ups&) = delete;
+  look_ups& operator=(const look_ups&) = delete;
+
+private:
+  int pid_ = -1;
+};
 
 /// Classifies at once; drafts slowly, from the facts that it was given.
 chat_reply answer(const chat_query& query) {
@@ -91,6 +131,7 @@ TEST_CASE("a support ticket goes through kill -9 of its draft and its approval",
   support_node node;
   const std::vector<std::string> tenants{"acme", "globex"};
   {
+    look_ups worker{node.server->url(), tenants};
     REQUIRE(node.start("acme", "ada") == 201);
     REQUIRE(node.start("globex", "bob") == 201);
     CHECK(node.seen_draft("acme").starts_with("Dear Ada, "));
@@ -134,7 +175,7 @@ TEST_CASE("a support ticket goes through kill -9 of its draft and its approval",
     const auto failed = node.stored(tenant, "task.failed");
     REQUIRE(failed.size() == 1);
     CHECK(text_of(failed[0].at("data").at("error"), "code") == "interrupted");
-    // The facts are those that were looked up.
+    // The facts are those that the worker found.
     const auto queries = node.provider.queries();
     CHECK(std::ranges::any_of(queries, [&](const chat_query& one) {
       return one.body.contains(tenant + "/t1") && one.body.contains("arrives on Thursday");
