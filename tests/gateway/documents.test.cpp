@@ -43,7 +43,8 @@ std::map<std::string, std::set<std::string>> described() {
 std::string filled_in(std::string path) {
   for (auto open = path.find('{'); open != std::string::npos; open = path.find('{')) {
     const auto size = path.find('}') - open + 1;
-    const bool is_number = path.compare(open, size, "{task}") == 0;
+    const bool is_number =
+        path.compare(open, size, "{task}") == 0 || path.compare(open, size, "{index}") == 0;
     path.replace(open, size, is_number ? "1" : "x");
   }
   return path;
