@@ -27,7 +27,7 @@ void run_schedule::sleeps(time_ms due) {
 }
 
 void run_schedule::look(const caf::actor& self) {
-  sweep_.look();
+  sweep_.look(self);
   if (must_start_) return read(self, true);
   if (next_ && *next_ <= parts_.journal.shard_time(shard_) + ahead) read(self, false);
 }

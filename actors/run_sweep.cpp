@@ -1,5 +1,7 @@
 #include "actors/run_sweep.hpp"
 
+#include "actors/requests.hpp"
+#include "actors/router.hpp"
 #include "actors/run_reads.hpp"
 #include "base/log.hpp"
 #include "runtime/workflow/workflow_registry.hpp"
@@ -13,6 +15,9 @@
 namespace callboard::actors {
 
 namespace {
+
+/// Deleted by one look.
+constexpr std::size_t expired_max = 500;
 
 /// `tenant/id` of a `workflow_key`.
 std::string in_words(std::string key) {
@@ -46,6 +51,36 @@ find_stuck(storage::shard_reader& reader, const runtime::workflow_registry* code
   return stuck;
 }
 
+result<std::vector<topic_ref>>
+find_expired(storage::shard_reader& reader, time_ms cutoff, std::size_t count_max) {
+  std::vector<topic_ref> expired;
+  auto visited = visit_workflow_rows(reader, [&](const std::string& key, const auto& row) {
+    if (!row.ended || *row.ended >= cutoff || row.needs_wake || expired.size() == count_max) return;
+    if (auto channel = runtime::channel_of_key(key)) expired.push_back(*std::move(channel));
+  });
+  if (!visited) return std::unexpected{visited.error()};
+  return expired;
+}
+
+namespace {
+
+/// Says how many there were.
+std::size_t delete_expired(const broker_parts& parts, shard_id shard, const caf::actor& self) {
+  const std::chrono::seconds kept{parts.settings.workflows.retention_s};
+  if (kept.count() == 0) return 0;
+  auto reader = parts.journal.read(shard);
+  if (!reader) return 0;
+  auto expired = find_expired(**reader, parts.journal.shard_time(shard) - kept, expired_max);
+  if (!expired) return 0;
+  for (auto& channel : *expired) {
+    // The next look finds what was refused.
+    (void)parts.router->control({correlation_id{}, delete_topic{std::move(channel)}}, self);
+  }
+  return expired->size();
+}
+
+}  // namespace
+
 struct run_sweep::seen {
   explicit seen(prometheus::Gauge& gauge) : count{gauge} {}
 
@@ -53,6 +88,8 @@ struct run_sweep::seen {
   /// By one look at a time.
   std::map<std::string, failure> stuck;
   std::atomic<bool> is_looking{false};
+  /// More are past their retention than one look deletes.
+  std::atomic<bool> is_behind{false};
 };
 
 run_sweep::run_sweep(const broker_parts& parts, shard_id shard)
@@ -61,13 +98,21 @@ run_sweep::run_sweep(const broker_parts& parts, shard_id shard)
       seen_{std::make_shared<seen>(parts.counters.gauge(
           "workflows_stuck", "Workflows that nothing would wake: blocked, or without code."))} {}
 
-void run_sweep::look() {
+void run_sweep::look(const caf::actor& self) {
   const auto now = parts_.time.boot();
-  if (parts_.workflows == nullptr || now < next_ || seen_->is_looking.exchange(true)) return;
-  next_ = now + interval;
+  if (parts_.workflows == nullptr || (now < next_ && !seen_->is_behind)
+      || seen_->is_looking.exchange(true)) {
+    return;
+  }
+  next_ = now + std::chrono::milliseconds{parts_.settings.workflows.sweep_ms};
   auto posted = parts_.readers.post(
       reader_pool::lane::reads,
-      [&journal = parts_.journal, code = parts_.workflows, shard = shard_, seen = seen_] {
+      [&parts = parts_,
+       &journal = parts_.journal,
+       code = parts_.workflows,
+       shard = shard_,
+       seen = seen_,
+       self] {
         const auto find = [&]() -> result<std::map<std::string, failure>> {
           auto reader = journal.read(shard);
           if (!reader) return std::unexpected{reader.error()};
@@ -83,6 +128,7 @@ void run_sweep::look() {
               static_cast<double>(found->size()) - static_cast<double>(seen->stuck.size()));
           seen->stuck = std::move(*found);
         }
+        seen->is_behind = delete_expired(parts, shard, self) == expired_max;
         seen->is_looking = false;
       });
   if (!posted) seen_->is_looking = false;

@@ -1,17 +1,22 @@
-// Looks for workflows that nothing would ever wake. Part of the SHARD actor, used by it alone.
+// Looks for workflows that nothing would ever wake, and for those that have been over for long.
+// Part of the SHARD actor, used by it alone.
 #pragma once
 
 #include "actors/broker_parts.hpp"
 #include "base/error.hpp"
+#include "base/names.hpp"
 #include "runtime/workflow/run_row.hpp"
 #include "storage/journal.hpp"
 
+#include <caf/actor.hpp>
+
 #include <callboard/failure.hpp>
-#include <chrono>
+#include <cstddef>
 #include <map>
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 namespace callboard::actors {
 
@@ -23,17 +28,21 @@ stuck_because(const runtime::workflow_row& row, const runtime::workflow_registry
 [[nodiscard]] result<std::map<std::string, failure>>
 find_stuck(storage::shard_reader& reader, const runtime::workflow_registry* code);
 
-/// Counts the shard's stuck workflows in the gauge `workflows_stuck`, and logs each when it becomes
-/// so. Works on the reader pool, one look at a time. Survives a restart: nothing, so that each is
-/// logged again.
+/// Channels of workflows that ended before `cutoff` and owe nobody anything, tail included; at most
+/// `count_max`. Agents do not end. Reader pool only. Errors: corruption.
+[[nodiscard]] result<std::vector<topic_ref>>
+find_expired(storage::shard_reader& reader, time_ms cutoff, std::size_t count_max);
+
+/// Counts the shard's stuck workflows in the gauge `workflows_stuck`, logs each when it becomes so,
+/// and deletes those that ended longer ago than `workflows.retention_s`. Works on the reader pool,
+/// one look at a time. Survives a restart: nothing, so that each is logged again.
 class run_sweep {
 public:
   run_sweep(const broker_parts& parts, shard_id shard);
 
-  /// Begins a look if the last one is `interval` ago. Call it often.
-  void look();
-
-  static constexpr std::chrono::seconds interval{60};
+  /// Begins a look if the last one is `workflows.sweep_ms` ago. Call it often. `self` gets the
+  /// answers to the deletions.
+  void look(const caf::actor& self);
 
 private:
   struct seen;

@@ -93,6 +93,7 @@ public:
         [this](boxed<sweep_told>& message) { on_sweep(*message); },
         [this](boxed<runs_found>& message) { on_runs_found(*message); },
         [this](const boxed<run_sleeps>& message) { schedule_.sleeps(message->due); },
+        [](const boxed<control_reply>&) {},
         [this](const boxed<schedule_tick>&) {
           schedule_.look(handle());
           arm_schedule();

@@ -75,6 +75,11 @@ struct config {
     std::uint32_t bindings_per_topic_max = 64;
   } groups;
 
+  struct workflows_section {
+    std::uint64_t retention_s = 2'592'000;
+    std::uint32_t sweep_ms = 60'000;
+  } workflows;
+
   struct limits_section {
     std::uint64_t body_bytes_max = 4ULL << 20;
     std::uint32_t header_bytes_max = 16U << 10;

@@ -38,7 +38,14 @@ TEST_CASE("a node goes on from every golden journal", "[e2e][golden]") {
     REQUIRE(std::system(unpack.c_str()) == 0);
     server_process server{
         {.data_dir = folder.path() / "data",
-         .arguments = {"--set", "storage.shard_count=4", "--set", "storage.ballast_bytes=0"}}};
+         // However old the archive is.
+         .arguments = {
+             "--set",
+             "storage.shard_count=4",
+             "--set",
+             "storage.ballast_bytes=0",
+             "--set",
+             "workflows.retention_s=0"}}};
     broker client{server.where()};
 
     const auto orders = client.history("orders");

@@ -10,6 +10,7 @@
 #include <fstream>
 #include <iostream>
 #include <map>
+#include <set>
 #include <string>
 
 using namespace callboard::testing;
@@ -18,7 +19,7 @@ namespace {
 
 constexpr std::string_view expected =
     R"({"one":1,"version":2,"drawn again":true,"both":5,"first":0,"tally":5,"child":42,"seq":1,)"
-    R"("undone":"refused","go":7,"never":false,"last":6})";
+    R"("undone":"refused","go":7,"worked":16,"waited":1,"never":false,"last":6})";
 
 /// One life of the workflow on a fresh data directory, killed at one position.
 class killed_run {
@@ -42,6 +43,9 @@ public:
   [[nodiscard]] const std::string& last() const { return last_; }
 
   [[nodiscard]] broker client() { return broker{server_->where()}; }
+
+  /// Tasks that the worker was given.
+  [[nodiscard]] std::size_t tasks() const { return tasks_.size(); }
 
   [[nodiscard]] std::map<std::string, int> effects() const {
     std::map<std::string, int> seen;
@@ -87,20 +91,38 @@ private:
       last_ = signalled.body;
       // 409: the workflow has ended, so it has had its signal.
       if (signalled.status != 200 && signalled.status != 409) return false;
-      const auto ended = node.get("/workflows/e/result?wait_ms=20000");
-      last_ = ended.body;
-      if (ended.status != 200) return false;
-      result_ = ended.json();
-      return true;
+      while (true) {
+        work(node);
+        const auto ended = node.get("/workflows/e/result?wait_ms=20");
+        last_ = ended.body;
+        if (ended.status == 200) {
+          result_ = ended.json();
+          return true;
+        }
+        if (ended.status != 202) return false;
+      }
     } catch (const std::runtime_error& gone) {
       last_ = gone.what();
       return false;
     }
   }
 
+  /// The worker of queue `chores`.
+  void work(broker& node) {
+    const auto leased =
+        node.post("/queues/chores/lease", R"({"max":10,"lease_ms":30000,"wait_ms":0})");
+    if (leased.status != 200) return;
+    for (const auto& task : leased.json().at("tasks").as_array()) {
+      tasks_.insert(number_of(task, "task"));
+      const auto result = json::serialize(json::object{{"result", 2 * number_of(task, "payload")}});
+      (void)node.post("/leases/" + text_of(task, "lease") + "/complete", result);
+    }
+  }
+
   temp_dir folder_;
   std::optional<server_process> server_;
   bool was_killed_ = false;
+  std::set<std::uint64_t> tasks_;
   json::value result_;
   std::string last_;
 };
@@ -140,6 +162,11 @@ void check(killed_run& run) {
   CHECK(text_of(watched[0].event, "subject") == "e");
   CHECK(text_of(watched[0].event.at("data"), "at") == "half");
   CHECK(number_of(run.client().get("/agents/tally/t").json(), "state") == 5);
+  CHECK(run.tasks() == 1);
+  const auto chores = run.client().get("/queues/chores").json();
+  INFO(json::serialize(chores));
+  CHECK(number_of(chores, "in_flight") == 0);
+  CHECK(number_of(chores, "dead") == 0);
   // Two steps ran side by side at most when the node was killed.
   int repeated = 0;
   const auto effects = run.effects();

@@ -178,6 +178,32 @@ TEST_CASE_METHOD(
   CHECK(says(outcome_of("w1"), R"("result":5)"));
 }
 
+TEST_CASE_METHOD(
+    workflow_fixture, "a workflow that is over is kept as long as its retention says") {
+  REQUIRE(start_one("over"));
+  REQUIRE(start_one("waiting"));
+  REQUIRE(signal("over", "7"));
+  CHECK(says(outcome_of("over"), R"("result":7)"));
+  restart();
+  CHECK(says(shown("over"), R"("result":7)"));
+  settings.workflows.retention_s = 1;
+  settings.workflows.sweep_ms = 20;
+  restart();
+  const auto is_gone = [&](const std::string& id) {
+    const auto found = ask(get_workflow{topic("workflow." + id)});
+    return !found && found.error().code == errc::workflow_not_found;
+  };
+  REQUIRE(eventually([&] { return is_gone("over"); }));
+  CHECK(ask(get_topic{topic("workflow.over")}).error().code == errc::topic_not_found);
+  CHECK(says(shown("waiting"), R"("status":"running")"));
+  // Its id is free again.
+  CHECK(get<workflow_answer>(start_one("over", "2")).created);
+  restart();
+  CHECK(says(shown("over"), R"("input":2)"));
+  REQUIRE(signal("waiting", "1"));
+  CHECK(says(outcome_of("waiting"), "completed"));
+}
+
 TEST_CASE_METHOD(workflow_fixture, "a run says what it waits for") {
   REQUIRE(start_one("w1"));
   const auto explained = [&] {

@@ -66,8 +66,14 @@ struct everything : workflow<everything> {
     seen["tally"] = co_await ctx.call<std::int64_t>("tally", "t", "add", 5).required();
     seen["child"] = co_await ctx.child<std::int64_t>("piece", 21).required();
     seen["seq"] = co_await ctx.publish("out", object{{"from", "everything"}}).required();
+    const auto has_tasks = ctx.version("tasks", 1) == 1;
     seen["undone"] = co_await undone(ctx);
     seen["go"] = co_await ctx.signal<std::int64_t>("go").required();
+    if (has_tasks) {
+      seen["worked"] = co_await ctx.task<std::int64_t>("chores", 8).required();
+      const auto waited = co_await any(ctx.task<std::int64_t>("nobody", 1), ctx.sleep(5ms));
+      seen["waited"] = waited.index();
+    }
     seen["never"] = (co_await ctx.signal<std::int64_t>("never", 5ms).required()).has_value();
     co_return ctx.continue_as_new(std::move(seen));
   }
