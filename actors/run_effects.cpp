@@ -280,68 +280,6 @@ void run_host::refuse_publish(std::uint32_t command, const error& why) {
       boost::json::object{{"error", {{"code", name_of(why.code)}, {"message", why.detail}}}});
 }
 
-// -- children
-// --------------------------------------------------------------------------------------
-
-std::string run_host::child_id(std::uint32_t command, const boost::json::object& arguments) const {
-  auto given = runtime::text_at(arguments, "id");
-  return given.empty() ? command_id(command) : given;
-}
-
-void run_host::send_child(std::uint32_t command) {
-  if (is_retired_ || is_dead_ || !engine_) return;
-  if (is_busy_) {
-    return after(std::chrono::milliseconds{1}, [this, command] { send_child(command); });
-  }
-  const auto found = engine_->open().find(command);
-  if (found == engine_->open().end()) return;
-  const auto& request = found->second.request;
-  const auto child = child_id(command, request.arguments);
-  auto topic = topic_name::parse(std::string{runtime::channel_prefix} + child);
-  if (!topic) return fail_command(command, topic.error());
-  start_workflow start;
-  start.topic = {channel_.tenant, *topic};
-  start.type = request.name;
-  start.input = boost::json::serialize(request.arguments.at("input"));
-  start.correlation_id = row_->correlation_id;
-  start.parent = workflow_parent{channel_, row_->run, command};
-  const auto correlation = next_correlation(command);
-  if (parts_.router->control({correlation, std::move(start)}, home_.run_handle())) return;
-  asked_.erase(correlation.raw());
-  after(retry_pause, [this, command] { send_child(command); });
-}
-
-void run_host::cancel_child(const std::string& child) {
-  auto topic = topic_name::parse(std::string{runtime::channel_prefix} + child);
-  if (!topic) return;
-  cancel_workflow cancel{{channel_.tenant, *topic}, "its parent was cancelled"};
-  (void)parts_.router->control({correlation_id{}, std::move(cancel)}, home_.run_handle());
-}
-
-void run_host::tell_parent() {
-  if (is_dead_ || is_retired_) return;
-  owes_parent_ = true;
-  end_child told;
-  told.topic = {
-      channel_.tenant,
-      topic_name::trusted(std::string{runtime::channel_prefix} + start_->parent_id)};
-  told.run = start_->parent_run;
-  told.command = start_->parent_command;
-  told.result = row_->result;
-  if (row_->status != runtime::run_status::completed) {
-    const auto code =
-        row_->status == runtime::run_status::cancelled ? "child_cancelled" : "child_failed";
-    told.why = error{
-        errc::cancelled,
-        row_->why ? fmt::format("{}: {}", row_->why->code, row_->why->message) : code,
-        0};
-  }
-  const auto correlation = next_correlation(0);
-  if (parts_.router->control({correlation, std::move(told)}, home_.run_handle())) return;
-  asked_.erase(correlation.raw());
-  after(retry_pause, [this] { tell_parent(); });
-}
-
 void run_host::on_control_reply(const control_reply& reply) {
   if (takes_lookup(reply) || takes_withdrawal_reply(reply)) return;
   const auto found = asked_.find(reply.correlation.raw());
@@ -375,9 +313,8 @@ void run_host::on_control_reply(const control_reply& reply) {
     });
   }
   if (!reply.outcome) return fail_command(command, reply.outcome.error());
-  if (!is_call) return;
   if (const auto* answer = std::get_if<workflow_answer>(&*reply.outcome)) {
-    on_called(command, *answer);
+    is_call ? on_called(command, *answer) : on_child_reply(command, *answer);
   }
 }
 

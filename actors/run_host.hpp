@@ -241,16 +241,22 @@ private:
   [[nodiscard]] result<topic_name> published_to(const detail::command_request& request) const;
   void send_publish(std::uint32_t command);
   void refuse_publish(std::uint32_t command, const error& why);
-  void send_child(std::uint32_t command);
-  [[nodiscard]] std::string
-  child_id(std::uint32_t command, const boost::json::object& arguments) const;
-  void cancel_child(const std::string& child);
-  void tell_parent();
   void fail_command(std::uint32_t command, const error& why);
   void fail_command(std::uint32_t command, failure why);
   void complete_command(std::uint32_t command, json with);
   [[nodiscard]] correlation_id next_correlation(std::uint32_t command);
   void after(std::chrono::milliseconds delay, std::move_only_function<void()> rest);
+
+  // -- children (run_children.cpp) -------------------------------------------------------------
+  void send_child(std::uint32_t command);
+  [[nodiscard]] std::string
+  child_id(std::uint32_t command, const boost::json::object& arguments) const;
+  void cancel_child(const std::string& child);
+  void tell_parent();
+  void on_child_reply(std::uint32_t command, const workflow_answer& answer);
+  /// By what `describe` shows of the child.
+  [[nodiscard]] bool is_parent_of(const boost::json::object& child, std::uint32_t command) const;
+  void await_child(std::uint32_t command);
 
   // -- after a replay (run_resends.cpp) --------------------------------------------------------
   /// A command that was sent, perhaps, before this process began; and where it went.

@@ -134,6 +134,12 @@ workflow_answer run_host::describe(bool created) const {
   if (row.ended) out["ended_ms"] = runtime::shown_ms(*row.ended);
   if (replay_took_) out["replay_ms"] = replay_took_->count();
   if (start_) out["input"] = start_->input;
+  if (start_ && !start_->parent_id.empty()) {
+    out["parent"] = object{
+        {"id", start_->parent_id},
+        {"run", start_->parent_run},
+        {"command", start_->parent_command}};
+  }
   out["state"] = runtime::parsed_or_null(row.state);
   if (row.status == runtime::run_status::completed)
     out["result"] = runtime::parsed_or_null(row.result);

@@ -60,6 +60,14 @@ step_promise<int> take_promise(std::uint32_t attempt) {
   return promises.extract(attempt).mapped();
 }
 
+struct parent_workflow : workflow<parent_workflow> {
+  static constexpr std::string_view type = "test.parent";
+
+  flow<json> run(context& ctx, json input) {
+    co_return co_await ctx.child("test.waiting", std::move(input), {.id = "kid"}).required();
+  }
+};
+
 struct later_workflow : workflow<later_workflow> {
   static constexpr std::string_view type = "test.later";
 
@@ -129,6 +137,26 @@ TEST_CASE_METHOD(workflow_fixture, "a step may end later, and elsewhere") {
     take_promise(1).complete(2);
     CHECK(says(outcome_of("w1"), R"("result":2)"));
   }
+}
+
+TEST_CASE_METHOD(workflow_fixture, "a child that somebody else had started is waited for") {
+  REQUIRE(workflows.add(parent_workflow::definition()));
+  const auto start_parent = [&](const std::string& id, const std::string& input) {
+    REQUIRE(ask(start_workflow{topic("workflow." + id), "test.parent", input, {}, {}}));
+  };
+  REQUIRE(start_one("kid"));
+  start_parent("p1", "1");
+  REQUIRE(eventually([&] { return says(shown("p1"), R"("kind":"child")"); }));
+  restart();
+  CHECK(says(shown("p1"), R"("status":"running")"));
+  REQUIRE(signal("kid", "7"));
+  CHECK(says(outcome_of("p1"), R"("result":7)"));
+  // Also when it has ended, and not when it is another.
+  start_parent("p2", "1");
+  CHECK(says(outcome_of("p2"), R"("result":7)"));
+  start_parent("p3", "2");
+  CHECK(says(outcome_of("p3"), R"("code":"workflow_exists")"));
+  CHECK_FALSE(says(shown("kid"), R"("parent")"));
 }
 
 TEST_CASE_METHOD(workflow_fixture, "a signal sent twice under one key is read once") {
