@@ -2,6 +2,9 @@
 #include "tests/e2e/broker.hpp"
 #include "tests/support/catch.hpp"
 
+#include <callboard/module.hpp>
+#include <string>
+
 using namespace callboard::testing;
 
 TEST_CASE("a node runs the classes of a module", "[e2e][agent]") {
@@ -27,7 +30,9 @@ TEST_CASE("what is no fitting module is refused with the reason", "[e2e]") {
   CHECK_THAT(refused(CALLBOARD_KILL_AT_JOURNAL), Catch::Contains("is no callboard module"));
   CHECK_THAT(
       refused(CALLBOARD_STRANGE_MODULE),
-      Catch::Contains("was built with 'callboard 0, gcc 3', this node with 'callboard 1, clang"));
+      Catch::Contains(
+          "was built with 'callboard 0, gcc 3', this node with 'callboard "
+          + std::to_string(callboard::module_interface) + ", clang"));
   const auto twice = run_callboard(
       {"dev",
        "--listen",

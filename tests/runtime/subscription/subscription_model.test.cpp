@@ -103,9 +103,12 @@ private:
   void read() {
     const auto wanted = core_.wanted();
     if (!wanted) return;
-    auto from = core_.is_searching() ? time_target_ : wanted->raw();
+    const bool was_searching = core_.is_searching();
+    auto from = was_searching ? time_target_ : wanted->raw();
     from = std::max(from, first_);
     if (from > last_) {
+      // Where it begins is settled: whatever goes after that is a gap.
+      if (!was_searching && first_ > wanted->raw()) lenient_ = false;
       const auto plan = core_.empty_page(sequence{first_}, sequence{from});
       if (plan.gap) take_gap(*plan.gap);
       expected_ = std::max(expected_, core_.next().raw());
