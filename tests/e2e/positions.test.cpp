@@ -3,6 +3,7 @@
 // the same result, each command is recorded once, and nothing is done twice but what was being
 // done.
 #include "tests/e2e/broker.hpp"
+#include "tests/e2e/chores.hpp"
 #include "tests/support/catch.hpp"
 #include "tests/support/eventually.hpp"
 
@@ -92,7 +93,7 @@ private:
       // 409: the workflow has ended, so it has had its signal.
       if (signalled.status != 200 && signalled.status != 409) return false;
       while (true) {
-        work(node);
+        do_chores(node, tasks_);
         const auto ended = node.get("/workflows/e/result?wait_ms=20");
         last_ = ended.body;
         if (ended.status == 200) {
@@ -104,18 +105,6 @@ private:
     } catch (const std::runtime_error& gone) {
       last_ = gone.what();
       return false;
-    }
-  }
-
-  /// The worker of queue `chores`.
-  void work(broker& node) {
-    const auto leased =
-        node.post("/queues/chores/lease", R"({"max":10,"lease_ms":30000,"wait_ms":0})");
-    if (leased.status != 200) return;
-    for (const auto& task : leased.json().at("tasks").as_array()) {
-      tasks_.insert(number_of(task, "task"));
-      const auto result = json::serialize(json::object{{"result", 2 * number_of(task, "payload")}});
-      (void)node.post("/leases/" + text_of(task, "lease") + "/complete", result);
     }
   }
 

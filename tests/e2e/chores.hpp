@@ -1,0 +1,25 @@
+// The worker of the queue `chores`, which the workflow of tests/e2e/every_command hands a task to.
+#pragma once
+
+#include "tests/e2e/broker.hpp"
+
+#include <cstdint>
+#include <set>
+#include <string>
+
+namespace callboard::testing {
+
+/// Doubles the payloads of the tasks that come within `wait_ms`; adds their ids to `seen`.
+inline void do_chores(broker& node, std::set<std::uint64_t>& seen, int wait_ms = 0) {
+  const auto ask = R"({"max":10,"lease_ms":30000,"wait_ms":)" + std::to_string(wait_ms) + "}";
+  const auto leased = node.post("/queues/chores/lease", ask);
+  if (leased.status != 200) return;
+  for (const auto& task : leased.json().at("tasks").as_array()) {
+    seen.insert(number_of(task, "task"));
+    const auto result = json::serialize(json::object{{"result", 2 * number_of(task, "payload")}});
+    // A lease that is lost meanwhile is leased again.
+    (void)node.post("/leases/" + text_of(task, "lease") + "/complete", result);
+  }
+}
+
+}  // namespace callboard::testing
