@@ -54,10 +54,8 @@ private:
 
   measurement row(const char* what, std::uint64_t count, std::int64_t took_ns) const {
     measurement made{"queue"};
-    made.text("what", what)
-        .number("tasks", count)
-        .number("bytes", options_.size)
-        .number("tasks_per_s", per_second(count, took_ns));
+    made.text("what", what).number("tasks", count).number("bytes", options_.size);
+    if (took_ns != 0) made.number("tasks_per_s", per_second(count, took_ns));
     return made;
   }
 
