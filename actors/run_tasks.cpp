@@ -3,6 +3,7 @@
 // said that it knows of the end, so that everything here may be asked and told again.
 #include "actors/router.hpp"
 #include "actors/run_host.hpp"
+#include "runtime/queue/priority_names.hpp"
 #include "runtime/workflow/json_values.hpp"
 
 #include <boost/json/parse.hpp>
@@ -10,7 +11,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <array>
 #include <utility>
 
 namespace callboard::actors {
@@ -29,15 +29,6 @@ constexpr std::string_view timeout_code = "timeout";
 std::uint64_t number_at(const object& from, std::string_view key) {
   const auto* value = from.if_contains(key);
   return value != nullptr && value->is_number() ? value->to_number<std::uint64_t>() : 0;
-}
-
-runtime::task_priority priority_named(std::string_view name) {
-  constexpr std::array<std::string_view, runtime::priority_count> names{
-      "control", "interactive", "normal", "bulk"};
-  for (std::size_t i = 0; i < names.size(); ++i) {
-    if (names[i] == name) return static_cast<runtime::task_priority>(i);
-  }
-  return runtime::task_priority::normal;
 }
 
 /// Workers complete with whatever they like.
@@ -71,7 +62,8 @@ void run_host::send_task(std::uint32_t command) {
   enqueue_task ask;
   ask.queue = {channel_.tenant, *std::move(queue)};
   ask.task.payload = shared_bytes{boost::json::serialize(request.arguments.at("payload"))};
-  ask.task.priority = priority_named(text_at(request.arguments, "priority"));
+  ask.task.priority = runtime::priority_named(text_at(request.arguments, "priority"))
+                          .value_or(runtime::task_priority::normal);
   ask.task.delay_ms = number_at(request.arguments, "delay_ms");
   ask.task.fairness_key = text_at(request.arguments, "fairness_key");
   ask.task.attempts_max = static_cast<std::uint32_t>(number_at(request.arguments, "attempts_max"));

@@ -4,6 +4,7 @@
 #include "gateway/event_codec.hpp"
 #include "gateway/json_members.hpp"
 #include "gateway/problem.hpp"
+#include "runtime/queue/priority_names.hpp"
 
 #include <fmt/format.h>
 
@@ -17,8 +18,8 @@ namespace callboard::gateway {
 
 namespace {
 
-constexpr std::array<std::string_view, runtime::priority_count> priority_names{
-    "control", "interactive", "normal", "bulk"};
+using runtime::priority_names;
+
 constexpr std::array<std::string_view, 4> phase_names{"waiting", "leased", "dead", "gone"};
 constexpr std::uint64_t u32_max = std::numeric_limits<std::uint32_t>::max();
 constexpr std::uint64_t ms_max = 86'400'000;
@@ -44,9 +45,7 @@ result<T> finish(json_members& body, T made) {
 runtime::task_priority priority_of(json_members& body) {
   const auto text = body.text("priority");
   if (!text) return runtime::task_priority::normal;
-  for (std::size_t i = 0; i < priority_names.size(); ++i) {
-    if (*text == priority_names[i]) return static_cast<runtime::task_priority>(i);
-  }
+  if (const auto named = runtime::priority_named(*text)) return *named;
   body.refuse("'priority' must be control, interactive, normal or bulk");
   return runtime::task_priority::normal;
 }

@@ -1,6 +1,7 @@
 #include "runtime/binding/binding_rule.hpp"
 
 #include "runtime/binding/bound_event.hpp"
+#include "runtime/queue/priority_names.hpp"
 
 #include <boost/json/object.hpp>
 #include <boost/json/parse.hpp>
@@ -18,8 +19,6 @@ namespace {
 using boost::json::object;
 
 constexpr std::size_t name_size_max = 255;
-constexpr std::array<std::string_view, priority_count> priority_names{
-    "control", "interactive", "normal", "bulk"};
 
 bool fits(std::string_view wanted, std::string_view given) {
   if (wanted.empty()) return true;
@@ -168,13 +167,9 @@ queue_target read_queue(member_reader& body) {
     body.refuse(queue.error().code, "'target.queue.queue': " + queue.error().detail);
   }
   const auto priority = body.text("priority", false);
-  bool is_known = priority.empty();
-  for (std::size_t i = 0; i < priority_count; ++i) {
-    if (priority != priority_names[i]) continue;
-    to.priority = static_cast<task_priority>(i);
-    is_known = true;
-  }
-  if (!is_known) {
+  if (const auto named = priority_named(priority)) {
+    to.priority = *named;
+  } else if (!priority.empty()) {
     body.refuse(
         errc::bad_request, "'target.queue.priority' must be control, interactive, normal or bulk");
   }

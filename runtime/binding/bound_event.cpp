@@ -1,34 +1,16 @@
 #include "runtime/binding/bound_event.hpp"
 
+#include "base/rfc3339.hpp"
 #include "proto/event.pb.h"
 #include "runtime/topic/event_batch.hpp"
 
 #include <boost/json/object.hpp>
 #include <boost/json/parse.hpp>
 #include <boost/json/serialize.hpp>
-#include <fmt/format.h>
-
-#include <chrono>
 
 namespace callboard::runtime {
 
 namespace {
-
-/// RFC 3339 in UTC with milliseconds.
-std::string format_time(time_ms when) {
-  const std::chrono::sys_days day{std::chrono::floor<std::chrono::days>(when)};
-  const std::chrono::year_month_day date{day};
-  const std::chrono::hh_mm_ss clock{when - day};
-  return fmt::format(
-      "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{:03}Z",
-      static_cast<int>(date.year()),
-      static_cast<unsigned>(date.month()),
-      static_cast<unsigned>(date.day()),
-      clock.hours().count(),
-      clock.minutes().count(),
-      clock.seconds().count(),
-      clock.subseconds().count());
-}
 
 std::string base64(std::string_view bytes) {
   constexpr std::string_view digits =

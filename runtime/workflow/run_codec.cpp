@@ -1,6 +1,7 @@
 #include "runtime/workflow/run_codec.hpp"
 
 #include "base/hash.hpp"
+#include "base/rfc3339.hpp"
 #include "proto/event.pb.h"
 #include "runtime/topic/position.hpp"
 #include "runtime/workflow/json_values.hpp"
@@ -70,22 +71,6 @@ std::string type_of(const run_event& event) {
     return "build.changed";
   }
   return "workflow.event";
-}
-
-/// RFC 3339 in UTC with milliseconds. The code saw this time, not that of the commit.
-std::string format_time(time_ms when) {
-  const std::chrono::sys_days day{std::chrono::floor<std::chrono::days>(when)};
-  const std::chrono::year_month_day date{day};
-  const std::chrono::hh_mm_ss clock{when - day};
-  return fmt::format(
-      "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{:03}Z",
-      static_cast<int>(date.year()),
-      static_cast<unsigned>(date.month()),
-      static_cast<unsigned>(date.day()),
-      clock.hours().count(),
-      clock.minutes().count(),
-      clock.seconds().count(),
-      clock.subseconds().count());
 }
 
 std::optional<time_ms> parse_time(const std::string& text) {
@@ -261,6 +246,7 @@ encode_run_event(const run_event& event, const run_identity& run, std::uint64_t 
   to.set_source("/workflows/" + run.workflow_id);
   to.set_type(type_of(event));
   to.set_subject(run.workflow_id);
+  // The code saw this time, not that of the commit.
   to.set_time(format_time(event.time));
   to.set_datacontenttype("application/json");
   if (event.command != 0) {
