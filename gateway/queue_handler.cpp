@@ -75,13 +75,19 @@ result<action> lease(
   return actors::control_body{*std::move(asked)};
 }
 
-result<action> dead(exchange& now) {
-  actors::list_dead list;
+/// Reads `limit` into the list of a queue's things; gives `after`.
+template <class List>
+result<std::uint64_t> begin_page(exchange& now, List& list) {
   list.queue = queue_of(now);
   auto limit = number_of(now.target, "limit", list.limit);
   if (!limit) return std::unexpected{limit.error()};
   list.limit = std::min(*limit, page_max);
-  auto after = numbered_of(now.target, "after");
+  return numbered_of(now.target, "after");
+}
+
+result<action> dead(exchange& now) {
+  actors::list_dead list;
+  auto after = begin_page(now, list);
   if (!after) return std::unexpected{after.error()};
   list.after = runtime::task_id{*after};
   if (const auto* key = now.target.find("fairness_key")) list.filter.fairness_key = *key;
@@ -91,11 +97,7 @@ result<action> dead(exchange& now) {
 
 result<action> audit(exchange& now) {
   actors::list_queue_audit list;
-  list.queue = queue_of(now);
-  auto limit = number_of(now.target, "limit", list.limit);
-  if (!limit) return std::unexpected{limit.error()};
-  list.limit = std::min(*limit, page_max);
-  auto after = numbered_of(now.target, "after");
+  auto after = begin_page(now, list);
   if (!after) return std::unexpected{after.error()};
   list.after = *after;
   return actors::control_body{std::move(list)};

@@ -2,11 +2,11 @@
 // through one whose target refuses it until it is redriven: before each write to the write-ahead
 // log, and after each fsync of it. Whatever the position, each target has the event once.
 #include "tests/e2e/broker.hpp"
+#include "tests/e2e/kill_everywhere.hpp"
 #include "tests/support/catch.hpp"
 #include "tests/support/eventually.hpp"
 
 #include <cstdlib>
-#include <iostream>
 #include <string>
 
 using namespace callboard::testing;
@@ -145,26 +145,12 @@ void check(killed_node& node) {
   CHECK(client.history("intents.binding.bad.dead").size() == 1);
 }
 
-void kill_everywhere(const std::string& at) {
-  int position = 0;
-  for (bool was_killed = true; was_killed;) {
-    const auto where = at + std::to_string(++position);
-    INFO("CALLBOARD_KILL_AT=" << where);
-    killed_node node{where};
-    INFO(node.last());
-    check(node);
-    was_killed = node.was_killed();
-  }
-  std::cout << at << " killed at " << position - 1 << " positions" << std::endl;
-  CHECK(position > 20);
-}
-
 }  // namespace
 
 TEST_CASE("an event is bound once, killed before every write to the journal", "[e2e][binding]") {
-  kill_everywhere("write:");
+  kill_everywhere<killed_node>("write:", check);
 }
 
 TEST_CASE("an event is bound once, killed after every fsync of the journal", "[e2e][binding]") {
-  kill_everywhere("sync:");
+  kill_everywhere<killed_node>("sync:", check);
 }

@@ -4,12 +4,12 @@
 // done.
 #include "tests/e2e/broker.hpp"
 #include "tests/e2e/chores.hpp"
+#include "tests/e2e/kill_everywhere.hpp"
 #include "tests/support/catch.hpp"
 #include "tests/support/eventually.hpp"
 
 #include <cstdlib>
 #include <fstream>
-#include <iostream>
 #include <map>
 #include <set>
 #include <string>
@@ -168,26 +168,12 @@ void check(killed_run& run) {
   CHECK(repeated <= 2);
 }
 
-void kill_everywhere(const std::string& at) {
-  int position = 0;
-  for (bool was_killed = true; was_killed;) {
-    const auto where = at + std::to_string(++position);
-    INFO("CALLBOARD_KILL_AT=" << where);
-    killed_run run{where};
-    INFO(run.last());
-    check(run);
-    was_killed = run.was_killed();
-  }
-  std::cout << at << " killed at " << position - 1 << " positions" << std::endl;
-  CHECK(position > 20);
-}
-
 }  // namespace
 
 TEST_CASE("a workflow survives kill -9 before every write to the journal", "[e2e][workflow]") {
-  kill_everywhere("write:");
+  kill_everywhere<killed_run>("write:", check);
 }
 
 TEST_CASE("a workflow survives kill -9 after every fsync of the journal", "[e2e][workflow]") {
-  kill_everywhere("sync:");
+  kill_everywhere<killed_run>("sync:", check);
 }
