@@ -1,13 +1,33 @@
-// The worker of the queue `chores`, which the workflow of tests/e2e/every_command hands a task to.
+// What the workflow of tests/e2e/every_command needs beside its node: a worker of the queue
+// `chores` and a provider of models.
 #pragma once
 
 #include "tests/e2e/broker.hpp"
+#include "tests/support/chat_provider.hpp"
 
 #include <cstdint>
 #include <set>
 #include <string>
+#include <vector>
 
 namespace callboard::testing {
+
+/// Command line of a node that asks `provider`.
+inline std::vector<std::string> asking(const chat_provider& provider) {
+  return {
+      "--set",
+      "models.order=main",
+      "--set",
+      "models.main.default_model=test-model",
+      "--set",
+      "models.main.backoff_min_ms=10",
+      "--set",
+      "models.main.backoff_max_ms=50",
+      "--set",
+      "models.main.use_proxy=false",
+      "--set",
+      "models.main.base_url=" + provider.base_url()};
+}
 
 /// Doubles the payloads of the tasks that come within `wait_ms`; adds their ids to `seen`.
 inline void do_chores(broker& node, std::set<std::uint64_t>& seen, int wait_ms = 0) {

@@ -9,7 +9,8 @@ using namespace callboard::testing;
 namespace {
 
 class contract_node {
-  server_process server_;
+  chat_provider provider_;
+  server_process server_{{.arguments = asking(provider_)}};
 
 public:
   broker client{server_.where()};

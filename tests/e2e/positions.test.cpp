@@ -20,7 +20,8 @@ namespace {
 
 constexpr std::string_view expected =
     R"({"one":1,"version":2,"drawn again":true,"both":5,"first":0,"tally":5,"child":42,"seq":1,)"
-    R"("undone":"refused","go":7,"worked":16,"waited":1,"never":false,"last":6})";
+    R"("undone":"refused","go":7,"worked":16,"waited":1,"said":"You said: say it",)"
+    R"("never":false,"last":6})";
 
 /// One life of the workflow on a fresh data directory, killed at one position.
 class killed_run {
@@ -48,6 +49,11 @@ public:
   /// Tasks that the worker was given.
   [[nodiscard]] std::size_t tasks() const { return tasks_.size(); }
 
+  /// How often the provider was asked, by idempotency key.
+  [[nodiscard]] std::map<std::string, std::uint32_t> questions() const {
+    return provider_.counts();
+  }
+
   [[nodiscard]] std::map<std::string, int> effects() const {
     std::map<std::string, int> seen;
     std::ifstream file{log_file()};
@@ -62,7 +68,8 @@ private:
   void start() {
     server_.reset();
     try {
-      server_.emplace(server_options{.data_dir = folder_.path() / "data"});
+      server_.emplace(
+          server_options{.data_dir = folder_.path() / "data", .arguments = asking(provider_)});
     } catch (const std::runtime_error&) {
       // Killed before it was ready.
     }
@@ -109,6 +116,7 @@ private:
   }
 
   temp_dir folder_;
+  chat_provider provider_;
   std::optional<server_process> server_;
   bool was_killed_ = false;
   std::set<std::uint64_t> tasks_;
@@ -156,6 +164,10 @@ void check(killed_run& run) {
   INFO(json::serialize(chores));
   CHECK(number_of(chores, "in_flight") == 0);
   CHECK(number_of(chores, "dead") == 0);
+  // One question however often it was sent.
+  const auto questions = run.questions();
+  REQUIRE(questions.size() == 1);
+  CHECK(questions.begin()->second <= 2);
   // Two steps ran side by side at most when the node was killed.
   int repeated = 0;
   const auto effects = run.effects();

@@ -67,12 +67,18 @@ struct everything : workflow<everything> {
     seen["child"] = co_await ctx.child<std::int64_t>("piece", 21).required();
     seen["seq"] = co_await ctx.publish("out", object{{"from", "everything"}}).required();
     const auto has_tasks = ctx.version("tasks", 1) == 1;
+    const auto has_models = ctx.version("models", 1) == 1;
     seen["undone"] = co_await undone(ctx);
     seen["go"] = co_await ctx.signal<std::int64_t>("go").required();
     if (has_tasks) {
       seen["worked"] = co_await ctx.task<std::int64_t>("chores", 8).required();
       const auto waited = co_await any(ctx.task<std::int64_t>("nobody", 1), ctx.sleep(5ms));
       seen["waited"] = waited.index();
+    }
+    if (has_models) {
+      model_request question;
+      question.messages.emplace_back(user_message("say it"));
+      seen["said"] = (co_await ctx.model("say", std::move(question)).required()).text;
     }
     seen["never"] = (co_await ctx.signal<std::int64_t>("never", 5ms).required()).has_value();
     co_return ctx.continue_as_new(std::move(seen));
