@@ -211,16 +211,18 @@ result<client_op> read_subscribe(const raw_frame& raw) {
   ops::subscribe op;
   value_reader read;
   read.text(op.topic, raw.topic, "topic", true);
-  if (!raw.from.empty() && raw.from.front() == '{') {
+  const auto is_map = !raw.from.empty() && raw.from.front() == '{';
+  if (is_map) {
     read.text_map(op.cursors, raw.from, "from");
-    // There was no topic yet: what came since is new from its first event.
-    if (op.cursors.empty()) op.from = "first";
   } else if (!raw.from.empty() && raw.from.front() != '"') {
     op.from = std::to_string(read.needed(raw.from, "from"));
   } else {
     read.text(op.from, raw.from, "from");
   }
   read.text_map(op.cursors, raw.cursors, "cursors");
+  // There was no topic yet: what came since is new from its first event.
+  const auto has_place = is_map || (!raw.cursors.empty() && raw.from.empty());
+  if (has_place && op.cursors.empty()) op.from = "first";
   read.number(op.credits, raw.credits, "credits");
   read.text(op.slow, raw.slow, "slow");
   return finish(read, std::move(op));

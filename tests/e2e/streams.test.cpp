@@ -137,6 +137,25 @@ TEST_CASE("a pattern delivers existing and future topics, each from its own seq 
   CHECK(seqs.size() == 2);
 }
 
+TEST_CASE("a pattern that had no topics yet resumes with every event that came since") {
+  for (const auto member : {"from", "cursors"}) {
+    INFO(member);
+    const auto area = "ws.none." + std::string{member};
+    json::value place;
+    {
+      websocket_client early{node().where()};
+      place = early.ask({{"op", "subscribe"}, {"topic", area + ".*"}}).at("cursors");
+      CHECK(place == json::object{});
+    }
+    broker to{node().where()};
+    publish_many(to, area + ".t", 1, 3);
+    websocket_client client{node().where()};
+    const auto again = client.ask({{"op", "subscribe"}, {"topic", area + ".*"}, {member, place}});
+    REQUIRE(text_of(again, "op") == "ok");
+    expect_seqs(client, 1, 3);
+  }
+}
+
 TEST_CASE("publishing over WebSocket: acks, duplicates, errors, and the connection goes on") {
   websocket_client client{node().where()};
   const auto first = publish_over(client, "ws.publish", "a");
