@@ -7,7 +7,6 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
-#include <filesystem>
 #include <memory>
 #include <ostream>
 
@@ -24,14 +23,9 @@ struct command_options {
   bool no_machine = false;
 };
 
-std::string folder_of(const bench_options& options) {
-  return options.data_dir.empty() ? std::filesystem::temp_directory_path().string()
-                                  : options.data_dir;
-}
-
 void print_machine(const context& run, const command_options& o) {
   if (o.no_machine) return;
-  const auto here = bench::describe_machine(folder_of(o.bench));
+  const auto here = bench::describe_machine(bench::data_folder(o.bench).string());
   if (run.wants_json()) {
     run.io.out << fmt::format(R"({{"machine":{}}})", bench::json_of(here)) << std::endl;
   } else {

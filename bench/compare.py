@@ -103,6 +103,17 @@ def main(folder):
                 level = min(steps, key=lambda s: abs(s["deliveries_per_s"] - row["throughput"]))
                 out.add(f"{what}: p99 ms near its rate", level["p99_ms"], 0.5, row["p99_ms"], False)
 
+    workflow = next(iter(own(folder, "workflow")), None)
+    out.add("workflows of 5 steps p99 ms", value(workflow, "p99_ms"), None, 15, False)
+    w4 = [row for row in lines(folder, "peers", "W4.jsonl") if row["params"]["durability"] == "fsync-before-ack"]
+    for row in w4:
+        target = {"restate": 10, "bullmq": 5}.get(row["peer"], 1)
+        partitions = row["params"].get("partitions")
+        with_partitions = f", {partitions} partitions" if partitions else ""
+        what = f"workflows of 5 steps, beside {row['peer']}{with_partitions}"
+        out.add(f"{what}: workflows/s", value(workflow, "workflows_per_s"), target, row["throughput"])
+        out.add(f"{what}: p99 ms", value(workflow, "p99_ms"), 1, row["p99_ms"], False)
+
     killed = {row["what"]: row for row in own(folder, "recovery")}
     crash = killed.get("kill -9")
     out.add("workflows lost by kill -9", value(crash, "lost"), None, 0, False)

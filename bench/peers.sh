@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Callboard beside other systems, on this machine and in one run, so that only ratios count.
 #
-#   bench/peers.sh [publish] [latency] [fanout] [recovery]        (all of them)
+#   bench/peers.sh [publish] [latency] [fanout] [workflow] [recovery]        (all of them)
 #
 # CALLBOARD   the program                       (build/callboard)
 # PEERS       the peers' workload scripts       (../shared/peers beside the repository)
@@ -66,15 +66,20 @@ run_fanout() {
   peer w3.sh ws socketio nats
 }
 
+run_workflow() {
+  own workflow workflow
+  peer w4.sh restate bullmq dbos
+}
+
 run_recovery() {
   own recovery recovery
   peer w6.sh
 }
 
-(($#)) || set -- publish latency fanout recovery
+(($#)) || set -- publish latency fanout workflow recovery
 for workload in "$@"; do
   case $workload in
-    publish | latency | fanout | recovery) "run_$workload" ;;
+    publish | latency | fanout | workflow | recovery) "run_$workload" ;;
     *) echo "peers.sh: unknown workload $workload" >&2; exit 2 ;;
   esac
 done

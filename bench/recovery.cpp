@@ -263,11 +263,8 @@ private:
 
 result<measurements> run_recovery(const bench_options& options) {
   if (options.server) return fail(errc::bad_request, "recovery kills a server of its own");
-  const auto folder = options.data_dir.empty() ? std::filesystem::temp_directory_path()
-                                               : std::filesystem::path{options.data_dir};
-  std::error_code ignored;
-  std::filesystem::create_directories(folder, ignored);
-  const auto effects = (folder / fmt::format("callboard-bench-effects-{}", now_ns())).string();
+  const auto effects =
+      (data_folder(options) / fmt::format("callboard-bench-effects-{}", now_ns())).string();
   ::setenv(effects_variable, effects.c_str(), 1);
   auto with = session::open(options);
   if (!with) return std::unexpected{with.error()};
@@ -275,6 +272,7 @@ result<measurements> run_recovery(const bench_options& options) {
   recovery_load load{**with, options, effects};
   auto done = load.run(rows);
   ::unsetenv(effects_variable);
+  std::error_code ignored;
   std::filesystem::remove(effects, ignored);
   if (!done) return std::unexpected{done.error()};
   return rows;

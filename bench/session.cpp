@@ -11,6 +11,14 @@
 
 namespace callboard::bench {
 
+std::filesystem::path data_folder(const bench_options& options) {
+  if (options.data_dir.empty()) return std::filesystem::temp_directory_path();
+  // One that cannot be made is told by whoever writes there first.
+  std::error_code ignored;
+  std::filesystem::create_directories(options.data_dir, ignored);
+  return options.data_dir;
+}
+
 result<std::unique_ptr<session>> session::open(const bench_options& options) {
   std::unique_ptr<session> made{new session{options}};
   made->run_ = std::random_device{}();
@@ -22,11 +30,7 @@ result<std::unique_ptr<session>> session::open(const bench_options& options) {
     made->api_.emplace(*options.server);
     return made;
   }
-  const auto parent = options.data_dir.empty() ? std::filesystem::temp_directory_path()
-                                               : std::filesystem::path{options.data_dir};
-  std::error_code ignored;
-  std::filesystem::create_directories(parent, ignored);
-  auto pattern = (parent / "callboard-bench-XXXXXX").string();
+  auto pattern = (data_folder(options) / "callboard-bench-XXXXXX").string();
   if (::mkdtemp(pattern.data()) == nullptr) {
     return fail(errc::io_error, "cannot make a folder for the data: " + pattern);
   }

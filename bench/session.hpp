@@ -10,6 +10,7 @@
 #include "bench/server_process.hpp"
 
 #include <cstdint>
+#include <filesystem>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -49,6 +50,9 @@ struct bench_options {
   /// Tells a person what is going on.
   std::function<void(const std::string&)> say = [](const std::string&) {};
 };
+
+/// The folder of `data_dir`, made if it is missing.
+[[nodiscard]] std::filesystem::path data_folder(const bench_options& options);
 
 /// CPU of both sides over an interval.
 struct cpu_share {

@@ -14,10 +14,12 @@ namespace callboard::bench {
 
 namespace {
 
-/// They wake within this time of each other.
-constexpr std::uint64_t spread_ms = 10'000;
+/// They wake within this time of each other at least, and no more of them in a second than a node
+/// wakes with ease: lateness is to show the timers and not a queue of wakes.
+constexpr std::uint64_t spread_ms_min = 10'000;
+constexpr std::uint64_t wakes_per_s = 2000;
 /// How many are started in a second at least; decides when the first one is due.
-constexpr std::uint64_t starts_per_s_min = 500;
+constexpr std::uint64_t starts_per_s_min = 2000;
 
 std::int64_t wall_ms() {
   return std::chrono::duration_cast<std::chrono::milliseconds>(
@@ -45,6 +47,7 @@ result<measurements> run_timer(const bench_options& options) {
   const auto connections = options.connections == 0 ? 64 : options.connections;
   const auto path = (*with)->api().tenant_path("/workflows");
   const auto before = (*with)->server_rss();
+  const auto spread_ms = std::max(spread_ms_min, count * 1000 / wakes_per_s);
   const auto first_due =
       wall_ms() + static_cast<std::int64_t>(20'000 + count * 1000 / starts_per_s_min);
   const auto due_of = [&](std::uint64_t k) {
