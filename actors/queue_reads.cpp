@@ -365,7 +365,7 @@ result<runtime::ending_page> read_endings_page(
   return runtime::read_endings(rows, from, count_max, bytes_max);
 }
 
-result<std::vector<std::pair<entity_id, queue_ref>>>
+result<std::vector<std::pair<entity_id, runtime::queue_deletion>>>
 read_gone_queues(storage::shard_reader& reader) {
   queue_rows rows{reader};
   if (auto applied = rows.apply_tail(std::nullopt); !applied) {

@@ -85,7 +85,7 @@ load_queue(storage::shard_reader& reader, entity_id queue);
     std::size_t bytes_max);
 
 /// Deleted queues of whose tasks somebody is still to be told.
-[[nodiscard]] result<std::vector<std::pair<entity_id, queue_ref>>>
+[[nodiscard]] result<std::vector<std::pair<entity_id, runtime::queue_deletion>>>
 read_gone_queues(storage::shard_reader& reader);
 
 /// Ends of tasks that a deleted queue leaves behind: their own, or that it has gone.

@@ -199,7 +199,7 @@ private:
 
   /// A deleted queue of whose tasks runs are still to be told.
   struct gone_queue {
-    queue_ref name;
+    runtime::queue_deletion deletion;
     bool is_busy = false;
     boot_time next{};
   };
@@ -209,6 +209,8 @@ private:
   std::unordered_map<std::uint64_t, ending_key> telling_;
   std::uint64_t last_telling_ = 0;
   std::map<entity_id, gone_queue> gone_;
+  /// They could not be read.
+  std::optional<boot_time> gone_retry_;
   /// Where the search on disk goes on; nothing if all is known here.
   std::optional<std::string> endings_from_;
   bool endings_reading_ = false;

@@ -163,6 +163,10 @@ void queues_actor::tick_endings() {
   }
   for (const auto entity : heard)
     settle(entity);
+  if (gone_retry_ && *gone_retry_ <= now) {
+    gone_retry_.reset();
+    load_gone();
+  }
   std::vector<entity_id> gone;
   for (const auto& [entity, queue] : gone_) {
     if (!queue.is_busy && queue.next <= now) gone.push_back(entity);
@@ -170,7 +174,7 @@ void queues_actor::tick_endings() {
   for (const auto entity : gone)
     settle_gone(entity);
   read_more_endings();
-  if (!owed_.empty() || !gone_.empty() || endings_from_) arm_tick();
+  if (!owed_.empty() || !gone_.empty() || endings_from_ || gone_retry_) arm_tick();
 }
 
 // -- what is on disk only ------------------------------------------------------------------------
@@ -217,17 +221,18 @@ void queues_actor::read_more_endings() {
 // -- deleted queues ------------------------------------------------------------------------------
 
 void queues_actor::load_gone() {
-  read<std::vector<std::pair<entity_id, queue_ref>>>(
+  read<std::vector<std::pair<entity_id, runtime::queue_deletion>>>(
       reader_pool::lane::control,
       [](storage::shard_reader& reader) { return read_gone_queues(reader); },
-      [this](result<std::vector<std::pair<entity_id, queue_ref>>> queues) {
+      [this](result<std::vector<std::pair<entity_id, runtime::queue_deletion>>> queues) {
         if (!queues) {
           log::channel("actors")->error(
               "deleted queues of shard {} cannot be read: {}", shard_.raw(), queues.error().detail);
-          return;
+          gone_retry_ = boot() + disk_retry;
+          return arm_tick();
         }
-        for (auto& [entity, ref] : *queues)
-          gone_.emplace(entity, gone_queue{std::move(ref)});
+        for (auto& [entity, deletion] : *queues)
+          gone_.emplace(entity, gone_queue{std::move(deletion)});
         if (!gone_.empty()) arm_tick();
       });
 }
@@ -235,7 +240,7 @@ void queues_actor::load_gone() {
 std::vector<entity_id> queues_actor::gone_before(const queue_ref& ref) const {
   std::vector<entity_id> before;
   for (const auto& [entity, queue] : gone_) {
-    if (queue.name == ref) before.push_back(entity);
+    if (queue.deletion.name == ref) before.push_back(entity);
   }
   return before;
 }
@@ -273,16 +278,23 @@ void queues_actor::walk_gone(entity_id entity) {
         if (!endings) return;
         if (endings->empty()) return end_gone(entity, {{}, {}, true});
         for (auto& one : *endings)
-          owe(entity, queue_ref{queue.name}, std::move(one));
+          owe(entity, queue_ref{queue.deletion.name}, std::move(one));
       });
 }
 
 void queues_actor::end_gone(entity_id entity, runtime::ends_told ends) {
   auto& queue = gone_.at(entity);
   const bool is_last = ends.all;
-  auto payload = runtime::encode_ends_told(ends);
+  // Before its end the entity cannot go: its records are what the rows of views made anew come
+  // from.
+  const bool ends_entity = is_last && queue.deletion.is_closed_first;
+  auto payload =
+      ends_entity ? runtime::encode_queue_deleted(queue.deletion) : runtime::encode_ends_told(ends);
   auto queued = append(
-      {{storage::record_kind::task_ends_told, entity, {}, shared_bytes{std::move(payload)}}},
+      {{ends_entity ? storage::record_kind::queue_deleted : storage::record_kind::task_ends_told,
+        entity,
+        {},
+        shared_bytes{std::move(payload)}}},
       true,
       [this, entity, is_last, tasks = std::move(ends.tasks)](
           const result<storage::append_receipt>& outcome) {

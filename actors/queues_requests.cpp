@@ -304,10 +304,10 @@ void queues_actor::remove(const queue_ref& ref, queue_slot& slot, pending_reques
   slot.changing = true;
   auto shared = std::make_shared<pending_request>(std::move(request));
   auto queued = append(
-      {{storage::record_kind::queue_deleted,
+      {{storage::record_kind::queue_closed,
         slot.row.entity,
         slot.unit->last_seq,
-        shared_bytes{runtime::encode_queue_deleted(ref)}}},
+        shared_bytes{runtime::encode_queue_deleted({ref})}}},
       true,
       [this, ref, entity = slot.row.entity, shared](
           const result<storage::append_receipt>& outcome) {
@@ -324,7 +324,7 @@ void queues_actor::remove(const queue_ref& ref, queue_slot& slot, pending_reques
         auto waiting = std::exchange(removed->waiting, {});
         names_.erase(entity);
         queues_.erase(ref);
-        gone_.emplace(entity, gone_queue{ref});
+        gone_.emplace(entity, gone_queue{{ref}});
         settle(entity);
         arm_tick();
         // One of them may make it anew.

@@ -123,6 +123,8 @@ std::string_view name_of_kind(storage::record_kind kind) {
     return "task_audited";
   case task_ends_told:
     return "task_ends_told";
+  case queue_closed:
+    return "queue_closed";
   }
   return "unknown";
 }

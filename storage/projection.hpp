@@ -51,7 +51,7 @@ enum class view_id : std::uint8_t {
   queue_origin = 24,
   /// Task. Value: journal.TaskEnding, until it is told.
   queue_ending = 25,
-  /// Nothing more. Value: journal.QueueDeleted; runs are still to be told of it.
+  /// Nothing more. Value: journal.QueueDeleted; runs are still to be told that it was closed.
   queue_gone = 26,
 };
 

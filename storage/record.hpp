@@ -37,6 +37,9 @@ enum class record_kind : std::uint16_t {
   task_audited = 70,
   /// journal.TaskEndsTold: the runs that waited for tasks of a deleted queue know of it.
   task_ends_told = 71,
+  /// journal.QueueDeleted: the queue is gone for everybody but the runs that wait for its tasks.
+  /// `queue_deleted` follows when they all know.
+  queue_closed = 72,
   /// journal.WorkflowProgress: a transition of the run whose channel the entity is.
   workflow_progress = 80,
 };

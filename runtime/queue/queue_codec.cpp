@@ -153,10 +153,11 @@ std::string encode_queue_configured(const queue_definition& queue) {
   return encode_definition<journal::QueueConfigured>(queue);
 }
 
-std::string encode_queue_deleted(const queue_ref& name) {
+std::string encode_queue_deleted(const queue_deletion& deletion) {
   journal::QueueDeleted to;
-  to.set_tenant(name.tenant.str());
-  to.set_queue(name.queue.str());
+  to.set_tenant(deletion.name.tenant.str());
+  to.set_queue(deletion.name.queue.str());
+  to.set_is_closed_first(deletion.is_closed_first);
   return to.SerializeAsString();
 }
 
@@ -212,10 +213,10 @@ result<queue_definition> decode_queue_definition(std::string_view payload) {
   return queue_definition{name_of(from), read_settings(from.settings())};
 }
 
-result<queue_ref> decode_queue_deleted(std::string_view payload) {
+result<queue_deletion> decode_queue_deleted(std::string_view payload) {
   journal::QueueDeleted from;
   if (!parse(from, payload)) return broken("a queue's deletion");
-  return name_of(from);
+  return queue_deletion{name_of(from), from.is_closed_first()};
 }
 
 result<stored_task> decode_stored_task(std::string_view payload, sequence at) {

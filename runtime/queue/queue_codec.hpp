@@ -19,6 +19,14 @@ struct queue_definition {
   queue_settings settings;
 };
 
+struct queue_deletion {
+  queue_ref name;
+  /// Its entity lives on until the runs that wait for its tasks know; else it has ended already.
+  bool is_closed_first = true;
+
+  friend bool operator==(const queue_deletion&, const queue_deletion&) = default;
+};
+
 /// A queue's row in the catalogue.
 struct queue_row {
   entity_id entity{};
@@ -43,7 +51,7 @@ struct ends_told {
 // Payloads of records.
 [[nodiscard]] std::string encode_queue_created(const queue_definition& queue);
 [[nodiscard]] std::string encode_queue_configured(const queue_definition& queue);
-[[nodiscard]] std::string encode_queue_deleted(const queue_ref& name);
+[[nodiscard]] std::string encode_queue_deleted(const queue_deletion& deletion);
 [[nodiscard]] std::string encode_stored_task(const stored_task& task);
 [[nodiscard]] std::string encode_task_progress(const task_progress& progress);
 [[nodiscard]] std::string encode_task_audit(const task_audit& audit);
@@ -53,7 +61,8 @@ struct ends_told {
 // Back again. Errors: corruption.
 /// queue_created and queue_configured alike.
 [[nodiscard]] result<queue_definition> decode_queue_definition(std::string_view payload);
-[[nodiscard]] result<queue_ref> decode_queue_deleted(std::string_view payload);
+/// queue_closed and queue_deleted alike.
+[[nodiscard]] result<queue_deletion> decode_queue_deleted(std::string_view payload);
 /// `at`: the record's own sequence, which stands where the record says 0.
 [[nodiscard]] result<stored_task> decode_stored_task(std::string_view payload, sequence at);
 [[nodiscard]] result<task_progress> decode_task_progress(std::string_view payload);

@@ -221,9 +221,13 @@ void apply_definition(const record& from, view_writer& out) {
 }
 
 void apply_deleted(const record& from, view_writer& out) {
-  if (const auto name = decode_queue_deleted(from.payload.view())) {
-    out.erase(view_id::catalogue, queue_row_key(*name));
+  const auto deletion = decode_queue_deleted(from.payload.view());
+  if (!deletion) return;
+  if (from.kind == record_kind::queue_deleted && deletion->is_closed_first) {
+    // Its name may be another queue's by now.
+    return out.erase(view_id::queue_gone, queue_key(from.entity));
   }
+  out.erase(view_id::catalogue, queue_row_key(deletion->name));
   // Those who wait for its tasks are still to be told: the rows of views 24 and 25 stay for them.
   out.put(view_id::queue_gone, queue_key(from.entity), from.payload.view());
   const auto first = queue_key(from.entity);
@@ -248,6 +252,7 @@ void apply_queue_record(const record& record, view_writer& out) {
   case record_kind::queue_created:
   case record_kind::queue_configured:
     return apply_definition(record, out);
+  case record_kind::queue_closed:
   case record_kind::queue_deleted:
     return apply_deleted(record, out);
   case record_kind::task_ends_told:

@@ -273,14 +273,14 @@ result<ending_page> read_endings(
   return page;
 }
 
-result<std::vector<std::pair<entity_id, queue_ref>>> read_gone_queues(const row_source& rows) {
-  std::vector<std::pair<entity_id, queue_ref>> gone;
+result<std::vector<std::pair<entity_id, queue_deletion>>> read_gone_queues(const row_source& rows) {
+  std::vector<std::pair<entity_id, queue_deletion>> gone;
   bool is_broken = false;
   auto scanned =
       rows.scan(view_id::queue_gone, {}, std::string(9, '\xff'), [&](auto key, auto value) {
-        auto name = decode_queue_deleted(value);
-        is_broken = key.size() != 8 || !name;
-        if (!is_broken) gone.emplace_back(entity_id{take_number(key)}, *std::move(name));
+        auto deletion = decode_queue_deleted(value);
+        is_broken = key.size() != 8 || !deletion;
+        if (!is_broken) gone.emplace_back(entity_id{take_number(key)}, *std::move(deletion));
         return !is_broken;
       });
   if (!scanned) return std::unexpected{scanned.error()};

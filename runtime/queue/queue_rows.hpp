@@ -146,7 +146,7 @@ struct ending_page {
     const row_source& rows, const std::string& from, std::size_t count_max, std::size_t bytes_max);
 
 /// Deleted queues of a shard of whose tasks somebody is still to be told.
-[[nodiscard]] result<std::vector<std::pair<entity_id, queue_ref>>>
+[[nodiscard]] result<std::vector<std::pair<entity_id, queue_deletion>>>
 read_gone_queues(const row_source& rows);
 
 /// What a deleted queue leaves behind: origins with their tasks, and whether that is all.

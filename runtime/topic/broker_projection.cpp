@@ -179,6 +179,7 @@ void broker_projection::apply(std::span<const record> block, view_writer& out) c
       break;
     case record_kind::queue_created:
     case record_kind::queue_configured:
+    case record_kind::queue_closed:
     case record_kind::queue_deleted:
     case record_kind::task_enqueued:
     case record_kind::task_progress:

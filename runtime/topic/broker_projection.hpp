@@ -8,7 +8,7 @@ namespace callboard::runtime {
 
 /// Runs on the journal writer thread for every committed block, so events cost no parsing: their
 /// identities are the first bytes of their payload.
-class broker_projection final : public storage::projection {
+class broker_projection : public storage::projection {
 public:
   [[nodiscard]] std::uint32_t version() const override { return 1; }
 

@@ -5,6 +5,11 @@
 #include "tests/actors/topic/broker_fixture.hpp"
 #include "tests/support/eventually.hpp"
 
+#include <algorithm>
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -45,6 +50,23 @@ struct racing_workflow : workflow<racing_workflow> {
     parts.push_back(ctx.signal("go").required());
     co_return (co_await any(std::move(parts))).value;
   }
+};
+
+/// The same rows under another number, so that a restart makes them anew.
+class renumbered_projection final : public runtime::broker_projection {
+public:
+  [[nodiscard]] std::uint32_t version() const override { return 1000; }
+
+  void apply(std::span<const storage::record> block, storage::view_writer& out) const override {
+    broker_projection::apply(block, out);
+    deletions += std::ranges::count_if(block, [](const storage::record& one) {
+      return one.kind == storage::record_kind::queue_closed
+             || one.kind == storage::record_kind::queue_deleted;
+    });
+  }
+
+  /// Records that were applied.
+  mutable std::atomic<std::int64_t> deletions = 0;
 };
 
 class task_fixture : public broker_fixture {
@@ -174,6 +196,37 @@ TEST_CASE_METHOD(task_fixture, "a run hears that its queue was deleted", "[actor
   begin("w2");
   REQUIRE(complete(lease_one(), "2"));
   CHECK(says(outcome_of("w2"), R"("result":[2])"));
+}
+
+TEST_CASE_METHOD(
+    task_fixture,
+    "a run hears that its queue was deleted also when views were made anew since",
+    "[actors][queue]") {
+  begin("w1");
+  REQUIRE(eventually([&] { return explains("w1", "queue 'llm'") && open_tasks() == 1; }));
+  auto kept = std::exchange(workflows, {});
+  restart();
+  (void)get<done>(delete_queue{which()});
+  // The name is another queue's when the rows are made anew.
+  (void)get<queue_description>(put_queue{.queue = which()});
+  const auto make_views_anew = [&] {
+    auto anew = std::make_shared<renumbered_projection>();
+    views = anew;
+    restart();
+    return anew;
+  };
+  const auto anew = make_views_anew();
+  REQUIRE(eventually([&] { return anew->deletions != 0; }));
+  (void)get<queue_description>(put_queue{.queue = which(), .lease_ms = 5'000});
+  // They are complete: nothing is left to be made.
+  const auto after = make_views_anew();
+  CHECK(get<queue_description>(get_queue{which()}).settings.lease_ms == 5'000);
+  (void)get<queue_description>(put_queue{.queue = which(), .lease_ms = 6'000});
+  CHECK(after->deletions == 0);
+  workflows = std::move(kept);
+  restart();
+  CHECK(says(outcome_of("w1"), "task_queue_deleted"));
+  CHECK(open_tasks() == 0);
 }
 
 TEST_CASE_METHOD(

@@ -57,8 +57,7 @@ public:
     settings.storage.disk_hard_bytes = 0;
     settings.storage.ballast_bytes = 0;
     counters_ = std::make_unique<metrics>();
-    auto opened = storage::journal::open(
-        settings.storage, std::make_shared<runtime::broker_projection>(), time_, *counters_);
+    auto opened = storage::journal::open(settings.storage, views, time_, *counters_);
     if (!opened) FAIL(opened.error().detail);
     journal = std::move(*opened);
     readers_ = std::make_unique<actors::reader_pool>(2, 1000);
@@ -142,6 +141,7 @@ public:
   }
 
   config settings;
+  std::shared_ptr<const storage::projection> views = std::make_shared<runtime::broker_projection>();
   std::unique_ptr<storage::journal> journal;
   std::unique_ptr<caf::actor_system> system;
   std::unique_ptr<actors::local_router> router;

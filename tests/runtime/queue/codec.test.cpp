@@ -85,7 +85,10 @@ TEST_CASE(
   CHECK(made->name == name);
   CHECK(made->settings == settings);
   CHECK(decode_queue_definition(encode_queue_configured({name, settings}))->settings == settings);
-  CHECK(*decode_queue_deleted(encode_queue_deleted(name)) == name);
+  for (const bool is_closed_first : {false, true}) {
+    const queue_deletion deletion{name, is_closed_first};
+    CHECK(*decode_queue_deleted(encode_queue_deleted(deletion)) == deletion);
+  }
   CHECK(*decode_queue_trimmed(encode_queue_trimmed(sequence{7})) == sequence{7});
   const auto catalogue = decode_queue_row(encode_queue_row({entity_id{4}, settings}));
   CHECK(catalogue->entity == entity_id{4});

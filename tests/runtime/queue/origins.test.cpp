@@ -163,14 +163,17 @@ TEST_CASE_METHOD(
   const auto ended = ask("ended");
   const auto given = lease("w", 2);
   take<task_completed>(complete(given.at(given[0].token.task == ended.task ? 0 : 1), "2"));
-  write(
-      {{storage::record_kind::queue_deleted,
-        entity,
-        {},
-        shared_bytes{encode_queue_deleted(name())}}});
+  // Also as versions deleted queues that ended the entity at once.
+  const queue_deletion deletion{name(), GENERATE(false, true)};
+  const auto delete_as = [&](storage::record_kind kind) {
+    write({{kind, entity, {}, shared_bytes{encode_queue_deleted(deletion)}}});
+  };
+  delete_as(
+      deletion.is_closed_first ? storage::record_kind::queue_closed
+                               : storage::record_kind::queue_deleted);
   const auto gone = *read_gone_queues(rows);
   REQUIRE(gone.size() == 1);
-  CHECK(gone[0] == std::pair{entity, name()});
+  CHECK(gone[0] == std::pair{entity, deletion});
   CHECK(read_gone_origins(rows, entity, 10)->origins.size() == 2);
   CHECK_FALSE(read_gone_origins(rows, entity, 1)->is_whole);
   CHECK(kept(rows).size() == 1);
@@ -182,7 +185,11 @@ TEST_CASE_METHOD(
   CHECK(read_gone_origins(rows, entity, 10)->origins.empty());
   CHECK(kept(rows).empty());
   CHECK(read_gone_queues(rows)->size() == 1);
-  tell_all({{}, {}, true});
+  if (deletion.is_closed_first) {
+    delete_as(storage::record_kind::queue_deleted);
+  } else {
+    tell_all({{}, {}, true});
+  }
   CHECK(read_gone_queues(rows)->empty());
 }
 

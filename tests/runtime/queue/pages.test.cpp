@@ -343,8 +343,8 @@ TEST_CASE("a deleted queue leaves no row but that it has gone", "[runtime][queue
   storage::record gone;
   gone.lsn = lsn{99};
   gone.entity = queue_bench::entity;
-  gone.kind = storage::record_kind::queue_deleted;
-  gone.payload = shared_bytes{encode_queue_deleted(queue_bench::name())};
+  gone.kind = storage::record_kind::queue_closed;
+  gone.payload = shared_bytes{encode_queue_deleted({queue_bench::name()})};
   bench.rows.apply(gone);
   const auto is_gone = [&] {
     return bench.rows.rows.size() == 1
@@ -357,6 +357,9 @@ TEST_CASE("a deleted queue leaves no row but that it has gone", "[runtime][queue
     bench.rows.apply(late);
   }
   CHECK(is_gone());
+  gone.kind = storage::record_kind::queue_deleted;
+  bench.rows.apply(gone);
+  CHECK(bench.rows.rows.empty());
 }
 
 TEST_CASE(
