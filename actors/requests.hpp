@@ -338,6 +338,9 @@ struct signal_workflow {
 struct cancel_workflow {
   topic_ref topic;
   std::string reason;
+  /// Given by a parent: only its own child is cancelled, once however often this comes. Anything
+  /// else is answered `done` and left alone.
+  std::optional<workflow_parent> parent{};
 };
 
 /// Ends a run where it stands: no code runs for it, no compensation either.

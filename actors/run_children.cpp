@@ -2,6 +2,7 @@
 // recorded. One that somebody else had started is waited for instead.
 #include "actors/router.hpp"
 #include "actors/run_host.hpp"
+#include "actors/telling.hpp"
 #include "runtime/workflow/json_values.hpp"
 
 #include <boost/json/serialize.hpp>
@@ -55,11 +56,10 @@ void run_host::send_child(std::uint32_t command) {
   after(retry_pause, [this, command] { send_child(command); });
 }
 
-void run_host::cancel_child(const std::string& child) {
-  auto topic = topic_name::parse(std::string{runtime::channel_prefix} + child);
-  if (!topic) return;
-  cancel_workflow cancel{{channel_.tenant, *topic}, "its parent was cancelled"};
-  (void)parts_.router->control({correlation_id{}, std::move(cancel)}, home_.run_handle());
+bool run_host::is_child_of(const workflow_parent& parent) const {
+  const auto its_id = parent.channel.topic.str().substr(runtime::channel_prefix.size());
+  return start_ && parent.channel.tenant == channel_.tenant && start_->parent_id == its_id
+         && start_->parent_run == parent.run && start_->parent_command == parent.command;
 }
 
 void run_host::tell_parent() {
@@ -83,7 +83,7 @@ void run_host::tell_parent() {
   const auto correlation = next_correlation(0);
   if (parts_.router->control({correlation, std::move(told)}, home_.run_handle())) return;
   asked_.erase(correlation.raw());
-  after(retry_pause, [this] { tell_parent(); });
+  after(pause_before_telling(parent_tries_++), [this] { tell_parent(); });
 }
 
 bool run_host::is_parent_of(const boost::json::object& child, std::uint32_t command) const {

@@ -1,6 +1,7 @@
 // What the commands of a run do once they are recorded, and how their answers come back.
 #include "actors/router.hpp"
 #include "actors/run_host.hpp"
+#include "actors/telling.hpp"
 #include "base/hash.hpp"
 #include "base/log.hpp"
 #include "proto/event.pb.h"
@@ -281,19 +282,20 @@ void run_host::refuse_publish(std::uint32_t command, const error& why) {
 }
 
 void run_host::on_control_reply(const control_reply& reply) {
-  if (takes_lookup(reply) || takes_withdrawal_reply(reply)) return;
+  if (takes_lookup(reply) || takes_debt_reply(reply)) return;
   const auto found = asked_.find(reply.correlation.raw());
   if (found == asked_.end()) return;
   const auto command = found->second;
-  if (command != 0 && is_busy_ && !is_dead_ && !is_retired_) {
+  if (is_busy_ && !is_dead_ && !is_retired_) {
     return after(std::chrono::milliseconds{1}, [this, reply] { on_control_reply(reply); });
   }
   asked_.erase(found);
   if (is_dead_ || is_retired_) return;
   const bool again = !reply.outcome && is_retryable(reply.outcome.error().code);
   if (command == 0) {
-    if (again) return after(retry_pause, [this] { tell_parent(); });
-    // Also a parent that is gone for good has nothing more to be told.
+    if (!is_heard(reply)) {
+      return after(pause_before_telling(parent_tries_++), [this] { tell_parent(); });
+    }
     owes_parent_ = false;
     runtime::run_event told;
     told.kind = run_event_kind::parent_told;

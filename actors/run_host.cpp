@@ -63,6 +63,10 @@ run_host::run_host(
       row_{std::move(image.row)},
       shown_{row_},
       models_{*this, parts.models} {
+  if (row_ && row_->owes) {
+    for (const auto& one : row_->owes->debts)
+      add_debt(one);
+  }
   if (row_ && !image.history.empty()) replay(std::move(image.history));
 }
 
@@ -92,11 +96,16 @@ void run_host::replay(std::vector<run_event> history) {
   start_->identity.tenant = channel_.tenant.str();
   start_->identity.workflow_id = id();
   recall_replies(start_->input);
-  for (const auto& event : history)
+  is_cancel_requested_ = false;
+  for (const auto& event : history) {
+    if (!row_->owes && !row_->ended) owe_if_left(event);
     note(event);
+  }
+  // All that is owed so far is on disk.
+  tell_debts();
   if (row_->ended) {
     note_answered();
-    if (row_->needs_wake) tell_parent();
+    if (owes_parent(*row_)) tell_parent();
     return;
   }
   engine_ = make_engine(*start_);
@@ -144,6 +153,7 @@ void run_host::pump() {
     next.event.time = std::max(now(), row_->started);
     batch_waiters_ = std::move(next.waiters);
     if (next.event.kind == run_event_kind::ended) return end_at_once(std::move(next.event));
+    owe_if_left(next.event);
     batch_.push_back({next.event, row_->run});
     // Recorded all the same: the code that fits reads it when it comes.
     if (!engine_ || engine_->blocked()) return append_batch();
@@ -224,11 +234,7 @@ void run_host::on_driven(runtime::run_outputs outputs) {
   batch_closed_.insert(batch_closed_.end(), outputs.closed.begin(), outputs.closed.end());
   for (auto& event : outputs.events) {
     event.time = when;
-    if (event.kind == run_event_kind::command_cancelled) {
-      if (const auto child = children_.find(event.command); child != children_.end()) {
-        batch_cancelled_children_.push_back(child->second);
-      }
-    }
+    owe_if_left(event);
     batch_.push_back({std::move(event), row_->run});
   }
   if (engine_->blocked()) note_blocked();
@@ -250,7 +256,6 @@ void run_host::on_driven(runtime::run_outputs outputs) {
         send_again(command);
       }
     }
-    withdraw_tasks();
   }
   if (outputs.end) {
     if (outputs.end->status == run_status::continued) {
@@ -280,14 +285,13 @@ void run_host::end_run(const runtime::run_end& end, time_ms when) {
   row_->why = end.why;
   row_->result =
       end.status == run_status::completed ? boost::json::serialize(end.result) : std::string{};
+  owe_all();
 }
 
 void run_host::end_at_once(run_event with) {
   end_run({with.status, {}, with.why}, with.time);
   for (const auto& [command, due] : std::exchange(timers_, {}))
     batch_timers_cleared_.push_back({due, command});
-  for (const auto& [command, child] : children_)
-    batch_cancelled_children_.push_back(child);
   batch_.push_back({std::move(with), row_->run});
   append_batch();
 }
@@ -301,6 +305,9 @@ std::uint32_t run_host::newest_version(const runtime::run_start& start) const {
 /// The next run begins in the batch that ends this one.
 void run_host::begin_next_run(json with) {
   auto unread = engine_->take_unread();
+  owe_all();
+  children_.clear();
+  tasks_.clear();
   row_->state = shown_state(engine_->status());
   start_->identity.run += 1;
   if (is_agent()) start_->identity.version = row_->version = newest_version(*start_);
@@ -314,7 +321,7 @@ void run_host::begin_next_run(json with) {
   // Those that nobody has read are recorded again; those that were answered are among the replies.
   if (is_agent()) signal_ids_.clear();
   batch_issued_.clear();
-  give_up_tasks();
+  is_cancel_requested_ = false;
   models_.cancel_all();
   engine_ = make_engine(*start_);
   std::vector<run_event> inputs{runtime::make_started(*start_)};
@@ -350,10 +357,6 @@ void run_host::append_batch() {
     }
   }
   note_build(batch_.back().event.time);
-  const bool is_child = start_ && !start_->parent_id.empty();
-  const bool is_told = std::ranges::any_of(
-      batch_, [](const recorded& one) { return one.event.kind == run_event_kind::parent_told; });
-  row_->needs_wake = row_->ended ? is_child && !is_told : has_work() || !anew_.empty();
   row_->last_seq = sequence{last_seq_.raw() + batch_.size()};
   runtime::publish_request transition;
   std::uint64_t number = last_seq_.raw();
@@ -362,6 +365,11 @@ void run_host::append_batch() {
     identity.run = one.run;
     transition.events.push_back(runtime::encode_run_event(one.event, identity, ++number));
   }
+  append_row(std::move(transition));
+}
+
+void run_host::append_row(runtime::publish_request transition) {
+  note_debts();
   transition.with.push_back(
       {.kind = storage::record_kind::workflow_progress,
        .payload = runtime::encode_workflow_progress(
@@ -377,11 +385,12 @@ void run_host::on_appended(const runtime::publish_reply& reply) {
   const bool is_refused = why.code == errc::overloaded || why.code == errc::storage_full;
   if (!is_refused) return abandon(why);
   home_.run_later(refused_retry, [this] {
-    if (!is_dead_) append_batch();
+    if (!is_dead_) is_settling_ ? append_row({}) : append_batch();
   });
 }
 
 void run_host::commit(sequence first) {
+  if (takes_settlement()) return;
   last_seq_ = sequence{first.raw() + batch_.size() - 1};
   shown_ = row_;
   const auto when = batch_.back().event.time;
@@ -405,10 +414,8 @@ void run_host::commit(sequence first) {
   for (const auto& one : std::exchange(batch_waiters_, {}))
     answer_committed(one);
   if (is_agent()) answer_replied();
-  for (const auto& child : std::exchange(batch_cancelled_children_, {}))
-    cancel_child(child);
-  if (row_->ended) give_up_tasks();
-  withdraw_tasks();
+  tell_debts();
+  if (debts_.empty() && has_debts()) home_.run_at_leisure([this] { settle_debts(); });
   if (!anew_.empty()) return replay_anew();
   for (const auto command : std::exchange(batch_issued_, {}))
     carry_out(command);
@@ -421,7 +428,7 @@ void run_host::commit(sequence first) {
         turn_away(waiting);
     }
     close_engine();
-    if (row_->needs_wake && !owes_parent_) tell_parent();
+    if (owes_parent(*row_) && !owes_parent_) tell_parent();
   }
   home_.run_settled();
   pump();
@@ -475,7 +482,7 @@ bool run_host::is_idle() const {
   if (is_dead_) return true;
   if (is_busy_ || steps_running_ != 0 || async_steps_running_ != 0 || !inputs_.empty()
       || !result_waiters_.empty() || !asked_.empty() || !lookups_.empty() || owes_parent_
-      || !withdrawals_.empty()) {
+      || has_debts()) {
     return false;
   }
   if (!row_ || row_->ended) return true;

@@ -39,6 +39,9 @@ struct run_image {
   std::vector<runtime::run_event> history;
 };
 
+/// Of a child that has ended, by its row: its parent does not know yet how.
+[[nodiscard]] bool owes_parent(const runtime::workflow_row& row);
+
 /// What a run needs of the actor it lives in. Called in that actor only.
 class run_home {
 public:
@@ -149,6 +152,13 @@ private:
     bool is_accepted = false;
   };
 
+  /// Something that must be told, and how far that is.
+  struct debt {
+    runtime::run_debt what;
+    bool is_under_way = false;
+    std::uint32_t tries = 0;
+  };
+
   /// One command as it is shown to people.
   struct shown_step {
     std::string kind;
@@ -218,6 +228,8 @@ private:
   void begin_next_run(json with);
   [[nodiscard]] std::uint32_t newest_version(const runtime::run_start& start) const;
   void append_batch();
+  /// With the row as it is now.
+  void append_row(runtime::publish_request transition);
   void commit(sequence first);
   void note(const runtime::run_event& event);
   void note_closed(const std::vector<std::uint32_t>& commands, time_ms when);
@@ -251,7 +263,7 @@ private:
   void send_child(std::uint32_t command);
   [[nodiscard]] std::string
   child_id(std::uint32_t command, const boost::json::object& arguments) const;
-  void cancel_child(const std::string& child);
+  [[nodiscard]] bool is_child_of(const workflow_parent& parent) const;
   void tell_parent();
   void on_child_reply(std::uint32_t command, const workflow_answer& answer);
   /// By what `describe` shows of the child.
@@ -281,12 +293,26 @@ private:
   void on_task_end(const end_task& ask, waiter from);
   /// What `event` makes of the tasks that are waited for.
   void note_task(const runtime::run_event& event);
-  /// All that are still waited for are left alone.
-  void give_up_tasks();
-  void withdraw_tasks();
-  void withdraw_task_of(const std::string& origin, const std::string& queue);
-  [[nodiscard]] bool takes_withdrawal_reply(const control_reply& reply);
   [[nodiscard]] bool keeps_awake(const runtime::open_command& one, std::uint32_t command) const;
+
+  // -- what others must still be told (run_debts.cpp) ------------------------------------------
+  /// If the event says that the run goes on without the command's child or task.
+  void owe_if_left(const runtime::run_event& event);
+  void owe(std::uint32_t command);
+  void owe_all();
+  void add_debt(runtime::run_debt what);
+  /// In the row that is about to be written.
+  void note_debts();
+  /// Those that are on disk and not on their way.
+  void tell_debts();
+  void tell_debt(const std::string& origin);
+  void tell_debt_later(const std::string& origin);
+  [[nodiscard]] std::optional<control_body> message_of(const runtime::run_debt& what) const;
+  [[nodiscard]] bool takes_debt_reply(const control_reply& reply);
+  void on_debt_told(const std::string& origin);
+  [[nodiscard]] bool has_debts() const;
+  void settle_debts();
+  [[nodiscard]] bool takes_settlement();
 
   // -- model calls (run_model_calls.cpp) -------------------------------------------------------
   [[nodiscard]] bool is_model(std::uint32_t command) const;
@@ -333,17 +359,17 @@ private:
   std::vector<waiter> batch_waiters_;
   std::vector<std::uint32_t> batch_issued_;
   std::vector<std::uint32_t> batch_closed_;
-  std::vector<std::string> batch_cancelled_children_;
   std::vector<runtime::run_timer> batch_timers_set_;
   std::vector<runtime::run_timer> batch_timers_cleared_;
 
   std::map<std::uint32_t, time_ms> timers_;
   std::map<std::uint32_t, std::string> children_;
   std::map<std::uint32_t, queued_task> tasks_;
-  /// Queues of tasks that nobody waits for any more, by origin, until the queue has said that it
-  /// knows; and those that were asked for.
-  std::map<std::string, std::string> withdrawals_;
-  std::unordered_map<std::uint64_t, std::string> withdrawing_;
+  /// What is not told yet, by origin, with what is being written; and what was asked.
+  std::map<std::string, debt> debts_;
+  std::unordered_map<std::uint64_t, std::string> telling_;
+  /// What is being written is the row alone, without debts that are told.
+  bool is_settling_ = false;
   std::unordered_map<std::uint64_t, std::uint32_t> asked_;
   std::unordered_map<std::uint64_t, sent_before> lookups_;
   std::uint64_t last_correlation_ = 0;
@@ -362,7 +388,10 @@ private:
   bool is_replaying_ = false;
   bool is_retired_ = false;
   bool is_dead_ = false;
+  /// The parent is being told.
   bool owes_parent_ = false;
+  std::uint32_t parent_tries_ = 0;
+  bool is_cancel_requested_ = false;
   /// What a restart or a fork is writing; replayed once it is committed.
   std::vector<runtime::run_event> anew_;
   /// Of the program that recorded the run last.

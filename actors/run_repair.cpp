@@ -192,8 +192,7 @@ void run_host::leave_run(time_ms when) {
         std::string{restarted_code},
         "begun anew from an earlier command"};
     batch_.push_back({std::move(ended), row_->run});
-    for (const auto& [command, child] : children_)
-      batch_cancelled_children_.push_back(child);
+    owe_all();
   }
   for (const auto& [command, due] : std::exchange(timers_, {}))
     batch_timers_cleared_.push_back({due, command});
@@ -202,7 +201,7 @@ void run_host::leave_run(time_ms when) {
   lookups_.clear();
   interrupted_.clear();
   children_.clear();
-  give_up_tasks();
+  tasks_.clear();
   steps_.clear();
   signal_ids_.clear();
   owes_parent_ = false;

@@ -53,10 +53,13 @@ void run_host::on_request(control_request request, const caf::actor& reply_to) {
   if (auto* rerun = std::get_if<begin_rerun>(&request.body)) {
     return on_rerun(std::move(*rerun), std::move(from));
   }
-  if (!shown_) return answer(from, std::unexpected{not_there(channel_)});
+  auto* cancel = std::get_if<cancel_workflow>(&request.body);
+  // A parent's wish that overtakes the commit of the start must not be lost.
+  const bool is_begun = shown_ || (row_ && cancel != nullptr && cancel->parent);
+  if (!is_begun) return answer(from, std::unexpected{not_there(channel_)});
   if (auto* signal = std::get_if<signal_workflow>(&request.body)) {
     on_signal(*signal, std::move(from));
-  } else if (auto* cancel = std::get_if<cancel_workflow>(&request.body)) {
+  } else if (cancel != nullptr) {
     on_cancel(*cancel, std::move(from));
   } else if (auto* terminate = std::get_if<terminate_workflow>(&request.body)) {
     on_terminate(*terminate, std::move(from));
@@ -172,6 +175,9 @@ bool run_host::joins_signal(const std::string& signal_id, const waiter& from) {
 void run_host::on_cancel(const cancel_workflow& ask, waiter from) {
   from.what = waiter::ask::cancel;
   if (is_agent()) return answer(from, fail(errc::wrong_kind, "an agent cannot be cancelled"));
+  if (ask.parent && (is_cancel_requested_ || !is_child_of(*ask.parent))) {
+    return answer(from, control_answer{actors::done{}});
+  }
   if (inputs_.size() >= 2 * inputs_max) return answer(from, std::unexpected{overloaded()});
   input next;
   next.event.kind = run_event_kind::cancel_requested;
@@ -278,7 +284,8 @@ void run_host::answer_committed(const waiter& to) {
 
 /// For inputs that came when the run had ended.
 void run_host::turn_away(const waiter& from) {
-  if (from.what == waiter::ask::task_end && !row_->ended && (!engine_ || engine_->blocked())) {
+  const bool is_end = from.what == waiter::ask::task_end || from.what == waiter::ask::child_end;
+  if (is_end && !row_->ended && (!engine_ || engine_->blocked())) {
     // Code that fits may be waiting for it.
     return answer(from, fail(errc::overloaded, "the workflow is blocked; retry later", 1000));
   }

@@ -35,6 +35,9 @@ public:
   /// A run went to sleep until then.
   void sleeps(time_ms due);
 
+  /// A run could not be read now, perhaps one that was to be woken: reads again who was at work.
+  void look_again() { must_start_ = parts_.workflows != nullptr; }
+
   /// Reads what is due soon, if there may be something. Call every `tick`.
   void look(const caf::actor& self);
 

@@ -55,7 +55,8 @@ result<std::vector<topic_ref>>
 find_expired(storage::shard_reader& reader, time_ms cutoff, std::size_t count_max) {
   std::vector<topic_ref> expired;
   auto visited = visit_workflow_rows(reader, [&](const std::string& key, const auto& row) {
-    if (!row.ended || *row.ended >= cutoff || row.needs_wake || expired.size() == count_max) return;
+    const bool must_tell = row.needs_wake && row.ended >= cutoff - owing_kept_max;
+    if (!row.ended || row.ended >= cutoff || must_tell || expired.size() == count_max) return;
     if (auto channel = runtime::channel_of_key(key)) expired.push_back(*std::move(channel));
   });
   if (!visited) return std::unexpected{visited.error()};

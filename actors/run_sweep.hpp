@@ -11,6 +11,7 @@
 #include <caf/actor.hpp>
 
 #include <callboard/failure.hpp>
+#include <chrono>
 #include <cstddef>
 #include <map>
 #include <memory>
@@ -28,8 +29,12 @@ stuck_because(const runtime::workflow_row& row, const runtime::workflow_registry
 [[nodiscard]] result<std::map<std::string, failure>>
 find_stuck(storage::shard_reader& reader, const runtime::workflow_registry* code);
 
-/// Channels of workflows that ended before `cutoff` and owe nobody anything, tail included; at most
-/// `count_max`. Agents do not end. Reader pool only. Errors: corruption.
+/// What has ended but still has to tell somebody is kept so much longer than its retention.
+inline constexpr std::chrono::hours owing_kept_max{30 * 24};
+
+/// Channels of workflows that ended before `cutoff` and owe nobody anything, or did so
+/// `owing_kept_max` before it, tail included; at most `count_max`. Agents do not end. Reader pool
+/// only. Errors: corruption.
 [[nodiscard]] result<std::vector<topic_ref>>
 find_expired(storage::shard_reader& reader, time_ms cutoff, std::size_t count_max);
 

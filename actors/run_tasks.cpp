@@ -24,7 +24,6 @@ using runtime::text_at;
 
 constexpr auto retry_pause = std::chrono::milliseconds{200};
 constexpr auto accepted_before_passivation = std::chrono::milliseconds{1000};
-constexpr std::string_view timeout_code = "timeout";
 
 std::uint64_t number_at(const object& from, std::string_view key) {
   const auto* value = from.if_contains(key);
@@ -132,64 +131,7 @@ void run_host::note_task(const runtime::run_event& event) {
     tasks_[event.command] = {event.name, format_origin(who)};
     return;
   }
-  const auto found = tasks_.find(event.command);
-  if (found == tasks_.end()) return;
-  const bool is_left =
-      event.kind == run_event_kind::command_cancelled
-      || (event.kind == run_event_kind::failed && event.why && event.why->code == timeout_code);
-  if (is_left) withdrawals_.emplace(found->second.origin, found->second.queue);
-  tasks_.erase(found);
-}
-
-void run_host::give_up_tasks() {
-  for (auto& [command, one] : std::exchange(tasks_, {}))
-    withdrawals_.emplace(std::move(one.origin), std::move(one.queue));
-}
-
-void run_host::withdraw_tasks() {
-  for (const auto& [origin, queue] : withdrawals_) {
-    const bool is_asked =
-        std::ranges::any_of(withdrawing_, [&](const auto& one) { return one.second == origin; });
-    if (!is_asked) withdraw_task_of(origin, queue);
-  }
-}
-
-void run_host::withdraw_task_of(const std::string& origin, const std::string& queue) {
-  if (is_retired_ || is_dead_) return;
-  auto name = queue_name::parse(queue);
-  if (!name) {
-    withdrawals_.erase(origin);
-    return;
-  }
-  const correlation_id correlation{++last_correlation_};
-  withdrawing_.emplace(correlation.raw(), origin);
-  withdraw_task ask{{channel_.tenant, *std::move(name)}, origin};
-  if (parts_.router->control({correlation, std::move(ask)}, home_.run_handle())) return;
-  after(retry_pause, [this, correlation, origin, queue] {
-    if (withdrawing_.erase(correlation.raw()) != 0) withdraw_task_of(origin, queue);
-  });
-}
-
-bool run_host::takes_withdrawal_reply(const control_reply& reply) {
-  const auto asked = withdrawing_.find(reply.correlation.raw());
-  if (asked == withdrawing_.end()) return false;
-  const auto origin = asked->second;
-  if (!reply.outcome && is_retryable(reply.outcome.error().code)) {
-    after(retry_pause, [this, number = asked->first, origin] {
-      const auto owed = withdrawals_.find(origin);
-      withdrawing_.erase(number);
-      if (owed != withdrawals_.end()) withdraw_task_of(origin, std::string{owed->second});
-    });
-    return true;
-  }
-  withdrawing_.erase(asked);
-  withdrawals_.erase(origin);
-  if (is_idle()) {
-    after(accepted_before_passivation, [this] {
-      if (is_idle()) home_.may_passivate();
-    });
-  }
-  return true;
+  tasks_.erase(event.command);
 }
 
 bool run_host::keeps_awake(const runtime::open_command& one, std::uint32_t command) const {

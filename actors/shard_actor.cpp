@@ -301,7 +301,11 @@ private:
     const auto found = topics_.find(message.topic);
     if (found == topics_.end() || found->second.stage != topic_stage::loading) return;
     if (message.activation != current()) return load(message.topic);
-    if (!message.outcome) return fail_slot(found->first, message.outcome.error());
+    if (!message.outcome) {
+      const auto& why = message.outcome.error();
+      if (is_channel(message.topic.topic) && is_retryable(why.code)) schedule_.look_again();
+      return fail_slot(found->first, why);
+    }
     if (message.outcome->core) {
       return start(message.topic, found->second, std::move(*message.outcome));
     }

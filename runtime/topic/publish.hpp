@@ -14,7 +14,7 @@
 
 namespace callboard::runtime {
 
-/// One atomic publish: all events or none, 1..=batch_events_max.
+/// One atomic publish: all events or none, 1..=batch_events_max; a run's may be records alone.
 struct publish_request {
   correlation_id correlation{};
   std::vector<encoded_event> events;
@@ -33,7 +33,7 @@ struct publish_request {
 };
 
 struct publish_outcome {
-  /// Of the first event. 0 for ephemeral publishes.
+  /// Of the first event; the topic's last where there are only records. 0 for ephemeral publishes.
   sequence first_seq{};
   std::shared_ptr<const std::string> epoch;
   durability reached = durability::synced;

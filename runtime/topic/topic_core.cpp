@@ -110,7 +110,7 @@ void topic_core::run(std::vector<parked_publish> work, topic_effects& out) {
 }
 
 void topic_core::emit(topic_effects& out) {
-  if (gathering_.events.empty()) return;
+  if (gathering_.events.empty() && gathering_.with.empty()) return;
   topic_effects::append effect{.key = gathering_.key};
   effect.records.reserve(gathering_.events.size());
   for (const auto& event : gathering_.events) {
@@ -122,7 +122,7 @@ void topic_core::emit(topic_effects& out) {
   }
   for (auto& draft : gathering_.with) {
     draft.entity = image_.entity;
-    draft.entity_seq = gathering_.events.back().seq;
+    draft.entity_seq = next_last_;
     effect.records.push_back(std::move(draft));
   }
   gathering_.with.clear();
@@ -145,6 +145,17 @@ topic_core::decide(publisher_key publisher, publish_request& request, topic_effe
         {publisher,
          {request.correlation,
           fail(errc::overloaded, "the topic is being reloaded; retry", overloaded_retry_ms)}});
+    return decision::done;
+  }
+  if (request.events.empty() && !request.with.empty()) {
+    emit(out);
+    gathering_.key = last_key_ = last_key_.next();
+    gathering_.with = std::move(request.with);
+    gathering_.replies.push_back(
+        {publisher,
+         {request.correlation, publish_outcome{.first_seq = next_last_, .epoch = epoch_}},
+         request.level});
+    emit(out);
     return decision::done;
   }
   if (request.ephemeral || image_.settings.kind == topic_kind::ephemeral) {

@@ -19,6 +19,29 @@ time_ms time_of(std::int64_t ms) {
   return time_ms{std::chrono::milliseconds{ms}};
 }
 
+void encode(const run_debts& owes, journal::RunDebts& to) {
+  to.set_parent(owes.parent);
+  for (const auto& debt : owes.debts) {
+    auto& one = *to.add_debts();
+    one.set_kind(
+        debt.kind == run_debt::what::cancel_child ? journal::RunDebt::CANCEL_CHILD
+                                                  : journal::RunDebt::WITHDRAW_TASK);
+    one.set_target(debt.target);
+    one.set_origin(debt.origin);
+  }
+}
+
+run_debts decode(const journal::RunDebts& from) {
+  run_debts owes;
+  owes.parent = from.parent();
+  for (const auto& one : from.debts()) {
+    const auto kind = one.kind() == journal::RunDebt::CANCEL_CHILD ? run_debt::what::cancel_child
+                                                                   : run_debt::what::withdraw_task;
+    owes.debts.push_back({kind, one.target(), one.origin()});
+  }
+  return owes;
+}
+
 void encode(const workflow_row& row, journal::WorkflowRow& to) {
   to.set_type(row.type);
   to.set_version(row.version);
@@ -35,6 +58,7 @@ void encode(const workflow_row& row, journal::WorkflowRow& to) {
   if (row.why) to.set_error(boost::json::serialize(describe_failure(*row.why)));
   to.set_needs_wake(row.needs_wake);
   to.set_commands(row.commands);
+  if (row.owes) encode(*row.owes, *to.mutable_owes());
 }
 
 workflow_row decode(const journal::WorkflowRow& from) {
@@ -57,6 +81,7 @@ workflow_row decode(const journal::WorkflowRow& from) {
   }
   row.needs_wake = from.needs_wake();
   row.commands = from.commands();
+  if (from.has_owes()) row.owes = decode(from.owes());
   return row;
 }
 

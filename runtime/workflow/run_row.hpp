@@ -17,6 +17,30 @@
 
 namespace callboard::runtime {
 
+/// What a run must still tell somebody, because it went on or ended without them.
+struct run_debt {
+  enum class what : std::uint8_t { cancel_child, withdraw_task };
+
+  what kind = what::cancel_child;
+  /// The child's workflow id, or the queue.
+  std::string target;
+  /// The command, as the receiver knows it (`actors::format_origin`).
+  std::string origin;
+
+  friend bool operator==(const run_debt&, const run_debt&) = default;
+};
+
+/// All that a run owes. Bound: one for each command that was open at once.
+struct run_debts {
+  std::vector<run_debt> debts;
+  /// How it ended, to its parent.
+  bool parent = false;
+
+  [[nodiscard]] bool empty() const { return debts.empty() && !parent; }
+
+  friend bool operator==(const run_debts&, const run_debts&) = default;
+};
+
 struct workflow_row {
   std::string type;
   std::uint32_t version = 1;
@@ -37,6 +61,8 @@ struct workflow_row {
   /// Something is under way that nothing outside will report: wake it when the shard starts.
   bool needs_wake = false;
   std::uint32_t commands = 0;
+  /// Nothing: written by a version that did not record it.
+  std::optional<run_debts> owes;
 };
 
 struct run_timer {

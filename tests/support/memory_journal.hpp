@@ -69,6 +69,14 @@ public:
     keep_failed_ = is_kept;
   }
 
+  /// What is queued fails, and all that comes behind it, until `begin_activation`; of no shard
+  /// anything is kept.
+  void lose_queued() {
+    const std::lock_guard guard{mutex_};
+    for (auto& one : shards_)
+      one.has_failed = true;
+  }
+
   /// The next `count` calls of `append` are refused at the door.
   void refuse_next(error why, std::size_t count = 1) {
     const std::lock_guard guard{mutex_};

@@ -7,6 +7,7 @@
 #include "base/clock.hpp"
 #include "base/metrics.hpp"
 #include "runtime/topic/broker_projection.hpp"
+#include "runtime/workflow/workflow_registry.hpp"
 
 #include "tests/runtime/topic/core_fixture.hpp"
 #include "tests/support/catch.hpp"
@@ -92,33 +93,32 @@ private:
 
 class virtual_broker {
 public:
-  explicit virtual_broker(config with = {}) : settings{std::move(with)} {
+  /// With `code`, runs are driven and their steps done on the pool of the readers.
+  explicit virtual_broker(config with = {}, const runtime::workflow_registry* code = nullptr)
+      : settings{std::move(with)} {
     set_policy();
-    system = std::make_unique<caf::actor_system>(system_config_);
-    scheduler_ = dynamic_cast<caf::scheduler::test_coordinator*>(&system->scheduler());
-    // CAF's own clock for tests must not start at nothing.
-    scheduler_->clock().current_time += std::chrono::hours{1};
-    router = std::make_unique<actors::local_router>(*system, parts_);
-    client = make_probe(got);
-    run();
+    parts_.workflows = code;
+    if (code != nullptr) parts_.user_code = parts_.steps = &readers_;
+    start();
   }
 
   ~virtual_broker() {
-    for (const auto& one : probes_)
-      caf::anon_send_exit(one, caf::exit_reason::user_shutdown);
-    probes_.clear();
-    client = nullptr;
-    router->begin_stop();
-    settle();
-    advance(std::chrono::seconds{1});
-    router.reset();
-    settle();
-    system.reset();
+    stop();
     readers_.stop();
   }
 
   virtual_broker(const virtual_broker&) = delete;
   virtual_broker& operator=(const virtual_broker&) = delete;
+
+  /// As kill -9 and a new start: what was not committed is gone, and so is what was sent.
+  void crash() {
+    journal.refuse_activations(error{errc::io_error, "the node is dead", 0});
+    journal.lose_queued();
+    stop();
+    got = {};
+    journal.refuse_activations(std::nullopt);
+    start();
+  }
 
   [[nodiscard]] caf::actor make_probe(received& into) {
     probes_.push_back(system->spawn<probe>(into));
@@ -145,10 +145,15 @@ public:
   void advance(std::chrono::milliseconds by) {
     constexpr std::chrono::milliseconds step{50};
     for (std::chrono::milliseconds done{0}; done < by; done += step) {
-      time.advance(step);
-      scheduler_->advance_time(step);
+      tick(step);
       settle();
     }
+  }
+
+  /// Moves all clocks and nothing else.
+  void tick(std::chrono::milliseconds by) {
+    time.advance(by);
+    scheduler_->advance_time(by);
   }
 
   [[nodiscard]] static topic_ref topic(const std::string& name) {
@@ -205,6 +210,29 @@ public:
   caf::actor client;
 
 private:
+  void start() {
+    system = std::make_unique<caf::actor_system>(system_config_);
+    scheduler_ = dynamic_cast<caf::scheduler::test_coordinator*>(&system->scheduler());
+    // CAF's own clock for tests must not start at nothing.
+    scheduler_->clock().current_time += std::chrono::hours{1};
+    router = std::make_unique<actors::local_router>(*system, parts_);
+    client = make_probe(got);
+    run();
+  }
+
+  void stop() {
+    for (const auto& one : probes_)
+      caf::anon_send_exit(one, caf::exit_reason::user_shutdown);
+    probes_.clear();
+    client = nullptr;
+    router->begin_stop();
+    settle();
+    advance(std::chrono::seconds{1});
+    router.reset();
+    settle();
+    system.reset();
+  }
+
   void set_policy() { system_config_.set("scheduler.policy", caf::atom("testing")); }
 
   /// The pool answers control work in order of arrival with its only thread.

@@ -43,6 +43,24 @@ struct piece : workflow<piece> {
   }
 };
 
+/// Never ends by itself.
+struct patient : workflow<patient> {
+  static constexpr std::string_view type = "patient";
+
+  flow<json> run(context& ctx, json) { co_return co_await ctx.signal("never").required(); }
+};
+
+/// Is cancelled while its child and its task are under way.
+struct leaver : workflow<leaver> {
+  static constexpr std::string_view type = "leaver";
+
+  flow<json> run(context& ctx, json) {
+    auto [child, task] = co_await all(
+        ctx.child("patient", 1, {.id = "left"}).required(), ctx.task("errands", 1).required());
+    co_return boost::json::array{child, task};
+  }
+};
+
 struct everything : workflow<everything> {
   static constexpr std::string_view type = "everything";
 
@@ -110,5 +128,5 @@ struct everything : workflow<everything> {
 }  // namespace
 
 int main(int argc, char** argv) {
-  return node{}.add<everything>().add<piece>().add<tally>().main(argc, argv);
+  return node{}.add<everything>().add<piece>().add<tally>().add<patient>().add<leaver>().main(argc, argv);
 }

@@ -196,6 +196,33 @@ TEST_CASE("what stands behind a refused append goes with it", "[topic]") {
   CHECK(topic.replies[7].reply.outcome->events.empty());
 }
 
+TEST_CASE("records without an event are an append of their own, in their place", "[topic]") {
+  core_fixture f;
+  publish_request rows{.correlation = correlation_id{2}};
+  rows.with.push_back({.kind = storage::record_kind::workflow_progress});
+  f.publish(make_request(1, {"a"}));
+  f.publish(rows);
+  f.publish(make_request(3, {"b"}));
+  REQUIRE(f.pending.size() >= 2);
+  REQUIRE(f.pending[1].records.size() == 1);
+  CHECK(f.pending[1].records[0].kind == storage::record_kind::workflow_progress);
+  CHECK(f.pending[1].records[0].entity_seq == sequence{1});
+  f.commit();
+  CHECK(f.replies.size() == 1);
+  f.commit();
+  CHECK(f.replies.size() == 2);
+  f.commit_all();
+  REQUIRE(f.replies.size() == 3);
+  CHECK(f.replies[2].reply.outcome->first_seq == sequence{2});
+  CHECK(f.core.image().last_seq == sequence{2});
+  // Refused at the door it leaves nothing behind.
+  f.publish(rows);
+  f.take(f.core.refused(f.pending.front().key, {errc::overloaded, "full", 0}));
+  f.pending.clear();
+  CHECK_FALSE(f.replies.back().reply.outcome);
+  CHECK(f.core.is_settled());
+}
+
 TEST_CASE("written acks leave before the fsync, the others after it", "[topic]") {
   core_fixture topic;
   auto fast = make_request(1, {"a"});

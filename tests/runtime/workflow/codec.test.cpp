@@ -100,6 +100,23 @@ TEST_CASE("progress comes back from its record", "[workflow]") {
   CHECK(back->row.why == progress.row.why);
   CHECK(back->row.needs_wake);
   CHECK(back->set == progress.set);
+  // As earlier versions wrote it.
+  CHECK_FALSE(back->row.owes);
+}
+
+TEST_CASE("what a run owes comes back from its record", "[workflow]") {
+  workflow_progress progress;
+  progress.channel = {tenant_name::trusted("acme"), topic_name::trusted("workflow.w1")};
+  progress.row.owes.emplace();
+  const auto back = [&] {
+    return decode_workflow_progress(encode_workflow_progress(progress).view()).value().row.owes;
+  };
+  CHECK(back() == run_debts{});
+  progress.row.owes = run_debts{
+      {{run_debt::what::cancel_child, "kid", "1/2/ff/workflow.w1"},
+       {run_debt::what::withdraw_task, "llm", "1/3/ff/workflow.w1"}},
+      true};
+  CHECK(back() == progress.row.owes);
 }
 
 TEST_CASE("timers are ordered by when they are due", "[workflow]") {

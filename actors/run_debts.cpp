@@ -1,0 +1,175 @@
+// What a run must still tell others because it went on or ended without them: children that it
+// cancels, tasks that it takes back. It stands in the run's row from the transition on that left
+// them, is sent when that is committed, again and again until it is answered, and over restarts:
+// also a run that has ended is woken for it.
+#include "actors/router.hpp"
+#include "actors/run_host.hpp"
+#include "actors/telling.hpp"
+
+#include <algorithm>
+#include <set>
+#include <utility>
+
+namespace callboard::actors {
+
+namespace {
+
+using runtime::run_debt;
+using runtime::run_event;
+using runtime::run_event_kind;
+
+constexpr std::string_view timeout_code = "timeout";
+
+bool is_left(const run_event& event) {
+  return event.kind == run_event_kind::command_cancelled
+         || (event.kind == run_event_kind::failed && event.why && event.why->code == timeout_code);
+}
+
+}  // namespace
+
+bool owes_parent(const runtime::workflow_row& row) {
+  if (!row.ended) return false;
+  return row.owes ? row.owes->parent : row.needs_wake;
+}
+
+// -- what is owed --------------------------------------------------------------------------------
+
+void run_host::owe_if_left(const run_event& event) {
+  if (event.command != 0 && is_left(event)) owe(event.command);
+}
+
+/// What was issued in the same transition was never sent, so it is not here yet.
+void run_host::owe(std::uint32_t command) {
+  if (const auto child = children_.find(command); child != children_.end()) {
+    const task_waiter who{channel_.topic.str(), row_->run, command, start_->seed};
+    add_debt({run_debt::what::cancel_child, child->second, format_origin(who)});
+  }
+  if (const auto task = tasks_.find(command); task != tasks_.end()) {
+    add_debt({run_debt::what::withdraw_task, task->second.queue, task->second.origin});
+  }
+}
+
+/// The run ends, or another takes its place: all that it still waits for is left.
+void run_host::owe_all() {
+  std::set<std::uint32_t> answered;
+  for (const auto& one : batch_) {
+    if (one.event.kind != run_event_kind::issued) answered.insert(one.event.command);
+  }
+  const auto owe_open = [&](const auto& waiting) {
+    for (const auto& [command, what] : waiting) {
+      if (!answered.contains(command)) owe(command);
+    }
+  };
+  owe_open(children_);
+  owe_open(tasks_);
+}
+
+void run_host::add_debt(run_debt what) {
+  auto origin = what.origin;
+  debts_.try_emplace(std::move(origin), debt{.what = std::move(what)});
+}
+
+void run_host::note_debts() {
+  const bool was_ended = shown_ && shown_->ended;
+  const bool is_child = start_ && !start_->parent_id.empty();
+  const bool is_told = std::ranges::any_of(
+      batch_, [](const recorded& one) { return one.event.kind == run_event_kind::parent_told; });
+  runtime::run_debts owes;
+  owes.parent = row_->ended && is_child && !is_told && (!was_ended || owes_parent(*shown_));
+  for (const auto& [origin, one] : debts_)
+    owes.debts.push_back(one.what);
+  const bool waits_for_code = !row_->ended && (!engine_ || engine_->blocked());
+  row_->needs_wake = !owes.empty() || waits_for_code || (!row_->ended && has_work());
+  row_->owes = std::move(owes);
+}
+
+// -- telling -------------------------------------------------------------------------------------
+
+void run_host::tell_debts() {
+  std::vector<std::string> fresh;
+  for (auto& [origin, one] : debts_) {
+    if (!std::exchange(one.is_under_way, true)) fresh.push_back(origin);
+  }
+  for (const auto& origin : fresh)
+    tell_debt(origin);
+}
+
+void run_host::tell_debt(const std::string& origin) {
+  const auto found = debts_.find(origin);
+  if (found == debts_.end() || is_retired_ || is_dead_) return;
+  auto body = message_of(found->second.what);
+  if (!body) return on_debt_told(origin);
+  const correlation_id correlation{++last_correlation_};
+  telling_.emplace(correlation.raw(), origin);
+  if (parts_.router->control({correlation, std::move(*body)}, home_.run_handle())) return;
+  telling_.erase(correlation.raw());
+  tell_debt_later(origin);
+}
+
+/// Nothing for what nobody can have been asked for.
+std::optional<control_body> run_host::message_of(const run_debt& what) const {
+  if (what.kind == run_debt::what::withdraw_task) {
+    auto queue = queue_name::parse(what.target);
+    if (!queue) return std::nullopt;
+    return withdraw_task{{channel_.tenant, *std::move(queue)}, what.origin};
+  }
+  auto channel = topic_name::parse(std::string{runtime::channel_prefix} + what.target);
+  const auto who = parse_origin(what.origin);
+  if (!channel || !who) return std::nullopt;
+  return cancel_workflow{
+      {channel_.tenant, *std::move(channel)},
+      "its parent goes on without it",
+      workflow_parent{channel_, who->run, who->command}};
+}
+
+/// Also for a run that has begun anew meanwhile, so not `after`.
+void run_host::tell_debt_later(const std::string& origin) {
+  auto& one = debts_.at(origin);
+  home_.run_later(pause_before_telling(one.tries++), [this, origin] { tell_debt(origin); });
+}
+
+bool run_host::takes_debt_reply(const control_reply& reply) {
+  auto asked = telling_.extract(reply.correlation.raw());
+  if (!asked) return false;
+  const auto& origin = asked.mapped();
+  if (is_dead_ || is_retired_ || !debts_.contains(origin)) return true;
+  if (is_heard(reply)) {
+    on_debt_told(origin);
+  } else {
+    tell_debt_later(origin);
+  }
+  return true;
+}
+
+void run_host::on_debt_told(const std::string& origin) {
+  debts_.erase(std::string{origin});
+  if (debts_.empty()) home_.run_at_leisure([this] { settle_debts(); });
+}
+
+bool run_host::has_debts() const {
+  return !debts_.empty() || (row_ && row_->owes && !row_->owes->debts.empty());
+}
+
+/// A row that still shows debts which are told is written anew, unless a transition did it.
+void run_host::settle_debts() {
+  if (is_dead_ || is_retired_ || is_busy_ || !debts_.empty()) return;
+  if (has_debts()) {
+    is_busy_ = is_settling_ = true;
+    append_row({});
+  } else if (is_idle()) {
+    home_.may_passivate();
+  }
+}
+
+/// False: what was committed is a transition.
+bool run_host::takes_settlement() {
+  if (!std::exchange(is_settling_, false)) return false;
+  shown_ = row_;
+  is_busy_ = false;
+  home_.run_settled();
+  pump();
+  settle_debts();
+  return true;
+}
+
+}  // namespace callboard::actors

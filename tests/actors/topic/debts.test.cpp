@@ -1,0 +1,345 @@
+// What runs owe others when they go on or end without them: told wherever the node is killed. The
+// journal commits one group after the other, and after each of them in turn the node dies.
+#include "actors/run_reads.hpp"
+#include "actors/run_sweep.hpp"
+
+#include "tests/actors/topic/virtual_broker.hpp"
+
+#include <algorithm>
+#include <functional>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace callboard::testing {
+
+using namespace actors;
+using namespace std::chrono_literals;
+
+namespace {
+
+/// The child and the task that everybody here leaves behind, until the signal `go`.
+flow<json> with_others(context& ctx) {
+  std::vector<flow<json>> parts;
+  parts.push_back(ctx.child("test.kid", 1, {.id = "kid"}).required());
+  parts.push_back(ctx.task("llm", 1).required());
+  parts.push_back(ctx.signal("go").required());
+  co_return (co_await any(std::move(parts))).value;
+}
+
+struct kid_workflow : workflow<kid_workflow> {
+  static constexpr std::string_view type = "test.kid";
+
+  flow<json> run(context& ctx, json) { co_return co_await ctx.signal("go").required(); }
+};
+
+/// Input: how it goes on after the signal: "end", "wait" for another, or "again" as a new run.
+struct leaving_workflow : workflow<leaving_workflow> {
+  static constexpr std::string_view type = "test.leaving";
+
+  flow<json> run(context& ctx, json how) {
+    if (how == "done") co_return co_await ctx.signal("end").required();
+    co_await with_others(ctx);
+    if (how == "again") co_return ctx.continue_as_new(json("done"));
+    if (how == "wait") co_return co_await ctx.signal("end").required();
+    co_return how;
+  }
+};
+
+/// Gives what its child and its task give.
+struct trusting_workflow : workflow<trusting_workflow> {
+  static constexpr std::string_view type = "test.trusting";
+
+  flow<json> run(context& ctx, json) {
+    auto [kid, task] = co_await all(ctx.child("test.kid", 1, {.id = "kid"}), ctx.task("llm", 1));
+    co_return boost::json::array{
+        kid ? *kid : json(kid.error().code), task ? *task : json(task.error().code)};
+  }
+};
+
+bool says(const std::string& text, std::string_view what) {
+  INFO(text);
+  return text.find(what) != std::string::npos;
+}
+
+struct mortal_node {
+  explicit mortal_node(std::size_t life = SIZE_MAX) : left{life} {
+    if (!code.add(kid_workflow::definition()) || !code.add(leaving_workflow::definition())
+        || !code.add(trusting_workflow::definition())) {
+      FAIL("cannot add the workflows");
+    }
+  }
+
+  /// Everything, until the node dies; true once it has died or nothing is left to do.
+  bool live() {
+    while (true) {
+      broker.run();
+      if (broker.journal.queued() == 0) return false;
+      if (left == 0) {
+        left = SIZE_MAX;
+        was_killed = true;
+        broker.crash();
+        continue;
+      }
+      --left;
+      broker.journal.commit(1);
+    }
+  }
+
+  /// Asks until it is answered otherwise than that the node cannot now.
+  result<control_answer> ask(const control_body& body) {
+    for (int tries = 0; tries < 100; ++tries) {
+      const auto id = broker.ask(body);
+      live();
+      const auto answer = broker.got.answered.find(id);
+      const bool is_final = answer != broker.got.answered.end()
+                            && (answer->second || !is_retryable(answer->second.error().code));
+      if (is_final) return answer->second;
+      pass(200ms);
+    }
+    FAIL("no answer");
+    return fail(errc::internal, "not reached");
+  }
+
+  template <class Answer>
+  Answer get(const control_body& body) {
+    auto answer = ask(body);
+    if (!answer) FAIL(answer.error().detail);
+    return std::get<Answer>(*std::move(answer));
+  }
+
+  /// Lets time pass.
+  void pass(std::chrono::milliseconds by) {
+    for (std::chrono::milliseconds done{0}; done < by; done += 50ms) {
+      live();
+      broker.tick(50ms);
+    }
+    live();
+  }
+
+  bool comes(const std::function<bool()>& so) {
+    for (int i = 0; i < 100; ++i) {
+      if (so()) return true;
+      pass(200ms);
+    }
+    return false;
+  }
+
+  void begin(const std::string& id, const std::string& of, const std::string& input = "null") {
+    (void)get<workflow_answer>(start_workflow{channel(id), of, input, {}, {}});
+  }
+
+  void signal(const std::string& id, const std::string& name) {
+    (void)ask(signal_workflow{channel(id), name, "7", name});
+  }
+
+  std::string shown(const std::string& id) {
+    auto answer = ask(get_workflow{channel(id)});
+    return answer ? std::get<workflow_answer>(*answer).body : std::string{answer.error().detail};
+  }
+
+  std::uint64_t open_tasks() {
+    const auto answer = ask(get_queue{queue()});
+    if (!answer) return 0;
+    const auto described = std::get<queue_description>(*answer);
+    std::uint64_t sum = described.leased;
+    for (const auto count : described.waiting)
+      sum += count;
+    return sum;
+  }
+
+  /// As it is on disk; nobody is woken by it.
+  runtime::workflow_row row(const std::string& id) {
+    auto reader = broker.journal.read(broker.shard_of("workflow." + id));
+    return read_workflow_row(**reader, channel(id)).value().value();
+  }
+
+  static topic_ref channel(const std::string& id) {
+    return virtual_broker::topic("workflow." + id);
+  }
+
+  static queue_ref queue() { return {channel("x").tenant, queue_name::parse("llm").value()}; }
+
+  void complete_task() {
+    lease_tasks ask_one{queue(), {}};
+    ask_one.lease.worker = "w";
+    ask_one.lease.lease_ms = 60'000;
+    const auto leased = get<leased_tasks>(ask_one).tasks;
+    REQUIRE(leased.size() == 1);
+    complete_task_as(leased[0].lease);
+  }
+
+  void complete_task_as(const std::string& lease) {
+    actors::complete_task done{queue().tenant, {}};
+    done.complete.lease = lease;
+    done.complete.result = "5";
+    (void)get<actors::done>(done);
+  }
+
+  /// Commits until the node is killed.
+  std::size_t left;
+  bool was_killed = false;
+  runtime::workflow_registry code;
+  virtual_broker broker{{}, &code};
+};
+
+enum class leave { cancel, terminate, race, race_on, again };
+
+void leave_by(mortal_node& node, leave how) {
+  switch (how) {
+  case leave::cancel:
+    return (void)node.get<workflow_answer>(cancel_workflow{mortal_node::channel("p"), "enough"});
+  case leave::terminate:
+    return (void)node.get<workflow_answer>(terminate_workflow{mortal_node::channel("p"), "enough"});
+  case leave::race:
+  case leave::race_on:
+  case leave::again:
+    return node.signal("p", "go");
+  }
+}
+
+}  // namespace
+
+TEST_CASE("a run tells those it leaves behind, wherever the node is killed", "[actors][workflow]") {
+  const auto how =
+      GENERATE(leave::cancel, leave::terminate, leave::race, leave::race_on, leave::again);
+  const std::string input = how == leave::race_on ? "\"wait\""
+                            : how == leave::again ? "\"again\""
+                                                  : "\"end\"";
+  bool was_killed = true;
+  for (std::size_t life = 0; was_killed; ++life) {
+    INFO("left by " << static_cast<int>(how) << ", killed after " << life << " commits");
+    REQUIRE(life < 100);
+    mortal_node node{life};
+    node.begin("p", "test.leaving", input);
+    REQUIRE(node.comes([&] { return node.row("p").ended || says(node.shown("kid"), "\"run\""); }));
+    REQUIRE(node.comes([&] { return node.row("p").ended || node.open_tasks() == 1; }));
+    leave_by(node, how);
+    // From here on nobody asks: what is still to be told must be told all the same.
+    node.pass(3s);
+    was_killed = node.was_killed;
+    CHECK(node.row("kid").status == runtime::run_status::cancelled);
+    CHECK(node.open_tasks() == 0);
+    const auto row = node.row("p");
+    CHECK(row.ended.has_value() == (how != leave::race_on && how != leave::again));
+    REQUIRE(row.owes);
+    CHECK(row.owes->empty());
+    CHECK_FALSE(row.needs_wake);
+    // Once however often it was told.
+    const auto history = node.get<event_page>(read_events{
+        .topic = mortal_node::channel("kid"), .from = runtime::from_first{}, .events_max = 100});
+    std::size_t asked = 0;
+    for (const auto& one : history.batch->events) {
+      const auto event = runtime::decode_run_event(one);
+      asked += event && event->kind == runtime::run_event_kind::cancel_requested ? 1U : 0U;
+    }
+    CHECK(asked == 1);
+  }
+}
+
+TEST_CASE(
+    "a child and a task that are only being begun are not left behind", "[actors][workflow]") {
+  bool has_cancelled = false;
+  for (int commits = 0; commits < 12; ++commits) {
+    INFO("cancelled after " << commits << " commits");
+    mortal_node node;
+    node.broker.ask(start_workflow{mortal_node::channel("p"), "test.leaving", "\"end\"", {}, {}});
+    for (int i = 0; i < commits; ++i) {
+      node.broker.run();
+      node.broker.journal.commit(1);
+    }
+    node.broker.run();
+    const auto asked = node.broker.ask(cancel_workflow{mortal_node::channel("p"), "enough"});
+    node.pass(3s);
+    if (!node.broker.got.answered.at(asked)) continue;  // it had not begun
+    has_cancelled = true;
+    CHECK(node.row("p").status == runtime::run_status::cancelled);
+    CHECK(node.row("p").owes->empty());
+    CHECK(node.open_tasks() == 0);
+    const auto kid = node.shown("kid");
+    CHECK((says(kid, "cancelled") || says(kid, "there is no workflow")));
+  }
+  CHECK(has_cancelled);
+}
+
+TEST_CASE(
+    "who is owed something for too long does not keep an ended run for ever",
+    "[actors][workflow]") {
+  mortal_node node;
+  node.begin("p", "test.trusting");
+  REQUIRE(node.comes([&] { return node.open_tasks() == 1; }));
+  auto kept = std::exchange(node.code, {});
+  REQUIRE(node.code.add(kid_workflow::definition()));
+  node.broker.crash();
+  node.signal("kid", "go");
+  CHECK(node.comes([&] { return node.row("kid").ended.has_value(); }));
+  const auto expired_at = [&](time_ms cutoff) {
+    auto reader = node.broker.journal.read(node.broker.shard_of("workflow.kid"));
+    const auto found = find_expired(**reader, cutoff, 10).value();
+    return std::ranges::count(found, mortal_node::channel("kid")) == 1;
+  };
+  const auto ended = *node.row("kid").ended;
+  CHECK_FALSE(expired_at(ended + 1ms));
+  CHECK_FALSE(expired_at(ended + owing_kept_max));
+  CHECK(expired_at(ended + owing_kept_max + 1ms));
+}
+
+TEST_CASE("what a blocked run is told waits until its code is back", "[actors][workflow]") {
+  const bool is_task = GENERATE(false, true);
+  mortal_node node;
+  node.begin("p", "test.trusting");
+  REQUIRE(node.comes([&] { return node.open_tasks() == 1; }));
+  auto kept = std::exchange(node.code, {});
+  REQUIRE(node.code.add(kid_workflow::definition()));
+  node.broker.crash();
+  CHECK(says(node.shown("p"), "no_code"));
+  if (is_task) {
+    node.complete_task();
+  } else {
+    node.signal("kid", "go");
+    CHECK(node.comes([&] { return node.row("kid").ended.has_value(); }));
+  }
+  node.pass(30s);
+  CHECK(says(node.shown("p"), "no_code"));
+  if (!is_task) CHECK(node.row("kid").owes->parent);
+  node.broker.crash();
+  node.pass(1s);
+  std::swap(kept, node.code);
+  node.broker.crash();
+  if (is_task) {
+    node.signal("kid", "go");
+  } else {
+    REQUIRE(node.comes([&] { return node.open_tasks() == 1; }));
+    node.complete_task();
+  }
+  CHECK(node.comes([&] { return node.row("p").ended.has_value(); }));
+  CHECK(says(node.row("p").result, "[7,5]"));
+  CHECK_FALSE(node.row("kid").needs_wake);
+}
+
+TEST_CASE("what a blocked run has recorded wakes it when its code is back", "[actors][workflow]") {
+  mortal_node node;
+  node.begin("kid", "test.kid");
+  auto kept = std::exchange(node.code, {});
+  node.broker.crash();
+  node.signal("kid", "go");
+  CHECK(node.row("kid").needs_wake);
+  std::swap(kept, node.code);
+  node.broker.crash();
+  node.pass(3s);
+  CHECK(node.row("kid").status == runtime::run_status::completed);
+}
+
+TEST_CASE("a parent cancels no workflow that somebody else had started", "[actors][workflow]") {
+  mortal_node node;
+  node.begin("kid", "test.kid", "1");
+  node.begin("p", "test.leaving", "\"end\"");
+  REQUIRE(node.comes([&] { return node.open_tasks() == 1; }));
+  leave_by(node, leave::cancel);
+  node.pass(3s);
+  CHECK(node.row("p").status == runtime::run_status::cancelled);
+  CHECK(node.row("p").owes->empty());
+  CHECK(node.row("kid").status == runtime::run_status::running);
+}
+
+}  // namespace callboard::testing
