@@ -112,5 +112,6 @@ TEST_CASE(
 
 TEST_CASE(
     "a cancelled workflow leaves nothing behind, killed after every fsync", "[e2e][workflow]") {
-  kill_everywhere<killed_leaver>("sync:", check);
+  // Few: what is written meanwhile shares an fsync.
+  kill_everywhere<killed_leaver>("sync:", check, 5);
 }

@@ -1,5 +1,6 @@
 // What runs owe others when they go on or end without them: told wherever the node is killed. The
 // journal commits one group after the other, and after each of them in turn the node dies.
+#include "actors/queue_reads.hpp"
 #include "actors/run_reads.hpp"
 #include "actors/run_sweep.hpp"
 
@@ -260,6 +261,26 @@ TEST_CASE(
     CHECK((says(kid, "cancelled") || says(kid, "there is no workflow")));
   }
   CHECK(has_cancelled);
+}
+
+TEST_CASE(
+    "a run hears that its queue was deleted, wherever the node is killed", "[actors][workflow]") {
+  bool was_killed = true;
+  for (std::size_t life = 0; was_killed; ++life) {
+    INFO("killed after " << life << " commits");
+    REQUIRE(life < 100);
+    mortal_node node{life};
+    node.begin("p", "test.trusting");
+    REQUIRE(node.comes([&] { return node.open_tasks() == 1; }));
+    // Not found: it was deleted before the kill.
+    (void)node.ask(delete_queue{mortal_node::queue()});
+    node.signal("kid", "go");
+    node.pass(3s);
+    was_killed = node.was_killed;
+    CHECK(says(node.row("p").result, R"([7,"task_queue_deleted"])"));
+    auto reader = node.broker.journal.read(node.broker.shard_of("llm"));
+    CHECK(read_gone_queues(**reader)->empty());
+  }
 }
 
 TEST_CASE(
