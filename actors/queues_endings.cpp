@@ -225,6 +225,7 @@ void queues_actor::load_gone() {
       reader_pool::lane::control,
       [](storage::shard_reader& reader) { return read_gone_queues(reader); },
       [this](result<std::vector<std::pair<entity_id, runtime::queue_deletion>>> queues) {
+        if (!queues && queues.error().code == errc::draining) return;
         if (!queues) {
           log::channel("actors")->error(
               "deleted queues of shard {} cannot be read: {}", shard_.raw(), queues.error().detail);

@@ -7,6 +7,8 @@
 #include "tests/actors/topic/virtual_broker.hpp"
 
 #include <algorithm>
+#include <callboard/agent.hpp>
+#include <cstdint>
 #include <functional>
 #include <string>
 #include <utility>
@@ -47,6 +49,15 @@ struct leaving_workflow : workflow<leaving_workflow> {
   }
 };
 
+/// The parent of a run that leaves.
+struct tree_workflow : workflow<tree_workflow> {
+  static constexpr std::string_view type = "test.tree";
+
+  flow<json> run(context& ctx, json how) {
+    co_return co_await ctx.child("test.leaving", std::move(how), {.id = "p"}).required();
+  }
+};
+
 /// Gives what its child and its task give.
 struct trusting_workflow : workflow<trusting_workflow> {
   static constexpr std::string_view type = "test.trusting";
@@ -58,6 +69,18 @@ struct trusting_workflow : workflow<trusting_workflow> {
   }
 };
 
+/// Has no patience with its child and its task; counts what it was asked.
+struct hasty_agent : agent<hasty_agent, std::int64_t> {
+  static constexpr std::string_view type = "hasty";
+
+  static void handlers(handler_table<hasty_agent>& on) { on.message("ask", &hasty_agent::ask); }
+
+  flow<std::int64_t> ask(context& ctx, json) {
+    co_await any(ctx.child("test.kid", 1, {.id = "kid"}), ctx.task("llm", 1), ctx.sleep(400ms));
+    co_return ++state();
+  }
+};
+
 bool says(const std::string& text, std::string_view what) {
   INFO(text);
   return text.find(what) != std::string::npos;
@@ -66,7 +89,8 @@ bool says(const std::string& text, std::string_view what) {
 struct mortal_node {
   explicit mortal_node(std::size_t life = SIZE_MAX) : left{life} {
     if (!code.add(kid_workflow::definition()) || !code.add(leaving_workflow::definition())
-        || !code.add(trusting_workflow::definition())) {
+        || !code.add(trusting_workflow::definition()) || !code.add(tree_workflow::definition())
+        || !code.add(hasty_agent::definition())) {
       FAIL("cannot add the workflows");
     }
   }
@@ -149,10 +173,10 @@ struct mortal_node {
     return sum;
   }
 
-  /// As it is on disk; nobody is woken by it.
+  /// As it is on disk, if it is; nobody is woken by it.
   runtime::workflow_row row(const std::string& id) {
     auto reader = broker.journal.read(broker.shard_of("workflow." + id));
-    return read_workflow_row(**reader, channel(id)).value().value();
+    return read_workflow_row(**reader, channel(id)).value().value_or(runtime::workflow_row{});
   }
 
   static topic_ref channel(const std::string& id) {
@@ -184,12 +208,14 @@ struct mortal_node {
   virtual_broker broker{{}, &code};
 };
 
-enum class leave { cancel, terminate, race, race_on, again };
+enum class leave { cancel, terminate, race, race_on, again, tree };
 
 void leave_by(mortal_node& node, leave how) {
   switch (how) {
   case leave::cancel:
     return (void)node.get<workflow_answer>(cancel_workflow{mortal_node::channel("p"), "enough"});
+  case leave::tree:
+    return (void)node.get<workflow_answer>(cancel_workflow{mortal_node::channel("g"), "enough"});
   case leave::terminate:
     return (void)node.get<workflow_answer>(terminate_workflow{mortal_node::channel("p"), "enough"});
   case leave::race:
@@ -202,8 +228,8 @@ void leave_by(mortal_node& node, leave how) {
 }  // namespace
 
 TEST_CASE("a run tells those it leaves behind, wherever the node is killed", "[actors][workflow]") {
-  const auto how =
-      GENERATE(leave::cancel, leave::terminate, leave::race, leave::race_on, leave::again);
+  const auto how = GENERATE(
+      leave::cancel, leave::terminate, leave::race, leave::race_on, leave::again, leave::tree);
   const std::string input = how == leave::race_on ? "\"wait\""
                             : how == leave::again ? "\"again\""
                                                   : "\"end\"";
@@ -212,9 +238,10 @@ TEST_CASE("a run tells those it leaves behind, wherever the node is killed", "[a
     INFO("left by " << static_cast<int>(how) << ", killed after " << life << " commits");
     REQUIRE(life < 100);
     mortal_node node{life};
-    node.begin("p", "test.leaving", input);
-    REQUIRE(node.comes([&] { return node.row("p").ended || says(node.shown("kid"), "\"run\""); }));
-    REQUIRE(node.comes([&] { return node.row("p").ended || node.open_tasks() == 1; }));
+    const std::string root = how == leave::tree ? "g" : "p";
+    node.begin(root, how == leave::tree ? "test.tree" : "test.leaving", input);
+    REQUIRE(node.comes([&] { return node.row(root).ended || says(node.shown("kid"), "\"run\""); }));
+    REQUIRE(node.comes([&] { return node.row(root).ended || node.open_tasks() == 1; }));
     leave_by(node, how);
     // From here on nobody asks: what is still to be told must be told all the same.
     node.pass(3s);
@@ -226,6 +253,7 @@ TEST_CASE("a run tells those it leaves behind, wherever the node is killed", "[a
     REQUIRE(row.owes);
     CHECK(row.owes->empty());
     CHECK_FALSE(row.needs_wake);
+    CHECK(node.row(root).owes->empty());
     // Once however often it was told.
     const auto history = node.get<event_page>(read_events{
         .topic = mortal_node::channel("kid"), .from = runtime::from_first{}, .events_max = 100});
@@ -236,6 +264,33 @@ TEST_CASE("a run tells those it leaves behind, wherever the node is killed", "[a
     }
     CHECK(asked == 1);
   }
+}
+
+TEST_CASE("an agent leaves nothing behind, wherever the node is killed", "[actors][workflow]") {
+  bool was_killed = true;
+  bool has_cancelled = false;
+  for (std::size_t life = 0; was_killed; ++life) {
+    INFO("killed after " << life << " commits");
+    REQUIRE(life < 100);
+    mortal_node node{life};
+    call_agent call{.topic = mortal_node::channel("agent.hasty.k"), .type = "agent:hasty"};
+    call.message = "ask";
+    call.payload = "1";
+    call.id = "m1";
+    (void)node.get<workflow_answer>(call);
+    node.pass(4s);
+    was_killed = node.was_killed;
+    const auto row = node.row("agent.hasty.k");
+    CHECK(row.owes->empty());
+    CHECK_FALSE(row.needs_wake);
+    // Its patience may have been over before anything was begun.
+    const auto kid = node.shown("kid");
+    has_cancelled |= says(kid, "cancelled");
+    CHECK((says(kid, "cancelled") || says(kid, "there is no workflow")));
+    CHECK(node.open_tasks() == 0);
+    CHECK(says(node.shown("agent.hasty.k"), R"("messages_waiting":0)"));
+  }
+  CHECK(has_cancelled);
 }
 
 TEST_CASE(
