@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <deque>
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -112,6 +113,9 @@ public:
     const std::lock_guard guard{mutex_};
     shards_.at(shard.raw()).incarnation = value;
   }
+
+  /// Makes of each record what another version would have written. Set it before the first append.
+  std::function<void(storage::record_draft&)> on_write;
 
   // -- storage::journal ------------------------------------------------------------------------
 
@@ -320,8 +324,10 @@ private:
         lsn{to.records.size() + 1},
         static_cast<std::uint32_t>(request.records.size()),
         time_.wall()};
-    for (const auto& draft : request.records)
+    for (auto draft : request.records) {
+      if (on_write) on_write(draft);
       add(to, draft, receipt.time);
+    }
     to.block_ends.push_back(lsn{to.records.size()});
     if (failure) return std::unexpected{*failure};
     return receipt;

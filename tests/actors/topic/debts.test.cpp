@@ -360,6 +360,32 @@ TEST_CASE(
   CHECK(expired_at(ended + owing_kept_max + 1ms));
 }
 
+TEST_CASE(
+    "what a version without debts left untold is found in the history", "[actors][workflow]") {
+  bool was_killed = true;
+  for (std::size_t life = 0; was_killed; ++life) {
+    INFO("killed after " << life << " commits");
+    REQUIRE(life < 100);
+    mortal_node node{life};
+    node.broker.journal.on_write = [](storage::record_draft& draft) {
+      if (draft.kind != storage::record_kind::workflow_progress) return;
+      auto progress = runtime::decode_workflow_progress(draft.payload.view()).value();
+      progress.row.owes.reset();
+      draft.payload = runtime::encode_workflow_progress(progress);
+    };
+    node.begin("p", "test.leaving", "\"wait\"");
+    REQUIRE(node.comes([&] { return says(node.shown("kid"), "\"run\""); }));
+    REQUIRE(node.comes([&] { return node.open_tasks() == 1 || node.was_killed; }));
+    node.signal("p", "go");
+    node.pass(3s);
+    was_killed = node.was_killed;
+    CHECK_FALSE(node.row("p").owes);
+    CHECK(says(node.shown("p"), R"("status":"running")"));
+    CHECK(node.row("kid").status == runtime::run_status::cancelled);
+    CHECK(node.open_tasks() == 0);
+  }
+}
+
 TEST_CASE("what a blocked run is told waits until its code is back", "[actors][workflow]") {
   const bool is_task = GENERATE(false, true);
   mortal_node node;
