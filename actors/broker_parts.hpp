@@ -18,6 +18,7 @@ class workflow_registry;
 namespace callboard::actors {
 
 class router;
+class stuck_runs;
 
 /// Shared by all actors of the node; made by `node` before the actor system starts working and
 /// outliving it. Every member is safe to use from any actor.
@@ -36,6 +37,8 @@ struct broker_parts {
   reader_pool* steps = nullptr;
   /// Null where no provider of models is configured.
   model::chat_calls* models = nullptr;
+  /// The router's; set with it.
+  stuck_runs* stuck = nullptr;
 };
 
 }  // namespace callboard::actors

@@ -50,6 +50,7 @@ local_router::local_router(caf::actor_system& system, broker_parts& parts)
       counters_{parts.counters},
       bulk_events_{parts.settings.topics.bulk_in_flight_max} {
   parts_.router = this;
+  parts_.stuck = &stuck_;
   const auto count = parts_.journal.shard_count();
   for (std::uint32_t i = 0; i < count; ++i) {
     admission_.push_back(
@@ -136,8 +137,8 @@ result<void> local_router::publish(publish_batch batch, const caf::actor& reply_
 result<void> local_router::control(control_request request, const caf::actor& reply_to) {
   const auto& body = request.body;
   if (std::holds_alternative<list_topics>(body) || std::holds_alternative<get_topic>(body)
-      || std::holds_alternative<read_events>(body)
-      || std::holds_alternative<list_workflows>(body) || is_queue_look(body)) {
+      || std::holds_alternative<read_events>(body) || std::holds_alternative<list_workflows>(body)
+      || is_queue_look(body)) {
     return read(std::move(request), reply_to);
   }
   if (std::holds_alternative<restart_workflow>(body)
@@ -145,10 +146,10 @@ result<void> local_router::control(control_request request, const caf::actor& re
     return rerun(std::move(request), reply_to);
   }
   // What ends or gives back work is let through to the last.
-  const bool gives_back =
-      std::holds_alternative<ack_deliveries>(body) || std::holds_alternative<nack_deliveries>(body)
-      || std::holds_alternative<leave_group>(body) || std::holds_alternative<presence_leave>(body)
-      || gives_back_task(body);
+  const bool gives_back = std::holds_alternative<ack_deliveries>(body)
+                          || std::holds_alternative<nack_deliveries>(body)
+                          || std::holds_alternative<leave_group>(body)
+                          || std::holds_alternative<presence_leave>(body) || gives_back_task(body);
   if (draining_ && !gives_back) return is_draining();
   if (const auto* start = std::get_if<start_workflow>(&body)) {
     // Before a channel is made for it.
@@ -182,6 +183,7 @@ result<void> local_router::read(control_request request, const caf::actor& reply
       reader_pool::lane::reads,
       [&journal = parts_.journal,
        workflows = parts_.workflows,
+       &stuck = stuck_,
        request = std::move(request),
        reply_to]() mutable {
         const auto answer = [&]() -> result<control_answer> {
@@ -192,7 +194,7 @@ result<void> local_router::read(control_request request, const caf::actor& reply
             return list_topics_page(journal, *list);
           }
           if (const auto* list = std::get_if<list_workflows>(&request.body)) {
-            return list_workflows_page(journal, workflows, *list);
+            return list_workflows_page(journal, workflows, stuck, *list);
           }
           if (is_queue_look(request.body)) return look_at_queues(journal, request.body);
           return read_event_page(journal, std::get<read_events>(request.body));
@@ -224,8 +226,7 @@ result<void> local_router::rerun(control_request request, const caf::actor& repl
         if (begin) {
           caf::anon_send(shard, box(control_request{correlation, std::move(*begin)}), reply_to);
         } else {
-          caf::anon_send(
-              reply_to, box(control_reply{correlation, std::unexpected{begin.error()}}));
+          caf::anon_send(reply_to, box(control_reply{correlation, std::unexpected{begin.error()}}));
         }
       });
 }

@@ -420,7 +420,7 @@ read_whole_task(storage::shard_reader& reader, entity_id queue, runtime::task_id
   if (auto applied = rows.apply_tail(queue); !applied) return std::unexpected{applied.error()};
   auto row = runtime::read_task(rows, queue, task);
   if (!row) return std::unexpected{row.error()};
-  if (!*row) return fail(errc::not_found, "there is no such task, or it has ended");
+  if (!*row) return fail(errc::task_not_found, "there is no such task, or it has ended");
   auto found = read_places(reader, queue, {(*row)->state.place});
   if (!found) return std::unexpected{found.error()};
   return stored_task{**row, found->at((*row)->state.place).payload};

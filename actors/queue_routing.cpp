@@ -39,7 +39,7 @@ result<open_queue> open(storage::journal& journal, const queue_ref& queue) {
   auto row = find_queue(**reader, queue);
   if (!row) return std::unexpected{row.error()};
   if (!*row) {
-    return fail(errc::not_found, fmt::format("there is no task queue '{}'", queue.queue.str()));
+    return fail(errc::queue_not_found, fmt::format("there is no task queue '{}'", queue.queue.str()));
   }
   return open_queue{*std::move(reader), (*row)->entity};
 }

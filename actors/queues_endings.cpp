@@ -38,8 +38,7 @@ std::size_t size_of(const runtime::task_ending& ending) {
 bool is_heard(const control_reply& reply) {
   if (reply.outcome) return true;
   const auto code = reply.outcome.error().code;
-  return code == errc::workflow_not_found || code == errc::topic_not_found
-         || code == errc::not_found;
+  return code == errc::workflow_not_found || code == errc::topic_not_found;
 }
 
 }  // namespace

@@ -23,7 +23,7 @@ error lost() {
 }
 
 error not_there(const queue_ref& ref) {
-  return {errc::not_found, fmt::format("there is no task queue '{}'", ref.queue.str())};
+  return {errc::queue_not_found, fmt::format("there is no task queue '{}'", ref.queue.str())};
 }
 
 result<void>
@@ -337,7 +337,7 @@ void queues_actor::remove(const queue_ref& ref, queue_slot& slot, pending_reques
   }
   // Whatever is under way would have said: the queue is gone behind it.
   slot.unsettled += slot.unit->flying;
-  drop_unit(slot, {errc::not_found, "the queue was deleted"});
+  drop_unit(slot, {errc::queue_not_found, "the queue was deleted"});
 }
 
 void queues_actor::describe(

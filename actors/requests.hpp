@@ -9,6 +9,7 @@
 #include "base/ids.hpp"
 #include "base/names.hpp"
 #include "runtime/group/group_settings.hpp"
+#include "runtime/group/seq_set.hpp"
 #include "runtime/topic/event_batch.hpp"
 #include "runtime/topic/position.hpp"
 #include "runtime/topic/publish.hpp"
@@ -22,7 +23,7 @@
 #include <vector>
 
 namespace callboard::runtime {
-struct run_event;
+struct rerun_plan;
 }  // namespace callboard::runtime
 
 namespace callboard::actors {
@@ -71,6 +72,8 @@ struct get_topic {
 
 struct delete_topic {
   topic_ref topic;
+  /// Only the channel of a workflow that is over since then; else wrong_kind.
+  std::optional<time_ms> if_ended_before{};
 };
 
 /// In order of name, after `after`. Channels of runs (`workflow.*`) only if asked for.
@@ -175,6 +178,8 @@ struct group_description {
   std::uint64_t oldest_unacked_age_ms = 0;
   /// Of the latest nack since the group became active.
   std::string last_error;
+  /// What is acked above the floor; of the groups that redrive dead letters.
+  std::vector<runtime::seq_range> acked{};
   bool created = false;
 };
 
@@ -208,6 +213,8 @@ struct ack_deliveries {
   group_ref group;
   std::vector<std::string> tokens;
   std::optional<sequence> up_to;
+  /// Whoever holds them, and whether anybody does.
+  std::vector<sequence> seqs{};
 };
 
 struct nack_deliveries {
@@ -231,8 +238,7 @@ struct leave_group {
   std::string member;
 };
 
-// -- bindings: made and changed by put_group, on the group that `runtime::binding_group` names
-// ------
+// -- bindings: made and changed by put_group, on `runtime::binding_group` -----------------------
 
 /// The binding, and its dead letters with their topic.
 struct delete_binding {
@@ -246,9 +252,33 @@ struct list_binding_dead {
   std::uint32_t events_max = 100;
 };
 
-/// Hands all dead letters of now to the binding's target again; what fails is a dead letter again.
+/// Which dead letters; without anything all.
+struct binding_dead_filter {
+  /// In the topic of dead letters; at most 1000.
+  std::vector<sequence> seqs;
+  /// What the reason of the last attempt must contain.
+  std::string error_contains;
+  /// Exact type and subject of the event.
+  std::string type;
+  std::string subject;
+
+  [[nodiscard]] bool is_all() const {
+    return seqs.empty() && error_contains.empty() && type.empty() && subject.empty();
+  }
+};
+
+/// Hands dead letters of now to the binding's target again; what fails is a dead letter again.
 struct redrive_binding {
   group_ref group;
+  binding_dead_filter filter{};
+  std::string who{};
+};
+
+/// Gives dead letters up, which are listed and handed on no more. Answered by dead_change_count.
+struct abandon_binding_dead {
+  group_ref group;
+  binding_dead_filter filter{};
+  std::string who{};
 };
 
 struct binding_redrive {
@@ -260,7 +290,7 @@ struct binding_redrive {
 template <class Body>
 concept binding_request =
     std::same_as<Body, delete_binding> || std::same_as<Body, list_binding_dead>
-    || std::same_as<Body, redrive_binding>;
+    || std::same_as<Body, redrive_binding> || std::same_as<Body, abandon_binding_dead>;
 
 // -- presence --------------------------------------------------------------------------------
 
@@ -424,7 +454,7 @@ struct rerun_order {
 };
 
 /// The next run of a workflow, with what the current one recorded before a command.
-/// Errors: not_found (there is no such command), too_large (more than can be copied).
+/// Errors: not_found (there is no such command).
 struct restart_workflow {
   topic_ref topic;
   rerun_order order;
@@ -437,18 +467,19 @@ struct fork_workflow {
   rerun_order order;
 };
 
-/// A restart or fork with what is copied; made by the router, for the channel it goes to.
+/// A restart or fork; made by the router, for the channel it goes to.
 struct begin_rerun {
   topic_ref topic;
   /// The channel and the run that were read.
   topic_ref source;
   std::uint32_t run = 1;
   rerun_order order;
-  /// In order; the run's start first.
-  std::shared_ptr<const std::vector<runtime::run_event>> events;
-  /// Of what comes next in the source; 0 and empty behind all.
-  std::uint32_t command = 0;
-  std::string command_name;
+  std::shared_ptr<const runtime::rerun_plan> plan;
+};
+
+/// INTERNAL: the run shall see whether what it waits for is still there.
+struct check_run {
+  topic_ref topic;
 };
 
 /// Ends an open command by hand. Errors: wrong_kind (it is not open).
@@ -494,6 +525,7 @@ using control_body = std::variant<
     delete_binding,
     list_binding_dead,
     redrive_binding,
+    abandon_binding_dead,
     presence_join,
     presence_renew,
     presence_leave,
@@ -512,6 +544,7 @@ using control_body = std::variant<
     restart_workflow,
     fork_workflow,
     begin_rerun,
+    check_run,
     resolve_command,
     put_queue,
     get_queue,

@@ -1,6 +1,7 @@
 // Messages to agents: how they come in and are answered, and how a run calls an agent.
 #include "actors/router.hpp"
 #include "actors/run_host.hpp"
+#include "actors/topic_loading.hpp"
 #include "runtime/workflow/agent_names.hpp"
 #include "runtime/workflow/json_values.hpp"
 
@@ -22,7 +23,6 @@ using runtime::run_event_kind;
 constexpr auto retry_pause = std::chrono::milliseconds{200};
 /// How long one question for a reply waits; it is asked again.
 constexpr std::uint32_t call_wait_ms = 20'000;
-constexpr std::size_t open_messages_max = 256;
 /// More than an agent hands on to its next run, so that what it remembers is found here, too.
 constexpr std::size_t replies_max = 4 * detail::recent_replies::replies_max;
 
@@ -58,9 +58,21 @@ void run_host::on_call(const call_agent& ask, waiter from) {
   }
   if (shown_ && shown_->ended) return turn_away(from);
   if (!open_messages_.contains(ask.id)) {
-    if (open_messages_.size() >= open_messages_max) {
+    if (open_messages_.size() >= limits().messages_waiting_max) {
       return answer(
-          from, fail(errc::overloaded, "too many messages of this agent wait; retry later", 100));
+          from,
+          fail(
+              errc::overloaded,
+              "too many messages of this agent wait (workflows.messages_waiting_max); retry later",
+              100));
+    }
+    if (ask.payload.size() > limits().message_bytes_max) {
+      return answer(
+          from,
+          too_large(
+              "the payload of a message",
+              limits().message_bytes_max,
+              "workflows.message_bytes_max"));
     }
     if (!row_ && !begin({ask.type, {}, ask.correlation_id, {}, {}}, std::nullopt)) {
       return answer(from, fail(errc::agent_not_found, "no node has code for this agent"));

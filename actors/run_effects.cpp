@@ -6,6 +6,7 @@
 #include "base/log.hpp"
 #include "proto/event.pb.h"
 #include "runtime/workflow/json_values.hpp"
+#include "runtime/workflow/run_limits.hpp"
 
 #include <boost/json/serialize.hpp>
 #include <caf/send.hpp>
@@ -66,6 +67,7 @@ void run_host::carry_out(std::uint32_t command) {
   const auto found = engine_->open().find(command);
   if (found == engine_->open().end()) return;
   const auto& one = found->second;
+  if (!may_hand_on(command, one.request)) return;
   switch (one.request.kind) {
   case command_kind::step:
     if (one.due && *one.due > now()) {
@@ -96,6 +98,27 @@ void run_host::carry_out(std::uint32_t command) {
   case command_kind::reply:
     return;
   }
+}
+
+bool run_host::may_hand_on(std::uint32_t command, const detail::command_request& request) {
+  if (request.kind == command_kind::reply || request.kind == command_kind::version) return true;
+  if (!runtime::is_larger(request.arguments, limits().arguments_bytes_max)) return true;
+  after(std::chrono::milliseconds{1}, [this, command] { refuse_arguments(command); });
+  return false;
+}
+
+void run_host::refuse_arguments(std::uint32_t command) {
+  if (is_retired_ || is_dead_ || !engine_) return;
+  if (is_busy_) {
+    return after(std::chrono::milliseconds{1}, [this, command] { refuse_arguments(command); });
+  }
+  const auto found = engine_->open().find(command);
+  if (found == engine_->open().end()) return;
+  auto why = runtime::arguments_too_large(limits().arguments_bytes_max);
+  if (found->second.request.kind == command_kind::update) {
+    return refuse_publish(command, error{errc::too_large, why.message, 0});
+  }
+  fail_command(command, std::move(why));
 }
 
 // -- steps ---------------------------------------------------------------------------------------

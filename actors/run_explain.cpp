@@ -1,18 +1,35 @@
-// Why a run is where it is: what it waits for, since when, and what will wake it.
+// Why a run is where it is: what it waits for, since when, who has it, and what will wake it.
 #include "actors/run_host.hpp"
+#include "actors/run_sweep.hpp"
+#include "actors/run_waits.hpp"
+#include "actors/stuck_runs.hpp"
 #include "runtime/workflow/json_values.hpp"
 #include "runtime/workflow/run_codec.hpp"
+#include "runtime/workflow/run_rerun.hpp"
 
 #include <boost/json/serialize.hpp>
+#include <caf/send.hpp>
 #include <fmt/format.h>
 
+#include <map>
 #include <string>
+#include <utility>
+#include <vector>
 
 namespace callboard::actors {
 
 namespace {
 
 using boost::json::object;
+using runtime::run_status;
+using runtime::text_at;
+
+/// A replay, or a transition that is under way, is over soon: then there is more to say.
+constexpr auto settling_patience = std::chrono::milliseconds{2000};
+constexpr auto settling_pause = std::chrono::milliseconds{10};
+/// Children and tasks that are looked at for one answer.
+constexpr std::size_t looks_max = 20;
+constexpr std::size_t named_max = 3;
 
 std::string in_words(const std::string& kind, const std::string& name) {
   if (kind == "step") return fmt::format("the step '{}' to end", name);
@@ -27,19 +44,113 @@ std::string in_words(const std::string& kind, const std::string& name) {
   return fmt::format("the {} '{}'", kind, name);
 }
 
+const std::map<std::uint32_t, runtime::open_command>& no_commands() {
+  static const std::map<std::uint32_t, runtime::open_command> none;
+  return none;
+}
+
+/// From what is shown of each wait.
+std::string waits_in_words(const boost::json::array& waiting) {
+  std::string waits;
+  std::size_t count = 0;
+  for (const auto& shown : waiting) {
+    if (++count > named_max) continue;
+    const auto& one = shown.as_object();
+    if (!waits.empty()) waits += " and ";
+    waits += text_at(one, "for");
+    if (one.contains("detail")) waits += fmt::format(" ({})", text_at(one, "detail"));
+    const auto* why = one.if_contains("error");
+    if (why != nullptr && one.at("status") == "retrying") {
+      waits += fmt::format(
+          " (attempt {} comes next; the last one failed: {}: {})",
+          one.at("attempts").to_number<std::uint32_t>(),
+          text_at(why->as_object(), "code"),
+          text_at(why->as_object(), "message"));
+    }
+  }
+  if (count > named_max) waits += fmt::format(" and {} more", count - named_max);
+  return "it waits for " + waits;
+}
+
+void add_what_is_seen(storage::journal& journal, object& out, const std::vector<awaited>& looks) {
+  auto& waiting = out.at("waiting_for").as_array();
+  for (const auto& look : looks) {
+    auto seen = look_at(journal, look);
+    for (auto& shown : waiting) {
+      auto& one = shown.as_object();
+      if (one.at("command").to_number<std::uint32_t>() != look.command) continue;
+      one["detail"] = std::move(seen.words);
+      for (auto& member : seen.shown)
+        one.insert_or_assign(member.key(), std::move(member.value()));
+    }
+  }
+  out["summary"] = waits_in_words(waiting);
+}
+
 }  // namespace
 
-workflow_answer run_host::explain() const {
+void run_host::on_explain(waiter from, boot_time since) {
+  const bool is_settling = is_replaying_ || (is_busy_ && !copy_);
+  if (is_settling && !is_dead_ && !is_retired_
+      && parts_.time.boot() - since < boot_time{settling_patience}) {
+    return home_.run_later(settling_pause, [this, from = std::move(from), since]() mutable {
+      on_explain(std::move(from), since);
+    });
+  }
+  auto out = explain();
+  auto looks = waits_elsewhere(looks_max);
+  const bool says_waits = out.at("summary").is_null();
+  if (says_waits) out["summary"] = waits_in_words(out.at("waiting_for").as_array());
+  if (looks.empty() || !says_waits) {
+    return answer(from, control_answer{workflow_answer{boost::json::serialize(out)}});
+  }
+  auto shared = std::make_shared<object>(std::move(out));
+  auto posted = parts_.readers.post(
+      reader_pool::lane::reads,
+      [&journal = parts_.journal, shared, looks = std::move(looks), from] {
+        add_what_is_seen(journal, *shared, looks);
+        caf::anon_send(
+            from.reply_to,
+            box(control_reply{
+                from.correlation,
+                control_answer{workflow_answer{boost::json::serialize(*shared)}}}));
+      });
+  // What is known here is better than nothing.
+  if (!posted) answer(from, control_answer{workflow_answer{boost::json::serialize(*shared)}});
+}
+
+std::vector<awaited> run_host::waits_elsewhere(std::size_t count_max) const {
+  std::vector<awaited> waits;
+  if (!engine_ || is_busy_ || shown_->ended) return waits;
+  for (const auto& [command, one] : engine_->open()) {
+    if (waits.size() == count_max) break;
+    if (one.request.kind == command_kind::child) {
+      auto topic = topic_name::parse(
+          std::string{runtime::channel_prefix} + child_id(command, one.request.arguments));
+      if (topic) waits.push_back({command, topic_ref{channel_.tenant, *topic}, {}, {}});
+    } else if (const auto task = tasks_.find(command); task != tasks_.end()) {
+      auto queue = queue_name::parse(task->second.queue);
+      if (!queue) continue;
+      waits.push_back({command, {}, queue_ref{channel_.tenant, *queue}, task->second.origin});
+    }
+  }
+  return waits;
+}
+
+boost::json::object run_host::explain() const {
   object out{
       {"id", id()},
       {"status", name_of(shown_->status)},
       {"since_ms", runtime::shown_ms(changed_)},
-      {"summary", summary()},
+      {"summary", nullptr},
       {"history_size", shown_->last_seq.raw() - shown_->first_seq.raw() + 1},
       {"inputs_waiting", inputs_.size()},
       {"steps_running_here", steps_running_ + async_steps_running_}};
   if (replay_took_) out["replay_ms"] = replay_took_->count();
   if (shown_->why) out["last_error"] = runtime::describe_failure(*shown_->why);
+  auto stuck = stuck_because(*shown_, parts_.workflows);
+  if (!stuck && !shown_->ended && parts_.stuck != nullptr) stuck = parts_.stuck->find(key());
+  if (stuck) out["stuck"] = runtime::describe_failure(*stuck);
   boost::json::array waiting;
   for (const auto& [command, step] : steps_) {
     if (shown_->ended || (step.status != "running" && step.status != "retrying")) continue;
@@ -49,51 +160,58 @@ workflow_answer run_host::explain() const {
         {"name", step.name},
         {"status", step.status},
         {"since_ms", runtime::shown_ms(step.started)},
-        {"for", in_words(step.kind, step.name)}};
+        {"for",
+         is_agent() && step.kind == "signal" ? "a message" : in_words(step.kind, step.name)}};
     if (step.attempts != 0) one["attempts"] = step.attempts;
     if (step.due) one["due_ms"] = runtime::shown_ms(*step.due);
     if (step.why) one["error"] = runtime::describe_failure(*step.why);
     waiting.push_back(std::move(one));
   }
+  // Of many commands the oldest are no longer shown as steps; they are waited for all the same.
+  const bool may_ask = engine_ && !is_busy_ && !is_replaying_ && !shown_->ended;
+  for (const auto& [command, open] : may_ask ? engine_->open() : no_commands()) {
+    if (steps_.contains(command) || waiting.size() >= looks_max) continue;
+    const std::string kind{runtime::name_of(open.request.kind)};
+    waiting.push_back(object{
+        {"command", command},
+        {"kind", kind},
+        {"name", open.request.name},
+        {"status", "running"},
+        {"for", in_words(kind, open.request.name)}});
+  }
+  if (auto said = summary(waiting.empty()); !said.empty()) out["summary"] = std::move(said);
   out["waiting_for"] = std::move(waiting);
   if (const auto next = next_timer(); next && !shown_->ended)
     out["next_wake_ms"] = runtime::shown_ms(*next);
-  return {.body = boost::json::serialize(out)};
+  return out;
 }
 
-std::string run_host::summary() const {
+/// Empty if what it waits for says it all.
+std::string run_host::summary(bool waits_for_nothing) const {
   const auto& row = *shown_;
+  if (copy_) {
+    return fmt::format(
+        "it is being begun anew: {} of {} events are copied",
+        copy_->copied,
+        copy_->ask->plan->events);
+  }
   if (row.ended) {
     if (!row.why) return fmt::format("it has ended as {}", name_of(row.status));
     return fmt::format(
         "it has ended as {}: {}: {}", name_of(row.status), row.why->code, row.why->message);
   }
-  if (row.status == runtime::run_status::blocked && row.why) {
+  if (row.status == run_status::blocked && row.why) {
+    const bool has_code = row.why->code != "no_code";
     return fmt::format(
-        "its code does not fit its history, so nothing of it runs: {}: {}",
+        "{}, so nothing of it runs: {}: {}",
+        has_code ? "its code does not fit its history" : "its code is not here",
         row.why->code,
         row.why->message);
   }
   if (is_replaying_) return "its history is being replayed";
   if (is_busy_) return "its code is at work, or what it did is on its way to the disk";
-  std::string waits;
-  std::size_t count = 0;
-  for (const auto& [command, step] : steps_) {
-    if (step.status != "running" && step.status != "retrying") continue;
-    if (++count > 3) continue;
-    if (!waits.empty()) waits += " and ";
-    waits += in_words(step.kind, step.name);
-    if (step.status == "retrying" && step.why) {
-      waits += fmt::format(
-          " (attempt {} comes next; the last one failed: {}: {})",
-          step.attempts,
-          step.why->code,
-          step.why->message);
-    }
-  }
-  if (count == 0) return "nothing would ever wake it: it awaits no command";
-  if (count > 3) waits += fmt::format(" and {} more", count - 3);
-  return "it waits for " + waits;
+  if (!waits_for_nothing) return {};
+  return "nothing would ever wake it: it awaits no command";
 }
 
 }  // namespace callboard::actors

@@ -1,6 +1,7 @@
 #include "actors/run_host.hpp"
 
 #include "actors/router.hpp"
+#include "actors/run_sweep.hpp"
 #include "base/build_id.hpp"
 #include "base/hash.hpp"
 #include "base/log.hpp"
@@ -40,10 +41,11 @@ bool has_timer(command_kind kind) {
   return kind != command_kind::step && kind != command_kind::model;
 }
 
-std::string shown_state(const json& status) {
+std::string shown_state(const json& status, std::size_t most) {
   if (status.is_null()) return {};
-  if (!runtime::is_larger(status, runtime::state_bytes_max)) return boost::json::serialize(status);
-  return fmt::format(R"({{"state_too_large":"more than {} bytes"}})", runtime::state_bytes_max);
+  if (!runtime::is_larger(status, most)) return boost::json::serialize(status);
+  return fmt::format(
+      R"({{"state_too_large":"more than {} bytes, which is workflows.state_bytes_max"}})", most);
 }
 
 }  // namespace
@@ -83,7 +85,11 @@ std::shared_ptr<runtime::run_engine> run_host::make_engine(const runtime::run_st
                          ? nullptr
                          : parts_.workflows->find(start.identity.type, start.identity.version);
   if (code == nullptr || parts_.user_code == nullptr) return nullptr;
-  return std::make_shared<runtime::run_engine>(*code, start.identity, start.seed);
+  return std::make_shared<runtime::run_engine>(
+      *code,
+      start.identity,
+      start.seed,
+      runtime::run_limits{limits().result_bytes_max, limits().arguments_bytes_max});
 }
 
 void run_host::replay(std::vector<run_event> history) {
@@ -173,8 +179,8 @@ bool run_host::prepare(input& next) {
   const auto found = engine_->open().find(next.event.command);
   if (found == engine_->open().end() || found->second.attempt != next.step->attempt) return false;
   auto& ended = next.step->ended;
-  if (ended && runtime::is_larger(*ended, runtime::result_bytes_max)) {
-    ended = std::unexpected{runtime::result_too_large()};
+  if (ended && runtime::is_larger(*ended, limits().result_bytes_max)) {
+    ended = std::unexpected{runtime::result_too_large(limits().result_bytes_max)};
   }
   if (ended) {
     next.event.kind = run_event_kind::completed;
@@ -308,7 +314,7 @@ void run_host::begin_next_run(json with) {
   owe_all();
   children_.clear();
   tasks_.clear();
-  row_->state = shown_state(engine_->status());
+  row_->state = shown_state(engine_->status(), limits().state_bytes_max);
   start_->identity.run += 1;
   if (is_agent()) start_->identity.version = row_->version = newest_version(*start_);
   start_->seed = hash_64(fmt::format("{}/{}", start_->seed, start_->identity.run));
@@ -337,12 +343,16 @@ void run_host::begin_next_run(json with) {
 }
 
 void run_host::append_batch() {
+  const bool fits_again =
+      engine_ && !engine_->blocked() && row_->status == run_status::blocked && !row_->ended;
+  if (batch_.empty() && fits_again) {
+    // On disk, too, so that the views know.
+    run_event event;
+    event.kind = run_event_kind::unblocked;
+    event.time = now();
+    batch_.push_back({std::move(event), row_->run});
+  }
   if (batch_.empty()) {
-    if (engine_ && !engine_->blocked() && row_->status == run_status::blocked) {
-      row_->status = run_status::running;
-      row_->why.reset();
-      shown_ = row_;
-    }
     note_closed(std::exchange(batch_closed_, {}), now());
     is_busy_ = false;
     home_.run_settled();
@@ -350,7 +360,7 @@ void run_host::append_batch() {
   }
   if (engine_) {
     row_->commands = engine_->commands();
-    row_->state = shown_state(engine_->status());
+    row_->state = shown_state(engine_->status(), limits().state_bytes_max);
     if (!row_->ended && !engine_->blocked()) {
       row_->status = run_status::running;
       row_->why.reset();
@@ -378,7 +388,7 @@ void run_host::append_row(runtime::publish_request transition) {
 }
 
 void run_host::on_appended(const runtime::publish_reply& reply) {
-  if (takes_reply_to_frames(reply)) return;
+  if (takes_reply_to_frames(reply) || takes_reply_to_slice(reply)) return;
   if (reply.outcome) return commit(reply.outcome->first_seq);
   const auto& why = reply.outcome.error();
   if (is_dead_ || is_retired_) return abandon(why);
@@ -411,6 +421,7 @@ void run_host::commit(sequence first) {
   batch_timers_set_.clear();
   batch_timers_cleared_.clear();
   is_busy_ = false;
+  if (is_noted_stuck_) note_stuck(std::nullopt);
   for (const auto& one : std::exchange(batch_waiters_, {}))
     answer_committed(one);
   if (is_agent()) answer_replied();
@@ -462,6 +473,11 @@ void run_host::abandon(const error& why) {
 
 sequence run_host::needed_from() const {
   return shown_ ? shown_->first_seq : last_seq_.next();
+}
+
+bool run_host::is_over(time_ms cutoff) const {
+  if (!row_ || !row_->ended || *row_->ended >= cutoff || is_busy_ || !inputs_.empty()) return false;
+  return (!row_->needs_wake && !owes_parent_) || *row_->ended < cutoff - owing_kept_max;
 }
 
 std::optional<time_ms> run_host::next_timer() const {

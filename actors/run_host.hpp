@@ -27,6 +27,10 @@
 
 namespace callboard::actors {
 
+struct awaited;
+struct rerun_slice;
+struct seen_wait;
+
 /// INTERNAL: the rest of a run's work, to be done in its actor.
 struct run_continuation {
   std::move_only_function<void()> go_on;
@@ -58,8 +62,8 @@ public:
 };
 
 /// Lifecycle: made with its topic, gone with it. A run that has not ended is replayed at once.
-/// Bound: `inputs_max` inputs wait; beyond it signals are refused as overloaded. Survives a
-/// restart: what was committed; what was under way is begun again.
+/// Bound: `workflows.inputs_waiting_max` inputs wait; beyond it signals are refused as overloaded.
+/// Survives a restart: what was committed; what was under way is begun again.
 class run_host final : private model_home {
 public:
   run_host(
@@ -96,6 +100,10 @@ public:
 
   /// The channel's first event that a replay reads.
   [[nodiscard]] sequence needed_from() const;
+
+  /// It has ended before `cutoff`, and owes nobody anything, or did so `owing_kept_max` before: its
+  /// channel may be deleted.
+  [[nodiscard]] bool is_over(time_ms cutoff) const;
 
   [[nodiscard]] bool is_settled() const { return !is_busy_ && steps_running_ == 0; }
 
@@ -176,6 +184,19 @@ private:
     std::uint32_t run = 1;
   };
 
+  /// A restart or a fork that is being copied. What came so far is in `anew_`.
+  struct rerun_copy {
+    std::shared_ptr<const begin_rerun> ask;
+    /// Of the run to come.
+    runtime::run_start start;
+    time_ms when{};
+    /// In the source.
+    sequence next{};
+    std::size_t copied = 0;
+    /// Of the run to come; nothing while nothing of it is written.
+    std::optional<sequence> first_seq;
+  };
+
   // -- requests (run_host.cpp) -----------------------------------------------------------------
   void on_start(const start_workflow& ask, waiter from);
   void on_signal(const signal_workflow& ask, waiter from);
@@ -193,13 +214,23 @@ private:
   [[nodiscard]] bool joins_signal(const std::string& signal_id, const waiter& from);
   void answer_result(const waiter& to);
 
-  // -- repair (run_repair.cpp) -----------------------------------------------------------------
+  // -- restart and fork (run_rerun.cpp) --------------------------------------------------------
   void on_rerun(begin_rerun ask, waiter from);
+  void answer_forked(const begin_rerun& ask, waiter from);
   /// True if the input was a restart or a fork, which is on its way or refused now.
   [[nodiscard]] bool begins_anew(input& next);
+  void read_slice();
+  void on_slice(result<rerun_slice> slice);
+  void append_slice();
+  /// False: the reply is to something else.
+  [[nodiscard]] bool takes_reply_to_slice(const runtime::publish_reply& reply);
+  void give_up_copy();
+  void end_copy(std::size_t first_new);
   void leave_run(time_ms when);
   void close_engine();
   void replay_anew();
+
+  // -- repair (run_repair.cpp) -----------------------------------------------------------------
   void on_resolve(const resolve_command& ask, waiter from);
   void answer_not_open(const waiter& to);
   void note_build(time_ms when);
@@ -242,6 +273,10 @@ private:
   [[nodiscard]] bool has_work() const;
   [[nodiscard]] time_ms now() const;
 
+  [[nodiscard]] const config::workflows_section& limits() const {
+    return parts_.settings.workflows;
+  }
+
   // -- effects (run_effects.cpp) ---------------------------------------------------------------
   void carry_out(std::uint32_t command);
   void start_step(std::uint32_t command);
@@ -253,6 +288,9 @@ private:
   [[nodiscard]] result<topic_name> published_to(const detail::command_request& request) const;
   void send_publish(std::uint32_t command);
   void refuse_publish(std::uint32_t command, const error& why);
+  /// False: they are above their limit, and the command ends with that.
+  [[nodiscard]] bool may_hand_on(std::uint32_t command, const detail::command_request& request);
+  void refuse_arguments(std::uint32_t command);
   void fail_command(std::uint32_t command, const error& why);
   void fail_command(std::uint32_t command, failure why);
   void complete_command(std::uint32_t command, json with);
@@ -293,6 +331,7 @@ private:
   void on_task_end(const end_task& ask, waiter from);
   /// What `event` makes of the tasks that are waited for.
   void note_task(const runtime::run_event& event);
+  void fail_for_queue(std::uint32_t command);
   [[nodiscard]] bool keeps_awake(const runtime::open_command& one, std::uint32_t command) const;
 
   // -- what others must still be told (run_debts.cpp) ------------------------------------------
@@ -328,10 +367,20 @@ private:
   // -- what is shown (run_view.cpp) ------------------------------------------------------------
   [[nodiscard]] workflow_answer describe(bool created) const;
   [[nodiscard]] workflow_answer describe_result() const;
-  /// run_explain.cpp
-  [[nodiscard]] workflow_answer explain() const;
-  [[nodiscard]] std::string summary() const;
   [[nodiscard]] std::string id() const;
+
+  // -- why it is where it is (run_explain.cpp) -------------------------------------------------
+  void on_explain(waiter from, boot_time since);
+  [[nodiscard]] boost::json::object explain() const;
+  [[nodiscard]] std::string summary(bool waits_for_nothing) const;
+  /// Children and tasks, at most `count_max`.
+  [[nodiscard]] std::vector<awaited> waits_elsewhere(std::size_t count_max) const;
+
+  // -- whether anything would wake it (run_upkeep.cpp) -----------------------------------------
+  [[nodiscard]] std::string key() const;
+  void on_check();
+  void on_checked(const std::vector<seen_wait>& all);
+  void note_stuck(std::optional<failure> why);
 
   run_home& home_;
   const broker_parts& parts_;
@@ -392,8 +441,11 @@ private:
   bool owes_parent_ = false;
   std::uint32_t parent_tries_ = 0;
   bool is_cancel_requested_ = false;
+  bool is_checking_ = false;
+  bool is_noted_stuck_ = false;
   /// What a restart or a fork is writing; replayed once it is committed.
   std::vector<runtime::run_event> anew_;
+  std::unique_ptr<rerun_copy> copy_;
   /// Of the program that recorded the run last.
   std::string recorded_build_;
   run_models models_;

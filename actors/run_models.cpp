@@ -17,8 +17,6 @@ namespace {
 constexpr auto gather_time = std::chrono::milliseconds{20};
 /// Text of one `model.delta`; more has gathered only if the run was kept busy.
 constexpr std::size_t delta_bytes_max = 64U << 10;
-/// A result is one event of the channel.
-constexpr std::size_t result_bytes_max = 4U << 20;
 
 model::chat_request request_of(const run_models::ask& what) {
   const auto& question = *what.question;
@@ -76,11 +74,7 @@ outcome<json> reply_of(model::chat_result from) {
   to.provider = std::move(from.provider);
   to.model = std::move(from.model);
   to.response_id = std::move(from.response_id);
-  auto value = to_json(to);
-  if (boost::json::serialize(value).size() > result_bytes_max) {
-    return give_up("too_large", fmt::format("the answer is above {} B", result_bytes_max));
-  }
-  return value;
+  return to_json(to);
 }
 
 /// At most `delta_bytes_max` from the front of `text`, at the end of a character.

@@ -43,9 +43,7 @@ result<std::map<std::string, runtime::workflow_progress>> read_tail(storage::sha
 }
 
 boost::json::object shown(
-    const std::string& id,
-    const runtime::workflow_row& row,
-    const runtime::workflow_registry* code) {
+    const std::string& id, const runtime::workflow_row& row, const std::optional<failure>& stuck) {
   boost::json::object out{
       {"id", id},
       {"type", row.type},
@@ -55,7 +53,7 @@ boost::json::object shown(
       {"started_ms", row.started.time_since_epoch().count()}};
   if (row.ended) out["ended_ms"] = row.ended->time_since_epoch().count();
   if (row.why) out["error"] = runtime::describe_failure(*row.why);
-  if (auto stuck = stuck_because(row, code)) out["stuck"] = runtime::describe_failure(*stuck);
+  if (stuck) out["stuck"] = runtime::describe_failure(*stuck);
   return out;
 }
 
@@ -72,6 +70,25 @@ read_workflow_row(storage::shard_reader& reader, const topic_ref& channel) {
   return *stored ? runtime::decode_workflow_row(**stored) : std::nullopt;
 }
 
+result<void> visit_history(
+    storage::shard_reader& reader,
+    entity_id entity,
+    sequence from,
+    std::uint32_t run,
+    const std::function<bool(runtime::run_event, const storage::record&)>& visit) {
+  std::optional<error> failed;
+  auto visited = reader.visit_entity(entity, from, [&](const record& one) {
+    auto event = runtime::decode_run_event({one.entity_seq, one.time, one.payload});
+    if (!event) {
+      failed = event.error();
+      return false;
+    }
+    return event->run != run || visit(*std::move(event), one);
+  });
+  if (failed) return std::unexpected{*failed};
+  return visited;
+}
+
 result<run_image>
 read_run_image(storage::shard_reader& reader, const topic_ref& channel, entity_id entity) {
   run_image image;
@@ -79,18 +96,12 @@ read_run_image(storage::shard_reader& reader, const topic_ref& channel, entity_i
   if (!row) return std::unexpected{row.error()};
   image.row = std::move(*row);
   if (!image.row) return image;
-  std::optional<error> failed;
-  auto visited = reader.visit_entity(entity, image.row->first_seq, [&](const record& one) {
-    auto event = runtime::decode_run_event({one.entity_seq, one.time, one.payload});
-    if (!event) {
-      failed = event.error();
-      return false;
-    }
-    image.history.push_back(std::move(*event));
-    return !image.row->ended || image.history.size() < ended_events_max;
+  const auto& of = *image.row;
+  auto visited = visit_history(reader, entity, of.first_seq, of.run, [&](auto event, const auto&) {
+    image.history.push_back(std::move(event));
+    return !of.ended || image.history.size() < ended_events_max;
   });
   if (!visited) return std::unexpected{visited.error()};
-  if (failed) return std::unexpected{*failed};
   return image;
 }
 
@@ -151,12 +162,16 @@ result<void> visit_workflow_rows(
 }
 
 result<workflow_answer> list_workflows_page(
-    storage::journal& journal, const runtime::workflow_registry* code, const list_workflows& ask) {
+    storage::journal& journal,
+    const runtime::workflow_registry* code,
+    const stuck_runs& known_stuck,
+    const list_workflows& ask) {
   std::map<std::string, runtime::workflow_row> found;
-  const auto fits = [&](const runtime::workflow_row& row) {
+  const auto fits = [&](std::string_view key, const runtime::workflow_row& row) {
     // Agents, too: they are stuck like others.
     if (ask.stuck) {
-      return (ask.type.empty() || row.type == ask.type) && stuck_because(row, code).has_value();
+      return (ask.type.empty() || row.type == ask.type)
+             && stuck_because(std::string{key}, row, code, known_stuck).has_value();
     }
     return (ask.type.empty() ? !runtime::is_agent_type(row.type) : row.type == ask.type)
            && (ask.status.empty() || name_of(row.status) == ask.status);
@@ -175,13 +190,13 @@ result<workflow_answer> list_workflows_page(
     auto scanned = (*reader)->scan(view_id::workflow, first, last, [&](auto key, auto value) {
       if (tail->contains(std::string{key})) return true;
       auto row = runtime::decode_workflow_row(value);
-      if (!row || !fits(*row)) return true;
+      if (!row || !fits(key, *row)) return true;
       found.emplace(std::string{key.substr(prefix.size())}, std::move(*row));
       return ++taken <= ask.limit;
     });
     if (!scanned) return std::unexpected{scanned.error()};
     for (auto& [key, progress] : *tail) {
-      if (key < first || key >= last || !fits(progress.row)) continue;
+      if (key < first || key >= last || !fits(key, progress.row)) continue;
       found.emplace(key.substr(prefix.size()), std::move(progress.row));
     }
   }
@@ -189,7 +204,7 @@ result<workflow_answer> list_workflows_page(
   std::string next;
   for (const auto& [id, row] : found) {
     if (list.size() == ask.limit) break;
-    list.push_back(shown(id, row, code));
+    list.push_back(shown(id, row, stuck_because(prefix + id, row, code, known_stuck)));
     next = id;
   }
   if (found.size() <= ask.limit) next.clear();

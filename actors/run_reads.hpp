@@ -18,6 +18,16 @@ namespace callboard::actors {
 [[nodiscard]] result<std::optional<runtime::workflow_row>>
 read_workflow_row(storage::shard_reader& reader, const topic_ref& channel);
 
+/// Calls `visit` with each event of one run and its record, from `from` on, in order, until it
+/// returns false. Between them may be what a copy that was never finished left behind: that is
+/// another run's. Errors: corruption.
+[[nodiscard]] result<void> visit_history(
+    storage::shard_reader& reader,
+    entity_id entity,
+    sequence from,
+    std::uint32_t run,
+    const std::function<bool(runtime::run_event, const storage::record&)>& visit);
+
 /// Row and current history, tail included; empty where the channel has no run yet. Of a run that
 /// has ended at most `ended_events_max` events are read: enough to show it.
 /// Errors: corruption.
@@ -37,7 +47,10 @@ struct due_runs {
 
 /// One page in order of id, across shards.
 [[nodiscard]] result<workflow_answer> list_workflows_page(
-    storage::journal& journal, const runtime::workflow_registry* code, const list_workflows& ask);
+    storage::journal& journal,
+    const runtime::workflow_registry* code,
+    const stuck_runs& stuck,
+    const list_workflows& ask);
 
 /// The latest row of every workflow of a shard, tail included, with its `workflow_key`.
 [[nodiscard]] result<void> visit_workflow_rows(

@@ -4,7 +4,6 @@
 #include "base/build_id.hpp"
 #include "base/hash.hpp"
 #include "runtime/workflow/json_values.hpp"
-#include "runtime/workflow/run_limits.hpp"
 #include "runtime/workflow/workflow_registry.hpp"
 
 #include <caf/send.hpp>
@@ -21,22 +20,16 @@ using runtime::run_event_kind;
 using runtime::run_status;
 
 constexpr std::string_view terminated = "terminated";
-constexpr std::size_t inputs_max = 256;
-constexpr std::size_t result_waiters_max = 1000;
 
 std::uint64_t start_hash(const std::string& type, const std::string& input) {
   return hash_64(type + '\0' + input);
 }
 
-error overloaded() {
-  return {errc::overloaded, "too many inputs of this workflow wait; retry later", 100};
-}
-
-std::unexpected<error> too_large(std::string_view what, std::size_t most) {
-  return fail(
-      errc::too_large,
-      fmt::format(
-          "{} may have {} bytes: put what is larger elsewhere, and hand on where", what, most));
+error overloaded(std::string_view setting) {
+  return {
+      errc::overloaded,
+      fmt::format("too many requests to this workflow wait ({}); retry later", setting),
+      100};
 }
 
 }  // namespace
@@ -66,7 +59,10 @@ void run_host::on_request(control_request request, const caf::actor& reply_to) {
   } else if (auto* resolve = std::get_if<resolve_command>(&request.body)) {
     on_resolve(*resolve, std::move(from));
   } else if (std::holds_alternative<explain_workflow>(request.body)) {
-    answer(from, control_answer{explain()});
+    on_explain(std::move(from), parts_.time.boot());
+  } else if (std::holds_alternative<check_run>(request.body)) {
+    on_check();
+    answer(from, control_answer{actors::done{}});
   } else if (auto* wait = std::get_if<await_workflow>(&request.body)) {
     from.wait_ms = wait->wait_ms;
     await_end(std::move(from));
@@ -81,8 +77,11 @@ void run_host::on_request(control_request request, const caf::actor& reply_to) {
 
 void run_host::on_start(const start_workflow& ask, waiter from) {
   from.wait_ms = ask.wait_ms;
-  if (ask.input.size() > runtime::input_bytes_max) {
-    return answer(from, too_large("the input of a workflow", runtime::input_bytes_max));
+  if (ask.input.size() > limits().input_bytes_max) {
+    return answer(
+        from,
+        too_large(
+            "the input of a workflow", limits().input_bytes_max, "workflows.input_bytes_max"));
   }
   const auto hash = start_hash(ask.type, ask.input);
   if (row_) {
@@ -98,6 +97,7 @@ void run_host::on_start(const start_workflow& ask, waiter from) {
     batch_waiters_.push_back(std::move(from));
     return;
   }
+  if (copy_) return answer(from, fail(errc::overloaded, "a fork takes this id now; retry", 100));
   if (!begin({ask.type, ask.input, ask.correlation_id, ask.parent, ask.mirror}, from)) {
     answer(
         from,
@@ -142,14 +142,18 @@ bool run_host::begin(const beginning& what, std::optional<waiter> from) {
 void run_host::on_signal(const signal_workflow& ask, waiter from) {
   from.what = waiter::ask::signal;
   if (is_agent()) return answer(from, fail(errc::wrong_kind, "agents hear messages, not signals"));
-  if (ask.payload.size() > runtime::signal_bytes_max) {
-    return answer(from, too_large("the payload of a signal", runtime::signal_bytes_max));
+  if (ask.payload.size() > limits().signal_bytes_max) {
+    return answer(
+        from,
+        too_large(
+            "the payload of a signal", limits().signal_bytes_max, "workflows.signal_bytes_max"));
   }
   if (!ask.id.empty() && signal_ids_.contains(ask.id)) {
     return answer(from, control_answer{workflow_answer{R"({"duplicate":true})"}});
   }
   if (!ask.id.empty() && joins_signal(ask.id, from)) return;
-  if (inputs_.size() >= inputs_max) return answer(from, std::unexpected{overloaded()});
+  if (inputs_.size() >= limits().inputs_waiting_max)
+    return answer(from, std::unexpected{overloaded("workflows.inputs_waiting_max")});
   input next;
   next.event.kind = run_event_kind::signalled;
   next.event.name = ask.signal;
@@ -178,7 +182,8 @@ void run_host::on_cancel(const cancel_workflow& ask, waiter from) {
   if (ask.parent && (is_cancel_requested_ || !is_child_of(*ask.parent))) {
     return answer(from, control_answer{actors::done{}});
   }
-  if (inputs_.size() >= 2 * inputs_max) return answer(from, std::unexpected{overloaded()});
+  if (inputs_.size() >= std::size_t{2} * limits().inputs_waiting_max)
+    return answer(from, std::unexpected{overloaded("workflows.inputs_waiting_max")});
   input next;
   next.event.kind = run_event_kind::cancel_requested;
   next.event.data = json(ask.reason);
@@ -227,8 +232,8 @@ void run_host::await_end(waiter from) {
 }
 
 void run_host::await_answer(waiter from) {
-  if (result_waiters_.size() >= result_waiters_max) {
-    return answer(from, std::unexpected{overloaded()});
+  if (result_waiters_.size() >= limits().result_waiters_max) {
+    return answer(from, std::unexpected{overloaded("workflows.result_waiters_max")});
   }
   const auto number = ++last_waiter_;
   const std::chrono::milliseconds patience{from.wait_ms};

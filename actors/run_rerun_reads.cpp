@@ -11,10 +11,10 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <memory>
 #include <optional>
 #include <utility>
-#include <vector>
 
 namespace callboard::actors {
 
@@ -22,16 +22,18 @@ namespace {
 
 using runtime::run_event;
 
-error too_much() {
-  return {
-      errc::too_large,
-      fmt::format(
-          "more than {} events or {} MiB stand before that command, and so much is not copied: "
-          "name "
-          "an earlier one",
-          runtime::rerun_events_max,
-          runtime::rerun_bytes_max >> 20U),
-      0};
+struct open_channel {
+  std::unique_ptr<storage::shard_reader> reader;
+  entity_id entity{};
+};
+
+result<open_channel> open(storage::journal& journal, const topic_ref& source) {
+  auto reader = journal.read(shard_id{shard_index(source, journal.shard_count())});
+  if (!reader) return std::unexpected{reader.error()};
+  const auto topic = find_topic_row(**reader, source);
+  if (!topic) return std::unexpected{topic.error()};
+  if (!*topic) return std::unexpected{not_there(source)};
+  return open_channel{*std::move(reader), (*topic)->entity};
 }
 
 }  // namespace
@@ -42,14 +44,12 @@ result<begin_rerun> read_rerun(
     const topic_ref& source,
     const topic_ref& target,
     const rerun_order& order) {
-  auto reader = journal.read(shard_id{shard_index(source, journal.shard_count())});
-  if (!reader) return std::unexpected{reader.error()};
-  const auto topic = find_topic_row(**reader, source);
-  if (!topic) return std::unexpected{topic.error()};
-  if (!*topic) return std::unexpected{not_there(source)};
-  const auto row = read_workflow_row(**reader, source);
+  auto channel = open(journal, source);
+  if (!channel) return std::unexpected{channel.error()};
+  const auto row = read_workflow_row(*channel->reader, source);
   if (!row) return std::unexpected{row.error()};
   if (!*row) return std::unexpected{not_there(source)};
+  const auto run = (*row)->run;
   const bool has_code =
       order.version == 0 || (workflows != nullptr && workflows->find((*row)->type, order.version));
   if (!has_code) {
@@ -58,43 +58,56 @@ result<begin_rerun> read_rerun(
         fmt::format("this node has no version {} of workflow '{}'", order.version, (*row)->type));
   }
   runtime::rerun_cut cut{order.from};
-  auto kept = std::make_shared<std::vector<run_event>>();
+  runtime::rerun_plan plan;
+  plan.first = (*row)->first_seq;
   std::size_t copied = 0;
-  std::size_t bytes = 0;
-  std::optional<error> failed;
   auto visited =
-      (*reader)->visit_entity((*topic)->entity, (*row)->first_seq, [&](const storage::record& one) {
-        auto event = runtime::decode_run_event({one.entity_seq, one.time, one.payload});
-        if (!event) {
-          failed = event.error();
-          return false;
-        }
-        cut.take(*event, copied);
-        if (!runtime::is_copied(*event)) return true;
-        ++copied;
-        if (bytes <= runtime::rerun_bytes_max && kept->size() < runtime::rerun_events_max) {
-          bytes += one.payload.view().size();
-          kept->push_back(std::move(*event));
-        }
+      visit_history(*channel->reader, channel->entity, plan.first, run, [&](run_event event, auto) {
+        cut.take(event, copied);
+        if (copied == 0) plan.start = event;
+        if (runtime::is_copied(event)) ++copied;
         return true;
       });
   if (!visited) return std::unexpected{visited.error()};
-  if (failed) return std::unexpected{*failed};
   const auto count = cut.count(copied);
   if (!count) return std::unexpected{count.error()};
-  if (*count > kept->size() || bytes > runtime::rerun_bytes_max) {
-    return std::unexpected{too_much()};
-  }
-  kept->resize(*count);
+  plan.events = *count;
+  plan.command = cut.command();
+  plan.command_name = cut.name();
   begin_rerun begin;
   begin.topic = target;
   begin.source = source;
-  begin.run = (*row)->run;
+  begin.run = run;
   begin.order = order;
-  begin.events = std::move(kept);
-  begin.command = cut.command();
-  begin.command_name = cut.name();
+  begin.plan = std::make_shared<const runtime::rerun_plan>(std::move(plan));
   return begin;
+}
+
+result<rerun_slice> read_rerun_slice(
+    storage::journal& journal,
+    const topic_ref& source,
+    std::uint32_t run,
+    sequence from,
+    std::size_t events_max) {
+  auto channel = open(journal, source);
+  if (!channel) return std::unexpected{channel.error()};
+  rerun_slice slice{{}, from};
+  const auto most = std::min(events_max, runtime::rerun_slice_events_max);
+  std::size_t bytes = 0;
+  auto visited = visit_history(
+      *channel->reader, channel->entity, from, run, [&](run_event event, const auto& record) {
+        if (!runtime::is_copied(event)) return true;
+        bytes += record.payload.view().size();
+        if (!slice.events.empty() && bytes > runtime::rerun_slice_bytes_max) return false;
+        slice.next = record.entity_seq.next();
+        slice.events.push_back(std::move(event));
+        return slice.events.size() < most;
+      });
+  if (!visited) return std::unexpected{visited.error()};
+  if (slice.events.empty()) {
+    return fail(errc::corruption, "the record that is being copied ends before its end");
+  }
+  return slice;
 }
 
 }  // namespace callboard::actors

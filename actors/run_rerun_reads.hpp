@@ -6,21 +6,39 @@
 #include "runtime/workflow/run_event.hpp"
 #include "storage/journal.hpp"
 
+#include <cstddef>
+#include <vector>
+
 namespace callboard::runtime {
 class workflow_registry;
 }  // namespace callboard::runtime
 
 namespace callboard::actors {
 
-/// The record of the current run of `source` up to the place that `order` names, to be begun in
-/// `target`, which is the same channel for a restart.
-/// Errors: bad_request (a version that this program does not have), workflow_not_found, not_found,
-/// too_large, corruption.
+/// Where the record of the current run of `source` is cut by `order`, to be begun in `target`,
+/// which is the same channel for a restart. Errors: bad_request (a version that this program does
+/// not have), workflow_not_found, not_found, corruption.
 [[nodiscard]] result<begin_rerun> read_rerun(
     storage::journal& journal,
     const runtime::workflow_registry* workflows,
     const topic_ref& source,
     const topic_ref& target,
     const rerun_order& order);
+
+/// Events that are copied, in order.
+struct rerun_slice {
+  std::vector<runtime::run_event> events;
+  /// Where the next slice begins.
+  sequence next{};
+};
+
+/// At most `events_max` of one run, and as many as a slice may have; at least one.
+/// Errors: workflow_not_found (deleted meanwhile), corruption (there are fewer).
+[[nodiscard]] result<rerun_slice> read_rerun_slice(
+    storage::journal& journal,
+    const topic_ref& source,
+    std::uint32_t run,
+    sequence from,
+    std::size_t events_max);
 
 }  // namespace callboard::actors

@@ -17,30 +17,65 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace callboard::actors {
+
+/// Code of a run whose history cannot be read; how it is told.
+inline constexpr std::string_view unreadable_code = "history_unreadable";
+[[nodiscard]] failure unreadable_history(std::string_view detail);
 
 /// Why nothing would wake a run, as its row tells; nothing if something will, or it has ended.
 [[nodiscard]] std::optional<failure>
 stuck_because(const runtime::workflow_row& row, const runtime::workflow_registry* code);
 
-/// The stuck workflows of a shard by key, tail included. Reader pool only. Errors: corruption.
-[[nodiscard]] result<std::map<std::string, failure>>
-find_stuck(storage::shard_reader& reader, const runtime::workflow_registry* code);
+/// The same with what was found where its row does not tell. `key` as `runtime::workflow_key`.
+[[nodiscard]] std::optional<failure> stuck_because(
+    const std::string& key,
+    const runtime::workflow_row& row,
+    const runtime::workflow_registry* code,
+    const stuck_runs& known);
 
 /// What has ended but still has to tell somebody is kept so much longer than its retention.
 inline constexpr std::chrono::hours owing_kept_max{30 * 24};
 
-/// Channels of workflows that ended before `cutoff` and owe nobody anything, or did so
-/// `owing_kept_max` before it, tail included; at most `count_max`. Agents do not end. Reader pool
-/// only. Errors: corruption.
-[[nodiscard]] result<std::vector<topic_ref>>
-find_expired(storage::shard_reader& reader, time_ms cutoff, std::size_t count_max);
+/// What one look at the rows of a shard gives. At most `expired_max` and `checks_max` of each.
+struct sweep_found {
+  /// By key.
+  std::map<std::string, failure> stuck;
+  /// Workflows that ended before the cutoff and owe nobody anything, or did so `owing_kept_max`
+  /// before it. Agents do not end.
+  std::vector<topic_ref> expired;
+  /// Recorded as blocked, though their code is here: it may fit by now.
+  std::map<std::string, topic_ref> blocked;
+  /// Those that wait for something, behind the key of the last look; in order of key.
+  std::map<std::string, topic_ref> working;
+  /// The others that run, behind the key of the last look; in order of key.
+  std::map<std::string, topic_ref> parked;
+};
+
+struct sweep_order {
+  const runtime::workflow_registry* code = nullptr;
+  stuck_runs& known;
+  /// Nothing: none expire.
+  std::optional<time_ms> cutoff;
+  std::string working_after;
+  std::string parked_after;
+};
+
+inline constexpr std::size_t expired_max = 500;
+inline constexpr std::size_t checks_max = 20;
+
+/// Tail included. Reader pool only. Errors: corruption.
+[[nodiscard]] result<sweep_found>
+look_through(storage::shard_reader& reader, const sweep_order& order);
 
 /// Counts the shard's stuck workflows in the gauge `workflows_stuck`, logs each when it becomes so,
-/// and deletes those that ended longer ago than `workflows.retention_s`. Works on the reader pool,
-/// one look at a time. Survives a restart: nothing, so that each is logged again.
+/// and deletes those that ended longer ago than `workflows.retention_s`. With each look it has
+/// `checks_max` runs see whether what they wait for is still there, and reads the histories of
+/// `checks_max` that are parked, each once: so it comes to all of them. Works on the reader pool,
+/// one look at a time. Survives a restart: nothing, so that each is looked at and logged again.
 class run_sweep {
 public:
   run_sweep(const broker_parts& parts, shard_id shard);

@@ -86,9 +86,14 @@ void run_host::on_task_reply(std::uint32_t command, const control_reply& reply) 
   if (is_retryable(why.code)) {
     return after(retry_pause, [this, command] { send_task(command); });
   }
-  if (why.code != errc::not_found) return fail_command(command, why);
-  const auto open = engine_->open().find(command);
-  fail_command(command, queue_deleted(open->second.request.name));
+  if (why.code != errc::queue_not_found) return fail_command(command, why);
+  fail_for_queue(command);
+}
+
+/// The queue is not there, so its tasks are not either.
+void run_host::fail_for_queue(std::uint32_t command) {
+  const auto noted = tasks_.find(command);
+  if (noted != tasks_.end()) fail_command(command, queue_deleted(noted->second.queue));
 }
 
 void run_host::on_task_end(const end_task& ask, waiter from) {

@@ -26,6 +26,7 @@ inline constexpr std::chrono::milliseconds telling_pause_max{10'000};
   case errc::workflow_not_found:
   case errc::agent_not_found:
   case errc::topic_not_found:
+  case errc::queue_not_found:
   case errc::not_found:
   case errc::wrong_kind:
   case errc::bad_request:

@@ -158,10 +158,9 @@ private:
       auto bulk = admission_.bulk_events.charge(count);
       if (!bulk) {
         counters_.refused(errc::overloaded, requests.size());
-        return refuse(
-            requests,
-            reply_to,
-            {errc::overloaded, "too many events of bulk topics wait for their commit", 100});
+        const error many{
+            errc::overloaded, "too many events of bulk topics wait to be written", 100};
+        return send(reply_to, box(refusals_of(requests, many)));
       }
       charges.bulk = std::move(*bulk);
     }
@@ -181,11 +180,6 @@ private:
       charges.key = *newest;
       charges_.push_back(std::move(charges));
     }
-  }
-
-  void refuse(
-      const std::vector<publish_request>& requests, const caf::actor& reply_to, const error& why) {
-    send(reply_to, box(refusals_of(requests, why)));
   }
 
   // -- effects -------------------------------------------------------------------------------
@@ -418,7 +412,13 @@ private:
     while (!changes_.empty()) {
       auto& next = changes_.front();
       const auto& image = core_.image();
-      if (std::holds_alternative<delete_topic>(next.request.body)) {
+      if (const auto* deletion = std::get_if<delete_topic>(&next.request.body)) {
+        if (deletion->if_ended_before && !(run_ && run_->is_over(*deletion->if_ended_before))) {
+          answer(next, fail(errc::wrong_kind, "the workflow is not over, or not for so long"));
+          send(parent_, box(topic_busy{image.name}));
+          changes_.pop_front();
+          continue;
+        }
         is_deleting_ = true;
         return write_change(
             storage::record_kind::topic_deleted,

@@ -1,6 +1,8 @@
 #include "actors/topic_loading.hpp"
 
 #include "actors/run_reads.hpp"
+#include "actors/run_sweep.hpp"
+#include "actors/stuck_runs.hpp"
 #include "actors/topic_reads.hpp"
 #include "runtime/workflow/agent_names.hpp"
 
@@ -12,6 +14,21 @@ namespace {
 
 /// Of what an agent needs no more: for people who want to see what happened.
 constexpr std::uint64_t agent_events_kept = 1000;
+
+/// So that a run nobody can read is listed with those that nothing would wake.
+void note_readable(const broker_parts& parts, const topic_ref& name, const result<run_image>& run) {
+  if (parts.stuck == nullptr) return;
+  const auto key =
+      runtime::workflow_key(name.tenant, name.topic.str().substr(runtime::channel_prefix.size()));
+  const bool is_empty = run && run->row && run->history.empty();
+  if (!run && run.error().code == errc::corruption) {
+    parts.stuck->note(key, unreadable_history(run.error().detail));
+  } else if (is_empty) {
+    parts.stuck->note(key, unreadable_history("nothing of its current run is there"));
+  } else if (const auto known = parts.stuck->find(key); known && known->code == unreadable_code) {
+    parts.stuck->clear(key);
+  }
+}
 
 }  // namespace
 
@@ -47,6 +64,17 @@ error not_there(const topic_ref& name) {
   return {errc::topic_not_found, fmt::format("there is no topic '{}'", name.topic.str()), 0};
 }
 
+std::unexpected<error>
+too_large(std::string_view what, std::uint64_t most, std::string_view setting) {
+  return fail(
+      errc::too_large,
+      fmt::format(
+          "{} may have {} bytes ({}): put what is larger elsewhere, and hand on where",
+          what,
+          most,
+          setting));
+}
+
 std::unique_ptr<runtime::topic_core>
 make_topic_core(const broker_parts& parts, runtime::topic_image image) {
   const auto& from = parts.settings.topics;
@@ -67,6 +95,7 @@ result<loaded_topic> load_topic(const broker_parts& parts, shard_id shard, const
   loaded_topic loaded;
   if (is_channel(name.topic)) {
     auto run = read_run_image(**reader, name, image->entity);
+    note_readable(parts, name, run);
     if (!run) return std::unexpected{run.error()};
     loaded.run = std::move(*run);
   }

@@ -32,6 +32,10 @@ channel_settings(const topic_name& channel, runtime::topic_settings defaults);
 /// What is said of a topic, or of the workflow whose channel it would be, that is not there.
 [[nodiscard]] error not_there(const topic_ref& name);
 
+/// `what` is above the limit that `setting` names.
+[[nodiscard]] std::unexpected<error>
+too_large(std::string_view what, std::uint64_t most, std::string_view setting);
+
 [[nodiscard]] result<loaded_topic>
 load_topic(const broker_parts& parts, shard_id shard, const topic_ref& name);
 

@@ -89,6 +89,16 @@ void visit_topic_settings(Config& c, Visit&& visit) {
   auto& w = c.workflows;
   visit("workflows.retention_s", w.retention_s, bounds{0, 3'153'600'000}, "how long a workflow that has ended is kept with its channel; 0 = for ever");
   visit("workflows.sweep_ms", w.sweep_ms, bounds{10, day_ms}, "how often workflows are looked through for those that are stuck or past their retention");
+  constexpr bounds document{256, 64ULL << 20};
+  visit("workflows.input_bytes_max", w.input_bytes_max, document, "input of a workflow, also of a child, as JSON");
+  visit("workflows.result_bytes_max", w.result_bytes_max, document, "result of a step, a model call or a run, also the input that a run leaves to its next");
+  visit("workflows.arguments_bytes_max", w.arguments_bytes_max, document, "what a command hands on: a child's input, a published event, a message, a task's payload, a question to a model");
+  visit("workflows.signal_bytes_max", w.signal_bytes_max, document, "payload of a signal");
+  visit("workflows.message_bytes_max", w.message_bytes_max, document, "payload of a message to an agent");
+  visit("workflows.state_bytes_max", w.state_bytes_max, document, "what set_status shows; it is written with every transition");
+  visit("workflows.inputs_waiting_max", w.inputs_waiting_max, bounds{1, 1'000'000}, "signals of one workflow that wait for their turn before more are refused");
+  visit("workflows.messages_waiting_max", w.messages_waiting_max, bounds{1, 100'000}, "messages of one agent without a reply before more are refused");
+  visit("workflows.result_waiters_max", w.result_waiters_max, bounds{1, 1'000'000}, "requests that wait for the end of one workflow, or for replies of one agent");
 }
 
 template <class Config, class Visit>

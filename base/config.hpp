@@ -78,6 +78,15 @@ struct config {
   struct workflows_section {
     std::uint64_t retention_s = 2'592'000;
     std::uint32_t sweep_ms = 60'000;
+    std::uint64_t input_bytes_max = 4ULL << 20;
+    std::uint64_t result_bytes_max = 4ULL << 20;
+    std::uint64_t arguments_bytes_max = 4ULL << 20;
+    std::uint64_t signal_bytes_max = 1ULL << 20;
+    std::uint64_t message_bytes_max = 4ULL << 20;
+    std::uint64_t state_bytes_max = 256ULL << 10;
+    std::uint32_t inputs_waiting_max = 256;
+    std::uint32_t messages_waiting_max = 256;
+    std::uint32_t result_waiters_max = 1000;
   } workflows;
 
   struct limits_section {

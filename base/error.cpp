@@ -50,6 +50,9 @@ constexpr auto names = std::to_array<std::pair<errc, std::string_view>>({
     {errc::workflow_not_found, "workflow_not_found"},
     {errc::agent_not_found, "agent_not_found"},
     {errc::agent_failed, "agent_failed"},
+    {errc::queue_not_found, "queue_not_found"},
+    {errc::task_not_found, "task_not_found"},
+    {errc::binding_not_found, "binding_not_found"},
 });
 
 } // namespace

@@ -82,6 +82,10 @@ enum class errc : std::uint8_t {
   agent_not_found = 41,
   /// The agent took the message, and its handler failed; the detail says how.
   agent_failed = 42,
+  queue_not_found = 43,
+  /// The queue has no such task, or it has ended.
+  task_not_found = 44,
+  binding_not_found = 45,
 };
 
 /// The stable name of a code as clients see it, for example "id_conflict".

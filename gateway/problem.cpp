@@ -96,6 +96,9 @@ unsigned http_status(errc code) {
   case errc::workflow_not_found:
   case errc::agent_not_found:
   case errc::group_not_found:
+  case errc::queue_not_found:
+  case errc::task_not_found:
+  case errc::binding_not_found:
     return 404;
   case errc::method_not_allowed:
     return 405;

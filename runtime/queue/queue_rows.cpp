@@ -127,7 +127,7 @@ result<queue_image> read_queue_image(const row_source& rows, entity_id queue) {
   image.as_of = rows.as_of();
   auto value = rows.get(view_id::queue_counters, queue_key(queue));
   if (!value) return std::unexpected{value.error()};
-  if (!*value) return fail(errc::not_found, "there is no such queue");
+  if (!*value) return fail(errc::queue_not_found, "there is no such queue");
   auto counters = decode_queue_counters(**value);
   if (!counters) return std::unexpected{counters.error()};
   image.counters = *counters;

@@ -48,7 +48,7 @@ struct queue_image {
   std::vector<lease> leases;
 };
 
-/// Errors: not_found if there is no such queue; corruption.
+/// Errors: queue_not_found; corruption.
 [[nodiscard]] result<queue_image> read_queue_image(const row_source& rows, entity_id queue);
 
 /// Tasks of one fairness key that wait, in order.

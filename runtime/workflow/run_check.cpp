@@ -8,6 +8,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <map>
 #include <utility>
 
 namespace callboard::runtime {
@@ -26,6 +27,15 @@ std::optional<run_event> end_of_code(const std::vector<run_event>& events) {
     return by_hand ? std::nullopt : std::optional{one};
   }
   return std::nullopt;
+}
+
+/// False for what a restart or a fork left behind that never came to its end.
+bool is_whole(const std::vector<run_event>& events) {
+  if (events.size() < 2 || events[1].kind != run_event_kind::rerun) return true;
+  const auto* copied = events[1].data.as_object().if_contains("events");
+  // The event itself is no part of the copy.
+  return copied == nullptr || !copied->is_number()
+         || events.size() > copied->to_number<std::uint64_t>();
 }
 
 failure ends_otherwise(run_status recorded, const std::optional<run_end>& now) {
@@ -47,6 +57,7 @@ failure ends_otherwise(run_status recorded, const std::optional<run_end>& now) {
 
 result<shown_run> read_shown_history(const boost::json::array& events) {
   shown_run run;
+  std::map<std::uint32_t, std::vector<run_event>> runs;
   for (const auto& one : events) {
     const auto* shown = one.is_object() ? one.get_object().if_contains("event") : nullptr;
     if (shown == nullptr || !shown->is_object()) {
@@ -54,9 +65,13 @@ result<shown_run> read_shown_history(const boost::json::array& events) {
     }
     auto event = read_shown_event(shown->get_object());
     if (!event) return std::unexpected{event.error()};
-    if (event->kind == run_event_kind::started) run.events.clear();
+    auto& of_run = runs[event->run];
+    if (event->kind == run_event_kind::started) of_run.clear();
     run.workflow_id = text_at(shown->get_object(), "subject");
-    run.events.push_back(std::move(*event));
+    of_run.push_back(std::move(*event));
+  }
+  for (auto& [number, recorded] : runs) {
+    if (is_whole(recorded)) run.events = std::move(recorded);
   }
   if (run.events.empty() || run.events.front().kind != run_event_kind::started) {
     return fail(errc::invalid_json, "the history does not reach back to the start of its run");

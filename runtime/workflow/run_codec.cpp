@@ -69,6 +69,8 @@ std::string type_of(const run_event& event) {
     return "workflow." + event.name;
   case run_event_kind::build_changed:
     return "build.changed";
+  case run_event_kind::unblocked:
+    return "workflow.unblocked";
   }
   return "workflow.event";
 }
@@ -129,6 +131,7 @@ json data_of(const run_event& event) {
   case run_event_kind::parent_told:
   case run_event_kind::rerun:
   case run_event_kind::build_changed:
+  case run_event_kind::unblocked:
     break;
   }
   return data;
@@ -187,6 +190,7 @@ std::optional<run_event_kind> kind_of(std::string_view type, const object& data)
   if (type == "parent.told") return parent_told;
   if (type == "workflow.restarted" || type == "workflow.forked") return rerun;
   if (type == "build.changed") return build_changed;
+  if (type == "workflow.unblocked") return unblocked;
   if (type == "task.started" || type == "timer.started" || type == "signal.awaited"
       || type == "version.marked" || type == "agent.replied" || type == "workflow.update") {
     return issued;
@@ -284,6 +288,7 @@ result<run_event> decode_run_event(const delivered_event& stored) {
   event.kind = *kind;
   event.time = parse_time(from->time()).value_or(stored.time);
   event.command = static_cast<std::uint32_t>(integer_extension(*from, "command"));
+  event.run = static_cast<std::uint32_t>(integer_extension(*from, "run"));
   read_members(event, from->type(), std::move(data));
   return event;
 }
@@ -303,6 +308,7 @@ result<run_event> read_shown_event(const object& shown) {
   event.kind = *kind;
   event.time = parse_time(text_at(shown, "time")).value_or(time_ms{});
   event.command = static_cast<std::uint32_t>(integer_at(shown, "command").value_or(0));
+  event.run = static_cast<std::uint32_t>(integer_at(shown, "run").value_or(0));
   read_members(event, type, std::move(data));
   return event;
 }

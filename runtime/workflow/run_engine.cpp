@@ -1,7 +1,5 @@
 #include "runtime/workflow/run_engine.hpp"
 
-#include "runtime/workflow/run_limits.hpp"
-
 #include <boost/json/serialize.hpp>
 #include <fmt/format.h>
 
@@ -38,11 +36,20 @@ std::string difference(std::uint32_t command, json recorded, json attempted) {
       {"attempted", std::move(attempted)}});
 }
 
+/// In the record of a command whose arguments are above their limit.
+json without_arguments(command_kind kind) {
+  const boost::json::object said{{"arguments_too_large", true}};
+  if (kind == command_kind::update) return boost::json::object{{"data", said}};
+  return said;
+}
+
 }  // namespace
 
-run_engine::run_engine(const workflow_definition& code, run_identity identity, std::uint64_t seed)
+run_engine::run_engine(
+    const workflow_definition& code, run_identity identity, std::uint64_t seed, run_limits limits)
     : code_{code},
       identity_{std::move(identity)},
+      limits_{limits},
       random_state_{seed},
       context_{*this, identity_} {}
 
@@ -125,6 +132,7 @@ void run_engine::take_in(const run_event& input) {
   case run_event_kind::parent_told:
   case run_event_kind::rerun:
   case run_event_kind::build_changed:
+  case run_event_kind::unblocked:
     break;
   }
   finish_if_done();
@@ -205,8 +213,8 @@ void run_engine::finish_if_done() {
 run_end run_engine::end_of_root() {
   try {
     auto value = root_.take();
-    if (is_larger(next_input_ ? *next_input_ : value, result_bytes_max)) {
-      return {run_status::failed, {}, result_too_large()};
+    if (is_larger(next_input_ ? *next_input_ : value, limits_.result_bytes_max)) {
+      return {run_status::failed, {}, result_too_large(limits_.result_bytes_max)};
     }
     if (next_input_) return {run_status::continued, std::move(*next_input_), std::nullopt};
     return {run_status::completed, std::move(value), std::nullopt};
@@ -303,7 +311,12 @@ void run_engine::record_issue(std::uint32_t index, const open_command& one) {
   event.command = index;
   event.what = one.request.kind;
   event.name = one.request.name;
-  event.data = one.request.arguments;
+  const bool is_bounded = event.what != command_kind::reply && event.what != command_kind::version;
+  if (is_bounded && is_larger(one.request.arguments, limits_.arguments_bytes_max)) {
+    event.data = without_arguments(event.what);
+  } else {
+    event.data = one.request.arguments;
+  }
   event.due = one.due;
   outputs_.events.push_back(std::move(event));
   outputs_.issued.push_back(index);

@@ -4,6 +4,7 @@
 
 #include "base/ids.hpp"
 #include "runtime/workflow/run_event.hpp"
+#include "runtime/workflow/run_limits.hpp"
 
 #include <callboard/context.hpp>
 #include <callboard/workflow.hpp>
@@ -55,7 +56,11 @@ struct run_outputs {
 /// restart: nothing but what its outputs recorded.
 class run_engine final : private detail::execution, private detail::flow_listener {
 public:
-  run_engine(const workflow_definition& code, run_identity identity, std::uint64_t seed);
+  run_engine(
+      const workflow_definition& code,
+      run_identity identity,
+      std::uint64_t seed,
+      run_limits limits = {});
   ~run_engine();
 
   run_engine(const run_engine&) = delete;
@@ -133,6 +138,7 @@ private:
 
   const workflow_definition& code_;
   run_identity identity_;
+  const run_limits limits_;
   std::uint64_t random_state_;
   context context_;
   std::unique_ptr<workflow_instance> instance_;

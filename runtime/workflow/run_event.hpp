@@ -36,6 +36,8 @@ enum class run_event_kind : std::uint8_t {
   rerun,
   /// Another build of the program has taken the run over.
   build_changed,
+  /// The code fits the history again.
+  unblocked,
 };
 
 [[nodiscard]] constexpr bool is_input(run_event_kind kind) {
@@ -74,6 +76,8 @@ struct run_event {
   /// Of a signal or a start, so that a repetition is known.
   std::string id;
   run_status status = run_status::running;
+  /// That a stored event belongs to; 0 elsewhere.
+  std::uint32_t run = 0;
   /// Of a command that was ended by hand: how, who and why; else null.
   json by_hand;
 };

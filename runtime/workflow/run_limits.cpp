@@ -34,13 +34,24 @@ bool take(const json& value, std::size_t& left) {
 
 }  // namespace
 
-failure result_too_large() {
+failure result_too_large(std::size_t most) {
   return {
       failure_class::permanent,
       "result_too_large",
       fmt::format(
-          "a result may have {} bytes: put what is larger elsewhere, and give where it is",
-          result_bytes_max)};
+          "a result may have {} bytes (workflows.result_bytes_max): put what is larger elsewhere, "
+          "and give where it is",
+          most)};
+}
+
+failure arguments_too_large(std::size_t most) {
+  return {
+      failure_class::permanent,
+      "arguments_too_large",
+      fmt::format(
+          "what a command hands on may have {} bytes (workflows.arguments_bytes_max): put what is "
+          "larger elsewhere, and hand on where it is",
+          most)};
 }
 
 bool is_larger(const json& value, std::size_t most) {

@@ -2,26 +2,31 @@
 // whole when the run is replayed.
 #pragma once
 
+#include "base/config.hpp"
+
 #include <callboard/failure.hpp>
 #include <callboard/json.hpp>
 #include <cstddef>
 
 namespace callboard::runtime {
 
-/// Input of a workflow, also of a child, as JSON.
-inline constexpr std::size_t input_bytes_max = 4U << 20;
-/// Result of a step or of a run, also the input it leaves to its next.
-inline constexpr std::size_t result_bytes_max = 4U << 20;
-/// Payload of a signal.
-inline constexpr std::size_t signal_bytes_max = 1U << 20;
-/// What `set_status` shows: it is written with every transition.
-inline constexpr std::size_t state_bytes_max = 256U << 10;
+/// Bounds that hold where the code of a run does something; those of what comes from outside are
+/// checked where it comes in. The settings of the same names are their defaults.
+struct run_limits {
+  /// Of a step or of a run, also the input it leaves to its next.
+  std::size_t result_bytes_max = config::workflows_section{}.result_bytes_max;
+  /// What a command hands on.
+  std::size_t arguments_bytes_max = config::workflows_section{}.arguments_bytes_max;
+};
 
 /// True if `value` takes more than `most` bytes as JSON, give or take what is escaped. Stops
 /// counting there.
 [[nodiscard]] bool is_larger(const json& value, std::size_t most);
 
 /// What becomes of a step or a run that gives more.
-[[nodiscard]] failure result_too_large();
+[[nodiscard]] failure result_too_large(std::size_t most);
+
+/// What becomes of a command that hands on more. It is recorded without its arguments.
+[[nodiscard]] failure arguments_too_large(std::size_t most);
 
 }  // namespace callboard::runtime

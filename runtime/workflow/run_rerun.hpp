@@ -12,9 +12,22 @@
 
 namespace callboard::runtime {
 
-/// More is not copied: it goes to the journal in one piece.
-inline constexpr std::size_t rerun_events_max = 2000;
-inline constexpr std::size_t rerun_bytes_max = 8U << 20;
+/// A record is copied in slices, each of which goes to the journal in one piece: so many events, or
+/// one that is larger than so many bytes.
+inline constexpr std::size_t rerun_slice_events_max = 500;
+inline constexpr std::size_t rerun_slice_bytes_max = 1U << 20;
+
+/// What a restart or a fork copies.
+struct rerun_plan {
+  /// The first event of the run.
+  run_event start;
+  sequence first{};
+  /// That are copied, the start included.
+  std::size_t events = 0;
+  /// The command behind the cut; 0 and empty if there is none.
+  std::uint32_t command = 0;
+  std::string command_name;
+};
 
 /// True for what belongs to the copy: what happened to the run and what its code did, not how it
 /// ended, was parked, or was made.

@@ -1,8 +1,8 @@
 callboard_test(actors_topic_test
-  SOURCES topic/agents.test.cpp topic/broker.test.cpp topic/debts.test.cpp topic/model_feed.test.cpp topic/models.test.cpp topic/repair.test.cpp topic/waiting.test.cpp topic/workflows.test.cpp
+  SOURCES topic/agents.test.cpp topic/broker.test.cpp topic/debts.test.cpp topic/model_feed.test.cpp topic/models.test.cpp topic/repair.test.cpp topic/stuck.test.cpp topic/waiting.test.cpp topic/workflows.test.cpp
   LINKS callboard_actors_topics callboard_runtime_projection callboard_storage
   LABELS unit)
 callboard_test(actors_topic_failure_test
-  SOURCES topic/dedupe.test.cpp topic/failure.test.cpp topic/lanes.test.cpp
+  SOURCES topic/dedupe.test.cpp topic/explain.test.cpp topic/failure.test.cpp topic/lanes.test.cpp topic/retention.test.cpp
   LINKS callboard_actors_topics callboard_runtime_projection callboard_storage
   LABELS unit)

@@ -78,5 +78,10 @@ TEST_CASE("events of workflow channels are as asyncapi.yaml describes them", "[e
   CHECK(
       unseen
       == std::set<std::string>{
-          "build.changed", "model.delta", "model.reset", "model.snapshot", "workflow.blocked"});
+          "build.changed",
+          "model.delta",
+          "model.reset",
+          "model.snapshot",
+          "workflow.blocked",
+          "workflow.unblocked"});
 }

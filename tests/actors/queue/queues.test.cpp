@@ -162,7 +162,7 @@ TEST_CASE_METHOD(queue_client, "many dead letters are driven again in pages", "[
 }
 
 TEST_CASE_METHOD(queue_client, "queues are made, changed, listed and deleted", "[actors][queue]") {
-  CHECK(refusal(actors::get_queue{queue("q")}) == errc::not_found);
+  CHECK(refusal(actors::get_queue{queue("q")}) == errc::queue_not_found);
   const auto made =
       get<actors::queue_description>(actors::put_queue{.queue = queue("q"), .lease_ms = 5000});
   CHECK(made.created);
@@ -190,7 +190,7 @@ TEST_CASE_METHOD(queue_client, "queues are made, changed, listed and deleted", "
   (void)get<actors::done>(actors::delete_queue{queue("q")});
   REQUIRE(got.answered.contains(waiting));
   CHECK_FALSE(got.answered.at(waiting));
-  CHECK(refusal(actors::get_queue{queue("q")}) == errc::not_found);
+  CHECK(refusal(actors::get_queue{queue("q")}) == errc::queue_not_found);
   CHECK(get<actors::queue_list>(actors::list_queues{queue("q").tenant, "", 9}).queues.size() == 2);
   push("q", "anew");
   CHECK(describe("q").settings.lease_ms == runtime::queue_settings{}.lease_ms);
@@ -356,7 +356,7 @@ TEST_CASE_METHOD(
 TEST_CASE_METHOD(queue_client, "a queue that could not be made is not there", "[actors][queue]") {
   journal.fail_next({errc::outcome_unknown, "the fsync failed"});
   CHECK(refusal(actors::put_queue{.queue = queue("q")}) == errc::outcome_unknown);
-  CHECK(refusal(actors::get_queue{queue("q")}) == errc::not_found);
+  CHECK(refusal(actors::get_queue{queue("q")}) == errc::queue_not_found);
   CHECK(get<actors::queue_description>(actors::put_queue{.queue = queue("q")}).created);
   journal.fail_next({errc::outcome_unknown, "the fsync failed"}, true);
   CHECK(refusal(actors::put_queue{.queue = queue("r")}) == errc::outcome_unknown);

@@ -1,6 +1,7 @@
 // Runs that hand tasks to workers, in a whole broker on the real journal: one task per command and
 // one answer per task, whatever happens between them.
 #include "actors/task_origin.hpp"
+#include "runtime/workflow/run_codec.hpp"
 
 #include "tests/actors/topic/broker_fixture.hpp"
 #include "tests/support/eventually.hpp"
@@ -277,6 +278,49 @@ TEST_CASE_METHOD(task_fixture, "an ended run leaves no task behind", "[actors][q
   }
   REQUIRE(eventually([&] { return open_tasks() == 0; }));
   CHECK(lease(100).empty());
+}
+
+TEST_CASE_METHOD(task_fixture, "a run says who has its task") {
+  begin("w1");
+  REQUIRE(eventually([&] { return explains("w1", R"("phase":"waiting")"); }));
+  CHECK(explains("w1", "the task in queue 'llm' to end (task 1: no worker has it; attempt 1 of 2"));
+  const auto task = lease_one();
+  REQUIRE(eventually([&] { return explains("w1", R"("phase":"leased","attempt":1)"); }));
+  CHECK(explains("w1", R"("worker":"w")"));
+  CHECK(explains("w1", R"("lease_ms":60000)"));
+  CHECK(explains("w1", "worker 'w' has had it since"));
+  CHECK(explains("w1", "under a lease of 60000 ms that it may renew (attempt 1 of 2)"));
+  REQUIRE(complete(task, "7"));
+  CHECK(says(outcome_of("w1"), R"("result":[7])"));
+}
+
+TEST_CASE_METHOD(task_fixture, "a run whose task is gone is stuck, and says so") {
+  settings.workflows.sweep_ms = 50;
+  restart();
+  begin("w1");
+  REQUIRE(eventually([&] { return explains("w1", R"("phase":"waiting")"); }));
+  auto page = ask(read_events{.topic = topic("workflow.w1"), .from = runtime::from_first{}});
+  REQUIRE(page);
+  const auto& started = std::get<event_page>(*page).batch->events.front();
+  const auto event = runtime::decode_run_event(started);
+  REQUIRE(event);
+  const auto start = runtime::read_started(*event);
+  REQUIRE(start);
+  const auto stuck = [&] {
+    list_workflows list;
+    list.tenant = which().tenant;
+    list.stuck = true;
+    return get<workflow_answer>(list).body;
+  };
+  CHECK_FALSE(says(stuck(), "w1"));
+  // As no run would do that waits for it.
+  (void)get<done>(withdraw_task{which(), format_origin({"workflow.w1", 1, 1, start->seed})});
+  REQUIRE(eventually([&] { return stuck().find("task_missing") != std::string::npos; }));
+  CHECK(explains("w1", R"("phase":"missing")"));
+  CHECK(explains("w1", "a task that the queue does not have"));
+  REQUIRE(ask(resolve_command{topic("workflow.w1"), 1, "resolved", "by hand", "ann", "5", false}));
+  CHECK(says(outcome_of("w1"), R"("result":[5])"));
+  CHECK_FALSE(says(stuck(), "w1"));
 }
 
 }  // namespace callboard::testing

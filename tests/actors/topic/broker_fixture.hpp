@@ -140,6 +140,9 @@ public:
     return *outcome;
   }
 
+  /// All metrics, as Prometheus reads them.
+  [[nodiscard]] std::string exposed() const { return counters_->expose(); }
+
   config settings;
   std::shared_ptr<const storage::projection> views = std::make_shared<runtime::broker_projection>();
   std::unique_ptr<storage::journal> journal;

@@ -3,6 +3,7 @@
 #include "actors/queue_reads.hpp"
 #include "actors/run_reads.hpp"
 #include "actors/run_sweep.hpp"
+#include "actors/stuck_runs.hpp"
 
 #include "tests/actors/topic/virtual_broker.hpp"
 
@@ -351,8 +352,9 @@ TEST_CASE(
   CHECK(node.comes([&] { return node.row("kid").ended.has_value(); }));
   const auto expired_at = [&](time_ms cutoff) {
     auto reader = node.broker.journal.read(node.broker.shard_of("workflow.kid"));
-    const auto found = find_expired(**reader, cutoff, 10).value();
-    return std::ranges::count(found, mortal_node::channel("kid")) == 1;
+    stuck_runs known;
+    const auto found = look_through(**reader, {&node.code, known, cutoff, {}, {}}).value();
+    return std::ranges::count(found.expired, mortal_node::channel("kid")) == 1;
   };
   const auto ended = *node.row("kid").ended;
   CHECK_FALSE(expired_at(ended + 1ms));

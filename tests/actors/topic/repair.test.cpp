@@ -1,6 +1,4 @@
 // Runs that are put right by hand: begun anew, forked, their commands ended.
-#include "runtime/workflow/run_limits.hpp"
-
 #include "tests/actors/topic/broker_fixture.hpp"
 #include "tests/support/catch.hpp"
 #include "tests/support/eventually.hpp"
@@ -65,10 +63,46 @@ struct large_workflow : workflow<large_workflow> {
 
   flow<json> run(context& ctx, json input) {
     const auto bytes = from_json<std::size_t>(input);
-    ctx.set_status(json(std::string(runtime::state_bytes_max + 1, 's')));
+    ctx.set_status(json(std::string(config{}.workflows.state_bytes_max + 1, 's')));
     const auto got = co_await ctx.step("make", [bytes] { return std::string(bytes, 'x'); });
     if (!got) co_return json(got.error().code);
     co_return json(*got + *got);
+  }
+};
+
+/// Many events in few transitions, and then the signal `go`.
+struct long_workflow : workflow<long_workflow> {
+  static constexpr std::string_view type = "test.long";
+
+  flow<json> run(context& ctx, json input) {
+    const auto rounds = from_json<int>(input);
+    for (int i = 0; i < rounds; ++i) {
+      for (int shown = 0; shown < 1000; ++shown)
+        co_await ctx.update(shown).required();
+      (void)co_await ctx.step("first", [] { return ++first_runs; }).required();
+    }
+    co_return co_await ctx.signal("go").required();
+  }
+};
+
+/// Hands on more than it may, of each kind; gives the codes.
+struct generous_workflow : workflow<generous_workflow> {
+  static constexpr std::string_view type = "test.generous";
+
+  flow<json> run(context& ctx, json) {
+    const std::string much(3000, 'x');
+    boost::json::array codes;
+    codes.push_back(json(error_of(co_await ctx.publish("orders", much))));
+    codes.push_back(json(error_of(co_await ctx.task("llm", much))));
+    codes.push_back(json(error_of(co_await ctx.child<json>("test.long", much))));
+    (void)co_await ctx.update(much);
+    codes.push_back(json(error_of(co_await ctx.step("small", [] { return 1; }))));
+    co_return codes;
+  }
+
+  template <class Outcome>
+  static std::string error_of(const Outcome& got) {
+    return got ? "none" : got.error().code;
   }
 };
 
@@ -110,7 +144,9 @@ public:
     held.clear();
     if (!workflows.add(fragile_workflow::definition())
         || !workflows.add(large_workflow::definition())
-        || !workflows.add(held_workflow::definition())) {
+        || !workflows.add(held_workflow::definition())
+        || !workflows.add(generous_workflow::definition())
+        || !workflows.add(long_workflow::definition())) {
       FAIL("cannot add the workflows");
     }
   }
@@ -219,6 +255,79 @@ TEST_CASE_METHOD(
   take_held("w1.2.1").complete(2);
   CHECK(says(ended("w1"), R"({"got":2,"go":7})"));
   CHECK(says(channel("w1"), R"("code":"restarted")"));
+}
+
+TEST_CASE_METHOD(repair_fixture, "a long record is copied in slices") {
+  REQUIRE(ask(start_workflow{topic("workflow.w1"), "test.long", "3", {}, {}}));
+  REQUIRE(eventually([&] { return says(boost::json::serialize(shown("w1")), "\"signal\""); }));
+  // From the last command, and from one before which several slices end.
+  REQUIRE(restart_from("w1", "go"));
+  CHECK(eventually([&] { return shown("w1").at("commands").as_int64() == 3004; }));
+  CHECK(first_runs == 3);
+  restart();
+  CHECK(shown("w1").at("run").as_int64() == 2);
+  CHECK(says(boost::json::serialize(shown("w1")), "\"signal\""));
+  REQUIRE(restart_from("w1", "2002"));
+  REQUIRE(ask(signal_workflow{topic("workflow.w1"), "go", "7", "k"}));
+  CHECK(says(ended("w1"), R"("result":7)"));
+  CHECK(first_runs == 5);
+  CHECK(shown("w1").at("run").as_int64() == 3);
+}
+
+/// For people: `actors_topic_test '[slow]'`.
+TEST_CASE_METHOD(
+    repair_fixture, "a record of a hundred thousand commands is restarted", "[.slow]") {
+  REQUIRE(ask(start_workflow{topic("workflow.w1"), "test.long", "100", {}, {}}));
+  const auto commands = [&] { return shown("w1").at("commands").as_int64(); };
+  for (int tries = 0; tries < 100 && commands() < 100'101; ++tries)
+    (void)read(await_workflow{topic("workflow.w1"), 1000});
+  REQUIRE(commands() == 100'101);
+  REQUIRE(restart_from("w1", "go"));
+  CHECK(shown("w1").at("run").as_int64() == 2);
+  REQUIRE(ask(signal_workflow{topic("workflow.w1"), "go", "7", "k"}));
+  CHECK(says(ended("w1"), R"("result":7)"));
+  CHECK(first_runs == 100);
+}
+
+TEST_CASE_METHOD(repair_fixture, "a copy that was never finished is nothing, and is made anew") {
+  REQUIRE(ask(start_workflow{topic("workflow.w1"), "test.long", "3", {}, {}}));
+  REQUIRE(eventually([&] { return says(boost::json::serialize(shown("w1")), "\"signal\""); }));
+  const auto events_of = [&](const std::string& id) {
+    const auto known = ask(get_topic{topic("workflow." + id)});
+    return known ? std::get<topic_description>(*known).last_seq.raw() : 0;
+  };
+  const auto before = events_of("w1");
+  const bool is_fork = GENERATE(false, true);
+  const std::string id = is_fork ? "w2" : "w1";
+  const rerun_order order{.from = "go", .reason = "put right", .who = "ann"};
+  const control_body body =
+      is_fork ? control_body{fork_workflow{topic("workflow.w1"), topic("workflow.w2"), order}}
+              : control_body{restart_workflow{topic("workflow.w1"), order}};
+  const auto begun = is_fork ? 500U : before + 500;
+  {
+    // Its answer must not come among those of the others.
+    caf::scoped_actor asker{*system, true};
+    REQUIRE(
+        router->control({correlation_id{1 << 20}, body}, caf::actor_cast<caf::actor>(asker.ptr())));
+    REQUIRE(eventually([&] { return events_of(id) >= begun; }));
+  }
+  restart();
+  const auto left = events_of(id);
+  INFO(left);
+  const auto first = shown("w1");
+  if (is_fork && left < 3000) {
+    CHECK(ask(get_workflow{topic("workflow.w2")}).error().code == errc::workflow_not_found);
+  }
+  if (!is_fork && left < before + 3000) CHECK(first.at("run").as_int64() == 1);
+  CHECK(first.at("status") == "running");
+  // A run goes on behind what is left of a copy, and the next copy leaves that out.
+  REQUIRE(ask(body));
+  REQUIRE(ask(signal_workflow{topic("workflow." + id), "go", "7", "k"}));
+  CHECK(says(ended(id), R"("result":7)"));
+  CHECK(shown(id).at("commands").as_int64() == 3004);
+  CHECK(first_runs == 3);
+  restart();
+  CHECK(says(ended(id), R"("result":7)"));
 }
 
 TEST_CASE_METHOD(repair_fixture, "a run may be restarted into another version") {
@@ -342,7 +451,7 @@ TEST_CASE_METHOD(repair_fixture, "workflows that nothing would wake are listed w
 }
 
 TEST_CASE_METHOD(repair_fixture, "what is too large for a history fails at once") {
-  constexpr auto most = runtime::result_bytes_max;
+  const auto most = settings.workflows.result_bytes_max;
   const auto start = [&](const std::string& id, const std::string& input) {
     return ask(start_workflow{topic("workflow." + id), "test.large", input, {}, {}});
   };
@@ -354,18 +463,74 @@ TEST_CASE_METHOD(repair_fixture, "what is too large for a history fails at once"
   CHECK(says(ended("w2"), R"("code":"result_too_large")"));
   CHECK(says(boost::json::serialize(shown("w2").at("state")), "state_too_large"));
   CHECK(
-      start("w3", '"' + std::string(runtime::input_bytes_max, 'x') + '"').error().code
+      start("w3", '"' + std::string(settings.workflows.input_bytes_max, 'x') + '"').error().code
       == errc::too_large);
   start_one("w4", "test.held");
+  CHECK(says(
+      ask(signal_workflow{
+              topic("workflow.w4"),
+              "go",
+              '"' + std::string(settings.workflows.signal_bytes_max, 'x') + '"',
+              ""})
+          .error()
+          .detail,
+      "1048576 bytes (workflows.signal_bytes_max)"));
   CHECK(
       ask(signal_workflow{
               topic("workflow.w4"),
               "go",
-              '"' + std::string(runtime::signal_bytes_max, 'x') + '"',
+              '"' + std::string(settings.workflows.signal_bytes_max, 'x') + '"',
               ""})
           .error()
           .code
       == errc::too_large);
+}
+
+TEST_CASE_METHOD(repair_fixture, "what is too large is a setting") {
+  settings.workflows.arguments_bytes_max = 2000;
+  settings.workflows.result_bytes_max = 1000;
+  settings.workflows.input_bytes_max = 500;
+  settings.workflows.signal_bytes_max = 400;
+  settings.workflows.state_bytes_max = 300;
+  restart();
+  start_one("w1", "test.generous");
+  const auto result = ended("w1");
+  CHECK(says(
+      result, R"(["arguments_too_large","arguments_too_large","arguments_too_large","none"])"));
+  const auto story = channel("w1");
+  CHECK_FALSE(says(story, "xxxx"));
+  CHECK(says(story, R"("arguments_too_large":true)"));
+  CHECK(says(story, "2000 bytes (workflows.arguments_bytes_max)"));
+  restart();
+  CHECK(ended("w1") == result);
+  const auto refusal = ask(
+      start_workflow{topic("workflow.w2"), "test.held", '"' + std::string(500, 'x') + '"', {}, {}});
+  CHECK(says(refusal.error().detail, "500 bytes (workflows.input_bytes_max)"));
+  REQUIRE(ask(start_workflow{topic("workflow.w3"), "test.large", "1001", {}, {}}));
+  CHECK(says(ended("w3"), R"("result":"result_too_large")"));
+  CHECK(says(channel("w3"), "1000 bytes (workflows.result_bytes_max)"));
+  CHECK(says(boost::json::serialize(shown("w3").at("state")), "more than 300 bytes"));
+}
+
+TEST_CASE_METHOD(repair_fixture, "only what is over, and for so long, is deleted by the sweep") {
+  using namespace std::chrono_literals;
+  start_one("w1", "test.held");
+  start_one("w2", "test.fragile");
+  (void)ended("w2");
+  const auto delete_if = [&](const std::string& id, std::chrono::milliseconds after_now) {
+    const auto now = journal->shard_time(shard_id{0});
+    return ask(delete_topic{topic("workflow." + id), now + after_now});
+  };
+  CHECK(delete_if("w1", 1h).error().code == errc::wrong_kind);
+  CHECK(delete_if("w2", -1h).error().code == errc::wrong_kind);
+  // Begun anew before the deletion came.
+  REQUIRE(restart_from("w2", "first"));
+  (void)ended("w2");
+  CHECK(delete_if("w2", -1h).error().code == errc::wrong_kind);
+  CHECK(shown("w2").at("run").as_int64() == 2);
+  REQUIRE(delete_if("w2", 1h));
+  CHECK(ask(get_workflow{topic("workflow.w2")}).error().code == errc::workflow_not_found);
+  CHECK(shown("w1").at("status") == "running");
 }
 
 }  // namespace callboard::testing

@@ -122,8 +122,8 @@ TEST_CASE_METHOD(queue_worker, "a worker survives a busy broker, not a lost queu
   CHECK(leases() == 2);
   give({});
   CHECK(leases() == 3);
-  reply<actors::lease_tasks>(fail(errc::not_found, "the queue was deleted"));
-  CHECK_THAT(only_frame(), Contains(R"("code":"not_found","detail":"queue llm.a: the queue)"));
+  reply<actors::lease_tasks>(fail(errc::queue_not_found, "the queue was deleted"));
+  CHECK_THAT(only_frame(), Contains(R"("code":"queue_not_found","detail":"queue llm.a: the queue)"));
   tick_after(1s);
   CHECK(leases() == 3);
 }

@@ -1,0 +1,353 @@
+// Runs that are begun anew from a command, or from the record of another. No code is executed for
+// it.
+//
+// The record is copied in slices, each an append of its own, so that its length does not matter.
+// Only the last one changes the workflow's row: until then the run is the one it was, and what a
+// node that died in between has copied belongs to no run.
+#include "runtime/workflow/run_rerun.hpp"
+
+#include "actors/router.hpp"
+#include "actors/run_host.hpp"
+#include "actors/run_rerun_reads.hpp"
+#include "actors/topic_loading.hpp"
+#include "base/build_id.hpp"
+#include "base/hash.hpp"
+#include "runtime/workflow/agent_names.hpp"
+#include "runtime/workflow/json_values.hpp"
+#include "runtime/workflow/run_codec.hpp"
+
+#include <boost/json/serialize.hpp>
+#include <caf/send.hpp>
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <deque>
+#include <map>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace callboard::actors {
+
+namespace {
+
+using boost::json::object;
+using runtime::run_event;
+using runtime::run_event_kind;
+using runtime::run_status;
+
+constexpr std::string_view restarted_code = "restarted";
+constexpr auto slice_retry = std::chrono::milliseconds{100};
+
+std::uint64_t order_hash(const begin_rerun& ask) {
+  return hash_64(
+      fmt::format("fork/{}/{}/{}", ask.source.topic.str(), ask.order.from, ask.order.version));
+}
+
+/// How the run came to be, in its own record: the audit.
+run_event rerun_event(const begin_rerun& ask, std::string_view how, time_ms when) {
+  run_event event;
+  event.kind = run_event_kind::rerun;
+  event.name = how;
+  event.time = when;
+  object data{
+      {"who", ask.order.who},
+      {"reason", ask.order.reason},
+      {"from",
+       {{"id", ask.source.topic.str().substr(runtime::channel_prefix.size())}, {"run", ask.run}}},
+      {"events", ask.plan->events}};
+  if (ask.plan->command != 0) {
+    data["from"].as_object()["command"] = ask.plan->command;
+    data["from"].as_object()["name"] = ask.plan->command_name;
+  }
+  event.data = std::move(data);
+  return event;
+}
+
+/// Timers that are armed as far as the record tells.
+std::vector<runtime::run_timer> armed_timers(const std::vector<run_event>& history) {
+  std::map<std::uint32_t, time_ms> armed;
+  /// Signals are answered by name: who waits for one, and how many nobody has read.
+  std::map<std::string, std::deque<std::uint32_t>> waiting;
+  std::map<std::string, std::size_t> unread;
+  for (const auto& event : history) {
+    const bool is_issue = event.kind == run_event_kind::issued;
+    if (event.kind == run_event_kind::signalled) {
+      auto& readers = waiting[event.name];
+      if (readers.empty()) {
+        ++unread[event.name];
+      } else {
+        armed.erase(readers.front());
+        readers.pop_front();
+      }
+    } else if (is_issue && event.what == command_kind::signal && unread[event.name] != 0) {
+      --unread[event.name];
+    } else if (!is_issue) {
+      armed.erase(event.command);
+      for (auto& [name, readers] : waiting)
+        std::erase(readers, event.command);
+    } else {
+      if (event.what == command_kind::signal) waiting[event.name].push_back(event.command);
+      const bool is_timer = event.what != command_kind::step && event.what != command_kind::model;
+      if (event.due && is_timer) armed[event.command] = *event.due;
+    }
+  }
+  std::vector<runtime::run_timer> timers;
+  for (const auto& [command, due] : armed)
+    timers.push_back({due, command});
+  return timers;
+}
+
+std::uint32_t last_command(const std::vector<run_event>& history) {
+  std::uint32_t last = 0;
+  for (const auto& event : history) {
+    if (event.kind == run_event_kind::issued) last = std::max(last, event.command);
+  }
+  return last;
+}
+
+}  // namespace
+
+// -- restart and fork ----------------------------------------------------------------------------
+
+void run_host::on_rerun(begin_rerun ask, waiter from) {
+  from.what = waiter::ask::rerun;
+  if (is_agent() || runtime::is_agent_channel(ask.source.topic)) {
+    return answer(from, fail(errc::wrong_kind, "an agent cannot be restarted or forked"));
+  }
+  const bool is_fork = ask.source.topic != channel_.topic;
+  if (is_fork && row_) return answer_forked(ask, std::move(from));
+  if (!is_fork && !shown_) return answer(from, std::unexpected{not_there(channel_)});
+  if (inputs_.size() >= limits().inputs_waiting_max) {
+    return answer(from, fail(errc::overloaded, "too much of this workflow waits; retry", 100));
+  }
+  input next;
+  next.rerun = std::make_shared<const begin_rerun>(std::move(ask));
+  next.waiters.push_back(std::move(from));
+  offer(std::move(next));
+}
+
+/// There is a workflow of this id: by the same fork, or it is taken.
+void run_host::answer_forked(const begin_rerun& ask, waiter from) {
+  if (row_->start_hash != order_hash(ask)) {
+    return answer(
+        from,
+        fail(
+            errc::workflow_exists,
+            fmt::format("workflow '{}' exists, and was not forked so: choose another id", id())));
+  }
+  if (shown_) return answer(from, control_answer{describe(false)});
+  batch_waiters_.push_back(std::move(from));
+}
+
+bool run_host::begins_anew(input& next) {
+  if (!next.rerun) return false;
+  const auto& ask = *next.rerun;
+  const bool is_fork = ask.source.topic != channel_.topic;
+  if (is_fork && row_) {
+    for (auto& one : next.waiters)
+      answer_forked(ask, std::move(one));
+    return true;
+  }
+  auto start = runtime::read_started(ask.plan->start);
+  if (!start || (!is_fork && ask.run != row_->run)) {
+    const auto why = start ? error{errc::overloaded, "the workflow is at its next run; retry", 50}
+                           : start.error();
+    for (const auto& one : next.waiters)
+      answer(one, std::unexpected{why});
+    return true;
+  }
+  is_busy_ = true;
+  batch_waiters_ = std::move(next.waiters);
+  start->identity.tenant = channel_.tenant.str();
+  start->identity.workflow_id = id();
+  start->identity.run = is_fork ? 1 : row_->run + 1;
+  if (ask.order.version != 0) start->identity.version = ask.order.version;
+  start->build = build_id();
+  if (is_fork) start->parent_id.clear();
+  copy_ = std::make_unique<rerun_copy>();
+  copy_->ask = std::move(next.rerun);
+  copy_->start = std::move(*start);
+  copy_->next = ask.plan->first;
+  copy_->when = row_ ? std::max(now(), row_->started) : now();
+  read_slice();
+  return true;
+}
+
+void run_host::read_slice() {
+  if (is_dead_ || is_retired_ || !copy_) return give_up_copy();
+  const auto& ask = *copy_->ask;
+  auto posted = parts_.readers.post(
+      reader_pool::lane::reads,
+      [this,
+       self = home_.run_handle(),
+       &journal = parts_.journal,
+       source = ask.source,
+       run = ask.run,
+       from = copy_->next,
+       left = ask.plan->events - copy_->copied] {
+        auto slice = read_rerun_slice(journal, source, run, from, left);
+        caf::anon_send(self, box(run_continuation{[this, slice = std::move(slice)]() mutable {
+                         on_slice(std::move(slice));
+                       }}));
+      });
+  if (!posted) home_.run_later(slice_retry, [this] { read_slice(); });
+}
+
+void run_host::on_slice(result<rerun_slice> slice) {
+  if (is_dead_ || is_retired_ || !copy_) return give_up_copy();
+  if (!slice) {
+    for (const auto& one : std::exchange(batch_waiters_, {}))
+      answer(one, std::unexpected{slice.error()});
+    return give_up_copy();
+  }
+  auto& copy = *copy_;
+  copy.next = slice->next;
+  auto first_new = anew_.size();
+  for (auto& event : slice->events)
+    anew_.push_back(std::move(event));
+  if (copy.copied == 0) {
+    const bool is_fork = copy.ask->source.topic != channel_.topic;
+    auto first = runtime::make_started(copy.start);
+    first.time = anew_.front().time;
+    anew_.front() = std::move(first);
+    anew_.insert(
+        anew_.begin() + 1, rerun_event(*copy.ask, is_fork ? "forked" : "restarted", copy.when));
+    first_new = 0;
+  }
+  copy.copied += slice->events.size();
+  if (copy.copied == copy.ask->plan->events) return end_copy(first_new);
+  if (!copy.first_seq) copy.first_seq = last_seq_.next();
+  for (auto at = first_new; at != anew_.size(); ++at)
+    batch_.push_back({anew_[at], copy.start.identity.run});
+  append_slice();
+}
+
+/// Not the last one: no row goes with it.
+void run_host::append_slice() {
+  runtime::publish_request transition;
+  std::uint64_t number = last_seq_.raw();
+  for (const auto& one : batch_)
+    transition.events.push_back(
+        runtime::encode_run_event(one.event, copy_->start.identity, ++number));
+  home_.append_transition(std::move(transition));
+}
+
+bool run_host::takes_reply_to_slice(const runtime::publish_reply& reply) {
+  if (!copy_) return false;
+  if (reply.outcome) {
+    last_seq_ = sequence{reply.outcome->first_seq.raw() + batch_.size() - 1};
+    batch_.clear();
+    read_slice();
+    return true;
+  }
+  const auto code = reply.outcome.error().code;
+  const bool is_refused = code == errc::overloaded || code == errc::storage_full;
+  if (!is_refused || is_dead_ || is_retired_) {
+    batch_.clear();
+    copy_.reset();
+    anew_.clear();
+    abandon(reply.outcome.error());
+    return true;
+  }
+  home_.run_later(slice_retry, [this] {
+    if (copy_ && !is_dead_) append_slice();
+  });
+  return true;
+}
+
+/// What is on disk of it belongs to no run.
+void run_host::give_up_copy() {
+  if (!copy_) return;
+  copy_.reset();
+  anew_.clear();
+  batch_.clear();
+  const error why{errc::overloaded, "the workflow is being reloaded; retry", 50};
+  for (const auto& one : std::exchange(batch_waiters_, {}))
+    answer(one, std::unexpected{why});
+  is_busy_ = false;
+  home_.run_settled();
+  pump();
+}
+
+/// With the last slice the new run takes the place of the old one.
+void run_host::end_copy(std::size_t first_new) {
+  const auto copy = std::exchange(copy_, nullptr);
+  const auto& ask = *copy->ask;
+  const bool is_fork = ask.source.topic != channel_.topic;
+  if (!is_fork) leave_run(copy->when);
+  auto& row = is_fork ? row_.emplace() : *row_;
+  const auto& start = copy->start;
+  if (is_fork) {
+    row.type = start.identity.type;
+    row.correlation_id = start.identity.correlation_id;
+    row.start_hash = order_hash(ask);
+    row.started = copy->when;
+  }
+  row.version = start.identity.version;
+  row.run = start.identity.run;
+  row.status = run_status::running;
+  row.ended.reset();
+  row.why.reset();
+  row.result.clear();
+  row.state.clear();
+  row.commands = last_command(anew_);
+  row.first_seq = copy->first_seq.value_or(sequence{last_seq_.raw() + batch_.size() + 1});
+  start_ = start;
+  recorded_build_ = build_id();
+  for (auto at = first_new; at != anew_.size(); ++at)
+    batch_.push_back({anew_[at], row.run});
+  for (const auto& timer : armed_timers(anew_)) {
+    batch_timers_set_.push_back(timer);
+    timers_[timer.command] = timer.due;
+  }
+  append_batch();
+}
+
+/// Lets go of all that the run in memory has under way. What its steps come back with is dropped.
+void run_host::leave_run(time_ms when) {
+  if (!row_->ended) {
+    run_event ended;
+    ended.kind = run_event_kind::ended;
+    ended.status = run_status::failed;
+    ended.time = when;
+    ended.why = failure{
+        failure_class::permanent,
+        std::string{restarted_code},
+        "begun anew from an earlier command"};
+    batch_.push_back({std::move(ended), row_->run});
+    owe_all();
+  }
+  for (const auto& [command, due] : std::exchange(timers_, {}))
+    batch_timers_cleared_.push_back({due, command});
+  models_.cancel_all();
+  asked_.clear();
+  lookups_.clear();
+  interrupted_.clear();
+  children_.clear();
+  tasks_.clear();
+  steps_.clear();
+  signal_ids_.clear();
+  owes_parent_ = false;
+  close_engine();
+}
+
+void run_host::close_engine() {
+  if (!engine_) return;
+  // User code runs in the destructors of its frame.
+  auto ended = std::exchange(engine_, nullptr);
+  (void)parts_.user_code->post(
+      reader_pool::lane::control, [ended = std::move(ended)] { ended->close(); });
+}
+
+void run_host::replay_anew() {
+  steps_.clear();
+  batch_issued_.clear();
+  replay(std::exchange(anew_, {}));
+  if (is_busy_) return;
+  // There is no code for it.
+  home_.run_settled();
+  pump();
+}
+
+}  // namespace callboard::actors

@@ -1,0 +1,96 @@
+// Whether what a run waits for elsewhere is still there: asked by the sweep, so that no run waits
+// for what nobody will ever tell it.
+#include "actors/run_host.hpp"
+#include "actors/run_waits.hpp"
+#include "actors/stuck_runs.hpp"
+#include "base/log.hpp"
+
+#include <caf/send.hpp>
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <utility>
+#include <vector>
+
+namespace callboard::actors {
+
+namespace {
+
+/// Of one check; more are looked at when these have ended.
+constexpr std::size_t looks_max = 200;
+
+failure missing(const seen_wait& seen) {
+  const bool is_child = seen.shown.contains("child");
+  return {
+      failure_class::bug,
+      is_child ? "child_missing" : "task_missing",
+      fmt::format(
+          "command {} waits for {}, so nothing would tell of its end: end it by hand (`workflow "
+          "resolve` or `skip`), or restart the run from there",
+          seen.command,
+          seen.words)};
+}
+
+}  // namespace
+
+std::string run_host::key() const {
+  return runtime::workflow_key(channel_.tenant, id());
+}
+
+/// Of those that are on their way the answer tells.
+void run_host::on_check() {
+  if (is_checking_ || is_busy_ || !engine_ || engine_->blocked() || row_->ended) return;
+  auto waits = waits_elsewhere(looks_max);
+  const auto young = now() - std::chrono::milliseconds{limits().sweep_ms};
+  std::erase_if(waits, [&](const awaited& one) {
+    const bool is_asked =
+        std::ranges::any_of(asked_, [&](const auto& ask) { return ask.second == one.command; });
+    return is_asked || issued_at(one.command) > young;
+  });
+  if (waits.empty()) return note_stuck(std::nullopt);
+  auto posted = parts_.readers.post(
+      reader_pool::lane::reads,
+      [this, self = home_.run_handle(), &journal = parts_.journal, waits = std::move(waits)] {
+        std::vector<seen_wait> seen;
+        for (const auto& one : waits)
+          seen.push_back(look_at(journal, one));
+        caf::anon_send(
+            self, box(run_continuation{[this, seen = std::move(seen)] { on_checked(seen); }}));
+      });
+  is_checking_ = posted.has_value();
+}
+
+void run_host::on_checked(const std::vector<seen_wait>& all) {
+  is_checking_ = false;
+  // It went on meanwhile; the next check sees.
+  if (is_dead_ || is_retired_ || is_busy_ || !engine_) return;
+  std::optional<failure> stuck;
+  std::vector<std::uint32_t> lost_queues;
+  for (const auto& seen : all) {
+    if (!engine_->open().contains(seen.command)) continue;
+    if (seen.state == wait_state::missing) {
+      if (!stuck) stuck = missing(seen);
+    } else if (seen.state == wait_state::queue_missing) {
+      lost_queues.push_back(seen.command);
+    } else if (seen.state == wait_state::ended && seen.shown.contains("child")) {
+      log::channel("actors")->info(
+          "workflow {}: command {} asks again how its child ended", id(), seen.command);
+      await_child(seen.command);
+    }
+  }
+  note_stuck(std::move(stuck));
+  for (const auto command : lost_queues)
+    fail_for_queue(command);
+}
+
+void run_host::note_stuck(std::optional<failure> why) {
+  if (parts_.stuck == nullptr) return;
+  const bool was_noted = std::exchange(is_noted_stuck_, why.has_value());
+  if (why) {
+    parts_.stuck->note(key(), *std::move(why));
+  } else if (was_noted || parts_.stuck->find(key())) {
+    parts_.stuck->clear(key());
+  }
+}
+
+}  // namespace callboard::actors

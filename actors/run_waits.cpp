@@ -1,0 +1,144 @@
+#include "actors/run_waits.hpp"
+
+#include "actors/queue_reads.hpp"
+#include "actors/queue_routing.hpp"
+#include "actors/run_reads.hpp"
+#include "base/hash.hpp"
+#include "base/rfc3339.hpp"
+#include "runtime/workflow/json_values.hpp"
+#include "runtime/workflow/run_codec.hpp"
+
+#include <fmt/format.h>
+
+#include <utility>
+
+namespace callboard::actors {
+
+namespace {
+
+using boost::json::object;
+
+seen_wait unreadable(std::uint32_t command, const error& why) {
+  return {
+      command,
+      wait_state::unknown,
+      fmt::format("which cannot be looked at now: {}", why.detail),
+      {}};
+}
+
+seen_wait look_at_child(storage::journal& journal, std::uint32_t command, const topic_ref& child) {
+  auto reader = journal.read(shard_id{shard_index(child, journal.shard_count())});
+  if (!reader) return unreadable(command, reader.error());
+  const auto row = read_workflow_row(**reader, child);
+  if (!row) return unreadable(command, row.error());
+  const auto id = child.topic.str().substr(runtime::channel_prefix.size());
+  if (!*row) {
+    return {
+        command,
+        wait_state::missing,
+        fmt::format("workflow '{}', which does not exist", id),
+        {{"child", object{{"id", id}, {"status", "missing"}}}}};
+  }
+  const auto status = name_of((*row)->status);
+  return {
+      command,
+      (*row)->ended ? wait_state::ended : wait_state::there,
+      fmt::format("workflow '{}', which {} {}", id, (*row)->ended ? "has ended as" : "is", status),
+      {{"child", object{{"id", id}, {"run", (*row)->run}, {"status", status}}}}};
+}
+
+object shown_task(const runtime::task_row& row) {
+  const auto& state = row.state;
+  object task{
+      {"task", state.task.raw()},
+      {"phase", "waiting"},
+      {"attempt", state.attempts + 1},
+      {"attempts_max", state.attempts_max},
+      {"enqueued_ms", runtime::shown_ms(state.enqueued)}};
+  if (row.phase == runtime::task_phase::leased) {
+    task["phase"] = "leased";
+    task["worker"] = row.lease.worker;
+    task["leased_ms"] = runtime::shown_ms(row.lease.started);
+    task["lease_ms"] = row.lease.duration_ms;
+    task["lease_until_ms"] = runtime::shown_ms(row.lease.started) + row.lease.duration_ms;
+  } else {
+    task["ready_ms"] = runtime::shown_ms(state.ready);
+  }
+  if (!row.history.empty()) task["last_error"] = row.history.back().error;
+  return task;
+}
+
+std::string in_words(const runtime::task_row& row) {
+  const auto& state = row.state;
+  if (row.phase == runtime::task_phase::leased) {
+    return fmt::format(
+        "task {}: worker '{}' has had it since {}, under a lease of {} ms that it may renew "
+        "(attempt {} of {})",
+        state.task.raw(),
+        row.lease.worker,
+        format_time(row.lease.started),
+        row.lease.duration_ms,
+        state.attempts + 1,
+        state.attempts_max);
+  }
+  return fmt::format(
+      "task {}: no worker has it; attempt {} of {} may begin from {} on",
+      state.task.raw(),
+      state.attempts + 1,
+      state.attempts_max,
+      format_time(state.ready));
+}
+
+seen_wait look_at_task(
+    storage::journal& journal,
+    std::uint32_t command,
+    const queue_ref& queue,
+    const std::string& origin) {
+  const auto shard = shard_of_queue(get_queue{queue}, journal.shard_count());
+  if (!shard) return unreadable(command, shard.error());
+  auto reader = journal.read(*shard);
+  if (!reader) return unreadable(command, reader.error());
+  const auto found = find_queue(**reader, queue);
+  if (!found) return unreadable(command, found.error());
+  if (!*found) {
+    return {
+        command,
+        wait_state::queue_missing,
+        "a queue that does not exist",
+        {{"task", object{{"phase", "queue_missing"}}}}};
+  }
+  queue_rows rows{**reader};
+  const auto entity = (*found)->entity;
+  if (auto applied = rows.apply_tail(entity); !applied) return unreadable(command, applied.error());
+  const auto task = runtime::read_origin(rows, entity, origin);
+  if (!task) return unreadable(command, task.error());
+  if (!*task) {
+    return {
+        command,
+        wait_state::missing,
+        "a task that the queue does not have",
+        {{"task", object{{"phase", "missing"}}}}};
+  }
+  const auto row = runtime::read_task(rows, entity, **task);
+  if (!row) return unreadable(command, row.error());
+  const bool is_open = *row
+                       && ((*row)->phase == runtime::task_phase::waiting
+                           || (*row)->phase == runtime::task_phase::leased);
+  if (!is_open) {
+    return {
+        command,
+        wait_state::ended,
+        fmt::format("task {}: it has ended, and the queue is telling so", (*task)->raw()),
+        {{"task", object{{"task", (*task)->raw()}, {"phase", "ended"}}}}};
+  }
+  return {command, wait_state::there, in_words(**row), {{"task", shown_task(**row)}}};
+}
+
+}  // namespace
+
+seen_wait look_at(storage::journal& journal, const awaited& what) {
+  if (what.child) return look_at_child(journal, what.command, *what.child);
+  return look_at_task(journal, what.command, *what.queue, what.origin);
+}
+
+}  // namespace callboard::actors

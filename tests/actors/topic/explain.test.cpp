@@ -1,0 +1,185 @@
+// Every sentence that a run says of where it is: on virtual time, where nothing happens by itself.
+#include "tests/actors/topic/virtual_broker.hpp"
+
+#include <callboard/agent.hpp>
+#include <callboard/workflow.hpp>
+#include <string>
+#include <vector>
+
+namespace callboard::testing {
+
+using namespace actors;
+using namespace std::chrono_literals;
+
+namespace {
+
+/// Of steps that never end; they hold the actors of their runs.
+std::vector<step_promise<int>> kept;
+
+/// What it does is its input.
+struct waiting_for_all : workflow<waiting_for_all> {
+  static constexpr std::string_view type = "test.all";
+
+  flow<json> run(context& ctx, json input) {
+    const auto what = std::string{input.as_string()};
+    if (what == "sleep") co_await ctx.sleep(1h).required();
+    if (what == "fail") throw run_failed{failure{failure_class::permanent, "broken", "it broke"}};
+    if (what == "step") {
+      (void)co_await ctx.async_step<int>(
+          "elsewhere",
+          [](const step_attempt&, step_promise<int> to) { kept.push_back(std::move(to)); });
+    }
+    if (what == "retry") {
+      const retry_policy slowly{.first_delay_ms = 3'600'000, .delay_max_ms = 3'600'000};
+      const failure busy{failure_class::retryable, "busy", "try later"};
+      (void)co_await ctx.step(
+          "shaky", [busy]() -> outcome<int> { return std::unexpected{busy}; }, slowly);
+    }
+    if (what == "publish") {
+      co_await ctx.signal("go").required();
+      (void)co_await ctx.publish("orders", 1);
+    }
+    if (what == "update") {
+      co_await ctx.signal("go").required();
+      (void)co_await ctx.update(1);
+    }
+    if (what == "call") (void)co_await ctx.call("desk", "ann", "think", 1);
+    if (what == "many") {
+      std::vector<flow<json>> parts;
+      for (const auto* name : {"a", "b", "c", "d", "e"})
+        parts.push_back(ctx.signal(name).required());
+      (void)co_await all(std::move(parts));
+    }
+    if (what == "long") {
+      std::vector<flow<json>> parts;
+      parts.push_back(ctx.signal("never").required());
+      parts.push_back(many_updates(ctx));
+      (void)co_await all(std::move(parts));
+    }
+    co_return json(1);
+  }
+
+  static flow<json> many_updates(context& ctx) {
+    for (int i = 0; i < 1500; ++i)
+      co_await ctx.update(i).required();
+    co_return json(1);
+  }
+};
+
+struct desk : agent<desk, int> {
+  static constexpr std::string_view type = "desk";
+
+  static void handlers(handler_table<desk>& on) { on.message("think", &desk::think); }
+
+  flow<int> think(context& ctx, int) {
+    co_await ctx.sleep(1h).required();
+    co_return 1;
+  }
+};
+
+class explain_fixture {
+public:
+  explain_fixture() {
+    REQUIRE(workflows.add(waiting_for_all::definition()));
+    REQUIRE(workflows.add(desk::definition()));
+    broker = std::make_unique<virtual_broker>(config{}, &workflows);
+  }
+
+  ~explain_fixture() { kept.clear(); }
+
+  explain_fixture(const explain_fixture&) = delete;
+  explain_fixture& operator=(const explain_fixture&) = delete;
+
+  void start(const std::string& what, const std::string& mirror = {}) {
+    start_workflow ask{broker->topic("workflow.w1"), "test.all", '"' + what + '"', {}, {}};
+    ask.mirror = mirror;
+    REQUIRE(broker->ask_now(std::move(ask)));
+    broker->advance(100ms);
+  }
+
+  std::string explained(const std::string& channel = "workflow.w1") {
+    const auto id = broker->ask(explain_workflow{broker->topic(channel)});
+    broker->advance(2500ms);
+    REQUIRE(broker->got.answered.contains(id));
+    const auto& answer = broker->got.answered.at(id);
+    if (!answer) FAIL(answer.error().detail);
+    return std::get<workflow_answer>(*answer).body;
+  }
+
+  bool says(std::string_view what, const std::string& channel = "workflow.w1") {
+    const auto text = explained(channel);
+    UNSCOPED_INFO(text);
+    return text.find(what) != std::string::npos;
+  }
+
+  /// Nothing is written from the next append on.
+  void signal_and_hold() {
+    (void)broker->ask(signal_workflow{broker->topic("workflow.w1"), "go", "1", ""});
+    broker->run();
+    broker->journal.refuse_next({errc::overloaded, "not now", 0}, 1'000'000);
+    broker->settle();
+  }
+
+  void let_go() {
+    broker->journal.refuse_next({errc::overloaded, "not now", 0}, 0);
+    broker->advance(1s);
+  }
+
+  runtime::workflow_registry workflows;
+  std::unique_ptr<virtual_broker> broker;
+};
+
+}  // namespace
+
+TEST_CASE_METHOD(explain_fixture, "a run says what it waits for", "[actors]") {
+  const auto [what, sentence] = GENERATE(table<std::string, std::string>({
+      {"sleep", R"("summary":"it waits for its timer")"},
+      {"step", R"("summary":"it waits for the step 'elsewhere' to end")"},
+      {"retry",
+       "it waits for the step 'shaky' to end (attempt 2 comes next; the last one failed: busy: try "
+       "later)"},
+      {"call", "it waits for the reply of agent 'desk/ann/think'"},
+      {"publish", R"("summary":"it waits for the signal 'go'")"},
+      {"many", "it waits for the signal 'a' and the signal 'b' and the signal 'c' and 2 more"},
+      {"long", R"("summary":"it waits for the signal 'never'")"},
+      {"none", R"("summary":"it has ended as completed")"},
+      {"fail", R"("summary":"it has ended as failed: broken: it broke")"},
+  }));
+  start(what);
+  INFO(what);
+  CHECK(says(sentence));
+  if (what == "call") CHECK(says("its timer", "workflow.agent.desk.ann"));
+}
+
+TEST_CASE_METHOD(explain_fixture, "a run says that what it sends is not written yet", "[actors]") {
+  const auto is_update = GENERATE(true, false);
+  start(is_update ? "update" : "publish", is_update ? "mirrored" : "");
+  signal_and_hold();
+  CHECK(says(
+      is_update ? "it waits for its update to be on disk in the topic that mirrors it"
+                : "it waits for its event to be on disk in topic 'orders'"));
+  let_go();
+  CHECK(says("it has ended as completed"));
+}
+
+TEST_CASE_METHOD(explain_fixture, "a run says that it is at work", "[actors]") {
+  start("publish");
+  broker->journal.refuse_next({errc::overloaded, "not now", 0}, 1'000'000);
+  (void)broker->ask(signal_workflow{broker->topic("workflow.w1"), "go", "1", ""});
+  CHECK(says("its code is at work, or what it did is on its way to the disk"));
+  let_go();
+  CHECK(says("it has ended as completed"));
+}
+
+TEST_CASE_METHOD(explain_fixture, "an agent says that it waits for a message", "[actors]") {
+  call_agent call;
+  call.topic = broker->topic("workflow.agent.desk.bob");
+  call.type = "agent:desk";
+  call.message = "nothing of the kind";
+  call.payload = "1";
+  call.id = "m1";
+  REQUIRE(broker->ask_now(std::move(call)));
+  CHECK(says(R"("summary":"it waits for a message")", "workflow.agent.desk.bob"));
+}
+
+}  // namespace callboard::testing

@@ -1,0 +1,216 @@
+// Runs that nothing would ever wake: each is listed with its reason, counted, and leaves the list
+// by itself when it is put right.
+#include "actors/run_waits.hpp"
+#include "actors/topic_reads.hpp"
+
+#include "tests/actors/topic/broker_fixture.hpp"
+#include "tests/support/catch.hpp"
+#include "tests/support/eventually.hpp"
+
+#include <boost/json/parse.hpp>
+#include <boost/json/serialize.hpp>
+
+#include <future>
+#include <string>
+#include <utility>
+
+namespace callboard::testing {
+
+using namespace actors;
+
+namespace {
+
+/// Waits for the child `c1` and gives its result.
+struct parent_workflow : workflow<parent_workflow> {
+  static constexpr std::string_view type = "test.parent";
+
+  flow<json> run(context& ctx, json) {
+    child_options options;
+    options.id = "c1";
+    auto got = co_await ctx.child<json>("test.waiting", json{1}, options);
+    co_return got ? *got : json(got.error().code);
+  }
+};
+
+/// As it was when the run began, and as it is after a mistake.
+struct first_workflow : workflow<first_workflow> {
+  static constexpr std::string_view type = "test.changing";
+
+  flow<json> run(context& ctx, json) {
+    (void)co_await ctx.step("prepare", [] { return 1; }).required();
+    co_return co_await ctx.signal("go").required();
+  }
+};
+
+struct mistaken_workflow : workflow<mistaken_workflow> {
+  static constexpr std::string_view type = "test.changing";
+
+  flow<json> run(context& ctx, json) {
+    (void)co_await ctx.step("other", [] { return 1; }).required();
+    co_return co_await ctx.signal("go").required();
+  }
+};
+
+bool says(const std::string& text, std::string_view what) {
+  INFO(text);
+  return text.find(what) != std::string::npos;
+}
+
+class stuck_fixture : public broker_fixture {
+public:
+  stuck_fixture() {
+    settings.workflows.sweep_ms = 50;
+    if (!workflows.add(parent_workflow::definition())
+        || !workflows.add(first_workflow::definition())) {
+      FAIL("cannot add the workflows");
+    }
+    restart();
+  }
+
+  boost::json::object read(control_body body) {
+    auto answer = ask(std::move(body));
+    if (!answer) FAIL(answer.error().detail);
+    return boost::json::parse(std::get<workflow_answer>(*answer).body).as_object();
+  }
+
+  std::string explained(const std::string& id) {
+    return boost::json::serialize(read(explain_workflow{topic("workflow." + id)}));
+  }
+
+  std::string stuck() {
+    list_workflows ask;
+    ask.tenant = topic("x").tenant;
+    ask.stuck = true;
+    return boost::json::serialize(read(std::move(ask)).at("workflows"));
+  }
+
+  void start_one(const std::string& id, const std::string& type) {
+    REQUIRE(ask(start_workflow{topic("workflow." + id), type, "1", {}, {}}));
+  }
+
+  /// Looked for by the sweep alone.
+  bool becomes_stuck(std::string_view code) {
+    return eventually([&] {
+      return stuck().find(code) != std::string::npos
+             && exposed().find("callboard_workflows_stuck 1") != std::string::npos;
+    });
+  }
+
+  bool is_stuck_no_more() {
+    return eventually([&] {
+      return stuck() == "[]" && exposed().find("callboard_workflows_stuck 0") != std::string::npos;
+    });
+  }
+
+  /// Puts an event into the channel that no history has.
+  void write_nonsense(const topic_ref& channel) {
+    const shard_id shard{shard_index(channel, journal->shard_count())};
+    auto reader = journal->read(shard);
+    REQUIRE(reader);
+    const auto row = find_topic_row(**reader, channel);
+    REQUIRE(row);
+    REQUIRE(*row);
+    const auto description = ask(get_topic{channel});
+    REQUIRE(description);
+    const auto last = std::get<topic_description>(*description).last_seq;
+    const auto activation = journal->begin_activation(shard);
+    REQUIRE(activation);
+    std::promise<bool> written;
+    std::vector<storage::record_draft> records;
+    records.push_back(
+        {storage::record_kind::event,
+         (*row)->entity,
+         last.next(),
+         make_request(1, {"nonsense"}).events.front().stored});
+    REQUIRE(journal->append(
+        {.shard = shard,
+         .activation = *activation,
+         .records = std::move(records),
+         .listener = [&](storage::append_stage, const result<storage::append_receipt>& outcome) {
+           written.set_value(outcome.has_value());
+         }}));
+    REQUIRE(written.get_future().get());
+  }
+};
+
+}  // namespace
+
+TEST_CASE_METHOD(stuck_fixture, "a blocked run leaves the list when its code fits again") {
+  start_one("w1", "test.changing");
+  REQUIRE(eventually([&] { return says(explained("w1"), "the signal 'go'"); }));
+  CHECK(stuck() == "[]");
+  auto fitting = std::exchange(workflows, {});
+  REQUIRE(workflows.add(mistaken_workflow::definition()));
+  restart();
+  CHECK(says(explained("w1"), "its code does not fit its history"));
+  CHECK(becomes_stuck("command_differs"));
+  workflows = std::move(fitting);
+  restart();
+  // Nobody asks for it: it waits for a signal, and nothing but the sweep would load it.
+  CHECK(is_stuck_no_more());
+  restart();
+  CHECK(stuck() == "[]");
+  CHECK(says(explained("w1"), "it waits for the signal 'go'"));
+  REQUIRE(ask(signal_workflow{topic("workflow.w1"), "go", "7", ""}));
+  CHECK(says(
+      boost::json::serialize(read(await_workflow{topic("workflow.w1"), 10'000})), R"("result":7)"));
+}
+
+TEST_CASE_METHOD(stuck_fixture, "a run whose child is gone is stuck until that is put right") {
+  start_one("w1", "test.parent");
+  REQUIRE(eventually([&] { return says(explained("w1"), R"("child":{"id":"c1","run":1,)"); }));
+  CHECK(says(
+      explained("w1"),
+      "it waits for its child of type 'test.waiting' to end (workflow 'c1', which is running)"));
+  CHECK(stuck() == "[]");
+  REQUIRE(ask(delete_topic{topic("workflow.c1")}));
+  REQUIRE(becomes_stuck("child_missing"));
+  CHECK(says(stuck(), R"("id":"w1")"));
+  CHECK(says(explained("w1"), "workflow 'c1', which does not exist"));
+  CHECK(says(explained("w1"), R"("stuck":{"class":"bug","code":"child_missing")"));
+  REQUIRE(ask(
+      resolve_command{topic("workflow.w1"), 1, "resolved", "asked the bank", "ann", "5", false}));
+  CHECK(says(
+      boost::json::serialize(read(await_workflow{topic("workflow.w1"), 10'000})), R"("result":5)"));
+  CHECK(is_stuck_no_more());
+}
+
+TEST_CASE_METHOD(stuck_fixture, "what a run waits for is looked at without waking it") {
+  start_one("c1", "test.waiting");
+  const auto look = [&](const std::string& id) {
+    return look_at(*journal, awaited{7, topic("workflow." + id), {}, {}});
+  };
+  CHECK(look("c1").state == wait_state::there);
+  CHECK(look("c1").command == 7);
+  REQUIRE(ask(signal_workflow{topic("workflow.c1"), "go", "7", ""}));
+  (void)read(await_workflow{topic("workflow.c1"), 10'000});
+  CHECK(look("c1").state == wait_state::ended);
+  CHECK(look("c1").words == "workflow 'c1', which has ended as completed");
+  CHECK(look("c2").state == wait_state::missing);
+  const queue_ref queue{topic("x").tenant, queue_name::parse("llm").value()};
+  const auto look_at_task = [&](const std::string& origin) {
+    return look_at(*journal, awaited{1, {}, queue, origin});
+  };
+  CHECK(look_at_task("1/1/f/workflow.w").state == wait_state::queue_missing);
+  enqueue_task ask_for{queue, {}};
+  ask_for.task.payload = shared_bytes{std::string{"1"}};
+  ask_for.task.origin = "1/1/f/workflow.w";
+  REQUIRE(ask(ask_for));
+  CHECK(look_at_task("1/1/f/workflow.w").state == wait_state::there);
+  CHECK(look_at_task("1/2/f/workflow.w").state == wait_state::missing);
+}
+
+TEST_CASE_METHOD(stuck_fixture, "a run whose history cannot be read is found though nobody asks") {
+  start_one("w1", "test.waiting");
+  start_one("w2", "test.waiting");
+  REQUIRE(eventually([&] { return says(explained("w1"), "the signal 'go'"); }));
+  write_nonsense(topic("workflow.w1"));
+  restart();
+  REQUIRE(becomes_stuck("history_unreadable"));
+  CHECK(says(stuck(), R"("id":"w1")"));
+  CHECK(says(stuck(), "of a run is unreadable"));
+  CHECK_FALSE(says(stuck(), R"("id":"w2")"));
+  CHECK(ask(get_workflow{topic("workflow.w1")}).error().code == errc::corruption);
+}
+
+}  // namespace callboard::testing
