@@ -20,8 +20,8 @@ using runtime::binding_effect;
 
 /// As whom bindings fetch; each group has this one member.
 constexpr std::string_view member = "binding";
-/// Deliveries of one binding at a time, as its group allows.
-constexpr std::size_t works_max = 256;
+/// As its group allows.
+constexpr std::size_t works_max = binding_in_flight_max;
 /// Of their events, all of which wait somewhere for an answer; a fetch may bring one read more.
 constexpr std::size_t works_bytes_max = 4 << 20;
 constexpr std::uint32_t fetch_wait_ms = 20'000;
@@ -87,6 +87,10 @@ nack_kind kind_of(const error& why) {
 
 }  // namespace
 
+control_body request_of(const tenant_name& tenant, binding_effect effect) {
+  return std::visit(request_maker{tenant}, effect);
+}
+
 bindings_actor::bindings_actor(
     caf::actor_config& config, shard_id shard, const broker_parts& parts, caf::actor parent)
     : companion{config, shard, parts, std::move(parent)} {
@@ -113,6 +117,7 @@ caf::behavior bindings_actor::make_behavior() {
       },
       [this](const boxed<binding_news>& news) { on_news(*news); },
       [this](const boxed<control_reply>& reply) { on_reply(*reply); },
+      [this](const boxed<publish_replies>& replies) { on_published(*replies); },
       [](const boxed<topic_active>&) {},
       [](const boxed<topic_gone>&) {});
 }
@@ -150,6 +155,27 @@ void bindings_actor::ask(
       {correlation_id{number}, std::move(body)}, caf::actor_cast<caf::actor>(this));
   if (!asked) return then(std::unexpected{asked.error()});
   questions_.emplace(number, open_question{std::move(then), boot() + how_long});
+}
+
+void bindings_actor::publish(
+    publish_batch batch, std::chrono::milliseconds how_long, answer_handler then) {
+  const auto number = ++correlations_;
+  batch.requests.front().correlation = correlation_id{number};
+  auto asked = parts_.router->publish(std::move(batch), caf::actor_cast<caf::actor>(this));
+  if (!asked) return then(std::unexpected{asked.error()});
+  questions_.emplace(number, open_question{std::move(then), boot() + how_long});
+}
+
+void bindings_actor::on_published(const publish_replies& replies) {
+  for (const auto& reply : replies.replies) {
+    auto node = questions_.extract(reply.correlation.raw());
+    if (!node) continue;
+    if (reply.outcome) {
+      node.mapped().then(control_answer{actors::done{}});
+    } else {
+      node.mapped().then(std::unexpected{reply.outcome.error()});
+    }
+  }
 }
 
 /// The same for a binding, which may be gone when the answer comes.
@@ -266,7 +292,7 @@ void bindings_actor::hand_on(binding_unit& unit, const std::string& epoch, deliv
   if (!effect) return give_back(unit, seq, effect.error(), nack_kind::give_up);
   ask_for(
       unit.group,
-      std::visit(request_maker{unit.group.topic.tenant}, *effect),
+      request_of(unit.group.topic.tenant, *std::move(effect)),
       patience,
       [this, seq](binding_unit& after, const result<control_answer>& answered) {
         on_target(after, seq, answered);

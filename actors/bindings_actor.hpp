@@ -11,6 +11,7 @@
 #include "actors/group_companion.hpp"
 #include "runtime/binding/binding_effect.hpp"
 #include "runtime/binding/binding_rule.hpp"
+#include "runtime/group/seq_set.hpp"
 
 #include <chrono>
 #include <functional>
@@ -69,6 +70,31 @@ struct binding_unit {
   bool is_asleep = false;
 };
 
+/// Dead letters that are redriven or given up by hand: what is left to do of one request.
+struct dead_work {
+  pending_request request;
+  group_ref binding;
+  binding_dead_filter filter;
+  std::string who;
+  bool is_redrive = false;
+  runtime::binding_rule rule;
+  /// Next to be read, and the last one of when it began.
+  sequence next{};
+  sequence last{};
+  runtime::seq_set settled;
+  std::vector<runtime::delivered_event> chosen;
+  std::uint64_t done = 0;
+};
+
+/// The group through which a binding's dead letters are redriven, on their topic.
+[[nodiscard]] group_ref redrive_of(const group_ref& binding);
+
+/// True if it says that the topic or the binding does not exist.
+[[nodiscard]] bool is_absent(const result<control_answer>& outcome);
+
+/// What the target of a binding is asked.
+[[nodiscard]] control_body request_of(const tenant_name& tenant, runtime::binding_effect effect);
+
 class bindings_actor final : public companion {
 public:
   bindings_actor(
@@ -95,6 +121,9 @@ private:
   void on_news(const binding_news& news);
   void on_reply(control_reply& reply);
   void ask(control_body body, std::chrono::milliseconds patience, answer_handler then);
+  /// One request with one event; answered like a question.
+  void publish(publish_batch batch, std::chrono::milliseconds patience, answer_handler then);
+  void on_published(const publish_replies& replies);
   void ask_for(
       const group_ref& group,
       control_body body,
@@ -119,8 +148,21 @@ private:
   void remove(pending_request request);
   void remove_dead_letters(pending_request request, result<control_answer> outcome);
   void list_dead(pending_request request);
-  void read_dead(pending_request request, sequence after);
+  void read_dead(pending_request request, const group_description& ledger);
   void redrive(pending_request request);
+  void redrive_all(pending_request request, const std::string& rule);
+  [[nodiscard]] publish_batch
+  audit_of_all(const group_ref& binding, const std::string& who, std::uint64_t count) const;
+
+  // bindings_dead.cpp: some of them, and those that are given up
+  void change_dead(pending_request request);
+  void find_ledger(const std::shared_ptr<dead_work>& work, std::string rule);
+  void begin_dead(const std::shared_ptr<dead_work>& work, result<control_answer> ledger);
+  void answer_dead(const dead_work& work);
+  void read_dead_page(const std::shared_ptr<dead_work>& work);
+  void on_dead_page(const std::shared_ptr<dead_work>& work, const event_page& page);
+  void hand_on_chosen(const std::shared_ptr<dead_work>& work);
+  void settle_dead(const std::shared_ptr<dead_work>& work, const std::vector<sequence>& seqs);
 
   std::map<group_ref, binding_unit> units_;
   std::unordered_map<std::uint64_t, open_question> questions_;

@@ -33,6 +33,21 @@ topic_ref dead_topic_of(const group_ref& binding) {
   return {binding.topic.tenant, runtime::binding_dead_topic(binding.topic.topic, binding.group)};
 }
 
+/// Leaves out what was redriven or given up by hand.
+control_answer without(event_page page, const std::vector<runtime::seq_range>& settled) {
+  if (settled.empty()) return page;
+  auto kept = std::make_shared<runtime::event_batch>(*page.batch);
+  std::erase_if(kept->events, [&](const auto& one) {
+    return std::ranges::any_of(settled, [&](const auto& range) {
+      return range.first <= one.seq && one.seq <= range.last;
+    });
+  });
+  page.batch = std::move(kept);
+  return page;
+}
+
+}  // namespace
+
 group_ref redrive_of(const group_ref& binding) {
   return {dead_topic_of(binding), runtime::redrive_group(binding.group)};
 }
@@ -40,10 +55,8 @@ group_ref redrive_of(const group_ref& binding) {
 bool is_absent(const result<control_answer>& outcome) {
   if (outcome) return false;
   const auto code = outcome.error().code;
-  return code == errc::not_found || code == errc::topic_not_found;
+  return code == errc::binding_not_found || code == errc::topic_not_found;
 }
-
-}  // namespace
 
 void bindings_actor::on_request(pending_request request) {
   if (questions_.size() >= questions_max) {
@@ -53,6 +66,9 @@ void bindings_actor::on_request(pending_request request) {
   if (std::holds_alternative<delete_binding>(request.body)) return remove(std::move(request));
   if (std::holds_alternative<list_binding_dead>(request.body)) return list_dead(std::move(request));
   if (std::holds_alternative<redrive_binding>(request.body)) return redrive(std::move(request));
+  if (std::holds_alternative<abandon_binding_dead>(request.body)) {
+    return change_dead(std::move(request));
+  }
   answer(request, fail(errc::internal, "this request is not about bindings"));
 }
 
@@ -74,7 +90,18 @@ void bindings_actor::remove_dead_letters(pending_request request, result<control
       [this, request = std::move(request), outcome = std::move(outcome)](
           result<control_answer> emptied) mutable {
         if (!emptied && !is_absent(emptied)) return answer(request, std::move(emptied));
-        answer(request, std::move(outcome));
+        const auto of = group_of(request);
+        const topic_ref audit{
+            of.topic.tenant, runtime::binding_audit_topic(of.topic.topic, of.group)};
+        ask(delete_topic{audit},
+            patience,
+            [this, request = std::move(request), outcome = std::move(outcome)](
+                result<control_answer> forgotten) mutable {
+              if (!forgotten && !is_absent(forgotten)) {
+                return answer(request, std::move(forgotten));
+              }
+              answer(request, std::move(outcome));
+            });
       });
 }
 
@@ -89,12 +116,13 @@ void bindings_actor::list_dead(pending_request request) {
             [this, request = std::move(request)](result<control_answer> tried) mutable {
               if (!tried && !is_absent(tried)) return answer(request, std::move(tried));
               const auto* known = tried ? std::get_if<group_description>(&*tried) : nullptr;
-              read_dead(std::move(request), known != nullptr ? known->floor : sequence{});
+              read_dead(std::move(request), known != nullptr ? *known : group_description{});
             });
       });
 }
 
-void bindings_actor::read_dead(pending_request request, sequence after) {
+void bindings_actor::read_dead(pending_request request, const group_description& ledger) {
+  const auto after = ledger.floor;
   const auto& asked = std::get<list_binding_dead>(request.body);
   read_events read;
   read.topic = dead_topic_of(asked.group);
@@ -104,7 +132,9 @@ void bindings_actor::read_dead(pending_request request, sequence after) {
   if (from == nullptr || from->seq <= after) read.from = runtime::from_seq{after.next()};
   ask(std::move(read),
       patience,
-      [this, request = std::move(request)](result<control_answer> page) mutable {
+      [this, request = std::move(request), settled = ledger.acked](
+          result<control_answer> page) mutable {
+        if (page) return answer(request, without(std::get<event_page>(*std::move(page)), settled));
         if (!is_absent(page)) return answer(request, std::move(page));
         auto nothing = std::make_shared<runtime::event_batch>();
         nothing->topic = dead_topic_of(group_of(request));
@@ -113,22 +143,38 @@ void bindings_actor::read_dead(pending_request request, sequence after) {
 }
 
 void bindings_actor::redrive(pending_request request) {
+  if (!std::get<redrive_binding>(request.body).filter.is_all()) {
+    return change_dead(std::move(request));
+  }
   const auto group = group_of(request);
   ask(get_group{group},
       patience,
-      [this, group, request = std::move(request)](result<control_answer> binding) mutable {
+      [this, request = std::move(request)](result<control_answer> binding) mutable {
         if (!binding) return answer(request, std::move(binding));
-        put_group put;
-        put.group = redrive_of(group);
-        put.binding = std::get<group_description>(*binding).settings.binding;
-        put.is_bounded = true;
-        ask(std::move(put),
+        redrive_all(std::move(request), std::get<group_description>(*binding).settings.binding);
+      });
+}
+
+/// By the group itself, so that it goes on over restarts.
+void bindings_actor::redrive_all(pending_request request, const std::string& rule) {
+  put_group put;
+  put.group = redrive_of(group_of(request));
+  put.binding = rule;
+  put.in_flight_max = binding_in_flight_max;
+  put.is_bounded = true;
+  ask(std::move(put),
+      patience,
+      [this, request = std::move(request)](result<control_answer> tried) mutable {
+        if (is_absent(tried)) return answer(request, control_answer{binding_redrive{0}});
+        if (!tried) return answer(request, std::move(tried));
+        const auto count = std::get<group_description>(*tried).lag;
+        if (count == 0) return answer(request, control_answer{binding_redrive{0}});
+        publish(
+            audit_of_all(group_of(request), std::get<redrive_binding>(request.body).who, count),
             patience,
-            [this, request = std::move(request)](result<control_answer> tried) mutable {
-              if (is_absent(tried)) return answer(request, control_answer{binding_redrive{0}});
-              if (!tried) return answer(request, std::move(tried));
-              const auto& known = std::get<group_description>(*tried);
-              answer(request, control_answer{binding_redrive{known.lag}});
+            [this, request = std::move(request), count](result<control_answer> audited) {
+              if (!audited) return answer(request, std::move(audited));
+              answer(request, control_answer{binding_redrive{count}});
             });
       });
 }

@@ -46,7 +46,7 @@ runtime::group_settings binding_settings(
     runtime::group_settings settings, const topic_name& topic, const group_name& name) {
   settings.hold_ms = 600'000;
   settings.deliveries_max = binding_attempts_max;
-  settings.in_flight_max = 256;
+  settings.in_flight_max = binding_in_flight_max;
   settings.ordered_by_subject = true;
   settings.dead_letter_topic = runtime::is_redrive_group(name)
                                    ? topic.str()
@@ -109,6 +109,7 @@ describe_slot(const group_name& name, const group_slot& slot, const runtime::gro
   made.dead_lettered = counts.dead_lettered;
   made.members = counts.members;
   made.last_error = slot.unit->core.last_error();
+  if (runtime::is_redrive_group(name)) made.acked = slot.unit->core.ledger().acked().ranges();
   return made;
 }
 
@@ -117,7 +118,9 @@ error no_such_group(const group_name& name) {
     return {errc::group_not_found, fmt::format("there is no group '{}'", name.str()), 0};
   }
   return {
-      errc::not_found, fmt::format("there is no binding '{}'", runtime::binding_name_of(name)), 0};
+      errc::binding_not_found,
+      fmt::format("there is no binding '{}'", runtime::binding_name_of(name)),
+      0};
 }
 
 const std::string* member_of(const control_body& body) {
@@ -208,6 +211,7 @@ void groups_actor::handle_active(
     unit.fetches.emplace(key, std::move(request));
   } else if (const auto* ack = std::get_if<ack_deliveries>(&request.body)) {
     auto lost = unit.core.ack(ack->tokens, ack->up_to, now());
+    unit.core.ack_events(ack->seqs, now());
     acks_.Increment(static_cast<double>(ack->tokens.size() - lost.size()));
     answer_when_durable(unit, std::move(request), std::move(lost));
   } else if (const auto* nack = std::get_if<nack_deliveries>(&request.body)) {

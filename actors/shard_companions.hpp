@@ -40,6 +40,8 @@ struct held_floor {
 
 /// Attempts that count before an event is a dead letter of its binding.
 inline constexpr std::uint32_t binding_attempts_max = 10;
+/// Deliveries of one binding at a time.
+inline constexpr std::uint32_t binding_in_flight_max = 256;
 
 /// GROUPS -> BINDINGS: what is bound now; sent for each binding when the shard starts, and whenever
 /// one is made, changed or deleted.

@@ -1,10 +1,11 @@
-// callboard binding list|show|put|delete|dead|redrive
+// callboard binding list|show|put|delete|dead|redrive|abandon
 #include "cli/client/raw_json.hpp"
 #include "cli/families.hpp"
 #include "cli/object_text.hpp"
 #include "cli/output.hpp"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <CLI/CLI.hpp>
 #include <memory>
@@ -38,6 +39,9 @@ struct binding_options {
   // dead letters
   std::uint32_t limit = 100;
   std::optional<std::uint64_t> from_seq;
+  std::vector<std::uint64_t> seqs;
+  std::string error_contains;
+  bool all = false;
 };
 
 std::string
@@ -165,11 +169,48 @@ result<void> dead(const context& run, client::api& api, const binding_options& o
   return {};
 }
 
-result<void> redrive(const context& run, client::api& api, const binding_options& o) {
-  auto body = api.call("POST", binding_path(api, o, "/dead/redrive"), "{}");
-  if (!body) return std::unexpected{body.error()};
-  print_object(run, *body);
+result<void>
+change_dead(const context& run, client::api& api, const binding_options& o, std::string_view rest) {
+  object_text body;
+  if (!o.seqs.empty()) body.raw("seqs", fmt::format("[{}]", fmt::join(o.seqs, ",")));
+  if (o.all) body.raw("all", "true");
+  add_text(body, "error_contains", o.error_contains);
+  add_text(body, "type", o.type);
+  add_text(body, "subject", o.subject);
+  auto answered = api.call("POST", binding_path(api, o, rest), body.str());
+  if (!answered) return std::unexpected{answered.error()};
+  print_object(run, *answered);
   return {};
+}
+
+result<void> redrive(const context& run, client::api& api, const binding_options& o) {
+  return change_dead(run, api, o, "/dead/redrive");
+}
+
+result<void> abandon(const context& run, client::api& api, const binding_options& o) {
+  return change_dead(run, api, o, "/dead/abandon");
+}
+
+/// `redrive` and `abandon`.
+void add_dead_change(
+    CLI::App& family,
+    context& run,
+    const std::string& name,
+    const std::string& description,
+    binding_work work) {
+  auto [command, o] = add_one(
+      family,
+      run,
+      name,
+      description,
+      fmt::format("callboard binding {} orders start 7 8", name),
+      work);
+  command.add_option("seqs", o->seqs, "of the dead letters, as `binding dead` lists them")
+      ->type_name("SEQ");
+  command.add_flag("--all", o->all, "all of them");
+  command.add_option("--error-contains", o->error_contains, "only those whose history has this");
+  command.add_option("--type", o->type, "only events of this type");
+  command.add_option("--subject", o->subject, "only events of this subject");
 }
 
 void add_put(CLI::App& family, context& run) {
@@ -233,13 +274,10 @@ void add_binding(CLI::App& app, context& run) {
       dead);
   dead_command.add_option("--limit", d->limit, "how many at most")->capture_default_str();
   dead_command.add_option("--from", d->from_seq, "from this seq of the dead letters on");
-  add_one(
-      family,
-      run,
-      "redrive",
-      "try the dead letters again",
-      "callboard binding redrive orders start",
-      redrive);
+  add_dead_change(
+      family, run, "redrive", "try the dead letters again, all or those that are named", redrive);
+  add_dead_change(
+      family, run, "abandon", "give dead letters up: those that are named, or --all", abandon);
 }
 
 }  // namespace callboard::cli

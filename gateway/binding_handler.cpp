@@ -1,12 +1,14 @@
 // Bindings over HTTP: rules on a topic that start, signal, call or enqueue for each matching event.
 #include "gateway/control_json.hpp"
 #include "gateway/http_handlers.hpp"
+#include "gateway/json_members.hpp"
 #include "gateway/problem.hpp"
 #include "runtime/topic/position.hpp"
 
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <type_traits>
 #include <utility>
 
 namespace callboard::gateway {
@@ -86,6 +88,31 @@ result<action> dead(const http_environment& environment, exchange& now) {
   return actors::control_body{std::move(list)};
 }
 
+constexpr std::size_t seqs_max = 1000;
+
+/// A redrive without a body is one of all; what is given up must be named.
+template <class Ask>
+result<action> change_dead(exchange& now, const http_request& request) {
+  const bool is_redrive = std::is_same_v<Ask, actors::redrive_binding>;
+  Ask ask{binding_of(now)};
+  ask.who = now.who->subject;
+  auto body = json_members::parse(request.body.empty() ? "{}" : request.body);
+  for (const auto seq : body.numbers("seqs", seqs_max))
+    ask.filter.seqs.emplace_back(seq);
+  const bool is_all = body.flag("all").value_or(is_redrive && request.body.empty());
+  ask.filter.error_contains = body.text("error_contains").value_or("");
+  ask.filter.type = body.text("type").value_or("");
+  ask.filter.subject = body.text("subject").value_or("");
+  const bool says_all = is_all || (is_redrive && ask.filter.is_all());
+  if (ask.filter.is_all() != says_all) {
+    body.refuse(
+        "give 'seqs', 'error_contains', 'type' or 'subject' of the dead letters, or 'all'; not "
+        "both");
+  }
+  if (auto sound = body.finish(); !sound) return std::unexpected{sound.error()};
+  return actors::control_body{std::move(ask)};
+}
+
 }  // namespace
 
 result<action>
@@ -99,7 +126,9 @@ handle_binding(const http_environment& environment, exchange& now, const http_re
   case endpoint::binding_dead:
     return dead(environment, now);
   case endpoint::binding_redrive:
-    return actors::control_body{actors::redrive_binding{binding_of(now)}};
+    return change_dead<actors::redrive_binding>(now, request);
+  case endpoint::binding_abandon:
+    return change_dead<actors::abandon_binding_dead>(now, request);
   default:
     break;
   }

@@ -257,6 +257,7 @@ result<action> handle_request(
   case endpoint::binding:
   case endpoint::binding_dead:
   case endpoint::binding_redrive:
+  case endpoint::binding_abandon:
     return handle_binding(environment, now, request);
   case endpoint::presence:
     return actors::control_body{actors::presence_list{topic_of(now)}};

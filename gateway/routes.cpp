@@ -62,6 +62,7 @@ constexpr unsigned methods_of(endpoint at) {
   case endpoint::group_ack:
   case endpoint::group_nack:
   case endpoint::binding_redrive:
+  case endpoint::binding_abandon:
   case endpoint::workflow_signal:
   case endpoint::workflow_cancel:
   case endpoint::workflow_terminate:
@@ -149,6 +150,9 @@ result<void> binding_route(const std::vector<std::string>& path, route_match& ma
   if (path.size() == 8 && path[7] == "dead") return found(match, endpoint::binding_dead);
   if (path.size() == 9 && path[7] == "dead" && path[8] == "redrive") {
     return found(match, endpoint::binding_redrive);
+  }
+  if (path.size() == 9 && path[7] == "dead" && path[8] == "abandon") {
+    return found(match, endpoint::binding_abandon);
   }
   return nothing_here();
 }
@@ -349,6 +353,7 @@ std::string_view route_class(endpoint at) {
   case endpoint::binding:
   case endpoint::binding_dead:
   case endpoint::binding_redrive:
+  case endpoint::binding_abandon:
     return "bindings";
   case endpoint::group_fetch:
     return "fetch";

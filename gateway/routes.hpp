@@ -32,6 +32,7 @@ enum class endpoint : std::uint8_t {
   binding,
   binding_dead,
   binding_redrive,
+  binding_abandon,
   presence,
   presence_member,
   workflows,

@@ -46,15 +46,27 @@ std::string dead_letter_stem(const topic_name& topic) {
   return name.starts_with(channel_prefix) ? "run." + name.substr(channel_prefix.size()) : name;
 }
 
-topic_name binding_dead_topic(const topic_name& topic, const group_name& group) {
+namespace {
+
+topic_name named_below(const topic_name& topic, const group_name& group, std::string_view last) {
   const auto stem = dead_letter_stem(topic);
-  const auto end = fmt::format(".binding.{}.dead", binding_name_of(group));
+  const auto end = fmt::format(".binding.{}.{}", binding_name_of(group), last);
   if (stem.size() + end.size() <= topic_size_max) return topic_name::trusted(stem + end);
   auto kept = stem.substr(0, topic_size_max - end.size() - 17);
   // A cut behind a dot would make an empty token.
   while (kept.ends_with('.'))
     kept.pop_back();
   return topic_name::trusted(fmt::format("{}-{:016x}{}", kept, hash_64(stem), end));
+}
+
+}  // namespace
+
+topic_name binding_dead_topic(const topic_name& topic, const group_name& group) {
+  return named_below(topic, group, "dead");
+}
+
+topic_name binding_audit_topic(const topic_name& topic, const group_name& group) {
+  return named_below(topic, group, "audit");
 }
 
 std::string binding_event_id(const group_name& group, std::string_view epoch, sequence seq) {

@@ -35,6 +35,9 @@ inline constexpr char binding_group_prefix = '~';
 /// `<stem>.binding.<name>.dead`, shortened by a hash where that would be too long.
 [[nodiscard]] topic_name binding_dead_topic(const topic_name& topic, const group_name& group);
 
+/// Who redrove or gave up which dead letters; named like their topic, with `audit` at its end.
+[[nodiscard]] topic_name binding_audit_topic(const topic_name& topic, const group_name& group);
+
 /// The same whenever the same event of the same binding is handed on, so that it counts once: id of
 /// the workflow, the signal or the message, and dedupe key of the task. Also a valid token of a
 /// topic.

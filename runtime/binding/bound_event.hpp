@@ -37,6 +37,9 @@ public:
   /// Under which the target heard of it before it was a dead letter; empty for other events.
   [[nodiscard]] const std::string& key_at_death() const { return key_at_death_; }
 
+  /// Attempts and reasons, as the dead letter tells them; empty for other events.
+  [[nodiscard]] const std::string& history_at_death() const { return history_at_death_; }
+
   /// The data as JSON; null if there is none, or it is binary or no JSON. A text is a JSON string.
   [[nodiscard]] const boost::json::value* data();
 
@@ -60,6 +63,7 @@ private:
   std::vector<extension> extensions_;
   std::string correlation_id_;
   std::string key_at_death_;
+  std::string history_at_death_;
   data_form form_ = data_form::none;
   std::string data_;
   bool is_parsed_ = false;

@@ -98,6 +98,21 @@ std::vector<std::string> group_core::ack(
   return lost;
 }
 
+void group_core::ack_events(std::span<const sequence> seqs, group_time now) {
+  for (const auto seq : seqs) {
+    if (seq <= ledger_.floor() || seq > last_seq_ || settled_.contains(seq)) continue;
+    if (entries_.contains(seq)) {
+      settle(seq);
+    } else {
+      std::erase_if(fresh_, [&](const auto& one) { return one.event.seq == seq; });
+      settled_.add(seq);
+      newly_settled_.add(seq);
+    }
+    urgent_ = true;
+  }
+  changed_at_ = std::max(changed_at_, now.boot);
+}
+
 std::vector<std::string> group_core::nack(const nack_command& command, group_time now) {
   std::vector<std::string> lost;
   delivery_token parsed;

@@ -132,6 +132,10 @@ public:
   [[nodiscard]] std::vector<std::string>
   ack(std::span<const std::string> tokens, std::optional<sequence> up_to, group_time now);
 
+  /// Settles these events, whoever holds them, if anybody; the floor and the topic's end bound
+  /// them.
+  void ack_events(std::span<const sequence> seqs, group_time now);
+
   struct nack_command {
     std::span<const std::string> tokens;
     /// Nothing: the backoff of the attempt.

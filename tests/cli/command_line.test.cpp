@@ -130,6 +130,7 @@ TEST_CASE("every command's help shows an example and exits with 0", "[cli]") {
       {"binding", "delete"},
       {"binding", "dead"},
       {"binding", "redrive"},
+      {"binding", "abandon"},
       {"queue"},
       {"queue", "list"},
       {"queue", "show"},

@@ -77,7 +77,7 @@ TEST_CASE("an event starts a workflow, by the rule of its binding", "[e2e][bindi
       client.put("/topics/intents/bindings/start", R"({"target":{"queue":{"queue":"q"}}})").code()
       == "topic_not_found");
   REQUIRE(client.put("/topics/intents", "{}").status == 201);
-  CHECK(client.get("/topics/intents/bindings/start").code() == "not_found");
+  CHECK(client.get("/topics/intents/bindings/start").code() == "binding_not_found");
   CHECK(client.put("/topics/intents/bindings/start", "{}").code() == "bad_request");
   CHECK(client.put("/topics/intents/bindings/a.b", "{}").code() == "invalid_name");
   const auto* rule = R"({"filter":{"type":"intent.*"},)"
@@ -109,7 +109,7 @@ TEST_CASE("an event starts a workflow, by the rule of its binding", "[e2e][bindi
 
   CHECK(client.del("/topics/intents/bindings/start").status == 204);
   REQUIRE(client.publish("intents", numbered(3)).status == 200);
-  CHECK(client.get("/topics/intents/bindings/start").code() == "not_found");
+  CHECK(client.get("/topics/intents/bindings/start").code() == "binding_not_found");
   CHECK(client.get("/workflows/order-3").code() == "workflow_not_found");
 }
 

@@ -122,7 +122,21 @@ TEST_CASE_METHOD(http_fixture, "a binding is put on a group of its own", "[gatew
   CHECK(client.ask(request("GET", "/start/dead?from=now")).status == 400);
   CHECK(client.ask(request("POST", "/start/dead/redrive")).status == 204);
   CHECK(last<actors::redrive_binding>(*this).group.group.str() == "~start");
+  CHECK(last<actors::redrive_binding>(*this).filter.is_all());
   CHECK(client.ask(request("GET", "/start/dead/redrive")).status == 405);
+  const auto some = R"({"seqs":[3,5],"error_contains":"gone"})";
+  CHECK(client.ask(request("POST", "/start/dead/redrive", some)).status == 204);
+  const auto redrive = last<actors::redrive_binding>(*this);
+  CHECK(redrive.filter.seqs == std::vector{sequence{3}, sequence{5}});
+  CHECK(redrive.filter.error_contains == "gone");
+  CHECK(client.ask(request("POST", "/start/dead/abandon", R"({"type":"t"})")).status == 204);
+  CHECK(last<actors::abandon_binding_dead>(*this).filter.type == "t");
+  CHECK(client.ask(request("POST", "/start/dead/abandon", R"({"all":true})")).status == 204);
+  CHECK(last<actors::abandon_binding_dead>(*this).filter.is_all());
+  for (const auto body : {"{}", R"({"all":true,"type":"t"})", R"({"seqs":["x"]})"}) {
+    INFO(body);
+    CHECK(client.ask(request("POST", "/start/dead/abandon", body)).status == 400);
+  }
   CHECK(client.ask(request("GET", "/start/other")).status == 404);
 }
 

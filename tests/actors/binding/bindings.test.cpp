@@ -450,6 +450,67 @@ TEST_CASE_METHOD(
 
 TEST_CASE_METHOD(
     binding_fixture,
+    "dead letters are redriven and given up one by one, or as many as fit",
+    "[actors][binding]") {
+  const auto which = binding("orders", "start");
+  const auto audit = [&] {
+    const auto answer = ask(
+        read_events{.topic = topic("orders.binding.start.audit"), .from = runtime::from_first{}});
+    std::string text;
+    if (!answer) return text;
+    for (const auto& one : std::get<event_page>(*answer).batch->events)
+      text += std::string{runtime::event_proto(one.stored)} + '\n';
+    return text;
+  };
+  const auto seqs = [&] {
+    std::vector<std::uint64_t> list;
+    for (const auto& one : get<event_page>(list_binding_dead{which}).batch->events)
+      list.push_back(one.seq.raw());
+    return list;
+  };
+  for (int n = 1; n <= 6; ++n)
+    publish_data("orders", n, R"({"m":1})", n <= 4 ? "order.placed" : "order.changed");
+  (void)bind(which, start_rule);
+  wait_until_handled(which);
+  REQUIRE(dead_letters(which).size() == 6);
+  CHECK(audit().empty());
+  // Its target still refuses it: it stays what it is.
+  redrive_binding one{which, {.seqs = {sequence{2}}}, "ann"};
+  CHECK(get<binding_redrive>(one).events == 0);
+  CHECK(seqs() == std::vector<std::uint64_t>{1, 2, 3, 4, 5, 6});
+  (void)bind(
+      which,
+      R"({"filter":{"type":"order.*"},"target":{"workflow":{"type":"test.echo","id":"o-{id}"}}})");
+  CHECK(get<binding_redrive>(one).events == 1);
+  CHECK(workflow_ids() == std::vector<std::string>{"o-e2"});
+  CHECK(seqs() == std::vector<std::uint64_t>{1, 3, 4, 5, 6});
+  abandon_binding_dead some{which, {.type = "order.changed"}, "bob"};
+  CHECK(get<dead_change_count>(some).changed == 2);
+  CHECK(get<dead_change_count>(some).changed == 0);
+  CHECK(seqs() == std::vector<std::uint64_t>{1, 3, 4});
+  abandon_binding_dead none{which, {.error_contains = "no such reason"}, "bob"};
+  CHECK(get<dead_change_count>(none).changed == 0);
+  CHECK(
+      get<dead_change_count>(abandon_binding_dead{which, {.seqs = {sequence{1}}}, "bob"}).changed
+      == 1);
+  restart();
+  CHECK(seqs() == std::vector<std::uint64_t>{3, 4});
+  CHECK_THAT(
+      audit(),
+      Catch::Contains(R"({"who":"ann","dead_letters":[2]})")
+          && Catch::Contains(R"({"who":"bob","dead_letters":[5,6]})")
+          && Catch::Contains("binding.abandoned"));
+  // Of what is left, and of nothing else.
+  CHECK(get<binding_redrive>(redrive_binding{which, {}, "cid"}).events == 2);
+  CHECK(eventually([&] { return seqs().empty(); }));
+  CHECK(workflow_ids() == std::vector<std::string>{"o-e2", "o-e3", "o-e4"});
+  CHECK_THAT(audit(), Catch::Contains(R"({"who":"cid","all":true,"count":2})"));
+  (void)get<done>(delete_binding{which});
+  CHECK(audit().empty());
+}
+
+TEST_CASE_METHOD(
+    binding_fixture,
     "a binding goes with its dead letters, or with its topic",
     "[actors][binding]") {
   const auto which = binding("orders", "start");
@@ -458,15 +519,15 @@ TEST_CASE_METHOD(
   wait_until_handled(which);
   CHECK(dead_letters(which).size() == 1);
   (void)get<done>(delete_binding{which});
-  CHECK(ask(get_group{which}).error().code == errc::not_found);
-  CHECK(ask(list_binding_dead{which}).error().code == errc::not_found);
-  CHECK(ask(delete_binding{which}).error().code == errc::not_found);
+  CHECK(ask(get_group{which}).error().code == errc::binding_not_found);
+  CHECK(ask(list_binding_dead{which}).error().code == errc::binding_not_found);
+  CHECK(ask(delete_binding{which}).error().code == errc::binding_not_found);
   CHECK(ask(get_topic{topic("orders.binding.start.dead")}).error().code == errc::topic_not_found);
 
   (void)bind(which, start_rule, runtime::from_now{});
   (void)get<done>(delete_topic{topic("orders")});
   publish_data("orders", 1, R"({"n":9})", "order.placed");
-  CHECK(ask(get_group{which}).error().code == errc::not_found);
+  CHECK(ask(get_group{which}).error().code == errc::binding_not_found);
   CHECK(get<group_list>(list_groups{topic("orders"), true}).groups.empty());
   CHECK(workflow_ids().empty());
 }

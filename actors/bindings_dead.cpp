@@ -1,0 +1,214 @@
+// Dead letters of a binding that are redriven or given up by hand, some or all that fit.
+//
+// The group of redrives is the ledger of what was done: a letter that its target has taken, or that
+// was given up, is acked there by its seq, so it is shown and handed on no more. What the target
+// refuses stays what it is. A page at a time is told to the binding's audit topic first, then done:
+// what a crash leaves undone is done when it is asked for again, and its target knows it by its id.
+#include "actors/bindings_actor.hpp"
+#include "actors/router.hpp"
+#include "base/hash.hpp"
+#include "base/uuid.hpp"
+#include "proto/event.pb.h"
+#include "runtime/binding/binding_names.hpp"
+#include "runtime/binding/bound_event.hpp"
+
+#include <boost/json/serialize.hpp>
+#include <boost/json/value.hpp>
+
+#include <algorithm>
+#include <string>
+#include <utility>
+
+namespace callboard::actors {
+
+namespace {
+
+using namespace std::chrono_literals;
+
+constexpr std::chrono::milliseconds patience = 10s;
+/// Letters read at a time, which is what may be under way at the target.
+constexpr std::uint32_t page_events = 256;
+
+bool fits(
+    const binding_dead_filter& filter, sequence seq, const result<runtime::bound_event>& event) {
+  if (!filter.seqs.empty() && std::ranges::find(filter.seqs, seq) == filter.seqs.end()) {
+    return false;
+  }
+  if (filter.seqs.empty() && filter.is_all()) return true;
+  if (!event) return !filter.seqs.empty();
+  return (filter.type.empty() || event->type() == filter.type)
+         && (filter.subject.empty() || event->subject() == filter.subject)
+         && event->history_at_death().find(filter.error_contains) != std::string::npos;
+}
+
+/// For the binding's audit topic.
+publish_batch
+audit(const group_ref& binding, std::string_view type, boost::json::object data, time_ms now) {
+  v1::Event event;
+  event.set_id(make_uuid(now));
+  event.set_source("/bindings/" + runtime::binding_name_of(binding.group));
+  event.set_type(std::string{type});
+  event.set_datacontenttype("application/json");
+  event.set_json(boost::json::serialize(data));
+  std::string stored(runtime::event_prefix_size, '\0');
+  event.AppendToString(&stored);
+  const auto body = std::string_view{stored}.substr(runtime::event_prefix_size);
+  runtime::write_event_prefix(
+      stored.data(), event_identity(event.source(), event.id()), hash_64(body));
+  publish_batch batch;
+  batch.topic = {
+      binding.topic.tenant, runtime::binding_audit_topic(binding.topic.topic, binding.group)};
+  batch.requests.emplace_back().events.push_back({shared_bytes{std::move(stored)}});
+  return batch;
+}
+
+}  // namespace
+
+publish_batch bindings_actor::audit_of_all(
+    const group_ref& binding, const std::string& who, std::uint64_t count) const {
+  return audit(
+      binding,
+      "binding.redriven",
+      {{"who", who}, {"all", true}, {"count", count}},
+      parts_.time.wall());
+}
+
+void bindings_actor::change_dead(pending_request request) {
+  auto work = std::make_shared<dead_work>();
+  if (const auto* redrive = std::get_if<redrive_binding>(&request.body)) {
+    work->binding = redrive->group;
+    work->filter = redrive->filter;
+    work->who = redrive->who;
+    work->is_redrive = true;
+  } else {
+    const auto& abandon = std::get<abandon_binding_dead>(request.body);
+    work->binding = abandon.group;
+    work->filter = abandon.filter;
+    work->who = abandon.who;
+  }
+  work->request = std::move(request);
+  ask(get_group{work->binding}, patience, [this, work](result<control_answer> binding) {
+    if (!binding) return answer(work->request, std::move(binding));
+    auto text = std::get<group_description>(*binding).settings.binding;
+    auto rule = runtime::parse_binding(text);
+    if (!rule) return answer(work->request, std::unexpected{rule.error()});
+    work->rule = *std::move(rule);
+    find_ledger(work, std::move(text));
+  });
+}
+
+/// The group of redrives, made so that it delivers nothing by itself.
+void bindings_actor::find_ledger(const std::shared_ptr<dead_work>& work, std::string rule) {
+  const auto group = redrive_of(work->binding);
+  ask(get_group{group},
+      patience,
+      [this, work, group, rule = std::move(rule)](result<control_answer> known) mutable {
+        if (known || !is_absent(known)) return begin_dead(work, std::move(known));
+        put_group put;
+        put.group = group;
+        put.binding = std::move(rule);
+        put.in_flight_max = 0;
+        ask(std::move(put), patience, [this, work](result<control_answer> made) {
+          begin_dead(work, std::move(made));
+        });
+      });
+}
+
+void bindings_actor::begin_dead(
+    const std::shared_ptr<dead_work>& work, result<control_answer> ledger) {
+  // There is no topic of dead letters, so there are none.
+  if (is_absent(ledger)) return answer_dead(*work);
+  if (!ledger) return answer(work->request, std::move(ledger));
+  const auto& known = std::get<group_description>(*ledger);
+  work->last = known.last_seq;
+  work->next = known.floor.next();
+  for (const auto& range : known.acked)
+    work->settled.add(range);
+  if (!work->filter.seqs.empty()) {
+    work->next = std::max(work->next, std::ranges::min(work->filter.seqs));
+    work->last = std::min(work->last, std::ranges::max(work->filter.seqs));
+  }
+  read_dead_page(work);
+}
+
+void bindings_actor::answer_dead(const dead_work& work) {
+  if (work.is_redrive) return answer(work.request, control_answer{binding_redrive{work.done}});
+  answer(work.request, control_answer{dead_change_count{work.done}});
+}
+
+void bindings_actor::read_dead_page(const std::shared_ptr<dead_work>& work) {
+  if (work->next > work->last) return answer_dead(*work);
+  read_events read;
+  read.topic = redrive_of(work->binding).topic;
+  read.from = runtime::from_seq{work->next};
+  read.events_max = page_events;
+  ask(std::move(read), patience, [this, work](result<control_answer> page) {
+    if (!page) return answer(work->request, std::move(page));
+    on_dead_page(work, std::get<event_page>(*page));
+  });
+}
+
+void bindings_actor::on_dead_page(const std::shared_ptr<dead_work>& work, const event_page& page) {
+  work->chosen.clear();
+  for (const auto& stored : page.batch->events) {
+    if (stored.seq > work->last || work->settled.contains(stored.seq)) continue;
+    if (fits(work->filter, stored.seq, runtime::bound_event::read(stored.stored, stored.time))) {
+      work->chosen.push_back(stored);
+    }
+  }
+  work->next = page.batch->events.empty() ? work->last.next() : page.next_from;
+  if (work->chosen.empty()) return read_dead_page(work);
+  std::vector<sequence> seqs;
+  boost::json::array list;
+  for (const auto& one : work->chosen) {
+    seqs.push_back(one.seq);
+    list.emplace_back(one.seq.raw());
+  }
+  auto told = audit(
+      work->binding,
+      work->is_redrive ? "binding.redriven" : "binding.abandoned",
+      {{"who", work->who}, {"dead_letters", std::move(list)}},
+      parts_.time.wall());
+  publish(std::move(told), patience, [this, work, seqs](result<control_answer> audited) {
+    if (!audited) return answer(work->request, std::move(audited));
+    if (!work->is_redrive) return settle_dead(work, seqs);
+    hand_on_chosen(work);
+  });
+}
+
+void bindings_actor::hand_on_chosen(const std::shared_ptr<dead_work>& work) {
+  auto taken = std::make_shared<std::vector<sequence>>();
+  auto open = std::make_shared<std::size_t>(work->chosen.size());
+  const auto ended = [this, work, taken, open] {
+    if (--*open == 0) settle_dead(work, *taken);
+  };
+  for (const auto& one : std::exchange(work->chosen, {})) {
+    auto event = runtime::bound_event::read(one.stored, one.time);
+    auto effect = event ? runtime::make_effect(work->rule, *event, event->key_at_death())
+                        : std::unexpected{event.error()};
+    if (!effect) {
+      ended();
+      continue;
+    }
+    ask(request_of(work->binding.topic.tenant, *std::move(effect)),
+        patience,
+        [taken, ended, seq = one.seq](const result<control_answer>& answered) {
+          if (answered) taken->push_back(seq);
+          ended();
+        });
+  }
+}
+
+void bindings_actor::settle_dead(
+    const std::shared_ptr<dead_work>& work, const std::vector<sequence>& seqs) {
+  if (seqs.empty()) return read_dead_page(work);
+  ack_deliveries ack{redrive_of(work->binding), {}, {}};
+  ack.seqs = seqs;
+  ask(std::move(ack), patience, [this, work, count = seqs.size()](result<control_answer> settled) {
+    if (!settled) return answer(work->request, std::move(settled));
+    work->done += count;
+    read_dead_page(work);
+  });
+}
+
+}  // namespace callboard::actors
