@@ -93,9 +93,9 @@ void run_host::on_explain(waiter from, boot_time since) {
   const bool is_settling = is_replaying_ || (is_busy_ && !copy_);
   if (is_settling && !is_dead_ && !is_retired_
       && parts_.time.boot() - since < boot_time{settling_patience}) {
-    return home_.run_later(settling_pause, [this, from = std::move(from), since]() mutable {
-      on_explain(std::move(from), since);
-    });
+    explains_.emplace_back(std::move(from), since);
+    if (explains_.size() == 1) home_.run_later(settling_pause, [this] { explain_again(); });
+    return;
   }
   auto out = explain();
   auto looks = waits_elsewhere(looks_max);
@@ -117,6 +117,11 @@ void run_host::on_explain(waiter from, boot_time since) {
       });
   // What is known here is better than nothing.
   if (!posted) answer(from, control_answer{workflow_answer{boost::json::serialize(*shared)}});
+}
+
+void run_host::explain_again() {
+  for (auto& [from, since] : std::exchange(explains_, {}))
+    on_explain(std::move(from), since);
 }
 
 std::vector<awaited> run_host::waits_elsewhere(std::size_t count_max) const {

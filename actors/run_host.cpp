@@ -460,6 +460,8 @@ void run_host::retire() {
   }
   for (const auto& [number, one] : std::exchange(result_waiters_, {}))
     answer(one, std::unexpected{why});
+  for (const auto& [one, since] : std::exchange(explains_, {}))
+    answer(one, std::unexpected{why});
 }
 
 void run_host::abandon(const error& why) {
@@ -497,8 +499,8 @@ bool run_host::has_work() const {
 bool run_host::is_idle() const {
   if (is_dead_) return true;
   if (is_busy_ || steps_running_ != 0 || async_steps_running_ != 0 || !inputs_.empty()
-      || !result_waiters_.empty() || !asked_.empty() || !lookups_.empty() || owes_parent_
-      || has_debts()) {
+      || !result_waiters_.empty() || !explains_.empty() || !asked_.empty() || !lookups_.empty()
+      || owes_parent_ || has_debts()) {
     return false;
   }
   if (!row_ || row_->ended) return true;

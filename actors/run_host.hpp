@@ -371,6 +371,7 @@ private:
 
   // -- why it is where it is (run_explain.cpp) -------------------------------------------------
   void on_explain(waiter from, boot_time since);
+  void explain_again();
   [[nodiscard]] boost::json::object explain() const;
   [[nodiscard]] std::string summary(bool waits_for_nothing) const;
   /// Children and tasks, at most `count_max`.
@@ -423,6 +424,8 @@ private:
   std::unordered_map<std::uint64_t, sent_before> lookups_;
   std::uint64_t last_correlation_ = 0;
   std::map<std::uint64_t, waiter> result_waiters_;
+  /// Those that wait for the run to settle, and since when.
+  std::vector<std::pair<waiter, boot_time>> explains_;
   std::uint64_t last_waiter_ = 0;
   /// Those on the step pool hold the actor up when it ends; those elsewhere may take for ever.
   std::uint32_t steps_running_ = 0;
