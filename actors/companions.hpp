@@ -3,6 +3,7 @@
 #pragma once
 
 #include "actors/boxed.hpp"
+#include "actors/relay_messages.hpp"
 #include "actors/requests.hpp"
 #include "actors/shard_companions.hpp"
 
@@ -24,6 +25,11 @@ public:
     for (const auto* one : {&groups_, &bindings_, &presence_, &queues_}) {
       if (*one) shard_.send(*one, box(News{news}));
     }
+  }
+
+  /// Only groups do anything about it; there is one of these for each topic that wakes.
+  void tell(const topic_active& news) {
+    if (groups_) shard_.send(groups_, box(topic_active{news}));
   }
 
   /// The one that a request is for, a null actor if it has ended; nothing for other requests.

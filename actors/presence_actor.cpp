@@ -46,7 +46,6 @@ caf::behavior presence_actor::make_behavior() {
       [this](const boxed<control_request>& request, const caf::actor& reply_to) {
         on_request({request->correlation, std::move(request->body), reply_to});
       },
-      [](const boxed<topic_active>&) {},
       [this](const boxed<topic_gone>& message) { on_topic_gone(message->topic); },
       [this](const boxed<relay_attached>& message) { on_attached(*message); },
       [](const boxed<deliver>&) {},

@@ -403,6 +403,7 @@ private:
     slot.is_wanted = false;
     const auto& image = loaded.core->image();
     const topic_active news{name, image.epoch, image.last_seq};
+    const bool is_kept = is_channel(name.topic) && !has_retention(image.settings);
     slot.actor = spawn_topic(
         home_system(),
         topic_setup{
@@ -420,7 +421,9 @@ private:
     for (auto& one : interest_.take(name)) {
       send(slot.actor, std::move(one.message), one.relay);
     }
-    tell_active(news);
+    // Nobody holds back what never goes.
+    if (!is_kept) companions_.tell(news);
+    interest_.tell(news);
     release(slot);
   }
 
@@ -510,11 +513,6 @@ private:
         send(slot.actor, box(report_active{}), hub);
       }
     }
-  }
-
-  void tell_active(const topic_active& news) {
-    companions_.tell(news);
-    interest_.tell(news);
   }
 
   // -- time ----------------------------------------------------------------------------------

@@ -29,6 +29,9 @@ struct loaded_topic {
 [[nodiscard]] runtime::topic_settings
 channel_settings(const topic_name& channel, runtime::topic_settings defaults);
 
+/// False: nothing goes until the topic does.
+[[nodiscard]] bool has_retention(const runtime::topic_settings& settings);
+
 /// What is said of a topic, or of the workflow whose channel it would be, that is not there.
 [[nodiscard]] error not_there(const topic_ref& name);
 
