@@ -12,10 +12,14 @@
 #include <caf/send.hpp>
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <utility>
+
 namespace callboard::actors {
 
 namespace {
 
+using runtime::run_event;
 using runtime::run_event_kind;
 
 constexpr auto retry_pause = std::chrono::milliseconds{200};
@@ -129,35 +133,98 @@ void run_host::start_step(std::uint32_t command) {
     return after(std::chrono::milliseconds{1}, [this, command] { start_step(command); });
   const auto found = engine_->open().find(command);
   if (found == engine_->open().end()) return;
-  const auto attempt = found->second.attempt;
-  step_attempt told{attempt, command_id(command)};
-  const bool is_async = found->second.request.body.is_async;
-  auto& running = is_async ? async_steps_running_ : steps_running_;
-  ++running;
+  const auto& body = found->second.request.body;
+  ++(body.is_async ? async_steps_running_ : steps_running_);
+  // At the end of the turn, when its thread may go on with the code.
+  ready_steps_.push_back({command, {found->second.attempt, command_id(command)}, body});
+}
+
+void run_host::take_back_engine() {
+  if (!std::exchange(is_offered_, false) || loan_->ask_back()) return;
+  is_busy_ = true;
+}
+
+void run_host::offer_engine() {
+  const bool waits_for_steps = steps_running_ != 0 && inputs_.empty() && !is_busy_ && !is_dead_
+                               && !is_retired_ && engine_ && !engine_->blocked() && row_
+                               && !row_->ended;
+  if (steps_running_ != 0 && engine_ && !(loan_ && loan_->is_of(engine_))) {
+    loan_ = std::make_shared<engine_loan>(engine_);
+  }
+  if (waits_for_steps) {
+    is_offered_ = true;
+    loan_->offer();
+  }
+  for (auto& one : std::exchange(ready_steps_, {}))
+    post_step(std::move(one));
+}
+
+void run_host::post_step(ready_step next) {
+  const auto command = next.command;
+  const bool is_async = next.body.is_async;
   auto posted = parts_.steps->post(
       reader_pool::lane::reads,
       [this,
        self = home_.run_handle(),
-       body = found->second.request.body,
-       told = std::move(told),
+       loan = is_async ? nullptr : loan_,
+       &parts = parts_,
+       shard = shard_,
+       workflow = id(),
        is_async,
-       run = row_->run,
-       command]() mutable {
-        auto receive =
-            [this, self, is_async, command, run, attempt = told.number](outcome<json> ended) {
-              caf::anon_send(
-                  self,
-                  box(run_continuation{
-                      [this, is_async, command, run, attempt, ended = std::move(ended)]() mutable {
-                        --(is_async ? async_steps_running_ : steps_running_);
-                        on_step_done(command, attempt, run, std::move(ended));
-                      }}));
-            };
-        begin_step(body, told, std::make_shared<detail::step_end>(std::move(receive)));
+       result_bytes_max = limits().result_bytes_max,
+       started = row_->started,
+       next = std::move(next),
+       run = row_->run]() mutable {
+        // Nothing of the run is touched here but what is captured: it may have gone.
+        auto receive = [=, this, &parts, command = next.command, attempt = next.attempt.number](
+                           outcome<json> ended) mutable {
+          if (auto* engine = loan ? loan->take() : nullptr) {
+            std::optional<run_event> input;
+            runtime::run_outputs outputs;
+            const auto open = engine->open().find(command);
+            if (open != engine->open().end() && open->second.attempt == attempt) {
+              const auto when = parts.journal.shard_time(shard);
+              input = runtime::event_of(
+                  {command, attempt, std::move(ended)},
+                  open->second,
+                  workflow,
+                  when,
+                  result_bytes_max);
+              input->time = std::max(when, started);
+              outputs = engine->deliver(*input);
+            }
+            return caf::anon_send(
+                self,
+                box(run_continuation{
+                    [this, input = std::move(input), outputs = std::move(outputs)]() mutable {
+                      on_step_driven(std::move(input), std::move(outputs));
+                    }}));
+          }
+          caf::anon_send(
+              self,
+              box(run_continuation{
+                  [this, is_async, command, run, attempt, ended = std::move(ended)]() mutable {
+                    --(is_async ? async_steps_running_ : steps_running_);
+                    on_step_done(command, attempt, run, std::move(ended));
+                  }}));
+        };
+        begin_step(next.body, next.attempt, std::make_shared<detail::step_end>(std::move(receive)));
       });
   if (posted) return;
-  --running;
+  --(is_async ? async_steps_running_ : steps_running_);
   after(retry_pause, [this, command] { start_step(command); });
+}
+
+void run_host::on_step_driven(std::optional<run_event> input, runtime::run_outputs outputs) {
+  --steps_running_;
+  if (input && !is_dead_) {
+    owe_if_left(*input);
+    batch_.push_back({std::move(*input), row_->run});
+    return on_driven(std::move(outputs));
+  }
+  is_busy_ = false;
+  home_.run_settled();
+  pump();
 }
 
 void run_host::on_step_done(
@@ -267,6 +334,7 @@ void run_host::send_publish(std::uint32_t command) {
 }
 
 void run_host::on_publish_replies(const publish_replies& replies) {
+  const turn here{*this};
   for (const auto& reply : replies.replies) {
     const auto found = asked_.find(reply.correlation.raw());
     if (found == asked_.end()) continue;
@@ -305,6 +373,7 @@ void run_host::refuse_publish(std::uint32_t command, const error& why) {
 }
 
 void run_host::on_control_reply(const control_reply& reply) {
+  const turn here{*this};
   if (takes_lookup(reply) || takes_debt_reply(reply)) return;
   const auto found = asked_.find(reply.correlation.raw());
   if (found == asked_.end()) return;

@@ -72,7 +72,14 @@ run_host::run_host(
   if (row_ && !image.history.empty()) replay(std::move(image.history));
 }
 
-run_host::~run_host() = default;
+run_host::~run_host() {
+  if (is_offered_) (void)loan_->ask_back();
+}
+
+void run_host::go_on(run_continuation& rest) {
+  const turn here{*this};
+  rest.go_on();
+}
 
 time_ms run_host::now() const {
   return parts_.journal.shard_time(shard_);
@@ -178,38 +185,12 @@ bool run_host::prepare(input& next) {
   if (!engine_) return false;
   const auto found = engine_->open().find(next.event.command);
   if (found == engine_->open().end() || found->second.attempt != next.step->attempt) return false;
-  auto& ended = next.step->ended;
-  if (ended && runtime::is_larger(*ended, limits().result_bytes_max)) {
-    ended = std::unexpected{runtime::result_too_large(limits().result_bytes_max)};
-  }
-  if (ended) {
-    next.event.kind = run_event_kind::completed;
-    next.event.data = std::move(*ended);
-    if (is_model(next.event.command)) next.event.attempt = next.step->attempt;
-    return true;
-  }
-  const auto& retry = found->second.request.retry;
-  const auto attempt = next.step->attempt;
-  auto why = std::move(ended.error());
-  next.event.attempt = attempt;
-  if (is_model(next.event.command) && why.code == runtime::interrupted_code) {
-    next.event.kind = run_event_kind::attempt_failed;
-    next.event.due = now();
-  } else if (
-      retry.again.contains(why.kind)
-      && attempt - found->second.interruptions < retry.attempts_max) {
-    auto delay = std::min<std::uint64_t>(
-        retry.delay_max_ms,
-        static_cast<std::uint64_t>(retry.first_delay_ms) << std::min(attempt - 1, 20U));
-    const auto jitter = hash_64(fmt::format("{}/{}/{}", id(), next.event.command, attempt));
-    delay -= delay == 0 ? 0 : jitter % (delay / 2 + 1);
-    delay = std::max<std::uint64_t>(delay, why.retry_after_ms);
-    next.event.kind = run_event_kind::attempt_failed;
-    next.event.due = now() + std::chrono::milliseconds{delay};
-  } else {
-    next.event.kind = run_event_kind::failed;
-  }
-  next.event.why = std::move(why);
+  next.event = runtime::event_of(
+      {next.event.command, next.step->attempt, std::move(next.step->ended)},
+      found->second,
+      id(),
+      now(),
+      limits().result_bytes_max);
   return true;
 }
 
@@ -388,6 +369,7 @@ void run_host::append_row(runtime::publish_request transition) {
 }
 
 void run_host::on_appended(const runtime::publish_reply& reply) {
+  const turn here{*this};
   if (takes_reply_to_frames(reply) || takes_reply_to_slice(reply)) return;
   if (reply.outcome) return commit(reply.outcome->first_seq);
   const auto& why = reply.outcome.error();
@@ -451,6 +433,7 @@ void run_host::commit(sequence first) {
 }
 
 void run_host::retire() {
+  const turn here{*this};
   is_retired_ = true;
   models_.cancel_all();
   const error why{errc::overloaded, "the workflow is being reloaded; retry", 50};
@@ -465,6 +448,7 @@ void run_host::retire() {
 }
 
 void run_host::abandon(const error& why) {
+  const turn here{*this};
   is_dead_ = true;
   is_busy_ = false;
   for (const auto& one : std::exchange(batch_waiters_, {}))

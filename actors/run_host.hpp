@@ -5,9 +5,11 @@
 
 #include "actors/boxed.hpp"
 #include "actors/broker_parts.hpp"
+#include "actors/engine_loan.hpp"
 #include "actors/requests.hpp"
 #include "actors/run_models.hpp"
 #include "runtime/topic/publish.hpp"
+#include "runtime/workflow/attempt_end.hpp"
 #include "runtime/workflow/run_codec.hpp"
 #include "runtime/workflow/run_engine.hpp"
 #include "runtime/workflow/run_row.hpp"
@@ -84,6 +86,7 @@ public:
   /// Answers to what commands of the run asked other entities for.
   void on_publish_replies(const publish_replies& replies);
   void on_control_reply(const control_reply& reply);
+  void go_on(run_continuation& rest);
 
   /// To one relay: what the answers of models under way have told.
   void show_so_far(std::uint64_t relay);
@@ -141,6 +144,32 @@ private:
   struct step_result {
     std::uint32_t attempt = 1;
     outcome<json> ended;
+  };
+
+  /// A step that is to begin once the engine is on offer.
+  struct ready_step {
+    std::uint32_t command = 0;
+    step_attempt attempt;
+    detail::step_body body;
+  };
+
+  /// While one message is worked on the engine is here, or the run is busy with what a step does
+  /// with it. Turns may stand within turns.
+  class turn {
+  public:
+    explicit turn(run_host& run) : run_{run} {
+      if (run_.turns_++ == 0) run_.take_back_engine();
+    }
+
+    ~turn() {
+      if (--run_.turns_ == 0) run_.offer_engine();
+    }
+
+    turn(const turn&) = delete;
+    turn& operator=(const turn&) = delete;
+
+  private:
+    run_host& run_;
   };
 
   struct input {
@@ -280,6 +309,11 @@ private:
   // -- effects (run_effects.cpp) ---------------------------------------------------------------
   void carry_out(std::uint32_t command);
   void start_step(std::uint32_t command);
+  void take_back_engine();
+  void offer_engine();
+  void post_step(ready_step next);
+  /// The step's thread has gone on with the code; nothing if the attempt was over before it ended.
+  void on_step_driven(std::optional<runtime::run_event> input, runtime::run_outputs outputs);
   void on_step_done(
       std::uint32_t command, std::uint32_t attempt, std::uint32_t run, outcome<json> ended);
   void arm_timer(std::uint32_t command, time_ms due);
@@ -395,6 +429,11 @@ private:
   std::optional<runtime::workflow_row> shown_;
   std::optional<runtime::run_start> start_;
   std::shared_ptr<runtime::run_engine> engine_;
+  /// Of an engine that was on offer, the latest.
+  std::shared_ptr<engine_loan> loan_;
+  bool is_offered_ = false;
+  std::uint32_t turns_ = 0;
+  std::vector<ready_step> ready_steps_;
   std::map<std::uint32_t, shown_step> steps_;
   std::set<std::string> signal_ids_;
   /// Of an agent: messages without reply, and its latest replies by message.

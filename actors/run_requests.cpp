@@ -35,6 +35,7 @@ error overloaded(std::string_view setting) {
 }  // namespace
 
 void run_host::on_request(control_request request, const caf::actor& reply_to) {
+  const turn here{*this};
   waiter from{.correlation = request.correlation, .reply_to = reply_to};
   if (is_retired_ || is_dead_) {
     return answer(from, fail(errc::overloaded, "the workflow is being reloaded; retry", 50));

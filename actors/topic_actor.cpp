@@ -72,7 +72,7 @@ public:
     arm_tick();
     return {
         [this](boxed<run_continuation>& rest) {
-          if (run_) rest->go_on();
+          if (run_) run_->go_on(*rest);
         },
         [this](const boxed<publish_replies>& replies) {
           if (run_) run_->on_publish_replies(*replies);

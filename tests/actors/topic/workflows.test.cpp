@@ -4,6 +4,7 @@
 #include "tests/support/eventually.hpp"
 
 #include <cstdint>
+#include <latch>
 #include <map>
 #include <mutex>
 #include <string>
@@ -84,6 +85,36 @@ struct later_workflow : workflow<later_workflow> {
   }
 };
 
+/// Holds the step of `racing_workflow` until the test lets it go.
+std::latch* step_gate = nullptr;
+
+struct racing_workflow : workflow<racing_workflow> {
+  static constexpr std::string_view type = "test.racing";
+
+  flow<json> run(context& ctx, json) {
+    const auto slow = [] {
+      step_gate->wait();
+      return 1;
+    };
+    auto first = co_await any(ctx.step("slow", slow), ctx.signal<int>("go"));
+    co_return json(first.index() == 0 ? "step" : "signal");
+  }
+};
+
+/// Reads a signal behind each of its steps.
+struct alternating_workflow : workflow<alternating_workflow> {
+  static constexpr std::string_view type = "test.alternating";
+
+  flow<json> run(context& ctx, json) {
+    int sum = 0;
+    for (int i = 0; i < 4; ++i) {
+      sum += co_await ctx.step("one", [] { return 1; }).required();
+      sum += co_await ctx.signal<int>("go").required();
+    }
+    co_return json(sum);
+  }
+};
+
 }  // namespace
 
 TEST_CASE_METHOD(workflow_fixture, "a start is answered once however often it comes") {
@@ -96,6 +127,32 @@ TEST_CASE_METHOD(workflow_fixture, "a start is answered once however often it co
       == errc::bad_request);
   // Nothing was left behind by the refused one.
   CHECK(ask(get_workflow{topic("workflow.w2")}).error().code == errc::workflow_not_found);
+}
+
+TEST_CASE_METHOD(workflow_fixture, "a step that runs holds up no other input") {
+  REQUIRE(workflows.add(racing_workflow::definition()));
+  std::latch gate{1};
+  step_gate = &gate;
+  REQUIRE(ask(start_workflow{topic("workflow.w1"), "test.racing", "1", {}, {}}));
+  REQUIRE(signal("w1", "1"));
+  CHECK(says(outcome_of("w1"), R"("result":"signal")"));
+  gate.count_down();
+  // The step that was let go counts for nothing.
+  REQUIRE(ask(start_workflow{topic("workflow.w2"), "test.racing", "1", {}, {}}));
+  CHECK(says(outcome_of("w2"), R"("result":"step")"));
+}
+
+TEST_CASE_METHOD(workflow_fixture, "signals and ends of steps cross each other") {
+  REQUIRE(workflows.add(alternating_workflow::definition()));
+  constexpr int runs = 50;
+  const auto id = [](int run) { return "w" + std::to_string(run); };
+  for (int run = 0; run < runs; ++run) {
+    REQUIRE(ask(start_workflow{topic("workflow." + id(run)), "test.alternating", "1", {}, {}}));
+    for (int i = 0; i < 4; ++i)
+      REQUIRE(signal(id(run), "10", std::to_string(i)));
+  }
+  for (int run = 0; run < runs; ++run)
+    CHECK(says(outcome_of(id(run)), R"("result":44)"));
 }
 
 TEST_CASE_METHOD(workflow_fixture, "a step may end later, and elsewhere") {
