@@ -2,6 +2,7 @@
 
 #include "actors/companions.hpp"
 #include "actors/reader_pool.hpp"
+#include "actors/retention_sweep.hpp"
 #include "actors/run_schedule.hpp"
 #include "actors/shard_messages.hpp"
 #include "actors/topic_answers.hpp"
@@ -78,6 +79,7 @@ public:
         },
         [this](boxed<topic_loaded>& message) { on_loaded(*message); },
         [this](boxed<topic_made>& message) { on_made(*message); },
+        [this](const boxed<topic_born>& message) { on_born(*message); },
         [this](const boxed<load_again>& message) { load(message->topic); },
         [this](const boxed<topic_idle>& message) { on_idle(message->topic); },
         [this](const boxed<topic_busy>& message) { on_busy(message->topic); },
@@ -90,8 +92,8 @@ public:
             send(found->second.actor, message);
           }
         },
-        [this](boxed<sweep_told>& message) { on_sweep(*message); },
-        [this](boxed<runs_found>& message) { on_runs_found(*message); },
+        [this](boxed<sweep_told>& message) { wake(sweep_.take(*message), false); },
+        [this](boxed<runs_found>& message) { wake(schedule_.take(*message, handle()), true); },
         [this](const boxed<run_sleeps>& message) { schedule_.sleeps(message->due); },
         [](const boxed<control_reply>&) {},
         [this](const boxed<schedule_tick>&) {
@@ -339,7 +341,27 @@ private:
       slot.maker = std::move(*control);
       slot.held.pop_front();
     }
+    // Who waits for the topic is to be attached before its first event.
+    if (slot.begins_run() && !interest_.is_awaited(name)) return bear(name, slot);
     make(name, slot);
+  }
+
+  /// The first transition of a run makes its channel. What else is asked of it waits until then.
+  void bear(const topic_ref& name, topic_slot& slot) {
+    if (!activation_) return fail_slot(name, activation_.error());
+    slot.stage = topic_stage::making;
+    runtime::topic_image image{.name = name, .settings = slot.settings};
+    spawn_into(slot, {make_topic_core(parts_, std::move(image)), run_image{}});
+    forward(slot, slot.held.front());
+    slot.held.pop_front();
+  }
+
+  void on_born(const topic_born& message) {
+    const auto found = topics_.find(message.topic);
+    if (found == topics_.end() || found->second.stage != topic_stage::making) return;
+    if (message.activation != current()) return;
+    // As of its making: who watches gets its first events, too.
+    become_active(message.topic, found->second, {message.topic, message.epoch, sequence{}});
   }
 
   void make(const topic_ref& name, topic_slot& slot) {
@@ -376,13 +398,8 @@ private:
     image.settings = found->second.settings;
     if (found->second.maker) {
       const auto& maker = *found->second.maker;
-      topic_description made{
-          .topic = image.name.topic.str(),
-          .epoch = image.epoch,
-          .settings = image.settings,
-          .first_seq = image.first_seq,
-          .last_seq = image.last_seq,
-          .created = true};
+      auto made = describe(image);
+      made.created = true;
       send(
           maker.reply_to,
           box(control_reply{maker.message->correlation, control_answer{std::move(made)}}));
@@ -399,11 +416,16 @@ private:
 
   void start(const topic_ref& name, topic_slot& slot, loaded_topic loaded) {
     if (!activation_) return fail_slot(name, activation_.error());
-    slot.stage = topic_stage::active;
     slot.is_wanted = false;
     const auto& image = loaded.core->image();
+    slot.settings = image.settings;
     const topic_active news{name, image.epoch, image.last_seq};
-    const bool is_kept = is_channel(name.topic) && !has_retention(image.settings);
+    spawn_into(slot, std::move(loaded));
+    become_active(name, slot, news);
+  }
+
+  void spawn_into(topic_slot& slot, loaded_topic loaded) {
+    const auto name = loaded.core->image().name;
     slot.actor = spawn_topic(
         home_system(),
         topic_setup{
@@ -417,12 +439,16 @@ private:
         handle());
     monitor(slot.actor);
     topic_of_actor_.emplace(slot.actor.id(), name);
+  }
+
+  void become_active(const topic_ref& name, topic_slot& slot, const topic_active& news) {
+    slot.stage = topic_stage::active;
     // Who waited for the topic to be made comes before the event that makes it interesting.
     for (auto& one : interest_.take(name)) {
       send(slot.actor, std::move(one.message), one.relay);
     }
     // Nobody holds back what never goes.
-    if (!is_kept) companions_.tell(news);
+    if (!is_channel(name.topic) || has_retention(slot.settings)) companions_.tell(news);
     interest_.tell(news);
     release(slot);
   }
@@ -524,30 +550,18 @@ private:
 
   void on_tick() {
     if (!activation_) activate();
-    if (activation_ && !sweeping_) {
-      auto posted = parts_.readers.post(
-          reader_pool::lane::reads,
-          [self = handle(), &parts = parts_, shard = shard_, after = sweep_after_] {
-            auto reader = parts.journal.read(shard);
-            caf::anon_send(
-                self,
-                box(sweep_told{
-                    reader ? find_due_topics(**reader, after, parts.journal.shard_time(shard))
-                           : std::unexpected{reader.error()}}));
-          });
-      sweeping_ = posted.has_value();
-    }
+    if (activation_) sweep_.look(handle());
     arm_tick();
   }
 
-  void on_sweep(sweep_told& message) {
-    sweeping_ = false;
-    if (!message.page || is_stopping_) return;
-    sweep_after_ = message.page->next;
-    for (const auto& name : message.page->due) {
-      // Waking it is enough: an active topic applies its retention itself.
+  /// `is_needed`: also what is about to end, anew.
+  void wake(const std::vector<topic_ref>& topics, bool is_needed) {
+    if (is_stopping_) return;
+    for (const auto& name : topics) {
       const auto [place, is_new] = topics_.try_emplace(name);
+      auto& slot = place->second;
       if (is_new) load(name);
+      slot.is_wanted |= is_needed && slot.stage == topic_stage::passivating;
     }
   }
 
@@ -555,19 +569,6 @@ private:
 
   void arm_schedule() {
     if (parts_.workflows != nullptr) delayed_send(this, run_schedule::tick, box(schedule_tick{}));
-  }
-
-  void on_runs_found(runs_found& message) {
-    const auto found = schedule_.take(message, handle());
-    if (is_stopping_) return;
-    for (const auto& name : found) {
-      const auto [place, is_new] = topics_.try_emplace(name);
-      if (is_new) {
-        load(name);
-      } else if (place->second.stage == topic_stage::passivating) {
-        place->second.is_wanted = true;
-      }
-    }
   }
 
   const broker_parts& parts_;
@@ -580,8 +581,7 @@ private:
   std::unordered_map<caf::actor_id, topic_ref> topic_of_actor_;
   topic_interest interest_{*this, parts_.settings.topics.awaited_max};
   run_schedule schedule_{parts_, shard_};
-  std::string sweep_after_;
-  bool sweeping_ = false;
+  retention_sweep sweep_{parts_, shard_};
   bool is_stopping_ = false;
 };
 

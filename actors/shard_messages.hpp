@@ -31,11 +31,6 @@ struct topic_made {
   result<storage::append_receipt> outcome;
 };
 
-/// INTERNAL: topics that retention wants to touch.
-struct sweep_told {
-  result<sweep_page> page;
-};
-
 /// INTERNAL: time has passed.
 struct shard_tick {};
 

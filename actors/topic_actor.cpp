@@ -212,7 +212,10 @@ private:
   /// Everything that was asked before the shard's last word is answered first.
   void end_if_retired() {
     const bool run_ended = !run_ || run_->is_settled();
-    if (is_retiring_ && run_ended && core_.is_settled() && changes_.empty()) quit();
+    // Nobody makes it any more.
+    const bool is_stillborn = run_ && core_.is_unmade() && run_->is_idle();
+    if ((is_retiring_ || is_stillborn) && run_ended && core_.is_settled() && changes_.empty())
+      quit();
   }
 
   /// Those that are not on their way to the journal.
@@ -256,7 +259,7 @@ private:
     // One message per publisher and commit; the order of each publisher's answers stays.
     std::map<publisher_key, publish_replies> grouped;
     for (auto& one : replies) {
-      count(one.reply);
+      counters_.answered(one.reply);
       grouped[one.publisher].replies.push_back(std::move(one.reply));
     }
     for (auto& [key, out] : grouped) {
@@ -273,16 +276,6 @@ private:
     }
   }
 
-  void count(const publish_reply& reply) {
-    if (!reply.outcome) {
-      counters_.refused(reply.outcome.error().code);
-      return;
-    }
-    const auto duplicates =
-        std::ranges::count(reply.outcome->events, true, &publish_outcome::each::duplicate);
-    if (duplicates != 0) counters_.duplicates.Increment(static_cast<double>(duplicates));
-  }
-
   void on_append(append_told& told) {
     if (told.stage == storage::append_stage::written) return carry_out(core_.written(told.key));
     const auto now_boot = parts_.time.boot();
@@ -291,8 +284,15 @@ private:
       counters_.publish_to_durable.Observe(std::chrono::duration<double>(waited).count());
       charges_.pop_front();
     }
+    if (told.outcome && core_.is_unmade()) note_birth(*told.outcome);
     if (told.outcome) return carry_out(core_.committed(told.key, told.outcome->time));
     carry_out(core_.failed(told.key, told_to_client(told.outcome.error())));
+  }
+
+  void note_birth(const storage::append_receipt& receipt) {
+    core_.made(entity_id{receipt.first.raw()}, parts_.journal.state(shard_).incarnation);
+    const auto& image = core_.image();
+    send(parent_, box(topic_born{image.name, activation_, image.epoch}));
   }
 
   // -- reads ---------------------------------------------------------------------------------
@@ -395,7 +395,10 @@ private:
     touch();
     const bool is_of_topic = std::holds_alternative<put_topic>(request.body)
                              || std::holds_alternative<delete_topic>(request.body);
-    if (run_ && !is_of_topic) return run_->on_request(std::move(request), reply_to);
+    if (run_ && !is_of_topic) {
+      run_->on_request(std::move(request), reply_to);
+      return end_if_retired();
+    }
     if (changes_.size() >= changes_waiting_max) {
       const bool was_deletion = std::holds_alternative<delete_topic>(request.body);
       const error many{errc::overloaded, "too many changes of this topic are waiting", 100};

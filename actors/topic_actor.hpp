@@ -24,6 +24,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -41,6 +42,13 @@ struct topic_admission {
 struct admitted_publish {
   publish_batch batch;
   admission_ticket ticket;
+};
+
+/// TOPIC -> SHARD: the topic, whose first request was to make it, is on disk now.
+struct topic_born {
+  topic_ref topic;
+  activation_id activation{};
+  std::string epoch;
 };
 
 /// TOPIC -> SHARD: nothing to do for a while; may be passivated.
@@ -87,7 +95,9 @@ struct topic_setup {
   topic_metrics& counters;
   shard_id shard{};
   activation_id activation{};
-  /// Knows what committed records say. Not null.
+  /// Knows what committed records say. Not null. One that is not made yet (runs only) gets the
+  /// request that makes it and nothing else until it has said `topic_born`; it ends by itself if
+  /// the request is refused.
   std::unique_ptr<runtime::topic_core> core;
   /// Set for the channels of workflows.
   std::optional<run_image> run;

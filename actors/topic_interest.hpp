@@ -34,6 +34,8 @@ public:
 
   void forget(const topic_ref& topic, const caf::actor& relay);
 
+  [[nodiscard]] bool is_awaited(const topic_ref& topic) const { return absent_.contains(topic); }
+
   /// The relays that waited for `topic`; they wait no longer.
   [[nodiscard]] std::vector<waiting_attach> take(const topic_ref& topic);
 

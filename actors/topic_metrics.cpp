@@ -1,5 +1,6 @@
 #include "actors/topic_metrics.hpp"
 
+#include <algorithm>
 #include <string>
 
 namespace callboard::actors {
@@ -39,6 +40,13 @@ topic_metrics::topic_metrics(metrics& counters)
   for (std::size_t i = 0; i < reasons.size(); ++i) {
     refused_[i] = {reasons[i], &refusals(counters, name_of(reasons[i]))};
   }
+}
+
+void topic_metrics::answered(const publish_reply& reply) {
+  if (!reply.outcome) return refused(reply.outcome.error().code);
+  const auto repeated =
+      std::ranges::count(reply.outcome->events, true, &runtime::publish_outcome::each::duplicate);
+  if (repeated != 0) duplicates.Increment(static_cast<double>(repeated));
 }
 
 void topic_metrics::refused(errc reason, std::uint64_t count) {

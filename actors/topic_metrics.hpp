@@ -1,6 +1,7 @@
 // What all shards and topics of a node count together.
 #pragma once
 
+#include "actors/requests.hpp"
 #include "base/error.hpp"
 #include "base/metrics.hpp"
 
@@ -16,6 +17,9 @@ struct topic_metrics {
 
   topic_metrics(const topic_metrics&) = delete;
   topic_metrics& operator=(const topic_metrics&) = delete;
+
+  /// Counts what a publish came to.
+  void answered(const publish_reply& reply);
 
   /// Counts publishes that were refused, by reason.
   void refused(errc reason, std::uint64_t count = 1);

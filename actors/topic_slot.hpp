@@ -37,10 +37,16 @@ struct topic_slot {
   bool is_wanted = false;
   caf::actor actor;
   std::deque<waiting> held;
-  /// What a topic that is being made will have.
+  /// What the topic has, or will have once it is made.
   runtime::topic_settings settings;
   /// The request that made it, to be answered with its description.
   std::optional<waiting_control> maker;
+
+  /// What was asked first is to start a workflow.
+  [[nodiscard]] bool begins_run() const {
+    const auto* first = held.empty() ? nullptr : std::get_if<waiting_control>(&held.front());
+    return first != nullptr && std::holds_alternative<start_workflow>(first->message->body);
+  }
 };
 
 }  // namespace callboard::actors

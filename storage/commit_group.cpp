@@ -5,6 +5,7 @@
 
 #include <fmt/format.h>
 
+#include <optional>
 #include <utility>
 
 namespace callboard::storage {
@@ -59,13 +60,26 @@ result<void> commit_group::admit(const queued_append& append) {
 
 result<void> commit_group::check_sequences(database& from, const append_request& request) {
   ++append_number_;
+  /// Of the entity that the append makes.
+  std::optional<std::uint64_t> made_seq;
   for (const auto& draft : request.records) {
     if (draft.kind == record_kind::trimmed) {
       if (auto sound = decode_trimmed(draft.payload.view()); !sound) {
         return fail(errc::bad_request, sound.error().detail);
       }
     }
+    if (creates_entity(draft.kind)) made_seq = 0;
     if (!is_sequenced(draft.kind)) continue;
+    if (made_seq && draft.entity == entity_id{}) {
+      if (draft.entity_seq.raw() == ++*made_seq) continue;
+      return fail(
+          errc::sequence_conflict,
+          fmt::format(
+              "shard {}: sequence {} was offered for a new entity, {} is next",
+              request.shard.raw(),
+              draft.entity_seq.raw(),
+              *made_seq));
+    }
     auto head = heads_.get(from, request.shard, draft.entity);
     if (!head) {
       shards_.quarantine(request.shard, head.error());
@@ -114,6 +128,7 @@ result<void> commit_group::stage(database& from, shard_part& part, queued_append
   record written{.term = part.term, .time = part.time};
   cached_head* head = nullptr;
   entity_id head_of{};
+  entity_id made{};
   for (const auto& draft : append.request.records) {
     const auto payload = draft.payload.view();
     if (!part.builder.has_room_for(payload.size())) {
@@ -124,16 +139,16 @@ result<void> commit_group::stage(database& from, shard_part& part, queued_append
     written.kind = draft.kind;
     written.lsn = part.next;
     if (creates_entity(draft.kind)) {
-      written.entity = entity_id{part.next.raw()};
+      written.entity = made = entity_id{part.next.raw()};
       head = &heads_.make(shard, written.entity);
       head_of = written.entity;
     } else {
-      written.entity = draft.entity;
-      if (head == nullptr || head_of != draft.entity) {
-        auto found = heads_.get(from, shard, draft.entity);
+      written.entity = draft.entity == entity_id{} ? made : draft.entity;
+      if (head == nullptr || head_of != written.entity) {
+        auto found = heads_.get(from, shard, written.entity);
         if (!found) return std::unexpected{found.error()};
         head = *found;
-        head_of = draft.entity;
+        head_of = written.entity;
       }
     }
     written.entity_seq = draft.entity_seq;

@@ -74,7 +74,7 @@ enum class record_kind : std::uint16_t {
 /// A record that is to be written. The writer fills in lsn, term, shard time and checksum.
 struct record_draft {
   record_kind kind{};
-  /// Ignored where `creates_entity(kind)`.
+  /// Ignored where `creates_entity(kind)`; 0: what the same append made before.
   entity_id entity{};
   /// For sequenced kinds the record's own sequence; for `snapshot` the last sequence it covers;
   /// otherwise the entity's last sequence so far.

@@ -109,10 +109,23 @@ void topic_core::run(std::vector<parked_publish> work, topic_effects& out) {
   if (appends_.size() < appends_open_max) emit(out);
 }
 
+void topic_core::made(entity_id entity, incarnation_id incarnation) {
+  image_.entity = entity;
+  image_.epoch = format_epoch(entity, incarnation);
+  epoch_ = std::make_shared<const std::string>(image_.epoch);
+}
+
 void topic_core::emit(topic_effects& out) {
   if (gathering_.events.empty() && gathering_.with.empty()) return;
+  // What follows needs the id that the append under way makes.
+  if (is_unmade() && !appends_.empty()) return;
   topic_effects::append effect{.key = gathering_.key};
-  effect.records.reserve(gathering_.events.size());
+  effect.records.reserve(gathering_.events.size() + gathering_.with.size() + 1);
+  if (is_unmade()) {
+    effect.records.push_back(
+        {.kind = storage::record_kind::topic_created,
+         .payload = encode_topic_created(image_.name, image_.settings)});
+  }
   for (const auto& event : gathering_.events) {
     effect.records.push_back(
         {.kind = storage::record_kind::event,
@@ -528,71 +541,6 @@ topic_effects topic_core::credit(relay_key key, std::uint32_t credits) {
 
 void topic_core::detach(relay_key relay) {
   relays_.erase(relay);
-}
-
-// -- retention -------------------------------------------------------------------------------
-
-void topic_core::held(std::optional<sequence> floor) {
-  groups_known_ = true;
-  held_ = floor;
-}
-
-sequence topic_core::trim_limit() const {
-  if (!image_.settings.hold_for_groups) return image_.last_seq;
-  // Until the groups have spoken after an activation, nothing may go.
-  if (!groups_known_) return sequence{};
-  return held_ ? std::min(*held_, image_.last_seq) : image_.last_seq;
-}
-
-topic_effects topic_core::tick(time_ms now, sequence needed_from) {
-  topic_effects out;
-  now_ = std::max(now_, now);
-  const auto& settings = image_.settings;
-  if (needed_from <= image_.first_seq) return out;
-  const auto limit = std::min(trim_limit(), sequence{needed_from.raw() - 1});
-  if (dead_ || trimming_ || limit < image_.first_seq) return out;
-  topic_effects::plan_trim plan{.up_to_max = limit};
-  if (settings.retention_events != 0 && image_.last_seq.raw() > settings.retention_events) {
-    plan.up_to_by_count = sequence{image_.last_seq.raw() - settings.retention_events};
-  }
-  if (settings.retention_age_s != 0) {
-    plan.older_than = now_ - std::chrono::seconds{settings.retention_age_s};
-  }
-  if (settings.retention_bytes != 0 && image_.stored_bytes > settings.retention_bytes) {
-    plan.bytes_to_free = image_.stored_bytes - settings.retention_bytes;
-  }
-  if (plan.up_to_by_count < image_.first_seq) plan.up_to_by_count = sequence{};
-  if (plan.up_to_by_count.raw() == 0 && !plan.older_than && plan.bytes_to_free == 0) return out;
-  trimming_ = true;
-  out.trim = plan;
-  return out;
-}
-
-topic_effects topic_core::trim_planned(sequence up_to, std::uint64_t bytes) {
-  topic_effects out;
-  const auto limit = std::min(up_to, trim_limit());
-  if (dead_ || limit < image_.first_seq || limit != up_to) {
-    trimming_ = false;
-    return out;
-  }
-  // Before what is gathered: were both handed over now and only the events refused, as they are on
-  // a full disk, the trim would stand behind an append that never ends.
-  last_key_ = last_key_.next();
-  auto key = last_key_;
-  auto handed_over = next_last_;
-  if (!gathering_.events.empty()) {
-    std::swap(key, gathering_.key);
-    handed_over = sequence{gathering_.events.front().seq.raw() - 1};
-  }
-  appends_.push_back({.key = key, .trim = std::pair{up_to, bytes}});
-  topic_effects::append effect{.key = key, .frees_space = true};
-  effect.records.push_back(
-      {.kind = storage::record_kind::trimmed,
-       .entity = image_.entity,
-       .entity_seq = handed_over,
-       .payload = encode_trimmed(up_to, bytes)});
-  out.appends.push_back(std::move(effect));
-  return out;
 }
 
 }  // namespace callboard::runtime

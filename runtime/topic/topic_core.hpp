@@ -33,6 +33,7 @@ using append_key = counter_id<struct append_key_tag>;
 /// A topic as committed records describe it.
 struct topic_image {
   topic_ref name;
+  /// 0, and no epoch, while the topic is not made yet.
   entity_id entity{};
   std::string epoch;
   topic_settings settings;
@@ -155,6 +156,9 @@ public:
   [[nodiscard]] topic_effects credit(relay_key relay, std::uint32_t credits);
   void detach(relay_key relay);
 
+  /// The first append, which makes a topic that was not there, is durable. Call before `committed`.
+  void made(entity_id entity, incarnation_id incarnation);
+
   /// Settings that are on disk now.
   void configured(const topic_settings& settings) { image_.settings = settings; }
 
@@ -173,6 +177,9 @@ public:
   [[nodiscard]] std::uint32_t in_flight() const { return events_in_flight_; }
 
   [[nodiscard]] bool is_dead() const { return dead_; }
+
+  /// Its first append makes it.
+  [[nodiscard]] bool is_unmade() const { return image_.entity == entity_id{}; }
 
   /// Publishes wait for `candidates_read`.
   [[nodiscard]] bool is_parked() const { return !parked_.empty(); }

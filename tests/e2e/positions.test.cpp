@@ -35,6 +35,9 @@ public:
     ::unsetenv("CALLBOARD_KILL_AT");
     // Refusals while what was there is read again are for the client to retry.
     (void)eventually([&] { return drive(); }, milliseconds{60'000});
+    if (was_killed_) return;
+    // The position may come yet, and what is checked is to be there to the end.
+    start();
   }
 
   [[nodiscard]] bool was_killed() const { return was_killed_; }

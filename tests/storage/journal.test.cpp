@@ -163,6 +163,26 @@ TEST_CASE("a sequence that does not follow is refused and fences the shard", "[s
   CHECK(f.read(shard_id{0}, topic).value().size() == 2);
 }
 
+TEST_CASE("an entity is made and written to in one append", "[storage][journal]") {
+  journal_fixture f;
+  f.open();
+  const auto make = draft(record_kind::topic_created, entity_id{}, 0, "t");
+  const auto progress = draft(record_kind::workflow_progress, entity_id{}, 2, "p");
+  const auto made = f.append(
+      shard_id{0}, {make, event(entity_id{}, 1, "a"), event(entity_id{}, 2, "b"), progress});
+  REQUIRE(made);
+  const entity_id topic{made->first.raw()};
+  REQUIRE(f.append(shard_id{0}, {event(topic, 3, "c")}));
+  CHECK(f.read(shard_id{0}, topic).value() == std::vector<std::string>{"a", "b", "c"});
+  f.close();
+  f.open();
+  CHECK(f.read(shard_id{0}, topic).value() == std::vector<std::string>{"a", "b", "c"});
+  // Its sequence begins at 1.
+  const auto wrong = f.append(shard_id{0}, {make, event(entity_id{}, 2, "a")});
+  REQUIRE_FALSE(wrong);
+  CHECK(wrong.error().code == errc::sequence_conflict);
+}
+
 TEST_CASE("the queue is bounded and says so", "[storage][journal]") {
   journal_fixture f;
   f.settings.journal_queue_bytes_max = 1 << 20;

@@ -324,21 +324,23 @@ private:
         lsn{to.records.size() + 1},
         static_cast<std::uint32_t>(request.records.size()),
         time_.wall()};
+    entity_id made;
     for (auto draft : request.records) {
       if (on_write) on_write(draft);
-      add(to, draft, receipt.time);
+      if (creates_entity(draft.kind)) made = entity_id{to.records.size() + 1};
+      add(to, draft, draft.entity == entity_id{} ? made : draft.entity, receipt.time);
     }
     to.block_ends.push_back(lsn{to.records.size()});
     if (failure) return std::unexpected{*failure};
     return receipt;
   }
 
-  static void add(shard& to, const storage::record_draft& draft, time_ms time) {
+  static void add(shard& to, const storage::record_draft& draft, entity_id entity, time_ms time) {
     storage::record one;
     one.lsn = lsn{to.records.size() + 1};
     one.term = term_id{1};
     one.time = time;
-    one.entity = creates_entity(draft.kind) ? entity_id{one.lsn.raw()} : draft.entity;
+    one.entity = creates_entity(draft.kind) ? entity_id{one.lsn.raw()} : entity;
     one.entity_seq = draft.entity_seq;
     one.kind = draft.kind;
     one.payload = draft.payload;

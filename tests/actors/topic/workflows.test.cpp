@@ -129,6 +129,32 @@ TEST_CASE_METHOD(workflow_fixture, "a start is answered once however often it co
   CHECK(ask(get_workflow{topic("workflow.w2")}).error().code == errc::workflow_not_found);
 }
 
+TEST_CASE_METHOD(workflow_fixture, "what is refused makes no channel, and what waits is answered") {
+  const auto large = '"' + std::string(5U << 20, 'x') + '"';
+  const auto send = [&](std::uint64_t id, control_body body) {
+    REQUIRE(router->control({correlation_id{id}, std::move(body)}, self()));
+  };
+  send(1001, start_workflow{topic("workflow.w1"), "test.waiting", large, {}, {}});
+  send(1002, get_workflow{topic("workflow.w1")});
+  send(1003, start_workflow{topic("workflow.w1"), "test.waiting", "1", {}, {}});
+  std::map<std::uint64_t, result<control_answer>> got;
+  while (got.size() < 3) {
+    (*client)->receive(
+        [&](boxed<control_reply>& reply) {
+          got.emplace(reply->correlation.raw(), std::move(reply->outcome));
+        },
+        caf::after(patience) >> [] { FAIL("no answer"); });
+  }
+  CHECK(got.at(1001).error().code == errc::too_large);
+  CHECK(got.at(1002).error().code == errc::workflow_not_found);
+  CHECK(get<workflow_answer>(got.at(1003)).created);
+  CHECK(ask(get_topic{topic("workflow.w1")}));
+  REQUIRE(
+      ask(start_workflow{topic("workflow.w2"), "test.waiting", large, {}, {}}).error().code
+      == errc::too_large);
+  CHECK(ask(get_topic{topic("workflow.w2")}).error().code == errc::topic_not_found);
+}
+
 TEST_CASE_METHOD(workflow_fixture, "a step that runs holds up no other input") {
   REQUIRE(workflows.add(racing_workflow::definition()));
   std::latch gate{1};

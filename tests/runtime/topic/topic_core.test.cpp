@@ -48,6 +48,38 @@ TEST_CASE("a retry whose original fails is not acked", "[topic]") {
   CHECK(topic.reload);
 }
 
+TEST_CASE("a topic that is not made yet is made by its first append", "[topic]") {
+  core_fixture f;
+  f.core = runtime::topic_core{{.name = f.core.image().name}, {}};
+  const auto kinds = [&] {
+    std::vector<storage::record_kind> all;
+    for (const auto& record : f.pending.front().records)
+      all.push_back(record.kind);
+    return all;
+  };
+  using enum storage::record_kind;
+  f.publish(make_request(1, {"a"}));
+  CHECK(kinds() == std::vector{topic_created, event});
+  CHECK(f.core.is_unmade());
+  // As at the door of a full journal: the next one makes it.
+  const auto refused = f.pending.front().key;
+  f.pending.clear();
+  f.take(f.core.refused(refused, {errc::overloaded, "full", 0}));
+  f.publish(make_request(2, {"a"}));
+  CHECK(kinds() == std::vector{topic_created, event});
+  CHECK(f.pending.front().records.back().entity_seq == sequence{1});
+  // What comes behind needs the id that it gets.
+  f.publish(make_request(3, {"b"}));
+  REQUIRE(f.pending.size() == 1);
+  f.core.made(entity_id{9}, incarnation_id{1});
+  f.commit();
+  CHECK_FALSE(f.core.is_unmade());
+  CHECK(f.core.image().epoch == runtime::format_epoch(entity_id{9}, incarnation_id{1}));
+  REQUIRE(f.pending.size() == 1);
+  CHECK(kinds() == std::vector{event});
+  CHECK(f.pending.front().records.front().entity == entity_id{9});
+}
+
 TEST_CASE("the same id with other content is a conflict and stores nothing", "[topic]") {
   core_fixture topic;
   topic.publish(make_request(1, {"a"}));

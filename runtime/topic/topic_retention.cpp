@@ -1,0 +1,73 @@
+// What of a topic may go, and the record that lets it go.
+#include "runtime/topic/topic_codec.hpp"
+#include "runtime/topic/topic_core.hpp"
+
+#include <algorithm>
+#include <utility>
+
+namespace callboard::runtime {
+
+void topic_core::held(std::optional<sequence> floor) {
+  groups_known_ = true;
+  held_ = floor;
+}
+
+sequence topic_core::trim_limit() const {
+  if (!image_.settings.hold_for_groups) return image_.last_seq;
+  // Until the groups have spoken after an activation, nothing may go.
+  if (!groups_known_) return sequence{};
+  return held_ ? std::min(*held_, image_.last_seq) : image_.last_seq;
+}
+
+topic_effects topic_core::tick(time_ms now, sequence needed_from) {
+  topic_effects out;
+  now_ = std::max(now_, now);
+  const auto& settings = image_.settings;
+  if (needed_from <= image_.first_seq) return out;
+  const auto limit = std::min(trim_limit(), sequence{needed_from.raw() - 1});
+  if (dead_ || trimming_ || limit < image_.first_seq) return out;
+  topic_effects::plan_trim plan{.up_to_max = limit};
+  if (settings.retention_events != 0 && image_.last_seq.raw() > settings.retention_events) {
+    plan.up_to_by_count = sequence{image_.last_seq.raw() - settings.retention_events};
+  }
+  if (settings.retention_age_s != 0) {
+    plan.older_than = now_ - std::chrono::seconds{settings.retention_age_s};
+  }
+  if (settings.retention_bytes != 0 && image_.stored_bytes > settings.retention_bytes) {
+    plan.bytes_to_free = image_.stored_bytes - settings.retention_bytes;
+  }
+  if (plan.up_to_by_count < image_.first_seq) plan.up_to_by_count = sequence{};
+  if (plan.up_to_by_count.raw() == 0 && !plan.older_than && plan.bytes_to_free == 0) return out;
+  trimming_ = true;
+  out.trim = plan;
+  return out;
+}
+
+topic_effects topic_core::trim_planned(sequence up_to, std::uint64_t bytes) {
+  topic_effects out;
+  const auto limit = std::min(up_to, trim_limit());
+  if (dead_ || limit < image_.first_seq || limit != up_to) {
+    trimming_ = false;
+    return out;
+  }
+  // Before what is gathered: were both handed over now and only the events refused, as they are on
+  // a full disk, the trim would stand behind an append that never ends.
+  last_key_ = last_key_.next();
+  auto key = last_key_;
+  auto handed_over = next_last_;
+  if (!gathering_.events.empty()) {
+    std::swap(key, gathering_.key);
+    handed_over = sequence{gathering_.events.front().seq.raw() - 1};
+  }
+  appends_.push_back({.key = key, .trim = std::pair{up_to, bytes}});
+  topic_effects::append effect{.key = key, .frees_space = true};
+  effect.records.push_back(
+      {.kind = storage::record_kind::trimmed,
+       .entity = image_.entity,
+       .entity_seq = handed_over,
+       .payload = encode_trimmed(up_to, bytes)});
+  out.appends.push_back(std::move(effect));
+  return out;
+}
+
+}  // namespace callboard::runtime
