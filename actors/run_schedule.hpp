@@ -3,6 +3,7 @@
 #pragma once
 
 #include "actors/broker_parts.hpp"
+#include "actors/run_alarms.hpp"
 #include "actors/run_reads.hpp"
 #include "actors/run_sweep.hpp"
 
@@ -44,7 +45,7 @@ public:
   /// Takes the answer of a read; says which runs to wake.
   [[nodiscard]] std::vector<topic_ref> take(runs_found& message, const caf::actor& self);
 
-  static constexpr std::chrono::milliseconds tick{500};
+  static constexpr std::chrono::milliseconds tick = run_alarms::tick;
 
 private:
   void read(const caf::actor& self, bool is_start);

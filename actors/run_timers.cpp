@@ -22,13 +22,13 @@ void run_timers::wake_by(boot_time due) {
   if (wakes_at_ && *wakes_at_ <= at) return;
   wakes_at_ = at;
   const auto left = std::chrono::ceil<std::chrono::milliseconds>(std::max(at - now, boot_time{}));
-  send_(left, [this] { on_wake(); });
+  send_(left, [this, at] { on_wake(at); });
 }
 
-void run_timers::on_wake() {
+void run_timers::on_wake(boot_time meant_for) {
   const auto now = time_.boot();
-  // An earlier one was sent meanwhile, and this is the later one.
-  if (wakes_at_ && *wakes_at_ <= now) wakes_at_.reset();
+  // If not, an earlier one was sent meanwhile, and this is the later one.
+  if (wakes_at_ == meant_for) wakes_at_.reset();
   const auto end = waiting_.upper_bound(now);
   hold_ = end == waiting_.begin() ? std::min(2 * hold_, longest_hold) : shortest_hold;
   std::vector<work> due = std::exchange(at_leisure_, {});

@@ -17,7 +17,7 @@ namespace callboard::actors {
 class run_timers {
 public:
   using work = std::move_only_function<void()>;
-  /// Has the actor do `work` after a time.
+  /// Has the actor do `work` after a time, or somewhat earlier.
   using sender = std::function<void(std::chrono::milliseconds, work)>;
 
   run_timers(const clock& time, sender send) : time_{time}, send_{std::move(send)} {}
@@ -30,7 +30,7 @@ public:
 
 private:
   void wake_by(boot_time due);
-  void on_wake();
+  void on_wake(boot_time meant_for);
 
   const clock& time_;
   sender send_;

@@ -3,6 +3,7 @@
 #include "actors/companions.hpp"
 #include "actors/reader_pool.hpp"
 #include "actors/retention_sweep.hpp"
+#include "actors/run_alarms.hpp"
 #include "actors/run_schedule.hpp"
 #include "actors/shard_messages.hpp"
 #include "actors/topic_answers.hpp"
@@ -97,6 +98,7 @@ public:
         [this](const boxed<run_sleeps>& message) { schedule_.sleeps(message->due); },
         [](const boxed<control_reply>&) {},
         [this](const boxed<schedule_tick>&) {
+          alarms_->ring();
           schedule_.look(handle());
           arm_schedule();
         },
@@ -434,6 +436,7 @@ private:
             .counters = counters_,
             .shard = shard_,
             .activation = *activation_,
+            .alarms = alarms_,
             .core = std::move(loaded.core),
             .run = std::move(loaded.run)},
         handle());
@@ -581,6 +584,8 @@ private:
   std::unordered_map<caf::actor_id, topic_ref> topic_of_actor_;
   topic_interest interest_{*this, parts_.settings.topics.awaited_max};
   run_schedule schedule_{parts_, shard_};
+  std::shared_ptr<run_alarms> alarms_ =
+      std::make_shared<run_alarms>(parts_.time, parts_.workflows != nullptr);
   retention_sweep sweep_{parts_, shard_};
   bool is_stopping_ = false;
 };

@@ -1,6 +1,7 @@
 #include "actors/topic_actor.hpp"
 
 #include "actors/reader_pool.hpp"
+#include "actors/run_alarms.hpp"
 #include "actors/run_timers.hpp"
 #include "actors/topic_answers.hpp"
 #include "actors/topic_messages.hpp"
@@ -39,6 +40,7 @@ public:
         counters_{setup.counters},
         shard_{setup.shard},
         activation_{setup.activation},
+        alarms_{std::move(setup.alarms)},
         parent_{std::move(shard)},
         owned_core_{std::move(setup.core)},
         core_{*owned_core_},
@@ -574,6 +576,7 @@ private:
   topic_metrics& counters_;
   const shard_id shard_;
   const activation_id activation_;
+  std::shared_ptr<run_alarms> alarms_;
   caf::actor parent_;
   std::unique_ptr<runtime::topic_core> owned_core_;
   runtime::topic_core& core_;
@@ -590,7 +593,7 @@ private:
   std::optional<run_image> image_of_run_;
   std::unique_ptr<run_host> run_;
   run_timers run_timers_{parts_.time, [this](std::chrono::milliseconds delay, auto work) {
-                           delayed_send(this, delay, box(run_continuation{std::move(work)}));
+                           alarms_->send_later(*this, delay, {std::move(work)});
                          }};
 };
 

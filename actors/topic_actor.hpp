@@ -30,6 +30,8 @@
 
 namespace callboard::actors {
 
+class run_alarms;
+
 /// Bounds on work in flight; all outlive the topics.
 struct topic_admission {
   /// Events of bulk topics of the node between publish and commit: what may wait in the journal
@@ -95,6 +97,7 @@ struct topic_setup {
   topic_metrics& counters;
   shard_id shard{};
   activation_id activation{};
+  std::shared_ptr<run_alarms> alarms;
   /// Knows what committed records say. Not null. One that is not made yet (runs only) gets the
   /// request that makes it and nothing else until it has said `topic_born`; it ends by itself if
   /// the request is refused.

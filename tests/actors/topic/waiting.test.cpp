@@ -38,8 +38,11 @@ struct timed_actor {
   manual_clock time;
   std::vector<std::pair<boot_time, run_timers::work>> sent;
   std::size_t sent_ever = 0;
+  /// What is sent a second or more ahead arrives so much earlier.
+  std::chrono::milliseconds early{0};
   run_timers timers{time, [this](std::chrono::milliseconds delay, run_timers::work work) {
                       ++sent_ever;
+                      if (delay >= 1s) delay -= early;
                       sent.emplace_back(time.boot() + delay, std::move(work));
                     }};
 
@@ -80,6 +83,22 @@ TEST_CASE("timers of a run fire in their order and not early", "[actors][run_tim
   CHECK(fired == std::vector{1, 2, 3});
   actor.advance(60'000ms);
   CHECK(actor.sent.empty());
+}
+
+TEST_CASE("a wake-up that comes early is followed by one in time", "[actors][run_timers]") {
+  timed_actor actor;
+  actor.early = 400ms;
+  int fired = 0;
+  actor.timers.add(1'000ms, [&] { ++fired; });
+  actor.timers.add(2'500ms, [&] { ++fired; });
+  actor.advance(999ms);
+  CHECK(fired == 0);
+  actor.advance(1ms);
+  CHECK(fired == 1);
+  actor.advance(1'499ms);
+  CHECK(fired == 1);
+  actor.advance(1ms);
+  CHECK(fired == 2);
 }
 
 TEST_CASE("a run that is over soon sends one message through the clock", "[actors][run_timers]") {
