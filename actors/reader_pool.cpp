@@ -1,5 +1,7 @@
 #include "actors/reader_pool.hpp"
 
+#include "base/short_lock.hpp"
+
 #include <fmt/format.h>
 
 namespace callboard::actors {
@@ -17,7 +19,7 @@ reader_pool::~reader_pool() {
 result<void> reader_pool::post(lane which, work job) {
   bool wakes = false;
   {
-    const std::lock_guard guard{mutex_};
+    const auto lock = lock_shortly(mutex_);
     if (stopping_) return fail(errc::draining, "the node is shutting down");
     if (which == lane::control) {
       control_.push_back(std::move(job));
@@ -56,7 +58,7 @@ std::size_t reader_pool::depth() const {
 }
 
 void reader_pool::run() {
-  std::unique_lock lock{mutex_};
+  auto lock = lock_shortly(mutex_);
   while (true) {
     while (!stopping_ && control_.empty() && reads_.empty()) {
       ++idle_;
@@ -73,7 +75,7 @@ void reader_pool::run() {
     if (wakes) ready_.notify_one();
     job();
     job = nullptr;
-    lock.lock();
+    lock = lock_shortly(mutex_);
   }
 }
 

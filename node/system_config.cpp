@@ -1,5 +1,9 @@
 #include "node/system_config.hpp"
 
+#include "actors/job_sharing.hpp"
+
+#include <caf/scheduler/coordinator.hpp>
+
 namespace callboard::node {
 
 namespace {
@@ -10,8 +14,8 @@ constexpr std::size_t messages_per_turn = 300;
 }  // namespace
 
 system_config::system_config(std::uint32_t threads) {
-  // "sharing" idles without polling and has the lower latency on few cores.
-  set("scheduler.policy", caf::atom("sharing"));
+  // One queue for all idles without polling and has the lower latency on few cores.
+  load<caf::scheduler::coordinator<actors::job_sharing>>();
   set("scheduler.max-threads", static_cast<std::size_t>(threads));
   set("scheduler.max-throughput", messages_per_turn);
 }

@@ -1,10 +1,18 @@
 // The threads that run what others may not wait for, and the timers of runs: both are to cost few
 // wake-ups, and nobody may be left waiting for it.
+#include "actors/boxed.hpp"
+#include "actors/job_sharing.hpp"
 #include "actors/reader_pool.hpp"
 #include "actors/run_timers.hpp"
 #include "base/clock.hpp"
 
 #include "tests/support/catch.hpp"
+
+#include <caf/actor_system.hpp>
+#include <caf/actor_system_config.hpp>
+#include <caf/event_based_actor.hpp>
+#include <caf/scheduler/coordinator.hpp>
+#include <caf/send.hpp>
 
 #include <latch>
 #include <utility>
@@ -29,6 +37,98 @@ TEST_CASE("a pool runs as many jobs at once as it has threads", "[actors][reader
     }
     ended.wait();
   }
+}
+
+namespace {
+
+struct meet {
+  std::latch* begun = nullptr;
+  std::latch* ended = nullptr;
+};
+
+/// Waits on its thread until the others are there, too.
+class meeting_actor final : public caf::event_based_actor {
+public:
+  using event_based_actor::event_based_actor;
+
+  caf::behavior make_behavior() override {
+    return {[](const boxed<meet>& where) {
+      where->begun->arrive_and_wait();
+      where->ended->count_down();
+    }};
+  }
+};
+
+struct hand_on {
+  int left = 0;
+  std::latch* ended = nullptr;
+};
+
+/// Sends what it gets to the next in the ring.
+class ring_actor final : public caf::event_based_actor {
+public:
+  using event_based_actor::event_based_actor;
+
+  caf::behavior make_behavior() override {
+    return {
+        [this](const caf::actor& next) { next_ = next; },
+        [this](const boxed<hand_on>& what) {
+          if (what->left == 0) return what->ended->count_down();
+          send(next_, box(hand_on{what->left - 1, what->ended}));
+        }};
+  }
+
+  void on_exit() override { next_ = nullptr; }
+
+private:
+  caf::actor next_;
+};
+
+constexpr int job_threads = 4;
+
+struct sharing_config : caf::actor_system_config {
+  sharing_config() {
+    load<caf::scheduler::coordinator<job_sharing>>();
+    set("scheduler.max-threads", std::size_t{job_threads});
+  }
+};
+
+}  // namespace
+
+TEST_CASE("as many actors run at once as there are threads", "[actors][job_sharing]") {
+  sharing_config with;
+  caf::actor_system system{with};
+  std::vector<caf::actor> all;
+  for (int i = 0; i < job_threads; ++i)
+    all.push_back(system.spawn<meeting_actor>());
+  for (int round = 0; round < 500; ++round) {
+    // Each message is done only once all have begun: one that waits behind another hangs the test.
+    std::latch begun{job_threads};
+    std::latch ended{job_threads};
+    for (const auto& one : all)
+      caf::anon_send(one, box(meet{&begun, &ended}));
+    ended.wait();
+  }
+  for (const auto& one : all)
+    caf::anon_send_exit(one, caf::exit_reason::user_shutdown);
+}
+
+TEST_CASE("no message is left lying between actors", "[actors][job_sharing]") {
+  sharing_config with;
+  caf::actor_system system{with};
+  constexpr int actors = 50;
+  constexpr int messages = 20;
+  std::vector<caf::actor> ring;
+  for (int i = 0; i < actors; ++i)
+    ring.push_back(system.spawn<ring_actor>());
+  for (int i = 0; i < actors; ++i)
+    caf::anon_send(ring[i], ring[(i + 1) % actors]);
+  std::latch ended{messages};
+  for (int i = 0; i < messages; ++i)
+    caf::anon_send(ring[i], box(hand_on{2'000, &ended}));
+  ended.wait();
+  for (const auto& one : ring)
+    caf::anon_send_exit(one, caf::exit_reason::user_shutdown);
 }
 
 namespace {
