@@ -192,6 +192,7 @@ void run_host::post_step(ready_step next) {
                   result_bytes_max);
               input->time = std::max(when, started);
               outputs = engine->deliver(*input);
+              close_if_over(*engine, outputs);
             }
             return caf::anon_send(
                 self,

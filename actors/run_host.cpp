@@ -194,11 +194,17 @@ bool run_host::prepare(input& next) {
   return true;
 }
 
+void close_if_over(runtime::run_engine& engine, const runtime::run_outputs& outputs) {
+  // The next run takes over what this one has not read.
+  if (outputs.end && outputs.end->status != run_status::continued) engine.close();
+}
+
 void run_host::drive(std::vector<run_event> inputs) {
   auto posted = parts_.user_code->post(
       reader_pool::lane::control,
       [this, self = home_.run_handle(), engine = engine_, inputs = std::move(inputs)]() mutable {
         auto outputs = engine->deliver(inputs);
+        close_if_over(*engine, outputs);
         caf::anon_send(self, box(run_continuation{[this, outputs = std::move(outputs)]() mutable {
                          on_driven(std::move(outputs));
                        }}));

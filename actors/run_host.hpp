@@ -45,6 +45,9 @@ struct run_image {
   std::vector<runtime::run_event> history;
 };
 
+/// On a thread that runs user code: lets go of what the run has in memory, once it has ended.
+void close_if_over(runtime::run_engine& engine, const runtime::run_outputs& outputs);
+
 /// Of a child that has ended, by its row: its parent does not know yet how.
 [[nodiscard]] bool owes_parent(const runtime::workflow_row& row);
 

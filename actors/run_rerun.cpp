@@ -334,8 +334,9 @@ void run_host::leave_run(time_ms when) {
 
 void run_host::close_engine() {
   if (!engine_) return;
-  // User code runs in the destructors of its frame.
   auto ended = std::exchange(engine_, nullptr);
+  if (ended->is_closed()) return;
+  // User code runs in the destructors of its frame.
   (void)parts_.user_code->post(
       reader_pool::lane::control, [ended = std::move(ended)] { ended->close(); });
 }

@@ -79,6 +79,8 @@ public:
   /// Ends the coroutine where it stands; nothing is issued or abandoned any more. Idempotent.
   void close();
 
+  [[nodiscard]] bool is_closed() const { return is_closed_; }
+
   /// Why the run is parked: the code does something else than the journal tells. Nothing is
   /// delivered any more.
   [[nodiscard]] const std::optional<failure>& blocked() const { return blocked_; }
