@@ -24,6 +24,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <semaphore>
 #include <string>
 #include <vector>
 
@@ -99,11 +100,13 @@ public:
     set_policy();
     parts_.workflows = code;
     if (code != nullptr) parts_.user_code = parts_.steps = &readers_;
+    wait_for_readers();
     start();
   }
 
   ~virtual_broker() {
     stop();
+    if (gate_) gate_->release();
     readers_.stop();
   }
 
@@ -235,16 +238,24 @@ private:
 
   void set_policy() { system_config_.set("scheduler.policy", caf::atom("testing")); }
 
-  /// The pool answers control work in order of arrival with its only thread.
+  /// The pool answers control work in order of arrival with its only thread, which works only
+  /// while this waits for it: CAF's scheduler for tests can be used by one thread at a time.
   void wait_for_readers() {
     std::atomic<bool> done{false};
-    const auto posted = readers_.post(actors::reader_pool::lane::reads, [&] { done = true; });
+    auto next = std::make_shared<std::binary_semaphore>(0);
+    const auto posted = readers_.post(actors::reader_pool::lane::reads, [&done, next] {
+      done = true;
+      next->acquire();
+    });
     REQUIRE(posted);
+    if (gate_) gate_->release();
+    gate_ = std::move(next);
     REQUIRE(eventually([&] { return done.load(); }));
   }
 
   metrics counters_;
   actors::reader_pool readers_{1, 1000};
+  std::shared_ptr<std::binary_semaphore> gate_;
   caf::actor_system_config system_config_;
   actors::broker_parts parts_{
       .settings = settings,
