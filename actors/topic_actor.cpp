@@ -214,10 +214,9 @@ private:
   /// Everything that was asked before the shard's last word is answered first.
   void end_if_retired() {
     const bool run_ended = !run_ || run_->is_settled();
-    // Nobody makes it any more.
     const bool is_stillborn = run_ && core_.is_unmade() && run_->is_idle();
-    if ((is_retiring_ || is_stillborn) && run_ended && core_.is_settled() && changes_.empty())
-      quit();
+    const bool is_over = (is_retiring_ || is_stillborn) && changes_.empty();
+    if (is_over && run_ended && core_.is_settled()) quit();
   }
 
   /// Those that are not on their way to the journal.
@@ -286,15 +285,12 @@ private:
       counters_.publish_to_durable.Observe(std::chrono::duration<double>(waited).count());
       charges_.pop_front();
     }
-    if (told.outcome && core_.is_unmade()) note_birth(*told.outcome);
+    if (told.outcome && core_.is_unmade()) {
+      core_.made(entity_id{told.outcome->first.raw()}, parts_.journal.state(shard_).incarnation);
+      send(parent_, box(topic_born{core_.image().name, activation_, core_.image().epoch}));
+    }
     if (told.outcome) return carry_out(core_.committed(told.key, told.outcome->time));
     carry_out(core_.failed(told.key, told_to_client(told.outcome.error())));
-  }
-
-  void note_birth(const storage::append_receipt& receipt) {
-    core_.made(entity_id{receipt.first.raw()}, parts_.journal.state(shard_).incarnation);
-    const auto& image = core_.image();
-    send(parent_, box(topic_born{image.name, activation_, image.epoch}));
   }
 
   // -- reads ---------------------------------------------------------------------------------
@@ -506,13 +502,11 @@ private:
       answer(waiting, fail(errc::topic_not_found, "the topic was deleted"));
     }
     changes_.clear();
-    carry_out(
-        core_.failed(append_key{}, {errc::topic_not_found, "the topic was deleted", 0}).replies);
+    auto left = core_.failed(append_key{}, {errc::topic_not_found, "the topic was deleted", 0});
+    send_replies(left.replies);
     send(parent_, box(std::move(news)));
     quit();
   }
-
-  void carry_out(std::vector<topic_effects::reply> replies) { send_replies(replies); }
 
   // -- time ----------------------------------------------------------------------------------
 
