@@ -190,7 +190,7 @@ private:
     for (auto& one : effects.appends) {
       if (!append(std::move(one))) break;
     }
-    send_replies(effects.replies);
+    send_replies(std::move(effects.replies));
     for (auto& one : effects.deliveries) {
       const auto found = relays_.find(one.relay.raw());
       if (found != relays_.end()) send(found->second.handle, box(deliver{std::move(one.batch)}));
@@ -256,7 +256,7 @@ private:
     return false;
   }
 
-  void send_replies(std::vector<topic_effects::reply>& replies) {
+  void send_replies(std::vector<topic_effects::reply> replies) {
     // One message per publisher and commit; the order of each publisher's answers stays.
     std::map<publisher_key, publish_replies> grouped;
     for (auto& one : replies) {
@@ -519,28 +519,27 @@ private:
   void on_tick() {
     carry_out(core_.tick(now(), run_ ? run_->needed_from() : runtime::nothing_needed));
     const auto idle = parts_.time.boot() - used_;
-    if (core_.is_idle() && changes_.empty() && is_run_idle()
-        && idle >= std::chrono::milliseconds{parts_.settings.topics.passivate_after_ms}) {
-      send(parent_, box(topic_idle{core_.image().name}));
-    }
+    if (idle >= std::chrono::milliseconds{parts_.settings.topics.passivate_after_ms}) say_if_idle();
     arm_tick();
   }
 
+  bool is_idle() const { return core_.is_idle() && changes_.empty() && (!run_ || run_->is_idle()); }
+
+  void say_if_idle() {
+    if (is_idle()) send(parent_, box(topic_idle{core_.image().name}));
+  }
+
   void on_passivate() {
-    if (core_.is_idle() && changes_.empty() && is_run_idle()) {
-      if (run_) {
-        if (const auto due = run_->next_timer()) send(parent_, box(run_sleeps{*due}));
-      }
-      return quit();
+    if (!is_idle()) return send(parent_, box(topic_busy{core_.image().name}));
+    if (run_) {
+      if (const auto due = run_->next_timer()) send(parent_, box(run_sleeps{*due}));
     }
-    send(parent_, box(topic_busy{core_.image().name}));
+    quit();
   }
 
   // -- the run of a channel ------------------------------------------------------------------
 
   publisher_key own_key() const { return publisher_key{id()}; }
-
-  bool is_run_idle() const { return !run_ || run_->is_idle(); }
 
   caf::actor run_handle() override { return self_handle(); }
 
@@ -560,7 +559,9 @@ private:
   }
 
   void may_passivate() override {
-    if (core_.is_idle() && changes_.empty()) send(parent_, box(topic_idle{core_.image().name}));
+    // A run that is never here for long meets its retention on the way out.
+    carry_out(core_.tick(now(), run_->needed_from()));
+    say_if_idle();
   }
 
   void run_settled() override { end_if_retired(); }

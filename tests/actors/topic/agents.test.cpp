@@ -231,6 +231,22 @@ TEST_CASE_METHOD(agent_fixture, "an agent lives longer than its journal") {
   CHECK(says(reply("a", "add", "1", "next"), R"("result":251)"));
 }
 
+TEST_CASE_METHOD(agent_fixture, "an agent that is never here for long forgets what is old") {
+  // No check falls into the time that it is in memory.
+  settings.topics.retention_check_ms = 3'600'000;
+  restart();
+  constexpr int messages = 600;
+  for (int i = 1; i <= messages; ++i)
+    REQUIRE(tell("a", "add", "1", "m" + std::to_string(i), i % 50 == 0 ? 10'000 : 0));
+  const auto first_seq = [&] {
+    return std::get<topic_description>(ask(get_topic{topic("workflow.agent.counter.a")}).value())
+        .first_seq;
+  };
+  CHECK(eventually([&] { return first_seq() > sequence{1}; }));
+  restart();
+  CHECK(says(reply("a", "add", "1", "next"), R"("result":601)"));
+}
+
 TEST_CASE_METHOD(agent_fixture, "messages that wait outlive the run that heard them") {
   constexpr int messages = 230;
   for (int i = 1; i <= messages; ++i) {
