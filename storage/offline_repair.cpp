@@ -57,7 +57,7 @@ public:
         });
     if (!outcome) return std::unexpected{outcome.error()};
     const lsn last{expected_.raw() - 1};
-    if (acknowledged > last) lose(acknowledged.raw() - last.raw());
+    if (acknowledged > last) lose(acknowledged);
     if (auto done = finish(last); !done) return std::unexpected{done.error()};
     return last;
   }
@@ -69,9 +69,16 @@ private:
     std::uint64_t last;
   };
 
-  void lose(std::uint64_t count) {
-    report_.records_lost += count;
+  /// Everything up to `to` is gone.
+  void lose(lsn to) {
+    report_.damage.push_back(
+        {.file = "db (log)",
+         .shard = shard_.raw(),
+         .lsn = expected_.raw(),
+         .what = fmt::format("lsns {} to {} are missing", expected_.raw(), to.raw())});
+    report_.records_lost += to.raw() + 1 - expected_.raw();
     is_lossy_ = true;
+    expected_ = to.next();
   }
 
   result<void> keep(const block_bytes& bytes, lsn first) {
@@ -82,14 +89,8 @@ private:
         expected_ = (*hole)->next();
         continue;
       }
-      report_.damage.push_back(
-          {.file = "db (log)",
-           .shard = shard_.raw(),
-           .lsn = expected_.raw(),
-           .what = fmt::format("lsns {} to {} are missing", expected_.raw(), first.raw() - 1)});
       put_hole(expected_, lsn{first.raw() - 1});
-      lose(first.raw() - expected_.raw());
-      expected_ = first;
+      lose(lsn{first.raw() - 1});
     }
     note_gaps(bytes, first);
     auto block = projector_.reread(to_, shard_, bytes, first);

@@ -4,6 +4,8 @@
 #include "tests/storage/journal_fixture.hpp"
 #include "tests/support/catch.hpp"
 
+#include <algorithm>
+#include <cstdio>
 #include <filesystem>
 #include <fstream>
 
@@ -120,6 +122,34 @@ TEST_CASE("repair of a sound directory keeps everything", "[storage][offline]") 
           ->get(view_id::topic_state, std::to_string(f.topics[1].raw()))
           .value()
       == "50");
+}
+
+TEST_CASE("repair names the shards whose ends are lost", "[storage][offline]") {
+  filled_directory f;
+  for (const auto& entry : fs::directory_iterator{f.settings.data_dir + "/db"}) {
+    if (entry.path().extension() == ".log") fs::resize_file(entry, fs::file_size(entry) / 2);
+  }
+  const auto report = repair_directory(f.settings.data_dir, f.views, {});
+  REQUIRE(report);
+  CHECK(report->records_lost > 0);
+  CHECK(report->records_kept + report->records_lost == 204);
+  std::uint64_t told = 0;
+  for (const auto& one : report->damage) {
+    INFO(one.what);
+    std::uint64_t from = 0;
+    std::uint64_t to = 0;
+    if (std::sscanf(one.what.c_str(), "lsns %lu to %lu are missing", &from, &to) != 2) continue;
+    CHECK(one.lsn == from);
+    told += to + 1 - from;
+  }
+  CHECK(told == report->records_lost);
+  f.open();
+  for (std::uint32_t i = 0; i < 4; ++i) {
+    const auto is_told = std::ranges::any_of(
+        report->damage, [&](const damage_report& one) { return one.shard == i; });
+    INFO("shard " << i);
+    CHECK(is_told == (f.journal->state(shard_id{i}).incarnation != f.incarnations[i]));
+  }
 }
 
 TEST_CASE("repair keeps what is readable and renews lossy shards", "[storage][offline]") {
