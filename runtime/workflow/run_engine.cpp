@@ -97,6 +97,8 @@ void run_engine::take_in(const run_event& input) {
     return;
   }
   now_ = std::max(now_, input.time);
+  commands_left_ = turn_commands_max;
+  bytes_left_ = turn_bytes_max;
   switch (input.kind) {
   case run_event_kind::started:
     start(input);
@@ -246,6 +248,11 @@ void run_engine::issue(detail::command_request request, detail::command_slot& sl
     slot.is_cancelled = true;
     return;
   }
+  if (commands_left_ == 0) {
+    slot.answer = std::unexpected{too_many_commands()};
+    return;
+  }
+  commands_left_ = takes_from(bytes_left_, request.arguments) ? commands_left_ - 1 : 0;
   const auto index = last_index_ + 1;
   if (!agrees(index, request)) return;
   last_index_ = index;

@@ -141,6 +141,9 @@ private:
   const workflow_definition& code_;
   run_identity identity_;
   const run_limits limits_;
+  /// What this turn may still issue.
+  std::uint32_t commands_left_ = 0;
+  std::size_t bytes_left_ = 0;
   std::uint64_t random_state_;
   context context_;
   std::unique_ptr<workflow_instance> instance_;

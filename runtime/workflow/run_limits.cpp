@@ -9,8 +9,9 @@ namespace {
 /// Quotes, a colon, a comma; a number or a word.
 constexpr std::size_t overhead = 4;
 
-/// Takes the bytes of `value` off `left`; false if there are not enough.
-bool take(const json& value, std::size_t& left) {
+}  // namespace
+
+bool takes_from(std::size_t& left, const json& value) {
   const auto spend = [&](std::size_t bytes) {
     if (bytes > left) return false;
     left -= bytes;
@@ -19,20 +20,18 @@ bool take(const json& value, std::size_t& left) {
   if (value.is_string()) return spend(value.get_string().size() + 2);
   if (value.is_array()) {
     for (const auto& one : value.get_array()) {
-      if (!spend(1) || !take(one, left)) return false;
+      if (!spend(1) || !takes_from(left, one)) return false;
     }
     return spend(2);
   }
   if (value.is_object()) {
     for (const auto& one : value.get_object()) {
-      if (!spend(one.key().size() + overhead) || !take(one.value(), left)) return false;
+      if (!spend(one.key().size() + overhead) || !takes_from(left, one.value())) return false;
     }
     return spend(2);
   }
   return spend(overhead);
 }
-
-}  // namespace
 
 failure result_too_large(std::size_t most) {
   return {
@@ -54,8 +53,19 @@ failure arguments_too_large(std::size_t most) {
           most)};
 }
 
+failure too_many_commands() {
+  return {
+      failure_class::permanent,
+      "too_many_commands",
+      fmt::format(
+          "without waiting for one, code may issue {} commands with arguments of {} bytes: await "
+          "some before the next",
+          turn_commands_max,
+          turn_bytes_max)};
+}
+
 bool is_larger(const json& value, std::size_t most) {
-  return !take(value, most);
+  return !takes_from(most, value);
 }
 
 }  // namespace callboard::runtime

@@ -7,6 +7,7 @@
 #include <callboard/failure.hpp>
 #include <callboard/json.hpp>
 #include <cstddef>
+#include <cstdint>
 
 namespace callboard::runtime {
 
@@ -19,14 +20,26 @@ struct run_limits {
   std::size_t arguments_bytes_max = config::workflows_section{}.arguments_bytes_max;
 };
 
+/// Commands that code issues before it waits for one, and the bytes of their arguments: they are
+/// written as one batch. Those behind the one that reaches it fail at once. A replay has to meet
+/// that again, so lowering these blocks runs that had more.
+inline constexpr std::uint32_t turn_commands_max = 10'000;
+inline constexpr std::size_t turn_bytes_max = 16U << 20;
+
 /// True if `value` takes more than `most` bytes as JSON, give or take what is escaped. Stops
 /// counting there.
 [[nodiscard]] bool is_larger(const json& value, std::size_t most);
+
+/// Takes the bytes of `value` off `left`; false, and `left` is of no use, if there are not enough.
+[[nodiscard]] bool takes_from(std::size_t& left, const json& value);
 
 /// What becomes of a step or a run that gives more.
 [[nodiscard]] failure result_too_large(std::size_t most);
 
 /// What becomes of a command that hands on more. It is recorded without its arguments.
 [[nodiscard]] failure arguments_too_large(std::size_t most);
+
+/// What becomes of commands beyond `turn_commands_max` and `turn_bytes_max`.
+[[nodiscard]] failure too_many_commands();
 
 }  // namespace callboard::runtime

@@ -165,6 +165,19 @@ TEST_CASE("work in flight is bounded and the refusal says when to retry", "[topi
   CHECK(topic.replies[2].reply.outcome->first_seq == sequence{4});
 }
 
+TEST_CASE("a batch that is larger than the bound passes alone", "[topic]") {
+  core_fixture topic{{}, {.events_in_flight_max = 2}};
+  topic.publish(make_request(1, {"a"}));
+  topic.publish(make_request(2, {"b", "c", "d"}));
+  topic.commit();
+  REQUIRE(topic.replies.size() == 2);
+  CHECK(topic.replies[1].reply.outcome.error().code == errc::overloaded);
+  topic.publish(make_request(3, {"b", "c", "d"}));
+  topic.commit();
+  REQUIRE(topic.replies.size() == 3);
+  CHECK(topic.replies[2].reply.outcome->first_seq == sequence{2});
+}
+
 TEST_CASE("an append that is refused at the door leaves no trace", "[topic]") {
   core_fixture topic;
   topic.publish(make_request(1, {"a"}));

@@ -1,4 +1,6 @@
 // What each command does, live and after a crash at any point.
+#include "runtime/workflow/run_limits.hpp"
+
 #include "tests/runtime/workflow/scripted_run.hpp"
 #include "tests/support/catch.hpp"
 
@@ -169,7 +171,38 @@ struct after_change : workflow<after_change> {
   }
 };
 
+/// Issues commands until one of them is refused.
+struct hasty : workflow<hasty> {
+  static constexpr std::string_view type = "hasty";
+
+  flow<json> run(context& ctx, json padding) {
+    co_await ctx.step("before", [] {}).required();
+    for (std::int64_t issued = 0;; ++issued) {
+      const auto told = co_await ctx.update(padding);
+      if (told) continue;
+      co_return boost::json::object{{"issued", issued}, {"code", told.error().code}};
+    }
+  }
+};
+
 }  // namespace
+
+TEST_CASE("what code issues without waiting is bounded", "[workflow]") {
+  const auto [padding, issued] = GENERATE(
+      std::pair<std::size_t, std::int64_t>{0, runtime::turn_commands_max},
+      std::pair<std::size_t, std::int64_t>{1U << 20, runtime::turn_bytes_max / ((1U << 20) + 2)});
+  scripted_run run{hasty::definition(), json(std::string(padding, '.'))};
+  run.run_step(1);
+  REQUIRE(run.end);
+  // A replay meets the same bound.
+  run.crash();
+  REQUIRE_FALSE(run.engine->blocked());
+  CHECK(run.end->result.at("code") == "too_many_commands");
+  // The one that reaches it passes; names of arguments take some bytes, too.
+  const auto seen = run.end->result.at("issued").to_number<std::int64_t>();
+  CHECK(seen <= issued + 1);
+  CHECK(seen >= issued);
+}
 
 TEST_CASE("a run completes with its result", "[workflow]") {
   scripted_run run{two_steps::definition()};
