@@ -80,28 +80,25 @@ void local_router::add_gauges() {
   const std::string help = "Batches waiting in mailboxes, by class of actor.";
   auto& at_shards = counters.gauge("mailbox_depth", help, {{"class", "shard"}});
   auto& at_topics = counters.gauge("mailbox_depth", help, {{"class", "topic"}});
-  auto& reads = counters.gauge("reader_queue_depth", "Reads waiting for the reader pool.");
   bound.Set(parts_.settings.topics.shard_in_flight_max);
-  counters.add_sampler(
-      [this, &in_flight, &busiest, &bulk, &oldest, &at_shards, &at_topics, &reads] {
-        std::uint64_t sum = 0;
-        std::uint64_t highest = 0;
-        const auto now = parts_.time.boot();
-        boot_time age{};
-        for (const auto& one : admission_) {
-          const auto used = one->used();
-          sum += used;
-          highest = std::max(highest, used);
-          if (const auto since = one->oldest()) age = std::max(age, now - *since);
-        }
-        in_flight.Set(static_cast<double>(sum));
-        busiest.Set(static_cast<double>(highest));
-        bulk.Set(static_cast<double>(bulk_events_.used()));
-        oldest.Set(std::chrono::duration<double>(age).count());
-        at_shards.Set(static_cast<double>(counters_.shard_mailbox.load()));
-        at_topics.Set(static_cast<double>(counters_.topic_mailbox.load()));
-        reads.Set(static_cast<double>(parts_.readers.depth()));
-      });
+  counters.add_sampler([this, &in_flight, &busiest, &bulk, &oldest, &at_shards, &at_topics] {
+    std::uint64_t sum = 0;
+    std::uint64_t highest = 0;
+    const auto now = parts_.time.boot();
+    boot_time age{};
+    for (const auto& one : admission_) {
+      const auto used = one->used();
+      sum += used;
+      highest = std::max(highest, used);
+      if (const auto since = one->oldest()) age = std::max(age, now - *since);
+    }
+    in_flight.Set(static_cast<double>(sum));
+    busiest.Set(static_cast<double>(highest));
+    bulk.Set(static_cast<double>(bulk_events_.used()));
+    oldest.Set(std::chrono::duration<double>(age).count());
+    at_shards.Set(static_cast<double>(counters_.shard_mailbox.load()));
+    at_topics.Set(static_cast<double>(counters_.topic_mailbox.load()));
+  });
 }
 
 local_router::~local_router() {

@@ -4,9 +4,12 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 namespace callboard::actors {
 
-reader_pool::reader_pool(std::uint32_t threads, std::uint32_t queue_max) : queue_max_{queue_max} {
+reader_pool::reader_pool(const clock& time, std::uint32_t threads, std::uint32_t queue_max)
+    : time_{time}, queue_max_{queue_max} {
   for (std::uint32_t i = 0; i < threads; ++i) {
     threads_.emplace_back([this] { run(); });
   }
@@ -22,9 +25,9 @@ result<void> reader_pool::post(lane which, work job) {
     const auto lock = lock_shortly(mutex_);
     if (stopping_) return fail(errc::draining, "the node is shutting down");
     if (which == lane::control) {
-      control_.push_back(std::move(job));
+      control_.push_back({std::move(job), time_.boot()});
     } else if (reads_.size() < queue_max_) {
-      reads_.push_back(std::move(job));
+      reads_.push_back({std::move(job), time_.boot()});
     } else {
       return fail(
           errc::overloaded, fmt::format("{} reads are waiting for the journal", queue_max_), 100);
@@ -57,6 +60,15 @@ std::size_t reader_pool::depth() const {
   return control_.size() + reads_.size();
 }
 
+boot_time reader_pool::oldest_wait() const {
+  const std::lock_guard guard{mutex_};
+  boot_time longest{};
+  for (const auto* queue : {&control_, &reads_}) {
+    if (!queue->empty()) longest = std::max(longest, time_.boot() - queue->front().since);
+  }
+  return longest;
+}
+
 void reader_pool::run() {
   auto lock = lock_shortly(mutex_);
   while (true) {
@@ -68,7 +80,7 @@ void reader_pool::run() {
     }
     auto& queue = control_.empty() ? reads_ : control_;
     if (queue.empty()) return;
-    auto job = std::move(queue.front());
+    auto job = std::move(queue.front().job);
     queue.pop_front();
     const bool wakes = must_wake_one();
     lock.unlock();

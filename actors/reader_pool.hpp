@@ -1,6 +1,7 @@
-// The threads that read the journal, so that no actor ever waits for the disk.
+// Threads for what no actor may wait for: reads of the journal, code of workflows, steps.
 #pragma once
 
+#include "base/clock.hpp"
 #include "base/error.hpp"
 
 #include <condition_variable>
@@ -21,8 +22,8 @@ public:
 
   enum class lane : std::uint8_t { control, reads };
 
-  /// `threads` 1..; `queue_max` bounds waiting reads.
-  reader_pool(std::uint32_t threads, std::uint32_t queue_max);
+  /// `threads` 1..; `queue_max` bounds waiting reads. `time` outlives the pool.
+  reader_pool(const clock& time, std::uint32_t threads, std::uint32_t queue_max);
 
   /// Finishes what is queued and joins.
   ~reader_pool();
@@ -35,14 +36,23 @@ public:
 
   [[nodiscard]] std::size_t depth() const;
 
+  /// How long the job that has waited for longest has waited; 0 if none waits.
+  [[nodiscard]] boot_time oldest_wait() const;
+
 private:
+  struct waiting_job {
+    work job;
+    boot_time since{};
+  };
+
   void run();
   [[nodiscard]] bool must_wake_one();
 
+  const clock& time_;
   mutable std::mutex mutex_;
   std::condition_variable ready_;
-  std::deque<work> control_;
-  std::deque<work> reads_;
+  std::deque<waiting_job> control_;
+  std::deque<waiting_job> reads_;
   std::size_t idle_ = 0;
   bool is_one_waking_ = false;
   bool stopping_ = false;

@@ -156,8 +156,8 @@ void run_host::settle_debts() {
   if (has_debts()) {
     is_busy_ = is_settling_ = true;
     append_row({});
-  } else if (is_idle()) {
-    home_.may_passivate();
+  } else {
+    leave_when_idle();
   }
 }
 

@@ -175,10 +175,12 @@ void run_host::post_step(ready_step next) {
        started = row_->started,
        next = std::move(next),
        run = row_->run]() mutable {
+        const auto began = parts.time.boot();
         // Nothing of the run is touched here but what is captured: it may have gone.
         auto receive = [=, this, &parts, command = next.command, attempt = next.attempt.number](
                            outcome<json> ended) mutable {
           if (auto* engine = loan ? loan->take() : nullptr) {
+            const auto ended_at = parts.time.boot();
             std::optional<run_event> input;
             runtime::run_outputs outputs;
             const auto open = engine->open().find(command);
@@ -194,20 +196,32 @@ void run_host::post_step(ready_step next) {
               outputs = engine->deliver(*input);
               close_if_over(*engine, outputs);
             }
+            const auto turn = parts.time.boot() - ended_at;
             return caf::anon_send(
                 self,
-                box(run_continuation{
-                    [this, input = std::move(input), outputs = std::move(outputs)]() mutable {
-                      on_step_driven(std::move(input), std::move(outputs));
-                    }}));
+                box(run_continuation{[this,
+                                      took = ended_at - began,
+                                      turn,
+                                      input = std::move(input),
+                                      outputs = std::move(outputs)]() mutable {
+                  note_step(took);
+                  note_turn(turn);
+                  on_step_driven(std::move(input), std::move(outputs));
+                }}));
           }
           caf::anon_send(
               self,
-              box(run_continuation{
-                  [this, is_async, command, run, attempt, ended = std::move(ended)]() mutable {
-                    --(is_async ? async_steps_running_ : steps_running_);
-                    on_step_done(command, attempt, run, std::move(ended));
-                  }}));
+              box(run_continuation{[this,
+                                    began,
+                                    is_async,
+                                    command,
+                                    run,
+                                    attempt,
+                                    ended = std::move(ended)]() mutable {
+                note_step(parts_.time.boot() - began);
+                --(is_async ? async_steps_running_ : steps_running_);
+                on_step_done(command, attempt, run, std::move(ended));
+              }}));
         };
         begin_step(next.body, next.attempt, std::make_shared<detail::step_end>(std::move(receive)));
       });

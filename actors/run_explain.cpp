@@ -152,6 +152,15 @@ boost::json::object run_host::explain() const {
       {"inputs_waiting", inputs_.size()},
       {"steps_running_here", steps_running_ + async_steps_running_}};
   if (replay_took_) out["replay_ms"] = replay_took_->count();
+  if (is_long()) {
+    out["warning"] = fmt::format(
+        "it has {} commands, which each replay goes through; continue_as_new begins anew",
+        shown_->commands);
+  }
+  if (long_turns_ != 0) {
+    const auto longest = std::chrono::duration_cast<std::chrono::milliseconds>(longest_turn_);
+    out["long_turns"] = object{{"count", long_turns_}, {"longest_ms", longest.count()}};
+  }
   if (shown_->why) out["last_error"] = runtime::describe_failure(*shown_->why);
   auto stuck = stuck_because(*shown_, parts_.workflows);
   if (!stuck && !shown_->ended && parts_.stuck != nullptr) stuck = parts_.stuck->find(key());

@@ -53,15 +53,16 @@ std::string shown_state(const json& status, std::size_t most) {
 run_host::run_host(
     run_home& home,
     const broker_parts& parts,
+    run_metrics& counters,
     shard_id shard,
-    topic_ref channel,
-    sequence last_seq,
+    const runtime::topic_image& channel,
     run_image image)
     : home_{home},
       parts_{parts},
+      counters_{counters},
       shard_{shard},
-      channel_{std::move(channel)},
-      last_seq_{last_seq},
+      channel_{channel.name},
+      last_seq_{channel.last_seq},
       row_{std::move(image.row)},
       shown_{row_},
       models_{*this, parts.models} {
@@ -202,12 +203,20 @@ void close_if_over(runtime::run_engine& engine, const runtime::run_outputs& outp
 void run_host::drive(std::vector<run_event> inputs) {
   auto posted = parts_.user_code->post(
       reader_pool::lane::control,
-      [this, self = home_.run_handle(), engine = engine_, inputs = std::move(inputs)]() mutable {
+      [this,
+       &time = parts_.time,
+       self = home_.run_handle(),
+       engine = engine_,
+       inputs = std::move(inputs)]() mutable {
+        const auto began = time.boot();
         auto outputs = engine->deliver(inputs);
         close_if_over(*engine, outputs);
-        caf::anon_send(self, box(run_continuation{[this, outputs = std::move(outputs)]() mutable {
-                         on_driven(std::move(outputs));
-                       }}));
+        const auto took = time.boot() - began;
+        caf::anon_send(
+            self, box(run_continuation{[this, took, outputs = std::move(outputs)]() mutable {
+              note_turn(took);
+              on_driven(std::move(outputs));
+            }}));
       });
   if (!posted) {
     is_dead_ = true;
@@ -241,8 +250,7 @@ void run_host::on_driven(runtime::run_outputs outputs) {
   if (std::exchange(is_replaying_, false)) {
     note_interrupted();
     note_answered();
-    replay_took_ =
-        std::chrono::duration_cast<std::chrono::milliseconds>(parts_.time.boot() - replay_began_);
+    note_replay_time();
     for (const auto& [command, one] : engine_->open()) {
       if (one.due && has_timer(one.request.kind)) timers_[command] = *one.due;
       if (std::ranges::find(batch_issued_, command) == batch_issued_.end()) {
@@ -343,10 +351,11 @@ void run_host::append_batch() {
     note_closed(std::exchange(batch_closed_, {}), now());
     is_busy_ = false;
     home_.run_settled();
-    return pump();
+    pump();
+    return leave_when_idle();
   }
   if (engine_) {
-    row_->commands = engine_->commands();
+    note_length(std::exchange(row_->commands, engine_->commands()));
     row_->state = shown_state(engine_->status(), limits().state_bytes_max);
     if (!row_->ended && !engine_->blocked()) {
       row_->status = run_status::running;
@@ -393,6 +402,7 @@ void run_host::commit(sequence first) {
   shown_ = row_;
   const auto when = batch_.back().event.time;
   for (const auto& one : std::exchange(batch_, {})) {
+    counters_.count(one.event);
     if (one.run != row_->run) {
       if (one.event.what == command_kind::reply) note_reply(one.event.data.as_object());
       continue;
@@ -431,11 +441,7 @@ void run_host::commit(sequence first) {
   }
   home_.run_settled();
   pump();
-  if (is_idle()) {
-    home_.run_at_leisure([this] {
-      if (is_idle()) home_.may_passivate();
-    });
-  }
+  leave_when_idle();
 }
 
 void run_host::retire() {

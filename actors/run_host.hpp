@@ -7,8 +7,10 @@
 #include "actors/broker_parts.hpp"
 #include "actors/engine_loan.hpp"
 #include "actors/requests.hpp"
+#include "actors/run_metrics.hpp"
 #include "actors/run_models.hpp"
 #include "runtime/topic/publish.hpp"
+#include "runtime/topic/topic_core.hpp"
 #include "runtime/workflow/attempt_end.hpp"
 #include "runtime/workflow/run_codec.hpp"
 #include "runtime/workflow/run_engine.hpp"
@@ -74,9 +76,9 @@ public:
   run_host(
       run_home& home,
       const broker_parts& parts,
+      run_metrics& counters,
       shard_id shard,
-      topic_ref channel,
-      sequence last_seq,
+      const runtime::topic_image& channel,
       run_image image);
   ~run_host() override;
 
@@ -309,6 +311,20 @@ private:
     return parts_.settings.workflows;
   }
 
+  // -- what it costs others (run_costs.cpp) ----------------------------------------------------
+  /// Code of it ran for `took` without suspending.
+  void note_turn(boot_time took);
+  /// An attempt of a step took this long, until the run heard of its end.
+  void note_step(boot_time took);
+  void note_replay_time();
+  /// Its replay takes its time.
+  [[nodiscard]] bool is_long() const;
+  void note_length(std::uint32_t commands_before);
+  /// How long it stays in memory with nothing to do.
+  [[nodiscard]] boot_time stay() const;
+  void leave_when_idle();
+  void leave();
+
   // -- effects (run_effects.cpp) ---------------------------------------------------------------
   void carry_out(std::uint32_t command);
   void start_step(std::uint32_t command);
@@ -422,6 +438,7 @@ private:
 
   run_home& home_;
   const broker_parts& parts_;
+  run_metrics& counters_;
   const shard_id shard_;
   const topic_ref channel_;
   sequence last_seq_{};
@@ -479,6 +496,11 @@ private:
   /// What the replay of this run has taken; nothing before the first.
   std::optional<std::chrono::milliseconds> replay_took_;
   boot_time replay_began_{};
+  std::uint32_t long_turns_ = 0;
+  boot_time longest_turn_{};
+  boot_time idle_since_{};
+  /// It will look whether it may leave.
+  bool is_leaving_ = false;
   bool is_replaying_ = false;
   bool is_retired_ = false;
   bool is_dead_ = false;

@@ -23,7 +23,6 @@ using runtime::task_end;
 using runtime::text_at;
 
 constexpr auto retry_pause = std::chrono::milliseconds{200};
-constexpr auto accepted_before_passivation = std::chrono::milliseconds{1000};
 
 std::uint64_t number_at(const object& from, std::string_view key) {
   const auto* value = from.if_contains(key);
@@ -78,9 +77,7 @@ void run_host::on_task_reply(std::uint32_t command, const control_reply& reply) 
     if (const auto noted = tasks_.find(command); noted != tasks_.end()) {
       noted->second.is_accepted = true;
     }
-    return after(accepted_before_passivation, [this] {
-      if (is_idle()) home_.may_passivate();
-    });
+    return leave_when_idle();
   }
   const auto& why = reply.outcome.error();
   if (is_retryable(why.code)) {

@@ -67,9 +67,8 @@ public:
     touch();
     set_down_handler([this](caf::down_msg& down) { on_down(down); });
     if (image_of_run_) {
-      const auto& image = core_.image();
       run_ = std::make_unique<run_host>(
-          *this, parts_, shard_, image.name, image.last_seq, std::move(*image_of_run_));
+          *this, parts_, counters_.runs, shard_, core_.image(), std::move(*image_of_run_));
     }
     arm_tick();
     return {

@@ -25,6 +25,7 @@ topic_metrics::topic_metrics(metrics& counters)
           "From admission of a batch to its commit.",
           metrics::latency_bounds())},
       active{counters.gauge("topics_active", "Topics in memory.")},
+      runs{counters},
       refused_other_{refusals(counters, "other")} {
   constexpr std::array reasons{
       errc::overloaded,

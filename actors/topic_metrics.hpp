@@ -2,6 +2,7 @@
 #pragma once
 
 #include "actors/requests.hpp"
+#include "actors/run_metrics.hpp"
 #include "base/error.hpp"
 #include "base/metrics.hpp"
 
@@ -30,6 +31,7 @@ struct topic_metrics {
   prometheus::Counter& trimmed;
   prometheus::Histogram& publish_to_durable;
   prometheus::Gauge& active;
+  run_metrics runs;
 
   /// Batches in the mailboxes of shards and of topics.
   std::atomic<std::int64_t> shard_mailbox{0};

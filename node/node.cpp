@@ -56,7 +56,7 @@ public:
     if (!opened) return std::unexpected{opened.error()};
     journal_ = std::move(*opened);
     readers_ = std::make_unique<actors::reader_pool>(
-        settings_.node.reader_threads, settings_.storage.reader_queue_max);
+        clock_, settings_.node.reader_threads, settings_.storage.reader_queue_max);
     system_config_ = std::make_unique<system_config>(worker_threads(settings_));
     system_ = std::make_unique<caf::actor_system>(*system_config_);
     parts_ = std::make_unique<actors::broker_parts>(actors::broker_parts{
@@ -66,8 +66,8 @@ public:
         .time = clock_,
         .counters = metrics_});
     if (workflows_ != nullptr) {
-      user_code_ = std::make_unique<actors::reader_pool>(user_threads(), step_queue_max);
-      steps_ = std::make_unique<actors::reader_pool>(step_threads, step_queue_max);
+      user_code_ = std::make_unique<actors::reader_pool>(clock_, user_threads(), step_queue_max);
+      steps_ = std::make_unique<actors::reader_pool>(clock_, step_threads, step_queue_max);
       parts_->workflows = workflows_;
       parts_->user_code = user_code_.get();
       parts_->steps = steps_.get();
@@ -184,10 +184,20 @@ private:
         "payload_bytes_in_flight", "Payload bytes between admission and commit or refusal.");
     auto& payload_max = metrics_.gauge("payload_bytes_max", "Bound of payload_bytes_in_flight.");
     payload_max.Set(static_cast<double>(payload_budget_.size_max()));
-    auto& reads = metrics_.gauge("reader_queue_depth", "Reads waiting for a reader thread.");
-    metrics_.add_sampler([this, &payload, &reads] {
-      payload.Set(static_cast<double>(payload_budget_.used()));
-      reads.Set(static_cast<double>(readers_->depth()));
+    metrics_.add_sampler(
+        [this, &payload] { payload.Set(static_cast<double>(payload_budget_.used())); });
+    show_queue("reader", *readers_);
+    if (user_code_) show_queue("code", *user_code_);
+    if (steps_) show_queue("step", *steps_);
+  }
+
+  void show_queue(const std::string& pool, const actors::reader_pool& threads) {
+    auto& depth = metrics_.gauge(pool + "_queue_depth", "Jobs waiting for one of these threads.");
+    auto& oldest = metrics_.gauge(
+        pool + "_queue_oldest_seconds", "How long the first of these jobs has waited.");
+    metrics_.add_sampler([&depth, &oldest, &threads] {
+      depth.Set(static_cast<double>(threads.depth()));
+      oldest.Set(std::chrono::duration<double>(threads.oldest_wait()).count());
     });
   }
 

@@ -60,7 +60,7 @@ public:
     auto opened = storage::journal::open(settings.storage, views, time_, *counters_);
     if (!opened) FAIL(opened.error().detail);
     journal = std::move(*opened);
-    readers_ = std::make_unique<actors::reader_pool>(2, 1000);
+    readers_ = std::make_unique<actors::reader_pool>(time_, 2, 1000);
     system_config_ = std::make_unique<caf::actor_system_config>();
     system_config_->set("scheduler.policy", caf::atom("sharing"));
     system_config_->set("scheduler.max-threads", std::size_t{2});
@@ -71,8 +71,8 @@ public:
         .readers = *readers_,
         .time = time_,
         .counters = *counters_});
-    user_code_ = std::make_unique<actors::reader_pool>(2, 1000);
-    steps_ = std::make_unique<actors::reader_pool>(2, 1000);
+    user_code_ = std::make_unique<actors::reader_pool>(time_, 2, 1000);
+    steps_ = std::make_unique<actors::reader_pool>(time_, 2, 1000);
     parts_->workflows = &workflows;
     parts_->user_code = user_code_.get();
     parts_->steps = steps_.get();

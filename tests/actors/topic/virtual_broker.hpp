@@ -254,7 +254,7 @@ private:
   }
 
   metrics counters_;
-  actors::reader_pool readers_{1, 1000};
+  actors::reader_pool readers_{time, 1, 1000};
   std::shared_ptr<std::binary_semaphore> gate_;
   caf::actor_system_config system_config_;
   actors::broker_parts parts_{

@@ -24,8 +24,9 @@ using namespace std::chrono_literals;
 
 TEST_CASE("a pool runs as many jobs at once as it has threads", "[actors][reader_pool]") {
   constexpr int threads = 8;
+  const manual_clock time;
   for (int round = 0; round < 200; ++round) {
-    reader_pool pool{threads, 100};
+    reader_pool pool{time, threads, 100};
     // Each job ends only once all have begun: one that waits behind another hangs the test.
     std::latch begun{threads};
     std::latch ended{threads};
@@ -37,6 +38,29 @@ TEST_CASE("a pool runs as many jobs at once as it has threads", "[actors][reader
     }
     ended.wait();
   }
+}
+
+TEST_CASE("a pool shows how many wait, and how long the first has", "[actors][reader_pool]") {
+  manual_clock time;
+  reader_pool pool{time, 1, 100};
+  CHECK(pool.oldest_wait() == 0ms);
+  std::latch begun{1};
+  std::latch freed{1};
+  REQUIRE(pool.post(reader_pool::lane::reads, [&] {
+    begun.count_down();
+    freed.wait();
+  }));
+  begun.wait();
+  REQUIRE(pool.post(reader_pool::lane::reads, [] {}));
+  time.advance(2000ms);
+  REQUIRE(pool.post(reader_pool::lane::control, [] {}));
+  time.advance(3000ms);
+  CHECK(pool.depth() == 2);
+  CHECK(pool.oldest_wait() == 5000ms);
+  freed.count_down();
+  pool.stop();
+  CHECK(pool.depth() == 0);
+  CHECK(pool.oldest_wait() == 0ms);
 }
 
 namespace {
