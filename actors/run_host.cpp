@@ -154,7 +154,7 @@ void run_host::offer(input next) {
 }
 
 void run_host::pump() {
-  while (!is_busy_ && !is_dead_ && !is_retired_ && !inputs_.empty()) {
+  while (!is_busy_ && !is_carrying_out_ && !is_dead_ && !is_retired_ && !inputs_.empty()) {
     auto next = std::move(inputs_.front());
     inputs_.pop_front();
     if (begins_anew(next)) continue;
@@ -426,8 +426,11 @@ void run_host::commit(sequence first) {
   tell_debts();
   if (debts_.empty() && has_debts()) home_.run_at_leisure([this] { settle_debts(); });
   if (!anew_.empty()) return replay_anew();
+  // One that fails at once is told to the code when all have been read from its engine.
+  is_carrying_out_ = true;
   for (const auto command : std::exchange(batch_issued_, {}))
     carry_out(command);
+  is_carrying_out_ = false;
   if (row_->ended) {
     models_.cancel_all();
     for (const auto& [number, one] : std::exchange(result_waiters_, {}))

@@ -502,6 +502,7 @@ private:
   /// It will look whether it may leave.
   bool is_leaving_ = false;
   bool is_replaying_ = false;
+  bool is_carrying_out_ = false;
   bool is_retired_ = false;
   bool is_dead_ = false;
   /// The parent is being told.
