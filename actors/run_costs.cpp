@@ -59,8 +59,9 @@ boot_time run_host::stay() const {
   return std::max(leisure, replays_per_stay * replay);
 }
 
-void run_host::leave_when_idle() {
-  if (!is_idle()) return;
+void run_host::note_idleness() {
+  if (!is_idle()) return idle_since_.reset();
+  if (idle_since_) return;
   idle_since_ = parts_.time.boot();
   if (std::exchange(is_leaving_, true)) return;
   home_.run_at_leisure([this] { leave(); });
@@ -68,8 +69,8 @@ void run_host::leave_when_idle() {
 
 void run_host::leave() {
   is_leaving_ = false;
-  if (!is_idle()) return;
-  const auto left = idle_since_ + stay() - parts_.time.boot();
+  if (!is_idle() || !idle_since_) return;
+  const auto left = *idle_since_ + stay() - parts_.time.boot();
   if (left <= boot_time{}) return home_.may_passivate();
   is_leaving_ = true;
   if (left <= leisure) return home_.run_at_leisure([this] { leave(); });

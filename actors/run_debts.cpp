@@ -156,8 +156,6 @@ void run_host::settle_debts() {
   if (has_debts()) {
     is_busy_ = is_settling_ = true;
     append_row({});
-  } else {
-    leave_when_idle();
   }
 }
 

@@ -351,8 +351,7 @@ void run_host::append_batch() {
     note_closed(std::exchange(batch_closed_, {}), now());
     is_busy_ = false;
     home_.run_settled();
-    pump();
-    return leave_when_idle();
+    return pump();
   }
   if (engine_) {
     note_length(std::exchange(row_->commands, engine_->commands()));
@@ -444,7 +443,6 @@ void run_host::commit(sequence first) {
   }
   home_.run_settled();
   pump();
-  leave_when_idle();
 }
 
 void run_host::retire() {

@@ -167,7 +167,9 @@ private:
     }
 
     ~turn() {
-      if (--run_.turns_ == 0) run_.offer_engine();
+      if (--run_.turns_ != 0) return;
+      run_.offer_engine();
+      run_.note_idleness();
     }
 
     turn(const turn&) = delete;
@@ -322,7 +324,7 @@ private:
   void note_length(std::uint32_t commands_before);
   /// How long it stays in memory with nothing to do.
   [[nodiscard]] boot_time stay() const;
-  void leave_when_idle();
+  void note_idleness();
   void leave();
 
   // -- effects (run_effects.cpp) ---------------------------------------------------------------
@@ -498,7 +500,7 @@ private:
   boot_time replay_began_{};
   std::uint32_t long_turns_ = 0;
   boot_time longest_turn_{};
-  boot_time idle_since_{};
+  std::optional<boot_time> idle_since_;
   /// It will look whether it may leave.
   bool is_leaving_ = false;
   bool is_replaying_ = false;

@@ -77,7 +77,7 @@ void run_host::on_task_reply(std::uint32_t command, const control_reply& reply) 
     if (const auto noted = tasks_.find(command); noted != tasks_.end()) {
       noted->second.is_accepted = true;
     }
-    return leave_when_idle();
+    return;
   }
   const auto& why = reply.outcome.error();
   if (is_retryable(why.code)) {
