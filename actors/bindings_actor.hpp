@@ -83,6 +83,8 @@ struct dead_work {
   sequence last{};
   runtime::seq_set settled;
   std::vector<runtime::delivered_event> chosen;
+  /// Of their topic.
+  std::string epoch;
   std::uint64_t done = 0;
 };
 

@@ -150,6 +150,7 @@ void bindings_actor::read_dead_page(const std::shared_ptr<dead_work>& work) {
 
 void bindings_actor::on_dead_page(const std::shared_ptr<dead_work>& work, const event_page& page) {
   work->chosen.clear();
+  work->epoch = page.batch->epoch;
   for (const auto& stored : page.batch->events) {
     if (stored.seq > work->last || work->settled.contains(stored.seq)) continue;
     if (fits(work->filter, stored.seq, runtime::bound_event::read(stored.stored, stored.time))) {
@@ -184,8 +185,16 @@ void bindings_actor::hand_on_chosen(const std::shared_ptr<dead_work>& work) {
   };
   for (const auto& one : std::exchange(work->chosen, {})) {
     auto event = runtime::bound_event::read(one.stored, one.time);
-    auto effect = event ? runtime::make_effect(work->rule, *event, event->key_at_death())
-                        : std::unexpected{event.error()};
+    if (!event) {
+      ended();
+      continue;
+    }
+    auto id = event->key_at_death();
+    if (id.empty()) {
+      // Somebody published it there.
+      id = runtime::binding_event_id(redrive_of(work->binding).group, work->epoch, one.seq);
+    }
+    auto effect = runtime::make_effect(work->rule, *event, id);
     if (!effect) {
       ended();
       continue;

@@ -86,10 +86,13 @@ void queues_actor::on_directory(result<std::vector<named_queue>> queues) {
     slot.wake_at = boot();
     hot_.insert(one.name);
   }
+  load_gone();
+}
+
+void queues_actor::begin() {
   ready_ = true;
   if (!hot_.empty()) arm_tick();
   if (!queues_.empty()) on_gauges_tick();
-  load_gone();
   look_for_endings();
   for (auto& request : std::exchange(early_, {}))
     on_request(std::move(request));

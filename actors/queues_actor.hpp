@@ -172,7 +172,10 @@ private:
   /// Something is to be told that is on disk only.
   void look_for_endings();
   void read_more_endings();
+  /// Of a new queue's name there may have been another, whose tasks come first.
   void load_gone();
+  /// All that is there is known.
+  void begin();
   void walk_gone(entity_id entity);
   void end_gone(entity_id entity, runtime::ends_told ends);
   [[nodiscard]] std::vector<entity_id> gone_before(const queue_ref& ref) const;

@@ -234,6 +234,7 @@ void queues_actor::load_gone() {
         for (auto& [entity, deletion] : *queues)
           gone_.emplace(entity, gone_queue{std::move(deletion)});
         if (!gone_.empty()) arm_tick();
+        if (!ready_) begin();
       });
 }
 

@@ -127,7 +127,7 @@ void run_host::await_child(std::uint32_t command) {
     return;
   }
   asked_.erase(correlation.raw());
-  after(retry_pause, [this, command] { await_child(command); });
+  after(retry_pause, [this, command] { when_free([this, command] { await_child(command); }); });
 }
 
 }  // namespace callboard::actors

@@ -52,7 +52,9 @@ void run_host::note_length(std::uint32_t commands_before) {
 }
 
 boot_time run_host::stay() const {
-  if (!row_ || row_->ended || !engine_) return {};
+  if (!row_ || row_->ended) return {};
+  // Its timers that are due call it back at once, and it can do nothing about them.
+  if (!engine_) return std::chrono::milliseconds{parts_.settings.topics.passivate_after_ms};
   const auto events = row_->last_seq.raw() + 1 - row_->first_seq.raw();
   const auto replay = replay_took_ ? boot_time{*replay_took_}
                                    : replay_per_event * static_cast<std::int64_t>(events);
@@ -60,6 +62,7 @@ boot_time run_host::stay() const {
 }
 
 void run_host::note_idleness() {
+  settle_debts_later();
   if (!is_idle()) return idle_since_.reset();
   if (idle_since_) return;
   idle_since_ = parts_.time.boot();

@@ -143,11 +143,19 @@ bool run_host::takes_debt_reply(const control_reply& reply) {
 
 void run_host::on_debt_told(const std::string& origin) {
   debts_.erase(std::string{origin});
-  if (debts_.empty()) home_.run_at_leisure([this] { settle_debts(); });
 }
 
 bool run_host::has_debts() const {
   return !debts_.empty() || (row_ && row_->owes && !row_->owes->debts.empty());
+}
+
+void run_host::settle_debts_later() {
+  const bool is_owed_on_disk = debts_.empty() && !is_busy_ && has_debts();
+  if (!is_owed_on_disk || std::exchange(is_settling_soon_, true)) return;
+  home_.run_at_leisure([this] {
+    is_settling_soon_ = false;
+    settle_debts();
+  });
 }
 
 /// A row that still shows debts which are told is written anew, unless a transition did it.

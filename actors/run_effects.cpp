@@ -24,6 +24,7 @@ using runtime::run_event_kind;
 
 constexpr auto retry_pause = std::chrono::milliseconds{200};
 /// A message on its way keeps its actor in memory: no timer is armed for longer than this.
+constexpr auto busy_pause = std::chrono::milliseconds{1};
 constexpr auto timer_step_max = std::chrono::milliseconds{1000};
 
 runtime::encoded_event encode(v1::Event& event) {
@@ -52,6 +53,12 @@ void begin_step(
 }
 
 }  // namespace
+
+/// While the run is busy, its engine is another thread's.
+void run_host::when_free(std::move_only_function<void()> rest) {
+  if (!is_busy_ || is_dead_ || is_retired_) return rest();
+  after(busy_pause, [this, rest = std::move(rest)]() mutable { when_free(std::move(rest)); });
+}
 
 void run_host::after(std::chrono::milliseconds delay, std::move_only_function<void()> rest) {
   const auto run = row_ ? row_->run : 0;
@@ -178,7 +185,7 @@ void run_host::post_step(ready_step next) {
         const auto began = parts.time.boot();
         // Nothing of the run is touched here but what is captured: it may have gone.
         auto receive = [=, this, &parts, command = next.command, attempt = next.attempt.number](
-                           outcome<json> ended) mutable {
+                           outcome<json> ended) mutable noexcept {
           if (auto* engine = loan ? loan->take() : nullptr) {
             const auto ended_at = parts.time.boot();
             std::optional<run_event> input;
@@ -361,11 +368,11 @@ void run_host::on_publish_replies(const publish_replies& replies) {
       complete_command(
           command, each.empty() ? reply.outcome->first_seq.raw() : each.front().seq.raw());
     } else if (reply.outcome.error().code == errc::outcome_unknown) {
-      after(retry_pause, [this, command] { send_again(command); });
+      send_again_later(command);
     } else if (is_retryable(reply.outcome.error().code)) {
       after(retry_pause, [this, command] { send_publish(command); });
     } else {
-      refuse_publish(command, reply.outcome.error());
+      when_free([this, command, why = reply.outcome.error()] { refuse_publish(command, why); });
     }
   }
 }
@@ -389,12 +396,15 @@ void run_host::refuse_publish(std::uint32_t command, const error& why) {
 
 void run_host::on_control_reply(const control_reply& reply) {
   const turn here{*this};
+  if (is_busy_ && !is_dead_ && !is_retired_ && lookups_.contains(reply.correlation.raw())) {
+    return after(busy_pause, [this, reply] { on_control_reply(reply); });
+  }
   if (takes_lookup(reply) || takes_debt_reply(reply)) return;
   const auto found = asked_.find(reply.correlation.raw());
   if (found == asked_.end()) return;
   const auto command = found->second;
   if (is_busy_ && !is_dead_ && !is_retired_) {
-    return after(std::chrono::milliseconds{1}, [this, reply] { on_control_reply(reply); });
+    return after(busy_pause, [this, reply] { on_control_reply(reply); });
   }
   asked_.erase(found);
   if (is_dead_ || is_retired_) return;

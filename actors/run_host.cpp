@@ -323,6 +323,9 @@ void run_host::begin_next_run(json with) {
   if (is_agent()) signal_ids_.clear();
   batch_issued_.clear();
   is_cancel_requested_ = false;
+  // What answers the run that ends here is not for the next one's command of that number.
+  asked_.clear();
+  lookups_.clear();
   models_.cancel_all();
   engine_ = make_engine(*start_);
   std::vector<run_event> inputs{runtime::make_started(*start_)};
@@ -389,7 +392,8 @@ void run_host::on_appended(const runtime::publish_reply& reply) {
   const auto& why = reply.outcome.error();
   if (is_dead_ || is_retired_) return abandon(why);
   const bool is_refused = why.code == errc::overloaded || why.code == errc::storage_full;
-  if (!is_refused) return abandon(why);
+  // Whoever starts a workflow tries again by himself; nothing of it is there yet.
+  if (!is_refused || (!shown_ && last_seq_ == sequence{})) return abandon(why);
   home_.run_later(refused_retry, [this] {
     if (!is_dead_) is_settling_ ? append_row({}) : append_batch();
   });
@@ -423,7 +427,6 @@ void run_host::commit(sequence first) {
     answer_committed(one);
   if (is_agent()) answer_replied();
   tell_debts();
-  if (debts_.empty() && has_debts()) home_.run_at_leisure([this] { settle_debts(); });
   if (!anew_.empty()) return replay_anew();
   // One that fails at once is told to the code when all have been read from its engine.
   is_carrying_out_ = true;
@@ -494,7 +497,7 @@ bool run_host::has_work() const {
 }
 
 bool run_host::is_idle() const {
-  if (is_dead_) return true;
+  if (is_dead_) return steps_running_ == 0;
   if (is_busy_ || steps_running_ != 0 || async_steps_running_ != 0 || !inputs_.empty()
       || !result_waiters_.empty() || !explains_.empty() || !asked_.empty() || !lookups_.empty()
       || owes_parent_ || has_debts()) {

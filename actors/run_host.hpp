@@ -351,6 +351,7 @@ private:
   void complete_command(std::uint32_t command, json with);
   [[nodiscard]] correlation_id next_correlation(std::uint32_t command);
   void after(std::chrono::milliseconds delay, std::move_only_function<void()> rest);
+  void when_free(std::move_only_function<void()> rest);
 
   // -- children (run_children.cpp) -------------------------------------------------------------
   void send_child(std::uint32_t command);
@@ -374,6 +375,7 @@ private:
   [[nodiscard]] std::string command_id(std::uint32_t command) const;
   [[nodiscard]] time_ms issued_at(std::uint32_t command) const;
   void send_again(std::uint32_t command);
+  void send_again_later(std::uint32_t command);
   void look(sent_before what, control_body ask);
   void look_from(sent_before what, runtime::position from);
   /// False: the reply is to something else.
@@ -406,6 +408,8 @@ private:
   void on_debt_told(const std::string& origin);
   [[nodiscard]] bool has_debts() const;
   void settle_debts();
+  /// When a transition has not done it within a second.
+  void settle_debts_later();
   [[nodiscard]] bool takes_settlement();
 
   // -- model calls (run_model_calls.cpp) -------------------------------------------------------
@@ -435,7 +439,7 @@ private:
   // -- whether anything would wake it (run_upkeep.cpp) -----------------------------------------
   [[nodiscard]] std::string key() const;
   void on_check();
-  void on_checked(const std::vector<seen_wait>& all);
+  void on_checked(std::uint32_t run, const std::vector<seen_wait>& all);
   void note_stuck(std::optional<failure> why);
 
   run_home& home_;
@@ -481,6 +485,7 @@ private:
   std::unordered_map<std::uint64_t, std::string> telling_;
   /// What is being written is the row alone, without debts that are told.
   bool is_settling_ = false;
+  bool is_settling_soon_ = false;
   std::unordered_map<std::uint64_t, std::uint32_t> asked_;
   std::unordered_map<std::uint64_t, sent_before> lookups_;
   std::uint64_t last_correlation_ = 0;

@@ -69,13 +69,17 @@ void run_host::send_again(std::uint32_t command) {
   carry_out(command);
 }
 
+void run_host::send_again_later(std::uint32_t command) {
+  after(retry_pause, [this, command] { when_free([this, command] { send_again(command); }); });
+}
+
 void run_host::look(sent_before what, control_body ask) {
   const auto command = what.command;
   const correlation_id correlation{++last_correlation_};
   lookups_.emplace(correlation.raw(), std::move(what));
   if (parts_.router->control({correlation, std::move(ask)}, home_.run_handle())) return;
   lookups_.erase(correlation.raw());
-  after(retry_pause, [this, command] { send_again(command); });
+  send_again_later(command);
 }
 
 void run_host::look_from(sent_before what, runtime::position from) {
@@ -98,7 +102,7 @@ bool run_host::takes_lookup(const control_reply& reply) {
           id(),
           command,
           reply.outcome.error().detail);
-      after(retry_pause, [this, command] { send_again(command); });
+      send_again_later(command);
     }
     return true;
   }

@@ -50,20 +50,25 @@ void run_host::on_check() {
   if (waits.empty()) return note_stuck(std::nullopt);
   auto posted = parts_.readers.post(
       reader_pool::lane::reads,
-      [this, self = home_.run_handle(), &journal = parts_.journal, waits = std::move(waits)] {
+      [this,
+       run = row_->run,
+       self = home_.run_handle(),
+       &journal = parts_.journal,
+       waits = std::move(waits)] {
         std::vector<seen_wait> seen;
         for (const auto& one : waits)
           seen.push_back(look_at(journal, one));
-        caf::anon_send(
-            self, box(run_continuation{[this, seen = std::move(seen)] { on_checked(seen); }}));
+        caf::anon_send(self, box(run_continuation{[this, run, seen = std::move(seen)] {
+                         on_checked(run, seen);
+                       }}));
       });
   is_checking_ = posted.has_value();
 }
 
-void run_host::on_checked(const std::vector<seen_wait>& all) {
+void run_host::on_checked(std::uint32_t run, const std::vector<seen_wait>& all) {
   is_checking_ = false;
   // It went on meanwhile; the next check sees.
-  if (is_dead_ || is_retired_ || is_busy_ || !engine_) return;
+  if (is_dead_ || is_retired_ || is_busy_ || !engine_ || row_->run != run) return;
   std::optional<failure> stuck;
   std::vector<std::uint32_t> lost_queues;
   for (const auto& seen : all) {

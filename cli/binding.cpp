@@ -50,6 +50,11 @@ binding_path(const client::api& api, const binding_options& o, std::string_view 
       o.topic, "/bindings/" + client::percent_encoded(o.binding) + std::string{rest});
 }
 
+/// For CLI11: a filter that is left empty by mistake must not become none.
+std::string not_empty(const std::string& text) {
+  return text.empty() ? "must not be empty" : "";
+}
+
 void add_text(object_text& to, std::string_view name, const std::string& value) {
   if (!value.empty()) to.text(name, value);
 }
@@ -208,9 +213,10 @@ void add_dead_change(
   command.add_option("seqs", o->seqs, "of the dead letters, as `binding dead` lists them")
       ->type_name("SEQ");
   command.add_flag("--all", o->all, "all of them");
-  command.add_option("--error-contains", o->error_contains, "only those whose history has this");
-  command.add_option("--type", o->type, "only events of this type");
-  command.add_option("--subject", o->subject, "only events of this subject");
+  command.add_option("--error-contains", o->error_contains, "only those whose history has this")
+      ->check(not_empty);
+  command.add_option("--type", o->type, "only events of this type")->check(not_empty);
+  command.add_option("--subject", o->subject, "only events of this subject")->check(not_empty);
 }
 
 void add_put(CLI::App& family, context& run) {

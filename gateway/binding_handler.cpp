@@ -97,13 +97,13 @@ result<action> change_dead(exchange& now, const http_request& request) {
   Ask ask{binding_of(now)};
   ask.who = now.who->subject;
   auto body = json_members::parse(request.body.empty() ? "{}" : request.body);
+  const bool says_nothing = body.is_empty();
   for (const auto seq : body.numbers("seqs", seqs_max))
     ask.filter.seqs.emplace_back(seq);
-  const bool is_all = body.flag("all").value_or(is_redrive && request.body.empty());
+  const bool says_all = body.flag("all").value_or(is_redrive && says_nothing);
   ask.filter.error_contains = body.text("error_contains").value_or("");
   ask.filter.type = body.text("type").value_or("");
   ask.filter.subject = body.text("subject").value_or("");
-  const bool says_all = is_all || (is_redrive && ask.filter.is_all());
   if (ask.filter.is_all() != says_all) {
     body.refuse(
         "give 'seqs', 'error_contains', 'type' or 'subject' of the dead letters, or 'all'; not "

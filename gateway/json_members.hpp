@@ -19,6 +19,9 @@ public:
   /// An empty body counts as `{}`. Errors are reported by `finish`.
   [[nodiscard]] static json_members parse(std::string_view body);
 
+  /// No member is given.
+  [[nodiscard]] bool is_empty() const { return members_.empty(); }
+
   /// Each returns nothing if the member is absent, null or bad.
   [[nodiscard]] std::optional<std::string> text(std::string_view name);
   [[nodiscard]] std::optional<std::uint64_t>

@@ -65,7 +65,7 @@ topic_core::publish(publisher_key publisher, std::vector<publish_request> reques
   now_ = std::max(now_, now);
   if (!parked_.empty()) {
     const auto adding = count_of(requests);
-    if (is_over(events_in_flight_ + parked_events_, adding)) {
+    if (events_in_flight_ + parked_events_ + adding > limits_.events_in_flight_max) {
       for (auto& request : requests) {
         out.replies.push_back(
             {publisher,
@@ -214,7 +214,9 @@ std::optional<error> topic_core::refuse(const publish_request& request) const {
         "this node has no replicas; ask for durability synced or written",
         0};
   }
-  if (is_over(events_in_flight_, request.events.size())) {
+  // Ids that are to be remembered must all be among the recent ones.
+  const bool passes_alone = settings.dedupe_window_s == 0 && events_in_flight_ == 0;
+  if (!passes_alone && events_in_flight_ + request.events.size() > limits_.events_in_flight_max) {
     return overloaded(limits_.events_in_flight_max);
   }
   if (window_.is_full(request.events.size())) {

@@ -256,10 +256,6 @@ private:
   void decide_ephemeral(publisher_key publisher, publish_request& request, topic_effects& out);
   [[nodiscard]] std::optional<error> refuse(const publish_request& request) const;
 
-  /// One batch alone passes whatever its size: waiting would not make it smaller.
-  [[nodiscard]] bool is_over(std::size_t waiting, std::size_t adding) const {
-    return waiting != 0 && waiting + adding > limits_.events_in_flight_max;
-  }
 
   void run(std::vector<parked_publish> work, topic_effects& out);
   void answer(publisher_key publisher, publish_reply reply, durability level, topic_effects& out);

@@ -137,6 +137,13 @@ TEST_CASE_METHOD(http_fixture, "a binding is put on a group of its own", "[gatew
     INFO(body);
     CHECK(client.ask(request("POST", "/start/dead/abandon", body)).status == 400);
   }
+  // A list that came out empty is not all of them.
+  for (const auto body :
+       {R"({"seqs":[]})", R"({"all":false})", R"({"type":""})", R"({"all":true,"seqs":[3]})"}) {
+    INFO(body);
+    CHECK(client.ask(request("POST", "/start/dead/redrive", body)).status == 400);
+  }
+  CHECK(client.ask(request("POST", "/start/dead/redrive", "{}")).status == 204);
   CHECK(client.ask(request("GET", "/start/other")).status == 404);
 }
 

@@ -165,8 +165,8 @@ TEST_CASE("work in flight is bounded and the refusal says when to retry", "[topi
   CHECK(topic.replies[2].reply.outcome->first_seq == sequence{4});
 }
 
-TEST_CASE("a batch that is larger than the bound passes alone", "[topic]") {
-  core_fixture topic{{}, {.events_in_flight_max = 2}};
+TEST_CASE("without a dedupe window a batch that is larger than the bound passes alone", "[topic]") {
+  core_fixture topic{{.dedupe_window_s = 0}, {.events_in_flight_max = 2}};
   topic.publish(make_request(1, {"a"}));
   topic.publish(make_request(2, {"b", "c", "d"}));
   topic.commit();
