@@ -63,6 +63,7 @@ run_host::run_host(
       shard_{shard},
       channel_{channel.name},
       last_seq_{channel.last_seq},
+      is_unmade_{channel.entity == entity_id{}},
       row_{std::move(image.row)},
       shown_{row_},
       models_{*this, parts.models} {
@@ -393,7 +394,7 @@ void run_host::on_appended(const runtime::publish_reply& reply) {
   if (is_dead_ || is_retired_) return abandon(why);
   const bool is_refused = why.code == errc::overloaded || why.code == errc::storage_full;
   // Whoever starts a workflow tries again by himself; nothing of it is there yet.
-  if (!is_refused || (!shown_ && last_seq_ == sequence{})) return abandon(why);
+  if (!is_refused || (is_unmade_ && !shown_)) return abandon(why);
   home_.run_later(refused_retry, [this] {
     if (!is_dead_) is_settling_ ? append_row({}) : append_batch();
   });

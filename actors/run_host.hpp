@@ -448,6 +448,8 @@ private:
   const shard_id shard_;
   const topic_ref channel_;
   sequence last_seq_{};
+  /// Its first transition makes its channel.
+  const bool is_unmade_;
 
   /// With what is being written.
   std::optional<runtime::workflow_row> row_;

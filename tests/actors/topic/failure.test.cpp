@@ -2,6 +2,7 @@
 // was refused is there afterwards.
 #include "tests/actors/topic/virtual_broker.hpp"
 
+#include <callboard/workflow.hpp>
 #include <random>
 
 using namespace callboard;
@@ -13,6 +14,12 @@ using callboard::testing::virtual_broker;
 namespace {
 
 const error unknown{errc::outcome_unknown, "injected", 0};
+
+struct patient_workflow : workflow<patient_workflow> {
+  static constexpr std::string_view type = "test.patient";
+
+  flow<json> run(context& ctx, json) { co_return co_await ctx.signal("go").required(); }
+};
 
 event_page read_all(virtual_broker& broker, const std::string& name) {
   auto answer = broker.ask_now(
@@ -170,6 +177,24 @@ TEST_CASE("a refusal at the journal's door undoes only itself", "[actors][topic]
   const auto again = broker.publish("events", {"c"});
   broker.settle();
   CHECK(broker.got.published.at(again)->first_seq == sequence{4});
+}
+
+TEST_CASE("a start that the journal refuses is answered, and can be sent again", "[actors]") {
+  runtime::workflow_registry code;
+  REQUIRE(code.add(patient_workflow::definition()));
+  virtual_broker broker{{}, &code};
+  const start_workflow start{virtual_broker::topic("workflow.w"), "test.patient", "1", {}, {}};
+  broker.journal.refuse_next({errc::storage_full, "injected", 1000}, 1000);
+  const auto refused = broker.ask(start);
+  broker.settle();
+  REQUIRE(broker.got.answered.contains(refused));
+  CHECK(broker.got.answered.at(refused).error().code == errc::storage_full);
+  broker.journal.refuse_next({errc::storage_full, "injected", 1000}, 0);
+  const auto again = broker.ask(start);
+  broker.settle();
+  REQUIRE(broker.got.answered.contains(again));
+  CHECK(broker.got.answered.at(again));
+  CHECK(read_all(broker, "workflow.w").batch->events.size() > 1);
 }
 
 TEST_CASE("a refused deletion leaves the topic as it was", "[actors][topic]") {
