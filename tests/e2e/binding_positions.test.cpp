@@ -6,7 +6,6 @@
 #include "tests/support/catch.hpp"
 #include "tests/support/eventually.hpp"
 
-#include <cstdlib>
 #include <string>
 
 using namespace callboard::testing;
@@ -24,42 +23,22 @@ constexpr std::pair<const char*, const char*> rules[] = {
     {"bad", R"({"target":{"workflow":{"type":"absent","id":"o-{id}"}}})"}};
 
 /// One event on a fresh data directory, with a node that is killed at one position.
-class killed_node {
+class killed_node : public killed_life {
 public:
   explicit killed_node(const std::string& position) {
-    ::setenv("LD_PRELOAD", CALLBOARD_KILL_AT_JOURNAL, 1);
-    ::setenv("CALLBOARD_KILL_AT", position.c_str(), 1);
-    start();
-    ::unsetenv("LD_PRELOAD");
-    ::unsetenv("CALLBOARD_KILL_AT");
+    begin(position);
     is_done_ = eventually([&] { return drive(); }, milliseconds{60'000});
     // What is asked afterwards must not be what kills it.
-    if (is_done_ && !was_killed_) {
-      server_->kill();
+    if (is_done_ && !was_killed()) {
+      kill();
       start();
     }
   }
 
-  [[nodiscard]] bool was_killed() const { return was_killed_; }
-
   [[nodiscard]] bool is_done() const { return is_done_; }
-
-  /// What the node said last.
-  [[nodiscard]] const std::string& last() const { return last_; }
-
-  [[nodiscard]] broker client() { return broker{server_->where()}; }
 
 private:
   using stage = bool (killed_node::*)(broker&);
-
-  void start() {
-    server_.reset();
-    try {
-      server_.emplace(server_options{.data_dir = folder_.path() / "data"});
-    } catch (const std::runtime_error&) {
-      // Killed before it was ready.
-    }
-  }
 
   /// Does what is left to do, on a new node if the last one was killed; false if it is not done.
   bool drive() {
@@ -69,11 +48,7 @@ private:
         &killed_node::await,
         &killed_node::mend,
         &killed_node::redrive};
-    if (!server_ || !server_->running()) {
-      was_killed_ = true;
-      start();
-      if (!server_) return false;
-    }
+    if (!revive()) return false;
     try {
       auto node = client();
       for (; at_ < std::size(stages); ++at_) {
@@ -122,12 +97,8 @@ private:
     return is_good(left) && left.json().at("events").as_array().empty();
   }
 
-  temp_dir folder_;
-  std::optional<server_process> server_;
   std::size_t at_ = 0;
-  bool was_killed_ = false;
   bool is_done_ = false;
-  std::string last_;
 };
 
 void check(killed_node& node) {

@@ -6,8 +6,6 @@
 #include "tests/support/catch.hpp"
 #include "tests/support/eventually.hpp"
 
-#include <cstdlib>
-#include <optional>
 #include <string>
 
 using namespace callboard::testing;
@@ -15,37 +13,17 @@ using namespace callboard::testing;
 namespace {
 
 /// One life of the workflow on a fresh data directory, killed at one position.
-class killed_leaver {
+class killed_leaver : public killed_life {
 public:
   explicit killed_leaver(const std::string& position) {
-    ::setenv("LD_PRELOAD", CALLBOARD_KILL_AT_JOURNAL, 1);
-    ::setenv("CALLBOARD_KILL_AT", position.c_str(), 1);
-    start();
-    ::unsetenv("LD_PRELOAD");
-    ::unsetenv("CALLBOARD_KILL_AT");
+    begin(position);
     is_over_ = eventually([&] { return drive(); }, milliseconds{60'000});
   }
-
-  [[nodiscard]] bool was_killed() const { return was_killed_; }
 
   /// Neither the child nor the task is left.
   [[nodiscard]] bool is_over() const { return is_over_; }
 
-  /// What the node said last.
-  [[nodiscard]] const std::string& last() const { return last_; }
-
-  [[nodiscard]] broker client() { return broker{server_->where()}; }
-
 private:
-  void start() {
-    server_.reset();
-    try {
-      server_.emplace(server_options{.data_dir = folder_.path() / "data"});
-    } catch (const std::runtime_error&) {
-      // Killed before it was ready.
-    }
-  }
-
   http_response said(http_response answer) {
     last_ = answer.body;
     return answer;
@@ -61,11 +39,7 @@ private:
 
   /// Does what is left to do, on a new node if the last one was killed; false if it is not done.
   bool drive() {
-    if (!server_ || !server_->running()) {
-      was_killed_ = true;
-      start();
-      if (!server_) return false;
-    }
+    if (!revive()) return false;
     try {
       auto node = client();
       if (!has_ended(node) && !is_cancelled(node)) return false;
@@ -88,11 +62,7 @@ private:
     return said(node.post("/workflows/l/cancel", R"({"reason":"enough"})")).status == 200;
   }
 
-  temp_dir folder_;
-  std::optional<server_process> server_;
-  bool was_killed_ = false;
   bool is_over_ = false;
-  std::string last_;
 };
 
 void check(killed_leaver& run) {

@@ -1,12 +1,74 @@
 // kill -9 at one position of the journal after the other (tests/support/kill_at_journal.cpp).
 #pragma once
 
+#include "tests/e2e/broker.hpp"
 #include "tests/support/catch.hpp"
+#include "tests/support/server_process.hpp"
+#include "tests/support/temp_dir.hpp"
 
+#include <cstdlib>
+#include <filesystem>
 #include <iostream>
+#include <optional>
+#include <stdexcept>
 #include <string>
+#include <utility>
+#include <vector>
 
 namespace callboard::testing {
+
+/// A node on a fresh data directory that is killed at one position, and what a test asks of it. The
+/// test's own class drives it, on a new node once the first is gone.
+class killed_life {
+public:
+  [[nodiscard]] bool was_killed() const { return was_killed_; }
+
+  /// What the node said last.
+  [[nodiscard]] const std::string& last() const { return last_; }
+
+  [[nodiscard]] broker client() { return broker{server_->where()}; }
+
+protected:
+  /// Starts the node that `position` kills.
+  void begin(const std::string& position, std::vector<std::string> arguments = {}) {
+    arguments_ = std::move(arguments);
+    ::setenv("LD_PRELOAD", CALLBOARD_KILL_AT_JOURNAL, 1);
+    ::setenv("CALLBOARD_KILL_AT", position.c_str(), 1);
+    start();
+    ::unsetenv("LD_PRELOAD");
+    ::unsetenv("CALLBOARD_KILL_AT");
+  }
+
+  /// A node that nothing kills, on the same data.
+  void start() {
+    server_.reset();
+    try {
+      server_.emplace(server_options{.data_dir = folder_.path() / "data", .arguments = arguments_});
+    } catch (const std::runtime_error&) {
+      // Killed before it was ready.
+    }
+  }
+
+  void kill() { server_->kill(); }
+
+  /// Starts another node if the first was killed; false if there is none.
+  [[nodiscard]] bool revive() {
+    if (server_ && server_->running()) return true;
+    was_killed_ = true;
+    start();
+    return server_.has_value();
+  }
+
+  [[nodiscard]] const std::filesystem::path& folder() const { return folder_.path(); }
+
+  std::string last_;
+
+private:
+  temp_dir folder_;
+  std::vector<std::string> arguments_;
+  std::optional<server_process> server_;
+  bool was_killed_ = false;
+};
 
 /// `Life` is made with a position, lives through its kill, and says `was_killed()` and `last()`:
 /// what the node said last. Each is checked; ends behind the last position, and fails if that were

@@ -24,30 +24,19 @@ constexpr std::string_view expected =
     R"("never":false,"last":6})";
 
 /// One life of the workflow on a fresh data directory, killed at one position.
-class killed_run {
+class killed_run : public killed_life {
 public:
   explicit killed_run(const std::string& position) {
     ::setenv("EVERY_COMMAND_LOG", log_file().c_str(), 1);
-    ::setenv("LD_PRELOAD", CALLBOARD_KILL_AT_JOURNAL, 1);
-    ::setenv("CALLBOARD_KILL_AT", position.c_str(), 1);
-    start();
-    ::unsetenv("LD_PRELOAD");
-    ::unsetenv("CALLBOARD_KILL_AT");
+    begin(position, asking(provider_));
     // Refusals while what was there is read again are for the client to retry.
     (void)eventually([&] { return drive(); }, milliseconds{60'000});
-    if (was_killed_) return;
+    if (was_killed()) return;
     // The position may come yet, and what is checked is to be there to the end.
     start();
   }
 
-  [[nodiscard]] bool was_killed() const { return was_killed_; }
-
   [[nodiscard]] const json::value& result() const { return result_; }
-
-  /// What the node said last.
-  [[nodiscard]] const std::string& last() const { return last_; }
-
-  [[nodiscard]] broker client() { return broker{server_->where()}; }
 
   /// Tasks that the worker was given.
   [[nodiscard]] std::size_t tasks() const { return tasks_.size(); }
@@ -66,25 +55,11 @@ public:
   }
 
 private:
-  [[nodiscard]] std::string log_file() const { return (folder_.path() / "effects").string(); }
-
-  void start() {
-    server_.reset();
-    try {
-      server_.emplace(
-          server_options{.data_dir = folder_.path() / "data", .arguments = asking(provider_)});
-    } catch (const std::runtime_error&) {
-      // Killed before it was ready.
-    }
-  }
+  [[nodiscard]] std::string log_file() const { return (folder() / "effects").string(); }
 
   /// Does what is left to do, on a new node if the last one was killed; false if it is not done.
   bool drive() {
-    if (!server_ || !server_->running()) {
-      was_killed_ = true;
-      start();
-      if (!server_) return false;
-    }
+    if (!revive()) return false;
     try {
       auto node = client();
       // What a run publishes counts once also where ids are not remembered.
@@ -118,13 +93,9 @@ private:
     }
   }
 
-  temp_dir folder_;
   chat_provider provider_;
-  std::optional<server_process> server_;
-  bool was_killed_ = false;
   std::set<std::uint64_t> tasks_;
   json::value result_;
-  std::string last_;
 };
 
 /// How often each command of each run is recorded as ended.
