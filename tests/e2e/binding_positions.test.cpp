@@ -26,7 +26,7 @@ constexpr std::pair<const char*, const char*> rules[] = {
 class killed_node : public killed_life {
 public:
   explicit killed_node(const std::string& position) {
-    begin(position);
+    begin(CALLBOARD_KILL_AT_JOURNAL, position);
     is_done_ = eventually([&] { return drive(); }, milliseconds{60'000});
     // What is asked afterwards must not be what kills it.
     if (is_done_ && !was_killed()) {

@@ -16,7 +16,7 @@ namespace {
 class killed_leaver : public killed_life {
 public:
   explicit killed_leaver(const std::string& position) {
-    begin(position);
+    begin(CALLBOARD_KILL_AT_JOURNAL, position);
     is_over_ = eventually([&] { return drive(); }, milliseconds{60'000});
   }
 

@@ -29,10 +29,11 @@ public:
   [[nodiscard]] broker client() { return broker{server_->where()}; }
 
 protected:
-  /// Starts the node that `position` kills.
-  void begin(const std::string& position, std::vector<std::string> arguments = {}) {
+  /// Starts the node that `killer` kills at `position`: CALLBOARD_KILL_AT_JOURNAL of the test.
+  void
+  begin(const char* killer, const std::string& position, std::vector<std::string> arguments = {}) {
     arguments_ = std::move(arguments);
-    ::setenv("LD_PRELOAD", CALLBOARD_KILL_AT_JOURNAL, 1);
+    ::setenv("LD_PRELOAD", killer, 1);
     ::setenv("CALLBOARD_KILL_AT", position.c_str(), 1);
     start();
     ::unsetenv("LD_PRELOAD");

@@ -28,7 +28,7 @@ class killed_run : public killed_life {
 public:
   explicit killed_run(const std::string& position) {
     ::setenv("EVERY_COMMAND_LOG", log_file().c_str(), 1);
-    begin(position, asking(provider_));
+    begin(CALLBOARD_KILL_AT_JOURNAL, position, asking(provider_));
     // Refusals while what was there is read again are for the client to retry.
     (void)eventually([&] { return drive(); }, milliseconds{60'000});
     if (was_killed()) return;
