@@ -17,7 +17,8 @@
 namespace callboard::actors {
 
 /// Lifecycle: made with all shards spawned, `drain`, `stop`. Admission is a bound per shard,
-/// counted in events; what is beyond it is refused at once. Any thread.
+/// counted in events; what is beyond it is refused at once. Any thread. Jobs of the pools read what
+/// it has: they are stopped between its `stop` and its end.
 class local_router final : public router {
 public:
   /// Sets `parts.router` to itself. Both arguments outlive it.

@@ -81,11 +81,14 @@ public:
     client = std::make_unique<caf::scoped_actor>(*system, true);
   }
 
+  /// In the order in which a node stops: what the pools run may still read what the router has.
   void stop() {
     client.reset();
-    router.reset();
+    if (router) router->stop();
     if (steps_) steps_->stop();
     if (user_code_) user_code_->stop();
+    if (readers_) readers_->stop();
+    router.reset();
     system.reset();
     steps_.reset();
     user_code_.reset();

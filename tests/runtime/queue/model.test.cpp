@@ -342,16 +342,9 @@ private:
       forget_origins_of(task.raw());
     }
     const auto told = std::exchange(answers, {});
-    const auto is_withdrawal = [](const result<queue_outcome>& outcome) {
-      return outcome && std::holds_alternative<task_withdrawn>(*outcome);
-    };
-    // A lease may be answered beside the withdrawal that ends it.
-    for (const auto& [key, outcome] : told) {
-      if (!is_withdrawal(outcome)) take_note(key, outcome);
-    }
-    for (const auto& [key, outcome] : told) {
-      if (is_withdrawal(outcome)) take_note(key, outcome);
-    }
+    // A lease or another enqueue may be answered beside the withdrawal that comes between them.
+    for (const auto key : std::exchange(answered, {}))
+      take_note(key, told.at(key));
     check();
   }
 

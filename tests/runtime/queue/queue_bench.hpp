@@ -72,7 +72,8 @@ public:
   mutable std::uint64_t scanned = 0;
 };
 
-/// Answers go to `answers`, committed records to `records`; `activate` forgets all but those.
+/// Answers go to `answers` and their order to `answered`, committed records to `records`;
+/// `activate` forgets all but those.
 class queue_bench {
 public:
   static constexpr entity_id entity{1};
@@ -84,6 +85,7 @@ public:
   std::vector<storage::record> records;
   row_table rows;
   std::map<std::uint64_t, result<queue_outcome>> answers;
+  std::vector<std::uint64_t> answered;
   std::vector<task_ending> endings;
   std::vector<task_id> heard;
   std::unique_ptr<queue_core> core;
@@ -176,6 +178,7 @@ public:
     for (auto& answer : core->take_answers()) {
       INFO("request " << answer.key.raw());
       REQUIRE(answers.emplace(answer.key.raw(), std::move(answer.outcome)).second);
+      answered.push_back(answer.key.raw());
     }
     for (auto& ending : core->take_endings())
       endings.push_back(std::move(ending));
