@@ -374,26 +374,30 @@ read_gone_queues(storage::shard_reader& reader) {
   return runtime::read_gone_queues(rows);
 }
 
-result<std::vector<runtime::task_ending>>
-read_gone_endings(storage::shard_reader& reader, entity_id queue, std::size_t count_max) {
+result<gone_endings> read_gone_endings(
+    storage::shard_reader& reader,
+    entity_id queue,
+    const std::string& after,
+    std::size_t count_max) {
   queue_rows rows{reader};
   if (auto applied = rows.apply_tail(queue); !applied) return std::unexpected{applied.error()};
-  auto page = runtime::read_gone_origins(rows, queue, count_max);
+  auto page = runtime::read_gone_origins(rows, queue, after, count_max);
   if (!page) return std::unexpected{page.error()};
-  std::vector<runtime::task_ending> endings;
+  gone_endings found;
+  if (!page->is_whole) found.next = page->origins.back().first;
   for (auto& [origin, task] : page->origins) {
     auto own =
         std::as_const(rows).get(view_id::queue_ending, runtime::queue_key(queue, task.raw()));
     if (!own) return std::unexpected{own.error()};
     if (!*own) {
-      endings.push_back({task, std::move(origin), runtime::task_end::queue_deleted, 0, {}});
+      found.endings.push_back({task, std::move(origin), runtime::task_end::queue_deleted, 0, {}});
       continue;
     }
     auto row = runtime::decode_ending_row(**own, task);
     if (!row) return std::unexpected{row.error()};
-    endings.push_back(std::move(row->ending));
+    found.endings.push_back(std::move(row->ending));
   }
-  return endings;
+  return found;
 }
 
 result<runtime::dead_page> read_dead_letters(

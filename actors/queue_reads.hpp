@@ -89,8 +89,18 @@ load_queue(storage::shard_reader& reader, entity_id queue);
 read_gone_queues(storage::shard_reader& reader);
 
 /// Ends of tasks that a deleted queue leaves behind: their own, or that it has gone.
-[[nodiscard]] result<std::vector<runtime::task_ending>>
-read_gone_endings(storage::shard_reader& reader, entity_id queue, std::size_t count_max);
+struct gone_endings {
+  std::vector<runtime::task_ending> endings;
+  /// The last origin; empty if none is behind it.
+  std::string next;
+};
+
+/// Those whose origins are behind `after`, in that order.
+[[nodiscard]] result<gone_endings> read_gone_endings(
+    storage::shard_reader& reader,
+    entity_id queue,
+    const std::string& after,
+    std::size_t count_max);
 
 [[nodiscard]] result<runtime::dead_page> read_dead_letters(
     storage::shard_reader& reader,

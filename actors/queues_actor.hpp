@@ -168,10 +168,13 @@ private:
   void settle_again(entity_id entity);
   void settle_gone(entity_id entity);
   void forget_told(entity_id entity, const std::vector<runtime::task_id>& tasks);
+  [[nodiscard]] bool is_full() const;
+  void put_off(std::size_t count_max);
   void tick_endings();
   /// Something is to be told that is on disk only.
   void look_for_endings();
   void read_more_endings();
+  void on_endings(runtime::ending_page page);
   /// Of a new queue's name there may have been another, whose tasks come first.
   void load_gone();
   /// All that is there is known.
@@ -205,6 +208,12 @@ private:
     runtime::queue_deletion deletion;
     bool is_busy = false;
     boot_time next{};
+    /// Origin behind which the walk through what it leaves goes on.
+    std::string after;
+    /// When it goes on though somebody has not heard.
+    boot_time next_walk{};
+    /// Of what was read some is on disk only.
+    bool is_put_off = false;
   };
 
   std::map<ending_key, owed_ending> owed_;
@@ -217,8 +226,11 @@ private:
   /// Where the search on disk goes on; nothing if all is known here.
   std::optional<std::string> endings_from_;
   bool endings_reading_ = false;
-  /// Begin it again when the page that is being read has come.
+  /// Begin it again when it has come to the end.
   bool endings_again_ = false;
+  /// Some was told in vain and is on disk only: looked for again then.
+  std::optional<boot_time> next_lap_;
+  ending_key last_put_off_;
   boot_time endings_retry_{};
 };
 

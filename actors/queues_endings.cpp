@@ -29,6 +29,9 @@ constexpr boot_time told_again_max = 10s;
 /// An answer that does not come by then is not coming.
 constexpr boot_time answer_patience = 60s;
 constexpr boot_time disk_retry = 1s;
+/// Between two pages that only find room because others made it: so many are told per second
+/// that nobody hears.
+constexpr boot_time page_pause = 1s;
 
 std::size_t size_of(const runtime::task_ending& ending) {
   return ending.origin.size() + ending.text.size();
@@ -46,7 +49,8 @@ bool is_heard(const control_reply& reply) {
 void queues_actor::owe(entity_id entity, const queue_ref& ref, runtime::task_ending ending) {
   const ending_key key{entity, ending.task};
   if (owed_.contains(key)) return;
-  if (owed_.size() >= owed_max || owed_bytes_ >= owed_bytes_max) return look_for_endings();
+  if (is_full()) put_off(1);
+  if (is_full()) return look_for_endings();
   owed_bytes_ += size_of(ending);
   owed_.emplace(key, owed_ending{ref, std::move(ending)});
   tell(key);
@@ -145,8 +149,51 @@ void queues_actor::forget_told(entity_id entity, const std::vector<runtime::task
   }
 }
 
+bool queues_actor::is_full() const {
+  return owed_.size() >= owed_max || owed_bytes_ >= owed_bytes_max;
+}
+
+/// Those who cannot hear now must not hold up those who can: what was told in vain is found on
+/// disk again in its turn. Begins behind the last that was put off.
+void queues_actor::put_off(std::size_t count_max) {
+  const auto now = boot();
+  auto one = owed_.upper_bound(last_put_off_);
+  for (std::size_t left = owed_.size(); left > 0 && count_max > 0; --left) {
+    if (one == owed_.end()) one = owed_.begin();
+    const auto& [key, ending] = *one;
+    const bool is_vain =
+        ending.tries > 0 && !ending.is_heard && (!ending.is_asked || ending.next <= now);
+    if (!is_vain) {
+      ++one;
+      continue;
+    }
+    if (ending.is_asked)
+      std::erase_if(telling_, [&](const auto& asked) { return asked.second == key; });
+    last_put_off_ = key;
+    if (const auto gone = gone_.find(key.first); gone != gone_.end()) {
+      gone->second.is_put_off = true;
+    } else if (!next_lap_) {
+      next_lap_ = now + told_again_max;
+    }
+    owed_bytes_ -= size_of(ending.ending);
+    one = owed_.erase(one);
+    --count_max;
+  }
+}
+
 void queues_actor::tick_endings() {
   const auto now = boot();
+  if (gone_retry_ && *gone_retry_ <= now) {
+    gone_retry_.reset();
+    load_gone();
+  }
+  std::vector<entity_id> gone;
+  for (const auto& [entity, queue] : gone_) {
+    if (!queue.is_busy && queue.next <= now) gone.push_back(entity);
+  }
+  for (const auto entity : gone)
+    settle_gone(entity);
+  read_more_endings();
   std::vector<ending_key> due;
   std::set<entity_id> heard;
   for (auto& [key, one] : owed_) {
@@ -162,24 +209,13 @@ void queues_actor::tick_endings() {
   }
   for (const auto entity : heard)
     settle(entity);
-  if (gone_retry_ && *gone_retry_ <= now) {
-    gone_retry_.reset();
-    load_gone();
-  }
-  std::vector<entity_id> gone;
-  for (const auto& [entity, queue] : gone_) {
-    if (!queue.is_busy && queue.next <= now) gone.push_back(entity);
-  }
-  for (const auto entity : gone)
-    settle_gone(entity);
-  read_more_endings();
-  if (!owed_.empty() || !gone_.empty() || endings_from_ || gone_retry_) arm_tick();
+  if (!owed_.empty() || !gone_.empty() || endings_from_ || next_lap_ || gone_retry_) arm_tick();
 }
 
 // -- what is on disk only ------------------------------------------------------------------------
 
 void queues_actor::look_for_endings() {
-  if (endings_reading_) {
+  if (endings_from_) {
     endings_again_ = true;
   } else {
     endings_from_.emplace();
@@ -188,8 +224,20 @@ void queues_actor::look_for_endings() {
 }
 
 void queues_actor::read_more_endings() {
-  if (!endings_from_ || endings_reading_ || boot() < endings_retry_) return;
-  if (owed_.size() > owed_max / 2 || owed_bytes_ > owed_bytes_max / 2) return;
+  const auto now = boot();
+  if (next_lap_ && *next_lap_ <= now) {
+    next_lap_.reset();
+    look_for_endings();
+  }
+  if (!endings_from_ || endings_reading_ || now < endings_retry_) return;
+  const auto is_crowded = [this] {
+    return owed_.size() > owed_max / 2 || owed_bytes_ > owed_bytes_max / 2;
+  };
+  if (is_crowded()) {
+    put_off(endings_page_max);
+    if (is_crowded()) return;
+    endings_retry_ = now + page_pause;
+  }
   endings_reading_ = true;
   read<runtime::ending_page>(
       reader_pool::lane::reads,
@@ -206,15 +254,22 @@ void queues_actor::read_more_endings() {
               "ends of tasks of shard {} cannot be read: {}", shard_.raw(), page.error().detail);
           return;
         }
-        endings_from_.reset();
-        if (!page->next.empty()) endings_from_ = page->next;
-        if (std::exchange(endings_again_, false)) endings_from_.emplace();
-        for (auto& [entity, ending] : page->endings) {
-          // Those of deleted queues are told with what else these leave behind.
-          const auto name = names_.find(entity);
-          if (name != names_.end()) owe(entity, queue_ref{name->second}, std::move(ending));
-        }
+        on_endings(*std::move(page));
       });
+}
+
+void queues_actor::on_endings(runtime::ending_page page) {
+  endings_from_.reset();
+  if (!page.next.empty()) {
+    endings_from_ = page.next;
+  } else if (std::exchange(endings_again_, false)) {
+    endings_from_.emplace();
+  }
+  for (auto& [entity, ending] : page.endings) {
+    // Those of deleted queues are told with what else these leave behind.
+    const auto name = names_.find(entity);
+    if (name != names_.end()) owe(entity, queue_ref{name->second}, std::move(ending));
+  }
 }
 
 // -- deleted queues ------------------------------------------------------------------------------
@@ -232,7 +287,7 @@ void queues_actor::load_gone() {
           return arm_tick();
         }
         for (auto& [entity, deletion] : *queues)
-          gone_.emplace(entity, gone_queue{std::move(deletion)});
+          gone_.emplace(entity, gone_queue{.deletion = std::move(deletion)});
         if (!gone_.empty()) arm_tick();
         if (!ready_) begin();
       });
@@ -261,24 +316,35 @@ void queues_actor::settle_gone(entity_id entity) {
     ends.origins.push_back(one->second.ending.origin);
   }
   if (!ends.tasks.empty()) return end_gone(entity, std::move(ends));
-  if (!is_waiting && owed_.size() < owed_max) walk_gone(entity);
+  const bool is_told = !is_waiting && !found->second.is_put_off;
+  if (is_told || found->second.next_walk <= boot()) walk_gone(entity);
 }
 
+/// Page after page, then from the first again while some have not heard.
 void queues_actor::walk_gone(entity_id entity) {
-  gone_.at(entity).is_busy = true;
-  read<std::vector<runtime::task_ending>>(
+  auto& walked = gone_.at(entity);
+  if (is_full()) put_off(gone_page_max);
+  if (is_full()) {
+    walked.next = boot() + disk_retry;
+    return;
+  }
+  walked.is_busy = true;
+  read<gone_endings>(
       reader_pool::lane::reads,
-      [entity](storage::shard_reader& reader) {
-        return read_gone_endings(reader, entity, gone_page_max);
+      [entity, after = walked.after](storage::shard_reader& reader) {
+        return read_gone_endings(reader, entity, after, gone_page_max);
       },
-      [this, entity](result<std::vector<runtime::task_ending>> endings) {
+      [this, entity](result<gone_endings> page) {
         auto& queue = gone_.at(entity);
         queue.is_busy = false;
-        queue.next = boot() + (endings ? boot_time{} : disk_retry);
+        queue.next = boot() + (page ? boot_time{} : disk_retry);
         arm_tick();
-        if (!endings) return;
-        if (endings->empty()) return end_gone(entity, {{}, {}, true});
-        for (auto& one : *endings)
+        if (!page) return;
+        if (page->endings.empty() && queue.after.empty()) return end_gone(entity, {{}, {}, true});
+        queue.is_put_off = false;
+        queue.after = page->next;
+        queue.next_walk = boot() + (page->next.empty() ? told_again_max : page_pause);
+        for (auto& one : page->endings)
           owe(entity, queue_ref{queue.deletion.name}, std::move(one));
       });
 }

@@ -324,7 +324,7 @@ void queues_actor::remove(const queue_ref& ref, queue_slot& slot, pending_reques
         auto waiting = std::exchange(removed->waiting, {});
         names_.erase(entity);
         queues_.erase(ref);
-        gone_.emplace(entity, gone_queue{{ref}});
+        gone_.emplace(entity, gone_queue{.deletion = {ref}});
         settle(entity);
         arm_tick();
         // One of them may make it anew.

@@ -288,13 +288,15 @@ result<std::vector<std::pair<entity_id, queue_deletion>>> read_gone_queues(const
   return gone;
 }
 
-result<gone_page>
-read_gone_origins(const row_source& rows, entity_id queue, std::size_t count_max) {
+result<gone_page> read_gone_origins(
+    const row_source& rows, entity_id queue, const std::string& after, std::size_t count_max) {
   gone_page page;
   bool is_broken = false;
+  auto first = queue_key(queue);
+  if (!after.empty()) first += after + '\0';
   auto scanned = rows.scan(
       view_id::queue_origin,
-      queue_key(queue),
+      first,
       queue_key(entity_id{queue.raw() + 1}),
       [&](auto key, auto value) {
         page.is_whole = page.origins.size() < count_max;

@@ -155,8 +155,9 @@ struct gone_page {
   bool is_whole = true;
 };
 
-[[nodiscard]] result<gone_page>
-read_gone_origins(const row_source& rows, entity_id queue, std::size_t count_max);
+/// Behind the origin `after`, at most `count_max`.
+[[nodiscard]] result<gone_page> read_gone_origins(
+    const row_source& rows, entity_id queue, const std::string& after, std::size_t count_max);
 
 struct numbered_audit {
   /// Grows from change to change within a queue; says nothing else.

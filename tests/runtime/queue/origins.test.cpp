@@ -174,15 +174,20 @@ TEST_CASE_METHOD(
   const auto gone = *read_gone_queues(rows);
   REQUIRE(gone.size() == 1);
   CHECK(gone[0] == std::pair{entity, deletion});
-  CHECK(read_gone_origins(rows, entity, 10)->origins.size() == 2);
-  CHECK_FALSE(read_gone_origins(rows, entity, 1)->is_whole);
+  CHECK(read_gone_origins(rows, entity, {}, 10)->origins.size() == 2);
+  const auto first = read_gone_origins(rows, entity, {}, 1).value();
+  CHECK_FALSE(first.is_whole);
+  const auto second = read_gone_origins(rows, entity, first.origins.front().first, 1).value();
+  CHECK(second.is_whole);
+  REQUIRE(second.origins.size() == 1);
+  CHECK(second.origins.front() != first.origins.front());
   CHECK(kept(rows).size() == 1);
   const auto tell_all = [this](ends_told ends) {
     write(
         {{storage::record_kind::task_ends_told, entity, {}, shared_bytes{encode_ends_told(ends)}}});
   };
   tell_all({{ended.task, open.task}, {"ended", "open"}, false});
-  CHECK(read_gone_origins(rows, entity, 10)->origins.empty());
+  CHECK(read_gone_origins(rows, entity, {}, 10)->origins.empty());
   CHECK(kept(rows).empty());
   CHECK(read_gone_queues(rows)->size() == 1);
   if (deletion.is_closed_first) {
