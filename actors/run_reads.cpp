@@ -5,6 +5,7 @@
 #include "runtime/workflow/agent_names.hpp"
 #include "runtime/workflow/run_codec.hpp"
 #include "runtime/workflow/run_row.hpp"
+#include "runtime/workflow/workflow_registry.hpp"
 
 #include <boost/json/serialize.hpp>
 
@@ -21,7 +22,6 @@ using storage::record_kind;
 using storage::view_id;
 
 constexpr std::size_t ended_events_max = 2000;
-constexpr std::size_t due_max = 1000;
 
 std::string id_of(const topic_ref& channel) {
   return channel.topic.str().substr(runtime::channel_prefix.size());
@@ -128,20 +128,35 @@ result<std::vector<topic_ref>> find_runs_to_wake(storage::shard_reader& reader) 
   return found;
 }
 
-result<due_runs> find_due_runs(storage::shard_reader& reader, time_ms horizon) {
+result<due_runs> find_due_runs(storage::shard_reader& reader, const timer_order& order) {
   due_runs found;
-  std::set<std::string> seen;
-  auto scanned = reader.scan(view_id::workflow_timer, {}, {}, [&](auto key, auto value) {
+  /// Of those that are due, in that order; each once.
+  std::vector<std::string> keys;
+  std::set<std::string, std::less<>> seen;
+  std::size_t looked_at = 0;
+  const auto until = order.until.empty() ? std::string(21, '\xff') : order.until;
+  auto scanned = reader.scan(view_id::workflow_timer, order.from, until, [&](auto key, auto value) {
     const auto due = runtime::timer_due(key);
-    if (due > horizon || seen.size() >= due_max) {
+    if (due > order.horizon) {
       found.next = due;
       return false;
     }
-    if (!seen.emplace(value).second) return true;
-    if (auto channel = runtime::channel_of_key(value)) found.due.push_back(std::move(*channel));
+    if (++looked_at > timers_page_max) {
+      found.rest = key;
+      return false;
+    }
+    if (seen.emplace(value).second) keys.emplace_back(value);
     return true;
   });
   if (!scanned) return std::unexpected{scanned.error()};
+  for (const auto& key : keys) {
+    const auto stored = reader.get(view_id::workflow, key);
+    if (!stored) return std::unexpected{stored.error()};
+    // A channel that was deleted leaves its timers behind.
+    const auto row = *stored ? runtime::decode_workflow_row(**stored) : std::nullopt;
+    if (!row || row->ended || stuck_because(*row, order.code)) continue;
+    if (auto channel = runtime::channel_of_key(key)) found.due.push_back(std::move(*channel));
+  }
   return found;
 }
 

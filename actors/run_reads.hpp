@@ -37,13 +37,32 @@ read_run_image(storage::shard_reader& reader, const topic_ref& channel, entity_i
 /// Workflows that wait for something which only this process can bring about.
 [[nodiscard]] result<std::vector<topic_ref>> find_runs_to_wake(storage::shard_reader& reader);
 
-/// Workflows with a timer due by `horizon`, earliest first, and when the next after those is due.
-struct due_runs {
-  std::vector<topic_ref> due;
-  std::optional<time_ms> next;
+/// One look at timers, in order of key: what is due by `horizon` and has not been looked at, or
+/// before `until` and still there.
+struct timer_order {
+  /// Keys (`runtime::timer_key`) of where to begin, and where to end; no end if empty.
+  std::string from;
+  std::string until;
+  time_ms horizon{};
+  /// Runs that are blocked, or without code here, can do nothing about their timers: they are woken
+  /// when the shard starts, and by the sweep.
+  const runtime::workflow_registry* code = nullptr;
 };
 
-[[nodiscard]] result<due_runs> find_due_runs(storage::shard_reader& reader, time_ms horizon);
+/// Workflows with a timer that is due, earliest first. At most `timers_page_max` timers are looked
+/// at.
+struct due_runs {
+  std::vector<topic_ref> due;
+  /// When the first behind the horizon is due.
+  std::optional<time_ms> next;
+  /// The first key that was not looked at, if there was no room for it.
+  std::string rest;
+};
+
+inline constexpr std::size_t timers_page_max = 1000;
+
+[[nodiscard]] result<due_runs>
+find_due_runs(storage::shard_reader& reader, const timer_order& order);
 
 /// One page in order of id, across shards.
 [[nodiscard]] result<workflow_answer> list_workflows_page(

@@ -2,9 +2,11 @@
 
 #include "actors/boxed.hpp"
 #include "base/log.hpp"
+#include "runtime/workflow/run_row.hpp"
 
 #include <caf/send.hpp>
 
+#include <algorithm>
 #include <utility>
 
 namespace callboard::actors {
@@ -13,6 +15,14 @@ namespace {
 
 /// A run is woken so long before its timer, and fires it itself.
 constexpr auto ahead = std::chrono::milliseconds{1500};
+/// Views follow the journal by less than that, as a rule; a lap finds what came later.
+constexpr auto overlap = std::chrono::milliseconds{5000};
+/// Between laps that found nobody to wake.
+constexpr std::chrono::seconds lap_pause{10};
+
+std::string key_at(time_ms due) {
+  return runtime::timer_key({due, 0}, entity_id{});
+}
 
 }  // namespace
 
@@ -24,31 +34,60 @@ void run_schedule::start(const caf::actor& self) {
 
 void run_schedule::sleeps(time_ms due) {
   if (!next_ || due < *next_) next_ = due;
+  front_ = std::min(front_, key_at(due));
+  if (is_reading_) slept_ = std::min(slept_.value_or(due), due);
 }
 
 void run_schedule::look(const caf::actor& self) {
   sweep_.look(self);
   if (must_start_) return read(self, true);
-  if (next_ && *next_ <= parts_.journal.shard_time(shard_) + ahead) read(self, false);
+  const bool is_due = next_ && *next_ <= parts_.journal.shard_time(shard_) + ahead;
+  if (is_due || parts_.time.boot() >= next_lap_) read(self, false);
 }
 
 void run_schedule::read(const caf::actor& self, bool is_start) {
   if (is_reading_) return;
   auto posted = parts_.readers.post(
-      reader_pool::lane::control, [self, &parts = parts_, shard = shard_, is_start] {
-        const auto find = [&]() -> result<due_runs> {
-          auto reader = parts.journal.read(shard);
-          if (!reader) return std::unexpected{reader.error()};
-          auto due = find_due_runs(**reader, parts.journal.shard_time(shard) + ahead);
-          if (!due || !is_start) return due;
-          auto awake = find_runs_to_wake(**reader);
-          if (!awake) return std::unexpected{awake.error()};
-          due->due.insert(due->due.end(), awake->begin(), awake->end());
-          return due;
-        };
-        caf::anon_send(self, box(runs_found{find(), is_start}));
+      reader_pool::lane::control,
+      [self,
+       &parts = parts_,
+       shard = shard_,
+       is_start,
+       front = is_start ? std::string{} : front_,
+       lap = is_start ? std::string{} : lap_] {
+        caf::anon_send(self, box(runs_found{find(parts, shard, front, lap, is_start), is_start}));
       });
   is_reading_ = posted.has_value();
+}
+
+/// Reader pool only.
+result<runs_found::looks> run_schedule::find(
+    const broker_parts& parts,
+    shard_id shard,
+    const std::string& front,
+    const std::string& lap,
+    bool is_start) {
+  auto reader = parts.journal.read(shard);
+  if (!reader) return std::unexpected{reader.error()};
+  const auto horizon = parts.journal.shard_time(shard) + ahead;
+  auto due = find_due_runs(**reader, {front, {}, horizon, parts.workflows});
+  if (!due) return std::unexpected{due.error()};
+  runs_found::looks found;
+  found.to_wake = std::move(due->due);
+  found.next = due->next;
+  found.has_more = !due->rest.empty();
+  found.front = found.has_more ? due->rest : std::max(front, key_at(horizon - overlap));
+  if (lap < front) {
+    auto again = find_due_runs(**reader, {lap, front, horizon, parts.workflows});
+    if (!again) return std::unexpected{again.error()};
+    found.to_wake.insert(found.to_wake.end(), again->due.begin(), again->due.end());
+    found.lap = std::move(again->rest);
+  }
+  if (!is_start) return found;
+  auto awake = find_runs_to_wake(**reader);
+  if (!awake) return std::unexpected{awake.error()};
+  found.to_wake.insert(found.to_wake.end(), awake->begin(), awake->end());
+  return found;
 }
 
 std::vector<topic_ref> run_schedule::take(runs_found& message, const caf::actor& self) {
@@ -60,15 +99,21 @@ std::vector<topic_ref> run_schedule::take(runs_found& message, const caf::actor&
         message.found.error().detail);
     return {};
   }
+  auto& found = *message.found;
+  next_ = found.next;
+  front_ = std::move(found.front);
+  lap_ = std::move(found.lap);
+  if (const auto slept = std::exchange(slept_, std::nullopt)) sleeps(*slept);
+  // Those that are due now stay in the view until they have fired.
+  const bool is_over = lap_.empty() && found.to_wake.empty();
+  next_lap_ = parts_.time.boot() + (is_over ? boot_time{lap_pause} : boot_time{});
   if (message.is_start) {
     must_start_ = false;
   } else if (must_start_) {
     read(self, true);
   }
-  next_ = message.found->next;
-  // Those that are due now stay in the view until they have fired.
-  if (!message.found->due.empty()) sleeps(parts_.journal.shard_time(shard_));
-  return std::move(message.found->due);
+  if (found.has_more) read(self, false);
+  return std::move(found.to_wake);
 }
 
 }  // namespace callboard::actors

@@ -16,7 +16,17 @@ namespace callboard::actors {
 
 /// INTERNAL, READER POOL -> SHARD: runs to be woken.
 struct runs_found {
-  result<due_runs> found;
+  struct looks {
+    std::vector<topic_ref> to_wake;
+    std::optional<time_ms> next;
+    /// Where the next looks begin.
+    std::string front;
+    std::string lap;
+    /// More is due that was not looked at.
+    bool has_more = false;
+  };
+
+  result<looks> found;
   bool is_start = false;
 };
 
@@ -24,7 +34,10 @@ struct runs_found {
 struct schedule_tick {};
 
 /// Timers of sleeping runs are read from disk shortly before they are due; in memory is only when
-/// to look next. A run that is awake keeps its own.
+/// to look next, and up to where was looked: what becomes due is read once, page after page. What
+/// is still there behind that, because the run could not be woken or its timer came late into the
+/// views, is looked at again by laps, a page at a time: however much it is, it holds up nobody. A
+/// run that is awake keeps its own.
 class run_schedule {
 public:
   run_schedule(const broker_parts& parts, shard_id shard)
@@ -49,10 +62,22 @@ public:
 
 private:
   void read(const caf::actor& self, bool is_start);
+  [[nodiscard]] static result<runs_found::looks> find(
+      const broker_parts& parts,
+      shard_id shard,
+      const std::string& front,
+      const std::string& lap,
+      bool is_start);
 
   const broker_parts& parts_;
   const shard_id shard_;
   std::optional<time_ms> next_;
+  /// Keys of timers: all before `front_` were looked at, and of those again all before `lap_`.
+  std::string front_;
+  std::string lap_;
+  boot_time next_lap_{};
+  /// Somebody went to sleep while a look was under way.
+  std::optional<time_ms> slept_;
   bool is_reading_ = false;
   bool must_start_ = false;
   run_sweep sweep_;

@@ -1,0 +1,212 @@
+// What nobody can take now may be a lot, and it must not hold up what somebody can: more of it
+// than is kept in memory or read at a time, and others behind it.
+#include "actors/queue_reads.hpp"
+#include "actors/run_reads.hpp"
+#include "actors/task_origin.hpp"
+#include "runtime/workflow/run_codec.hpp"
+
+#include "tests/actors/queue/queue_client.hpp"
+
+#include <algorithm>
+#include <cstdint>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace callboard::testing {
+
+using namespace actors;
+
+namespace {
+
+/// Loses its code in these tests.
+struct orphan_workflow : workflow<orphan_workflow> {
+  static constexpr std::string_view type = "test.orphan";
+
+  flow<json> run(context& ctx, json) { co_return co_await ctx.signal("go").required(); }
+};
+
+struct asking_workflow : workflow<asking_workflow> {
+  static constexpr std::string_view type = "test.asking";
+
+  flow<json> run(context& ctx, json) { co_return co_await ctx.task("llm", 1).required(); }
+};
+
+flow<json> sleep_for(context& ctx, const json& ms) {
+  co_await ctx.sleep(std::chrono::milliseconds{ms.as_int64()}).required();
+  co_return 1;
+}
+
+/// Input: for how many milliseconds.
+struct timed_workflow : workflow<timed_workflow> {
+  static constexpr std::string_view type = "test.timed";
+
+  flow<json> run(context& ctx, json ms) { co_return co_await sleep_for(ctx, ms); }
+};
+
+/// Loses its code, too.
+struct napping_workflow : workflow<napping_workflow> {
+  static constexpr std::string_view type = "test.napping";
+
+  flow<json> run(context& ctx, json ms) { co_return co_await sleep_for(ctx, ms); }
+};
+
+struct crowd {
+  crowd() { learn({"test.orphan", "test.asking", "test.timed", "test.napping"}); }
+
+  /// As a program that has this code and no other.
+  void learn(const std::vector<std::string>& types) {
+    code = {};
+    for (auto one :
+         {orphan_workflow::definition(),
+          asking_workflow::definition(),
+          timed_workflow::definition(),
+          napping_workflow::definition()}) {
+      if (std::ranges::find(types, one.type) != types.end()) REQUIRE(code.add(std::move(one)));
+    }
+  }
+
+  void restart_with(const std::vector<std::string>& types) {
+    learn(types);
+    node.crash();
+    node.settle();
+  }
+
+  static topic_ref channel(const std::string& id) {
+    return virtual_broker::topic("workflow." + id);
+  }
+
+  void begin(const std::string& id, const std::string& type, const std::string& input = "null") {
+    (void)node.get<workflow_answer>(start_workflow{channel(id), type, input, {}, {}});
+  }
+
+  /// On disk: nobody is woken by the question.
+  bool has_ended(const std::string& id) {
+    auto reader = node.journal.read(node.shard_of("workflow." + id));
+    const auto row = read_workflow_row(**reader, channel(id)).value();
+    return row && row->ended;
+  }
+
+  std::string shown(const std::string& id) {
+    return node.get<workflow_answer>(get_workflow{channel(id)}).body;
+  }
+
+  bool ends_within(const std::string& id, std::chrono::seconds patience) {
+    for (std::chrono::milliseconds waited{0}; waited < patience; waited += 500ms) {
+      if (shown(id).find(R"("status":"completed")") != std::string::npos) return true;
+      node.advance(500ms);
+    }
+    UNSCOPED_INFO(shown(id));
+    return false;
+  }
+
+  std::uint64_t seed_of(const std::string& id) {
+    const auto page = node.get<event_page>(
+        read_events{.topic = channel(id), .from = runtime::from_first{}, .events_max = 1});
+    return runtime::read_started(runtime::decode_run_event(page.batch->events.front()).value())
+        .value()
+        .seed;
+  }
+
+  /// Tasks that `id` waits for, as the queue has it.
+  void ask_for(const std::string& id, std::uint32_t count) {
+    task_waiter who{channel(id).topic.str(), 1, 0, seed_of(id)};
+    for (std::uint32_t i = 0; i < count; ++i) {
+      who.command = i + 2;
+      auto ask = queue_client::task("llm", "1");
+      ask.task.origin = format_origin(who);
+      (void)node.ask(std::move(ask));
+    }
+    node.settle();
+  }
+
+  std::uint64_t complete_all() {
+    std::uint64_t completed = 0;
+    while (true) {
+      const auto tasks = node.lease("llm", 100);
+      if (tasks.empty()) return completed;
+      for (const auto& one : tasks)
+        (void)node.ask(queue_client::done_with(one));
+      completed += tasks.size();
+      node.settle();
+    }
+  }
+
+  /// Each look of the sweep would log them all.
+  static config settings() {
+    config with;
+    with.workflows.sweep_ms = 86'400'000;
+    return with;
+  }
+
+  runtime::workflow_registry code;
+  queue_client node{settings(), &code};
+};
+
+/// More than are kept in memory, and than a page on disk has.
+constexpr std::uint32_t many = 1300;
+
+}  // namespace
+
+TEST_CASE("ends that a run cannot hear hold up no other run", "[actors][queue]") {
+  crowd all;
+  all.begin("p", "test.orphan");
+  all.ask_for("p", many);
+  all.begin("w", "test.asking");
+  all.node.settle();
+  SECTION("at once") {
+    all.restart_with({"test.asking"});
+    REQUIRE(all.complete_all() == many + 1);
+    CHECK(all.ends_within("w", 15s));
+  }
+  SECTION("after a restart") {
+    all.restart_with({});
+    REQUIRE(all.complete_all() == many + 1);
+    all.node.advance(2s);
+    all.restart_with({"test.asking"});
+    CHECK(all.ends_within("w", 15s));
+  }
+  SECTION("of a deleted queue") {
+    all.restart_with({"test.asking"});
+    (void)all.node.get<actors::done>(delete_queue{queue_client::queue("llm")});
+    CHECK(all.ends_within("w", 0s) == false);
+    for (int i = 0; i < 30 && all.shown("w").find("task_queue_deleted") == std::string::npos; ++i)
+      all.node.advance(500ms);
+    CHECK(all.shown("w").find("task_queue_deleted") != std::string::npos);
+  }
+  // Nothing is lost: who could not hear hears when it can.
+  all.restart_with({"test.orphan", "test.asking"});
+  all.node.advance(30s);
+  auto reader = all.node.journal.read(all.node.shard_of("llm"));
+  CHECK(read_endings_page(**reader, {}, 10, 1 << 20).value().endings.empty());
+  CHECK(read_gone_queues(**reader)->empty());
+}
+
+TEST_CASE("timers of runs without code hold up no other run's", "[actors][workflow]") {
+  crowd all;
+  const auto here = all.node.shard_of("workflow.w");
+  std::uint32_t begun = 0;
+  for (int i = 0; begun < many; ++i) {
+    const auto id = "n" + std::to_string(i);
+    if (all.node.shard_of("workflow." + id) != here) continue;
+    (void)all.node.ask(start_workflow{crowd::channel(id), "test.napping", "5000", {}, {}});
+    if (++begun % 100 == 0) all.node.settle();
+  }
+  all.begin("w", "test.timed", "20000");
+  all.restart_with({"test.timed"});
+  all.node.advance(18s);
+  CHECK_FALSE(all.has_ended("w"));
+  all.node.advance(4s);
+  CHECK(all.has_ended("w"));
+  SECTION("theirs fire when their code is back") {
+    all.restart_with({"test.timed", "test.napping"});
+    all.node.advance(5s);
+    auto reader = all.node.journal.read(here);
+    std::uint32_t running = 0;
+    CHECK(visit_workflow_rows(
+        **reader, [&](const auto&, const auto& row) { running += row.ended ? 0U : 1U; }));
+    CHECK(running == 0);
+  }
+}
+
+}  // namespace callboard::testing
