@@ -58,7 +58,8 @@ public:
     set_down_handler([this](caf::down_msg& down) { on_down(down); });
     activate();
     arm_tick();
-    arm_schedule();
+    // One shard after another: what they have to do then is much.
+    arm_schedule(run_schedule::tick * (shard_.raw() + 1) / parts_.journal.shard_count());
     return {
         [this](boxed<admitted_publish>& message, const caf::actor& reply_to) {
           on_publish(message, reply_to);
@@ -570,8 +571,8 @@ private:
 
   // -- runs ----------------------------------------------------------------------------------
 
-  void arm_schedule() {
-    if (parts_.workflows != nullptr) delayed_send(this, run_schedule::tick, box(schedule_tick{}));
+  void arm_schedule(std::chrono::milliseconds delay = run_schedule::tick) {
+    if (parts_.workflows != nullptr) delayed_send(this, delay, box(schedule_tick{}));
   }
 
   const broker_parts& parts_;

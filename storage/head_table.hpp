@@ -34,11 +34,13 @@ public:
   /// A head that is known to be new.
   [[nodiscard]] cached_head& make(shard_id shard, entity_id entity);
 
-  /// Drops heads that were not used for long. Only when the store has all changes.
-  void forget_old() {
-    if (young_.size() < half_) return;
+  /// Drops heads that were not used for long. Only when the store has all changes. False if there
+  /// are few.
+  bool forget_old() {
+    if (young_.size() < half_) return false;
     old_ = std::move(young_);
     young_.clear();
+    return true;
   }
 
   void erase(shard_id shard, entity_id entity) {

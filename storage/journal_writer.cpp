@@ -2,7 +2,6 @@
 
 #include "base/log.hpp"
 #include "storage/keys.hpp"
-#include "storage/view_rebuild.hpp"
 
 #include <fmt/format.h>
 
@@ -13,13 +12,6 @@ namespace callboard::storage {
 
 namespace {
 
-/// How long the last projection waits for a group to ride in.
-constexpr std::chrono::milliseconds projection_delay{5};
-/// Projection runs over several groups at once: what is written to again meanwhile (a workflow that
-/// takes its steps, a topic's counters) then costs one row instead of one per group. Readers go
-/// through what is not projected yet, so it is bounded by age and by size.
-constexpr boot_time projection_age_max = std::chrono::milliseconds{20};
-constexpr std::uint64_t projection_bytes_max = 1 << 20;
 constexpr std::chrono::milliseconds idle_wait{250};
 
 /// A group of so many records shows that many publishers are at work: then groups begin no closer
@@ -27,6 +19,7 @@ constexpr std::chrono::milliseconds idle_wait{250};
 constexpr std::uint64_t crowd_records = 16;
 constexpr boot_time crowd_interval = std::chrono::microseconds{500};
 constexpr boot_time mark_sync_interval = std::chrono::seconds{1};
+constexpr boot_time depths_interval = std::chrono::milliseconds{100};
 constexpr std::size_t heads_max = 131'072;
 
 }  // namespace
@@ -47,15 +40,23 @@ journal_writer::instruments::instruments(metrics& counters)
       failures{counters.counter("journal_failures_total", "Writes and fsyncs that failed")},
       queue_bytes{counters.gauge("journal_queue_bytes", "Bytes that wait for the journal writer")},
       queue_oldest_seconds{counters.gauge(
-          "journal_queue_oldest_seconds", "Age of the oldest append that waits for the writer")} {}
+          "journal_queue_oldest_seconds", "Age of the oldest append that waits for the writer")},
+      projection_bytes{counters.gauge(
+          "journal_projection_bytes", "Bytes of committed records that the views do not show yet")},
+      projection_oldest_seconds{counters.gauge(
+          "journal_projection_oldest_seconds", "Age of the oldest record among them")} {}
 
 journal_writer::journal_writer(writer_parts parts)
     : parts_{std::move(parts)},
       files_{file_system_or_default(parts_.seams.file_system)},
       heads_{heads_max},
-      projector_{parts_.views, heads_},
       group_{parts_.shards, heads_, parts_.time},
-      generations_(parts_.shards.shard_count(), 0),
+      projection_{projection_thread_parts{
+          .shards = parts_.shards,
+          .time = parts_.time,
+          .views = parts_.views,
+          .failed = [this](const error& why) { request_reopen(why); },
+          .reclaimable = parts_.reclaimable}},
       instruments_{parts_.counters} {
   db_options_.block_cache = rocksdb::NewLRUCache(parts_.settings.block_cache_bytes_max);
   db_options_.file_system = parts_.seams.file_system;
@@ -77,34 +78,33 @@ void journal_writer::request_reopen(const error& why) {
   if (!reopen_request_) reopen_request_ = why;
 }
 
-bool journal_writer::switch_views(shard_id shard, std::uint8_t generation, lsn progress) {
-  const std::lock_guard guard{requests_mutex_};
-  if (view_switch_) return false;
-  view_switch_ = view_switch{.shard = shard, .generation = generation, .progress = progress};
-  return true;
-}
-
 void journal_writer::run() {
   for (;;) {
-    const bool has_projection = batch_.Count() > 0 || !unprojected_.empty();
     const auto woken =
-        waiting_.empty()
-            ? parts_.queue.wait(waiting_, has_projection ? projection_delay : idle_wait)
-            : append_queue::wakeup::work;
+        waiting_.empty() ? parts_.queue.wait(waiting_, idle_wait) : append_queue::wakeup::work;
     if (woken == append_queue::wakeup::closed) break;
-    if (woken == append_queue::wakeup::timeout) {
-      if (has_projection) flush_projection();
-      const auto load = parts_.queue.now();
-      instruments_.queue_bytes.Set(static_cast<double>(load.bytes));
-      instruments_.queue_oldest_seconds.Set(std::chrono::duration<double>(load.oldest_age).count());
-    }
+    show_depths();
     gather();
     commit_waiting();
+    evict_tail_cache();
     sync_mark_if_due(false);
   }
-  flush_projection();
+  projection_.stop();
   sync_mark_if_due(true);
   parts_.shards.close_database();
+}
+
+void journal_writer::show_depths() {
+  const auto boot = parts_.time.boot();
+  if (boot - depths_shown_ < depths_interval) return;
+  depths_shown_ = boot;
+  const auto seconds = [](boot_time age) { return std::chrono::duration<double>(age).count(); };
+  const auto load = parts_.queue.now();
+  instruments_.queue_bytes.Set(static_cast<double>(load.bytes));
+  instruments_.queue_oldest_seconds.Set(seconds(load.oldest_age));
+  const auto behind = projection_.now();
+  instruments_.projection_bytes.Set(static_cast<double>(behind.bytes));
+  instruments_.projection_oldest_seconds.Set(seconds(behind.oldest_age));
 }
 
 void journal_writer::gather() {
@@ -132,7 +132,6 @@ void journal_writer::commit_waiting() {
   }
   auto db = parts_.shards.acquire();
   if (!db) return;
-  switch_views_if_asked(*db);
   if (waiting_.empty()) return;
   parts_.space.refresh();
   if (auto full = parts_.space.refusal(true)) {
@@ -168,8 +167,7 @@ result<void> journal_writer::commit_one_group(database& db) {
   instruments_.group_bytes.Observe(static_cast<double>(group_.byte_count()));
   instruments_.records.Increment(static_cast<double>(group_.record_count()));
   instruments_.bytes.Increment(static_cast<double>(group_.byte_count()));
-  keep_for_projection();
-  if (is_projection_due()) project_kept(db);
+  hand_to_projection();
   group_.clear();
   return {};
 }
@@ -183,9 +181,7 @@ result<void> journal_writer::write_group(database& db) {
   options.sync = false;
   auto written = checked(db.raw().Write(options, &batch_), "writing the journal");
   if (!written) return written;
-  publish_applied();
   batch_.Clear();
-  projector_.end_pass();
   for (auto& staged : group_.staged()) {
     if (staged.append.request.tell_written) {
       staged.append.request.listener(append_stage::written, staged.receipt);
@@ -202,64 +198,19 @@ result<void> journal_writer::write_group(database& db) {
   return mark_->write(durable_);
 }
 
-void journal_writer::keep_for_projection() {
-  if (unprojected_.empty()) unprojected_since_ = parts_.time.boot();
+void journal_writer::hand_to_projection() {
   for (const auto& block : group_.blocks()) {
     cached_.push_back(block->shard);
     cached_bytes_ += block->footprint();
-    unprojected_bytes_ += block->bytes->size();
-    unprojected_.push_back(block);
   }
+  projection_.take(group_.blocks());
+  forget_old_heads();
 }
 
-bool journal_writer::is_projection_due() const {
-  return unprojected_bytes_ >= projection_bytes_max
-         || parts_.time.boot() - unprojected_since_ >= projection_age_max;
-}
-
-void journal_writer::project_kept(database& db) {
-  // Everything up to the pass before is in the store.
-  heads_.forget_old();
-  unprojected_bytes_ = 0;
-  auto blocks = std::exchange(unprojected_, {});
-  std::ranges::sort(
-      blocks, {}, [](const tail_block_ptr& one) { return std::pair{one->shard, one->first}; });
-  std::optional<shard_id> failed;
-  for (const auto& block : blocks) {
-    // What follows a block that could not be projected waits with it for the log to be read again.
-    if (failed == block->shard) continue;
-    {
-      auto& slot = parts_.shards.slot(block->shard);
-      const std::lock_guard guard{slot.mutex};
-      if (slot.damage) continue;
-    }
-    if (auto done = projector_.project(db, *block, generation_of(block->shard), batch_); !done) {
-      parts_.shards.quarantine(block->shard, done.error());
-      failed = block->shard;
-      continue;
-    }
-    reclaimable_in_batch_ |= !block->changes.empty();
-    if (!applied_in_batch_.empty() && applied_in_batch_.back().first == block->shard) {
-      applied_in_batch_.back().second = block->last();
-    } else {
-      applied_in_batch_.emplace_back(block->shard, block->last());
-    }
-  }
-  projector_.finish_pass(db, batch_);
-  for (const auto& [shard, applied] : applied_in_batch_) {
-    projector::put_applied(db, shard, applied, generation_of(shard), batch_);
-  }
-}
-
-void journal_writer::publish_applied() {
-  for (const auto& [shard, applied] : applied_in_batch_) {
-    auto& slot = parts_.shards.slot(shard);
-    const std::lock_guard guard{slot.mutex};
-    slot.applied = std::max(slot.applied, applied);
-  }
-  applied_in_batch_.clear();
-  evict_tail_cache();
-  if (std::exchange(reclaimable_in_batch_, false) && parts_.reclaimable) parts_.reclaimable();
+/// Heads that were not used since others were forgotten, and are in the store since.
+void journal_writer::forget_old_heads() {
+  if (projection_.blocks_done() < blocks_when_forgotten_) return;
+  if (heads_.forget_old()) blocks_when_forgotten_ = projection_.blocks_taken();
 }
 
 void journal_writer::evict_tail_cache() {
@@ -276,23 +227,6 @@ void journal_writer::evict_tail_cache() {
   }
 }
 
-void journal_writer::flush_projection() {
-  if (batch_.Count() == 0 && unprojected_.empty()) return;
-  const auto db = parts_.shards.acquire();
-  if (!db) return;
-  if (!unprojected_.empty()) project_kept(*db);
-  // Not synced: it is made again from the log if it is lost.
-  auto written =
-      checked(db->raw().Write(rocksdb::WriteOptions{}, &batch_), "writing the projection");
-  if (!written) {
-    request_reopen(written.error());
-    return;
-  }
-  publish_applied();
-  batch_.Clear();
-  projector_.end_pass();
-}
-
 void journal_writer::sync_mark_if_due(bool now) {
   if (!mark_is_dirty_ || !mark_) return;
   const auto boot = parts_.time.boot();
@@ -300,39 +234,6 @@ void journal_writer::sync_mark_if_due(bool now) {
   mark_synced_at_ = boot;
   mark_is_dirty_ = false;
   if (auto synced = mark_->sync(); !synced) request_reopen(synced.error());
-}
-
-void journal_writer::switch_views_if_asked(database& db) {
-  std::optional<view_switch> wanted;
-  {
-    const std::lock_guard guard{requests_mutex_};
-    wanted = std::exchange(view_switch_, {});
-  }
-  if (!wanted) return;
-  // The rows of the pass so far must be in the store first: the new rows stand on them.
-  flush_projection();
-  auto& slot = parts_.shards.slot(wanted->shard);
-  lsn committed;
-  {
-    const std::lock_guard guard{slot.mutex};
-    committed = slot.committed;
-  }
-  rocksdb::WriteBatch changes;
-  auto done = rebuild_views(
-      db, projector_, wanted->shard, wanted->generation, wanted->progress, committed, changes);
-  if (done) {
-    projector::put_applied(db, wanted->shard, committed, wanted->generation, changes);
-    projector::put_views_version(db, wanted->shard, parts_.views->version(), changes);
-    done = checked(db.raw().Write(rocksdb::WriteOptions{}, &changes), "switching views");
-  }
-  projector_.end_pass();
-  if (!done) {
-    log::channel("storage")->error("rebuilding views: {}", done.error().detail);
-    return;
-  }
-  generations_[wanted->shard.raw()] = wanted->generation;
-  const std::lock_guard guard{slot.mutex};
-  slot.view_version = parts_.views->version();
 }
 
 void journal_writer::answer(

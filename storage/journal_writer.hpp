@@ -1,5 +1,5 @@
 // The journal writer: one thread that commits everything queued meanwhile, from all shards, with
-// one write and one fsync, and runs the projector on what is committed.
+// one write and one fsync, and hands what is committed to projection.
 #pragma once
 
 #include "base/clock.hpp"
@@ -13,7 +13,7 @@
 #include "storage/head_table.hpp"
 #include "storage/mark.hpp"
 #include "storage/open_options.hpp"
-#include "storage/projector.hpp"
+#include "storage/projection_thread.hpp"
 #include "storage/recovery.hpp"
 #include "storage/store.hpp"
 
@@ -60,10 +60,10 @@ public:
   /// The same fsync must not be retried: whoever saw one fail tells so here.
   void request_reopen(const error& why);
 
-  /// Asks for the switch of a shard to view rows of another generation, which hold everything up to
-  /// `progress`: between two groups the writer adds what is newer and goes on with them. False if
-  /// another switch still waits.
-  bool switch_views(shard_id shard, std::uint8_t generation, lsn progress);
+  /// As `projection_thread::switch_views`.
+  bool switch_views(shard_id shard, std::uint8_t generation, lsn progress) {
+    return projection_.switch_views(shard, generation, progress);
+  }
 
 private:
   struct instruments {
@@ -77,26 +77,21 @@ private:
     prometheus::Counter& failures;
     prometheus::Gauge& queue_bytes;
     prometheus::Gauge& queue_oldest_seconds;
+    prometheus::Gauge& projection_bytes;
+    prometheus::Gauge& projection_oldest_seconds;
   };
 
   void run();
   void commit_waiting();
   [[nodiscard]] result<void> commit_one_group(database& db);
   [[nodiscard]] result<void> write_group(database& db);
-  void keep_for_projection();
-  [[nodiscard]] bool is_projection_due() const;
-  void project_kept(database& db);
-  void publish_applied();
+  void hand_to_projection();
+  void forget_old_heads();
   /// Waits a moment for company if the last group had a crowd in it.
   void gather();
-  void flush_projection();
   void evict_tail_cache();
   void sync_mark_if_due(bool now);
-  void switch_views_if_asked(database& db);
-
-  [[nodiscard]] std::uint8_t generation_of(shard_id shard) const {
-    return generations_[shard.raw()];
-  }
+  void show_depths();
 
   void answer_refused();
   void answer(queued_append& append, append_stage stage, const result<append_receipt>& outcome);
@@ -120,32 +115,18 @@ private:
   bool mark_is_dirty_ = false;
 
   head_table heads_;
-  projector projector_;
+  /// Blocks that projection had been given when heads were forgotten last.
+  std::uint64_t blocks_when_forgotten_ = 0;
   commit_group group_;
-  /// Generation of view rows per shard.
-  std::vector<std::uint8_t> generations_;
-  /// Committed blocks that wait for their projection, oldest first.
-  std::vector<tail_block_ptr> unprojected_;
-  std::uint64_t unprojected_bytes_ = 0;
-  boot_time unprojected_since_{};
+  projection_thread projection_;
   rocksdb::WriteBatch batch_;
-  /// Per shard in `batch_`: applied up to here once it is written.
-  std::vector<std::pair<shard_id, lsn>> applied_in_batch_;
   std::deque<queued_append> waiting_;
   std::deque<shard_id> cached_;
   std::uint64_t cached_bytes_ = 0;
-  bool reclaimable_in_batch_ = false;
+  boot_time depths_shown_{};
 
   std::mutex requests_mutex_;
   std::optional<error> reopen_request_;
-
-  struct view_switch {
-    shard_id shard{};
-    std::uint8_t generation = 0;
-    lsn progress{};
-  };
-
-  std::optional<view_switch> view_switch_;
 
   instruments instruments_;
   std::atomic<bool> stopping_{false};

@@ -17,6 +17,7 @@ constexpr std::chrono::milliseconds reopen_delay_max{2000};
 constexpr std::chrono::milliseconds nap{10};
 /// Projection of a tail that is found when opening: bytes of blocks per batch.
 constexpr std::size_t recovery_batch_bytes = 4 << 20;
+constexpr std::size_t heads_max = 65'536;
 
 }  // namespace
 
@@ -33,6 +34,7 @@ result<void> journal_writer::start(const mark_state& mark) {
   if (!writer) return std::unexpected{writer.error()};
   mark_ = std::move(*writer);
   parts_.shards.install(std::move(*opened));
+  projection_.start();
   thread_ = std::jthread{[this] { run(); }};
   return {};
 }
@@ -41,7 +43,7 @@ result<void> journal_writer::load_shard(database& db, shard_id shard) {
   auto at = locate_shard(db, shard);
   if (!at) return std::unexpected{at.error()};
   auto& slot = parts_.shards.slot(shard);
-  generations_[shard.raw()] = at->view_generation;
+  projection_.set_generation(shard, at->view_generation);
   if (!at->view_version && at->last == lsn{}) {
     projector::put_views_version(db, shard, parts_.views->version(), batch_);
     at->view_version = parts_.views->version();
@@ -70,16 +72,18 @@ result<void> journal_writer::load_shard(database& db, shard_id shard) {
 }
 
 result<void> journal_writer::project_tail(database& db, shard_id shard, const shard_position& at) {
+  head_table heads{heads_max};
+  projector rows{parts_.views, heads};
   const auto flush = [&](lsn applied) -> result<void> {
-    projector_.finish_pass(db, batch_);
+    rows.finish_pass(db, batch_);
     if (applied > at.applied) {
       projector::put_applied(db, shard, applied, at.view_generation, batch_);
     }
     auto written =
         checked(db.raw().Write(rocksdb::WriteOptions{}, &batch_), "writing the projection");
     batch_.Clear();
-    projector_.end_pass();
-    heads_.clear();
+    rows.end_pass();
+    heads.forget_old();
     return written;
   };
   lsn reached = at.applied;
@@ -90,9 +94,9 @@ result<void> journal_writer::project_tail(database& db, shard_id shard, const sh
       at.applied,
       at.last,
       [&](const block_bytes& bytes, lsn first, lsn last) -> result<bool> {
-        auto block = projector_.reread(db, shard, bytes, first);
+        auto block = rows.reread(db, shard, bytes, first);
         if (!block) return std::unexpected{block.error()};
-        auto done = projector_.project(db, **block, at.view_generation, batch_);
+        auto done = rows.project(db, **block, at.view_generation, batch_);
         if (!done) return std::unexpected{done.error()};
         reached = last;
         pass_bytes += bytes->size();
@@ -103,8 +107,6 @@ result<void> journal_writer::project_tail(database& db, shard_id shard, const sh
       });
   if (!visited) {
     batch_.Clear();
-    projector_.end_pass();
-    heads_.clear();
     return visited;
   }
   return batch_.Count() == 0 && reached == at.applied ? result<void>{} : flush(reached);
@@ -171,13 +173,10 @@ void journal_writer::reopen(const error& why) {
   log::channel("storage")->warn("opening the store again after: {}", why.detail);
   parts_.shards.damage_node(
       {errc::overloaded, "the store is being opened again: " + why.detail, 100});
+  projection_.reset();
   batch_.Clear();
-  unprojected_.clear();
-  unprojected_bytes_ = 0;
-  applied_in_batch_.clear();
-  reclaimable_in_batch_ = false;
-  projector_.end_pass();
   heads_.clear();
+  blocks_when_forgotten_ = 0;
   cached_.clear();
   cached_bytes_ = 0;
   mark_.reset();
@@ -187,6 +186,7 @@ void journal_writer::reopen(const error& why) {
     refuse_waiting_of_failed_shards();
     auto opened = open_database();
     if (opened) {
+      projection_.resume();
       static_cast<void>(background_->take());
       parts_.shards.clear_node_damage();
       log::channel("storage")->info("the store is open again");

@@ -48,7 +48,6 @@ projector::reread(database& db, shard_id shard, const block_bytes& bytes, lsn fi
     if (!head) return std::unexpected{head.error()};
     auto added = entries.add(next, next.payload.view(), (*head)->slots);
     if (!added) return std::unexpected{added.error()};
-    note((*head)->head, next);
     block->time = next.time;
   }
   block->entries = entries.take_entries();
@@ -93,9 +92,27 @@ void projector::read_records(const tail_block& block) {
     records_.push_back(std::move(next));
 }
 
+result<void> projector::note_records(database& from, shard_id shard) {
+  cached_head* head = nullptr;
+  entity_id head_of{};
+  for (const auto& one : records_) {
+    if (creates_entity(one.kind)) {
+      head = &heads_.make(shard, one.entity);
+    } else if (head == nullptr || one.entity != head_of) {
+      auto found = heads_.get(from, shard, one.entity);
+      if (!found) return std::unexpected{found.error()};
+      head = *found;
+    }
+    head_of = one.entity;
+    note(head->head, one);
+  }
+  return {};
+}
+
 result<void>
 projector::project_rows(database& from, const tail_block& block, rocksdb::WriteBatch& into) {
   block_heads_.clear();
+  if (auto noted = note_records(from, block.shard); !noted) return noted;
   for (const auto& entry : block.entries) {
     const auto kind = entry.is_sequenced ? keys::index_class::sequenced : keys::index_class::others;
     encode_index_value(value_, block, entry);

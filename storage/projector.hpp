@@ -24,11 +24,10 @@ public:
   projector(std::shared_ptr<const projection> views, head_table& heads)
       : views_{std::move(views)}, heads_{heads} {}
 
-  /// Notes in `head` that `written` is the entity's newest record. Whoever makes blocks does this
-  /// for each record before `project` sees the block.
+  /// Notes in `head` that `written` is the entity's newest record.
   static void note(entity_head& head, const record& written);
 
-  /// The block that was read back from disk, and its records noted in their heads.
+  /// The block that was read back from disk.
   /// Errors: as database::get, corruption.
   [[nodiscard]] result<tail_block_ptr>
   reread(database& from, shard_id shard, const block_bytes& bytes, lsn first);
@@ -80,6 +79,7 @@ private:
       rocksdb::WriteBatch& into);
   [[nodiscard]] std::string_view payload_at(const tail_block& block, lsn at) const;
   void read_records(const tail_block& block);
+  [[nodiscard]] result<void> note_records(database& from, shard_id shard);
 
   std::shared_ptr<const projection> views_;
   head_table& heads_;

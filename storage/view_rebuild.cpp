@@ -1,6 +1,7 @@
 #include "storage/view_rebuild.hpp"
 
 #include "base/log.hpp"
+#include "storage/journal_writer.hpp"
 #include "storage/keys.hpp"
 #include "storage/recovery.hpp"
 

@@ -3,7 +3,7 @@
 
 #include "base/error.hpp"
 #include "storage/database.hpp"
-#include "storage/journal_writer.hpp"
+#include "storage/head_table.hpp"
 #include "storage/projector.hpp"
 #include "storage/store.hpp"
 
@@ -14,6 +14,8 @@
 #include <vector>
 
 namespace callboard::storage {
+
+class journal_writer;
 
 /// Applies the records of a shard in (after, last] to view rows of `generation`, into `changes`.
 /// Records of entities that are gone for good are left out. Errors: corruption, io_error.
