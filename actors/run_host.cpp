@@ -111,7 +111,6 @@ void run_host::replay(std::vector<run_event> history) {
   start_->identity.tenant = channel_.tenant.str();
   start_->identity.workflow_id = id();
   recall_replies(start_->input);
-  is_cancel_requested_ = false;
   for (const auto& event : history) {
     if (!row_->owes && !row_->ended) owe_if_left(event);
     note(event);
@@ -168,6 +167,7 @@ void run_host::pump() {
     next.event.time = std::max(now(), row_->started);
     batch_waiters_ = std::move(next.waiters);
     if (next.event.kind == run_event_kind::ended) return end_at_once(std::move(next.event));
+    row_->parent_cancelled |= next.is_by_parent;
     owe_if_left(next.event);
     batch_.push_back({next.event, row_->run});
     // Recorded all the same: the code that fits reads it when it comes.
@@ -178,7 +178,7 @@ void run_host::pump() {
 }
 
 bool run_host::prepare(input& next) {
-  if (row_->ended) return false;
+  if (row_->ended || (next.is_by_parent && row_->parent_cancelled)) return false;
   if (next.event.command != 0 && next.run != row_->run) return false;
   if (!next.step) {
     const bool is_for_command = next.event.command != 0;
@@ -323,7 +323,6 @@ void run_host::begin_next_run(json with) {
   // Those that nobody has read are recorded again; those that were answered are among the replies.
   if (is_agent()) signal_ids_.clear();
   batch_issued_.clear();
-  is_cancel_requested_ = false;
   // What answers the run that ends here is not for the next one's command of that number.
   asked_.clear();
   lookups_.clear();

@@ -186,6 +186,8 @@ private:
     /// That it is for; 0: the one that is current when it is offered.
     std::uint32_t run = 0;
     std::shared_ptr<const begin_rerun> rerun = nullptr;
+    /// A cancel that the parent asks for.
+    bool is_by_parent = false;
   };
 
   /// A command that waits for a task in a queue.
@@ -517,7 +519,6 @@ private:
   /// The parent is being told.
   bool owes_parent_ = false;
   std::uint32_t parent_tries_ = 0;
-  bool is_cancel_requested_ = false;
   bool is_checking_ = false;
   bool is_noted_stuck_ = false;
   /// What a restart or a fork is writing; replayed once it is committed.

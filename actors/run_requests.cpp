@@ -180,7 +180,7 @@ bool run_host::joins_signal(const std::string& signal_id, const waiter& from) {
 void run_host::on_cancel(const cancel_workflow& ask, waiter from) {
   from.what = waiter::ask::cancel;
   if (is_agent()) return answer(from, fail(errc::wrong_kind, "an agent cannot be cancelled"));
-  if (ask.parent && (is_cancel_requested_ || !is_child_of(*ask.parent))) {
+  if (ask.parent && (row_->parent_cancelled || !is_child_of(*ask.parent))) {
     return answer(from, control_answer{actors::done{}});
   }
   if (inputs_.size() >= std::size_t{2} * limits().inputs_waiting_max)
@@ -188,6 +188,7 @@ void run_host::on_cancel(const cancel_workflow& ask, waiter from) {
   input next;
   next.event.kind = run_event_kind::cancel_requested;
   next.event.data = json(ask.reason);
+  next.is_by_parent = ask.parent.has_value();
   next.waiters.push_back(std::move(from));
   offer(std::move(next));
 }

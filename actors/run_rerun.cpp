@@ -284,6 +284,8 @@ void run_host::end_copy(std::size_t first_new) {
     row.start_hash = order_hash(ask);
     row.started = copy->when;
   }
+  // A parent that has heard how it ended may still repeat a cancel that came too late.
+  if (!is_fork && row.ended && !owes_parent(row)) row.parent_cancelled = true;
   row.version = start.identity.version;
   row.run = start.identity.run;
   row.status = run_status::running;

@@ -39,7 +39,6 @@ void run_host::note(const run_event& event) {
   if (event.kind == run_event_kind::issued && event.what == command_kind::reply) {
     note_reply(event.data.as_object());
   }
-  if (event.kind == run_event_kind::cancel_requested) is_cancel_requested_ = true;
   if (event.command == 0) return;
   note_task(event);
   if (event.kind == run_event_kind::issued && event.what == command_kind::child) {

@@ -59,6 +59,7 @@ void encode(const workflow_row& row, journal::WorkflowRow& to) {
   to.set_needs_wake(row.needs_wake);
   to.set_commands(row.commands);
   if (row.owes) encode(*row.owes, *to.mutable_owes());
+  to.set_parent_cancelled(row.parent_cancelled);
 }
 
 workflow_row decode(const journal::WorkflowRow& from) {
@@ -82,6 +83,7 @@ workflow_row decode(const journal::WorkflowRow& from) {
   row.needs_wake = from.needs_wake();
   row.commands = from.commands();
   if (from.has_owes()) row.owes = decode(from.owes());
+  row.parent_cancelled = from.parent_cancelled();
   return row;
 }
 

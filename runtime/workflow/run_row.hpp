@@ -63,6 +63,8 @@ struct workflow_row {
   std::uint32_t commands = 0;
   /// Nothing: written by a version that did not record it.
   std::optional<run_debts> owes;
+  /// The parent's cancel has been taken; told again it is none, whichever run is current then.
+  bool parent_cancelled = false;
 };
 
 struct run_timer {

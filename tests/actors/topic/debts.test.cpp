@@ -70,6 +70,32 @@ struct trusting_workflow : workflow<trusting_workflow> {
   }
 };
 
+/// Goes on as a new run when it is cancelled.
+struct tough_workflow : workflow<tough_workflow> {
+  static constexpr std::string_view type = "test.tough";
+
+  flow<json> run(context& ctx, json input) {
+    if (input == "spared") co_return co_await ctx.signal("go").required();
+    try {
+      co_await ctx.signal("go").required();
+    } catch (const cancelled&) {
+      co_return ctx.continue_as_new("spared");
+    }
+    co_return 1;
+  }
+};
+
+struct tough_parent_workflow : workflow<tough_parent_workflow> {
+  static constexpr std::string_view type = "test.tough_parent";
+
+  flow<json> run(context& ctx, json) {
+    std::vector<flow<json>> parts;
+    parts.push_back(ctx.child("test.tough", 1, {.id = "kid"}).required());
+    parts.push_back(ctx.signal("go").required());
+    co_return (co_await any(std::move(parts))).value;
+  }
+};
+
 /// Has no patience with its child and its task; counts what it was asked.
 struct hasty_agent : agent<hasty_agent, std::int64_t> {
   static constexpr std::string_view type = "hasty";
@@ -91,7 +117,8 @@ struct mortal_node {
   explicit mortal_node(std::size_t life = SIZE_MAX) : left{life} {
     if (!code.add(kid_workflow::definition()) || !code.add(leaving_workflow::definition())
         || !code.add(trusting_workflow::definition()) || !code.add(tree_workflow::definition())
-        || !code.add(hasty_agent::definition())) {
+        || !code.add(hasty_agent::definition()) || !code.add(tough_workflow::definition())
+        || !code.add(tough_parent_workflow::definition())) {
       FAIL("cannot add the workflows");
     }
   }
@@ -265,6 +292,54 @@ TEST_CASE("a run tells those it leaves behind, wherever the node is killed", "[a
     }
     CHECK(asked == 1);
   }
+}
+
+TEST_CASE(
+    "a parent's cancel counts for one run of its child, wherever the node is killed",
+    "[actors][workflow]") {
+  bool was_killed = true;
+  for (std::size_t life = 0; was_killed; ++life) {
+    INFO("killed after " << life << " commits");
+    REQUIRE(life < 100);
+    mortal_node node{life};
+    node.begin("p", "test.tough_parent");
+    REQUIRE(node.comes([&] { return says(node.shown("kid"), "\"run\""); }));
+    node.signal("p", "go");
+    node.pass(3s);
+    was_killed = node.was_killed;
+    CHECK(node.row("p").status == runtime::run_status::completed);
+    CHECK(node.row("p").owes->empty());
+    CHECK(node.row("kid").run == 2);
+    CHECK(node.row("kid").status == runtime::run_status::running);
+  }
+}
+
+TEST_CASE("a cancel that a parent repeats is none for a run that was begun anew") {
+  mortal_node node;
+  node.begin("p", "test.leaving", "\"end\"");
+  REQUIRE(node.comes([&] { return says(node.shown("kid"), "\"run\""); }));
+  const auto is_cancelled_first = GENERATE(true, false);
+  if (!is_cancelled_first) {
+    node.signal("kid", "go");
+    node.pass(1s);
+  }
+  leave_by(node, leave::cancel);
+  node.pass(3s);
+  REQUIRE(node.row("kid").ended);
+  (void)node.get<workflow_answer>(
+      restart_workflow{mortal_node::channel("kid"), {"", "try again", "ann"}});
+  const cancel_workflow repeated{
+      mortal_node::channel("kid"),
+      "its parent goes on without it",
+      workflow_parent{mortal_node::channel("p"), 1, 1}};
+  REQUIRE(node.ask(repeated));
+  node.pass(1s);
+  CHECK(node.row("kid").run == 2);
+  CHECK(node.row("kid").status == runtime::run_status::running);
+  node.broker.crash();
+  REQUIRE(node.ask(repeated));
+  node.pass(1s);
+  CHECK(node.row("kid").status == runtime::run_status::running);
 }
 
 TEST_CASE("an agent leaves nothing behind, wherever the node is killed", "[actors][workflow]") {

@@ -104,6 +104,17 @@ TEST_CASE("progress comes back from its record", "[workflow]") {
   CHECK_FALSE(back->row.owes);
 }
 
+TEST_CASE("that the parent has cancelled comes back from its record", "[workflow]") {
+  workflow_progress progress;
+  progress.channel = {tenant_name::parse("acme").value(), topic_name::parse("workflow.w1").value()};
+  const auto back = [&] {
+    return decode_workflow_progress(encode_workflow_progress(progress).view()).value().row;
+  };
+  CHECK_FALSE(back().parent_cancelled);
+  progress.row.parent_cancelled = true;
+  CHECK(back().parent_cancelled);
+}
+
 TEST_CASE("what a run owes comes back from its record", "[workflow]") {
   workflow_progress progress;
   progress.channel = {tenant_name::trusted("acme"), topic_name::trusted("workflow.w1")};
