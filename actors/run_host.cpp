@@ -169,6 +169,8 @@ void run_host::pump() {
     if (next.event.kind == run_event_kind::ended) return end_at_once(std::move(next.event));
     row_->parent_cancelled |= next.is_by_parent;
     owe_if_left(next.event);
+    // Ended by hand: its child or its task goes on to no purpose.
+    if (!next.event.by_hand.is_null()) owe(next.event.command);
     batch_.push_back({next.event, row_->run});
     // Recorded all the same: the code that fits reads it when it comes.
     if (!engine_ || engine_->blocked()) return append_batch();

@@ -342,6 +342,31 @@ TEST_CASE("a cancel that a parent repeats is none for a run that was begun anew"
   CHECK(node.row("kid").status == runtime::run_status::running);
 }
 
+TEST_CASE(
+    "what is ended by hand leaves no child and no task behind, wherever the node is killed",
+    "[actors][workflow]") {
+  bool was_killed = true;
+  for (std::size_t life = 0; was_killed; ++life) {
+    INFO("killed after " << life << " commits");
+    REQUIRE(life < 100);
+    mortal_node node{life};
+    node.begin("p", "test.trusting");
+    REQUIRE(node.comes([&] { return node.open_tasks() == 1; }));
+    REQUIRE(node.comes([&] { return says(node.shown("kid"), "\"run\""); }));
+    for (const std::uint32_t command : {1U, 2U}) {
+      // Not open: it was ended before the kill.
+      (void)node.ask(
+          resolve_command{mortal_node::channel("p"), command, "resolved", "late", "ann", "5", false});
+    }
+    node.pass(3s);
+    was_killed = node.was_killed;
+    CHECK(says(node.row("p").result, "[5,5]"));
+    CHECK(node.row("p").owes->empty());
+    CHECK(node.row("kid").status == runtime::run_status::cancelled);
+    CHECK(node.open_tasks() == 0);
+  }
+}
+
 TEST_CASE("an agent leaves nothing behind, wherever the node is killed", "[actors][workflow]") {
   bool was_killed = true;
   bool has_cancelled = false;
