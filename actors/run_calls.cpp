@@ -4,6 +4,7 @@
 #include "actors/topic_loading.hpp"
 #include "runtime/workflow/agent_names.hpp"
 #include "runtime/workflow/json_values.hpp"
+#include "runtime/workflow/run_limits.hpp"
 
 #include <boost/json/parse.hpp>
 #include <boost/json/serialize.hpp>
@@ -25,6 +26,7 @@ constexpr auto retry_pause = std::chrono::milliseconds{200};
 constexpr std::uint32_t call_wait_ms = 20'000;
 /// More than an agent hands on to its next run, so that what it remembers is found here, too.
 constexpr std::size_t replies_max = 4 * detail::recent_replies::replies_max;
+constexpr std::size_t replies_bytes_max = 16 * detail::recent_replies::bytes_max;
 
 workflow_answer reply_answer(const object& reply, bool duplicate) {
   object body{{"message", reply.at("id")}, {"duplicate", duplicate}};
@@ -74,6 +76,10 @@ void run_host::on_call(const call_agent& ask, waiter from) {
               limits().message_bytes_max,
               "workflows.message_bytes_max"));
     }
+    const auto bytes = runtime::unread_overhead + ask.id.size() + ask.payload.size();
+    if (const auto why = refuses_unread(std::string{detail::agent_signal}, bytes)) {
+      return answer(from, std::unexpected{*why});
+    }
     if (!row_ && !begin({ask.type, {}, ask.correlation_id, {}, {}}, std::nullopt)) {
       return answer(from, fail(errc::agent_not_found, "no node has code for this agent"));
     }
@@ -92,6 +98,7 @@ void run_host::on_call(const call_agent& ask, waiter from) {
         {"message", ask.message},
         {"payload", failed ? json{} : std::move(payload)},
         {"chain", std::move(chain)}};
+    next.bytes = bytes;
     if (ask.wait_ms == 0) next.waiters.push_back(from);
     if (ask.wait_ms != 0) await_answer(std::move(from));
     return offer(std::move(next));
@@ -111,9 +118,13 @@ void run_host::note_reply(const object& reply) {
   const auto id = runtime::text_at(reply, "id");
   open_messages_.erase(id);
   if (!replies_.emplace(id, reply).second) return;
-  reply_order_.push_back(id);
-  while (reply_order_.size() > replies_max) {
-    replies_.erase(reply_order_.front());
+  const auto size = boost::json::serialize(reply).size();
+  replies_bytes_ += size;
+  reply_order_.emplace_back(id, size);
+  while (reply_order_.size() > replies_max
+         || (replies_bytes_ > replies_bytes_max && reply_order_.size() > 1)) {
+    replies_bytes_ -= reply_order_.front().second;
+    replies_.erase(reply_order_.front().first);
     reply_order_.pop_front();
   }
 }

@@ -41,6 +41,19 @@ bool has_timer(command_kind kind) {
   return kind != command_kind::step && kind != command_kind::model;
 }
 
+/// Of signals that came when the code had done what it did last: it has not read them, or the
+/// engine that has its code counts them.
+std::size_t bytes_behind_code(const std::vector<run_event>& history) {
+  std::size_t bytes = 0;
+  for (const auto& event : history) {
+    if (event.kind == run_event_kind::signalled) bytes += runtime::unread_size(event);
+    if (event.kind == run_event_kind::issued || event.kind == run_event_kind::command_cancelled) {
+      bytes = 0;
+    }
+  }
+  return bytes;
+}
+
 std::string shown_state(const json& status, std::size_t most) {
   if (status.is_null()) return {};
   if (!runtime::is_larger(status, most)) return boost::json::serialize(status);
@@ -98,7 +111,8 @@ std::shared_ptr<runtime::run_engine> run_host::make_engine(const runtime::run_st
       *code,
       start.identity,
       start.seed,
-      runtime::run_limits{limits().result_bytes_max, limits().arguments_bytes_max});
+      runtime::run_limits{
+          limits().result_bytes_max, limits().arguments_bytes_max, limits().reply_bytes_max});
 }
 
 void run_host::replay(std::vector<run_event> history) {
@@ -123,6 +137,7 @@ void run_host::replay(std::vector<run_event> history) {
     return;
   }
   engine_ = make_engine(*start_);
+  unread_bytes_ = bytes_behind_code(history);
   if (!engine_) {
     row_->status = run_status::blocked;
     row_->why = failure{
@@ -149,6 +164,7 @@ void run_host::replay(std::vector<run_event> history) {
 
 void run_host::offer(input next) {
   if (next.run == 0 && row_) next.run = row_->run;
+  waiting_bytes_ += next.bytes;
   inputs_.push_back(std::move(next));
   pump();
 }
@@ -157,7 +173,25 @@ void run_host::pump() {
   while (!is_busy_ && !is_carrying_out_ && !is_dead_ && !is_retired_ && !inputs_.empty()) {
     auto next = std::move(inputs_.front());
     inputs_.pop_front();
+    waiting_bytes_ -= next.bytes;
     if (begins_anew(next)) continue;
+    // While its history was replayed nobody knew how much of it is unread.
+    const auto behind = std::exchange(waiting_bytes_, 0);
+    const auto too_much =
+        next.bytes == 0 || row_->ended ? std::nullopt : refuses_unread(next.event.name, next.bytes);
+    waiting_bytes_ = behind;
+    if (too_much) {
+      open_messages_.erase(next.event.id);
+      std::erase_if(result_waiters_, [&](const auto& one) {
+        const auto& [number, waiting] = one;
+        if (waiting.what != waiter::ask::call || waiting.message != next.event.id) return false;
+        next.waiters.push_back(waiting);
+        return true;
+      });
+      for (const auto& one : next.waiters)
+        answer(one, std::unexpected{*too_much});
+      continue;
+    }
     if (!prepare(next)) {
       for (const auto& one : next.waiters)
         turn_away(one);
@@ -172,6 +206,7 @@ void run_host::pump() {
     // Ended by hand: its child or its task goes on to no purpose.
     if (!next.event.by_hand.is_null()) owe(next.event.command);
     batch_.push_back({next.event, row_->run});
+    unread_bytes_ += next.bytes;
     // Recorded all the same: the code that fits reads it when it comes.
     if (!engine_ || engine_->blocked()) return append_batch();
     if (next.event.kind == run_event_kind::started) next.event.data = start_->input;
@@ -229,6 +264,7 @@ void run_host::drive(std::vector<run_event> inputs) {
 
 void run_host::on_driven(runtime::run_outputs outputs) {
   if (is_dead_) return home_.run_settled();
+  if (!engine_->blocked()) unread_bytes_ = engine_->unread_bytes();
   const auto when = batch_.empty() ? now() : batch_.back().event.time;
   for (const auto command : outputs.closed) {
     if (const auto timer = timers_.find(command); timer != timers_.end()) {
@@ -439,6 +475,7 @@ void run_host::commit(sequence first) {
     models_.cancel_all();
     for (const auto& [number, one] : std::exchange(result_waiters_, {}))
       answer_result(one);
+    waiting_bytes_ = 0;
     for (auto& one : std::exchange(inputs_, {})) {
       for (const auto& waiting : one.waiters)
         turn_away(waiting);

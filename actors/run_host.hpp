@@ -188,6 +188,8 @@ private:
     std::shared_ptr<const begin_rerun> rerun = nullptr;
     /// A cancel that the parent asks for.
     bool is_by_parent = false;
+    /// Of a signal or a message.
+    std::size_t bytes = 0;
   };
 
   /// A command that waits for a task in a queue.
@@ -242,6 +244,9 @@ private:
   void on_terminate(const terminate_workflow& ask, waiter from);
   /// False: there is no code for it.
   [[nodiscard]] bool begin(const beginning& what, std::optional<waiter> from);
+  /// What it would have to take over when it goes on as a new run is more than may be.
+  [[nodiscard]] std::optional<error>
+  refuses_unread(const std::string& signal, std::size_t more) const;
   void await_end(waiter from);
   void await_answer(waiter from);
   void on_child_end(const end_child& ask, waiter from);
@@ -469,9 +474,15 @@ private:
   /// Of an agent: messages without reply, and its latest replies by message.
   std::set<std::string> open_messages_;
   std::map<std::string, boost::json::object> replies_;
-  std::deque<std::string> reply_order_;
+  /// With their sizes, of which this is the sum.
+  std::deque<std::pair<std::string, std::size_t>> reply_order_;
+  std::size_t replies_bytes_ = 0;
 
   std::deque<input> inputs_;
+  /// Signals and messages in `inputs_`; and those that its code has not read, with what it has just
+  /// been given.
+  std::size_t waiting_bytes_ = 0;
+  std::size_t unread_bytes_ = 0;
   /// The transition that is being worked out or written.
   bool is_busy_ = false;
   std::vector<recorded> batch_;

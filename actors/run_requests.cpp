@@ -4,6 +4,7 @@
 #include "base/build_id.hpp"
 #include "base/hash.hpp"
 #include "runtime/workflow/json_values.hpp"
+#include "runtime/workflow/run_limits.hpp"
 #include "runtime/workflow/workflow_registry.hpp"
 
 #include <caf/send.hpp>
@@ -160,8 +161,33 @@ void run_host::on_signal(const signal_workflow& ask, waiter from) {
   next.event.name = ask.signal;
   next.event.id = ask.id;
   next.event.data = runtime::parsed_or_null(ask.payload);
+  next.bytes = runtime::unread_overhead + ask.signal.size() + ask.id.size() + ask.payload.size();
+  if (const auto why = refuses_unread(ask.signal, next.bytes))
+    return answer(from, std::unexpected{*why});
   next.waiters.push_back(std::move(from));
   offer(std::move(next));
+}
+
+std::optional<error> run_host::refuses_unread(const std::string& signal, std::size_t more) const {
+  const auto there = waiting_bytes_ + unread_bytes_;
+  if (there == 0 || there + more <= limits().unread_bytes_max) return std::nullopt;
+  // What its code waits for is read at once, and may be what lets it read the others.
+  const bool is_read =
+      engine_ && !is_busy_ && std::ranges::any_of(engine_->open(), [&](const auto& one) {
+        const auto& request = one.second.request;
+        return request.kind == command_kind::signal && request.name == signal;
+      });
+  if (is_read) return std::nullopt;
+  return error{
+      errc::overloaded,
+      fmt::format(
+          "{} has {} bytes of {} that its code has not read, and takes no more than {} "
+          "(workflows.unread_bytes_max); retry when it has read some",
+          is_agent() ? "the agent" : "the workflow",
+          there,
+          is_agent() ? "messages" : "signals",
+          limits().unread_bytes_max),
+      1000};
 }
 
 bool run_host::joins_signal(const std::string& signal_id, const waiter& from) {

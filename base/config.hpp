@@ -83,6 +83,8 @@ struct config {
     std::uint64_t arguments_bytes_max = 4ULL << 20;
     std::uint64_t signal_bytes_max = 1ULL << 20;
     std::uint64_t message_bytes_max = 4ULL << 20;
+    std::uint64_t reply_bytes_max = 4ULL << 20;
+    std::uint64_t unread_bytes_max = 16ULL << 20;
     std::uint64_t state_bytes_max = 256ULL << 10;
     std::uint32_t inputs_waiting_max = 256;
     std::uint32_t messages_waiting_max = 256;

@@ -171,7 +171,9 @@ private:
       auto ended = co_await table().dispatch(
           self, within, std::string{message.at("message").as_string()}, message.at("payload"));
       if (!ended) base.state_ = std::move(before);
-      co_await ctx.reply(base.keep(message.at("id").as_string(), ended)).required();
+      const json said =
+          co_await ctx.reply(reply_of(message.at("id").as_string(), ended)).required();
+      base.replies_.remember(said.as_object());
     }
     ctx.set_status(to_json(base.state_));
     co_return ctx.continue_as_new(
@@ -185,7 +187,7 @@ private:
       replies_.remember(one.as_object());
   }
 
-  boost::json::object keep(std::string_view id, outcome<json>& ended) {
+  static boost::json::object reply_of(std::string_view id, outcome<json>& ended) {
     boost::json::object reply{{"id", id}};
     if (ended) {
       reply["result"] = std::move(*ended);
@@ -194,7 +196,6 @@ private:
       reply["error"] = boost::json::object{
           {"class", name_of(why.kind)}, {"code", why.code}, {"message", why.message}};
     }
-    replies_.remember(reply);
     return reply;
   }
 

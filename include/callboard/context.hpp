@@ -357,13 +357,14 @@ private:
     requires std::default_initializable<State> && std::copyable<State>
   friend class agent;
 
-  /// Answers the message that is being handled.
-  [[nodiscard]] command<nothing> reply(boost::json::object with) const {
+  /// Answers the message that is being handled. Gives what was recorded as the reply: `with`, or
+  /// that it is too large.
+  [[nodiscard]] command<json> reply(boost::json::object with) const {
     detail::command_request request;
     request.kind = command_kind::reply;
     request.name = "reply";
     request.arguments = std::move(with);
-    return make<nothing>(std::move(request));
+    return make<json>(std::move(request));
   }
 
   template <class T>

@@ -1,5 +1,7 @@
 #include "runtime/workflow/run_engine.hpp"
 
+#include "runtime/workflow/run_codec.hpp"
+
 #include <boost/json/serialize.hpp>
 #include <fmt/format.h>
 
@@ -93,7 +95,7 @@ run_outputs run_engine::deliver(std::span<const run_event> inputs) {
 void run_engine::take_in(const run_event& input) {
   if (blocked_ || is_closed_) return;
   if (is_ended_) {
-    if (input.kind == run_event_kind::signalled) unread_signals_.push_back(input);
+    if (input.kind == run_event_kind::signalled) keep_unread(input);
     return;
   }
   now_ = std::max(now_, input.time);
@@ -153,10 +155,24 @@ void run_engine::on_signal(const run_event& input) {
     return one.second.request.kind == command_kind::signal && one.second.request.name == input.name;
   });
   if (reader == open_.end()) {
-    unread_signals_.push_back(input);
+    keep_unread(input);
   } else {
     answer(reader->first, input.data);
   }
+}
+
+void run_engine::keep_unread(const run_event& input) {
+  const auto bytes = unread_size(input);
+  unread_bytes_ += bytes;
+  unread_signals_.push_back({input, bytes});
+}
+
+std::vector<run_event> run_engine::take_unread() {
+  unread_bytes_ = 0;
+  std::vector<run_event> unread;
+  for (auto& one : std::exchange(unread_signals_, {}))
+    unread.push_back(std::move(one.event));
+  return unread;
 }
 
 void run_engine::on_cancel() {
@@ -312,7 +328,17 @@ bool run_engine::park_if_commands_are_missing() {
   return true;
 }
 
-void run_engine::record_issue(std::uint32_t index, const open_command& one) {
+json run_engine::reply_that_fits(const json& reply) const {
+  if (!is_larger(reply, limits_.reply_bytes_max)) return reply;
+  return boost::json::object{
+      {"id", reply.at("id")},
+      {"error", describe_failure(reply_too_large(limits_.reply_bytes_max))}};
+}
+
+void run_engine::record_issue(std::uint32_t index, open_command& one) {
+  if (one.request.kind == command_kind::reply) {
+    one.request.arguments = std::move(reply_that_fits(one.request.arguments).as_object());
+  }
   run_event event;
   event.kind = run_event_kind::issued;
   event.command = index;
@@ -333,12 +359,18 @@ void run_engine::answer_at_once(std::uint32_t index) {
   auto& one = open_.at(index);
   std::optional<json> value;
   const bool is_update = one.request.kind == command_kind::update && !is_mirrored(one.request);
-  if (is_update || one.request.kind == command_kind::reply) {
+  if (is_update) {
     value.emplace();
+  } else if (one.request.kind == command_kind::reply) {
+    // As it was recorded, whatever the limit was then.
+    const auto recorded = recorded_.find(index);
+    value = recorded == recorded_.end() ? one.request.arguments : recorded->second.data;
   } else if (one.request.kind == command_kind::signal) {
-    const auto unread = std::ranges::find(unread_signals_, one.request.name, &run_event::name);
+    const auto unread = std::ranges::find_if(
+        unread_signals_, [&](const auto& kept) { return kept.event.name == one.request.name; });
     if (unread == unread_signals_.end()) return;
-    value = std::move(unread->data);
+    unread_bytes_ -= unread->bytes;
+    value = std::move(unread->event.data);
     unread_signals_.erase(unread);
   }
   if (!value) return;

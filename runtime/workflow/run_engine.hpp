@@ -90,7 +90,10 @@ public:
   [[nodiscard]] const json& status() const { return status_; }
 
   /// Signals that nothing has read; the next run gets them.
-  [[nodiscard]] std::deque<run_event> take_unread() { return std::exchange(unread_signals_, {}); }
+  [[nodiscard]] std::vector<run_event> take_unread();
+
+  /// What they take, as `unread_size` counts.
+  [[nodiscard]] std::size_t unread_bytes() const { return unread_bytes_; }
 
   /// Commands so far.
   [[nodiscard]] std::uint32_t commands() const { return last_index_; }
@@ -120,6 +123,7 @@ private:
   void take_in(const run_event& input);
   void start(const run_event& input);
   void on_signal(const run_event& input);
+  void keep_unread(const run_event& input);
   void on_cancel();
   void answer(std::uint32_t command, outcome<json> with);
 
@@ -132,7 +136,8 @@ private:
   [[nodiscard]] bool is_mirrored(const detail::command_request& request) const;
   [[nodiscard]] bool agrees(std::uint32_t index, const detail::command_request& request);
   bool park_if_commands_are_missing();
-  void record_issue(std::uint32_t index, const open_command& one);
+  void record_issue(std::uint32_t index, open_command& one);
+  [[nodiscard]] json reply_that_fits(const json& reply) const;
   void answer_at_once(std::uint32_t index);
   void close_command(std::uint32_t index);
   void note_cancelled(std::uint32_t index);
@@ -151,7 +156,14 @@ private:
   time_ms now_{};
   std::uint32_t last_index_ = 0;
   std::map<std::uint32_t, open_command> open_;
-  std::deque<run_event> unread_signals_;
+
+  struct unread_signal {
+    run_event event;
+    std::size_t bytes = 0;
+  };
+
+  std::deque<unread_signal> unread_signals_;
+  std::size_t unread_bytes_ = 0;
   std::map<std::string, std::uint32_t> versions_;
   std::map<std::uint32_t, recorded_command> recorded_;
   std::set<std::uint32_t> recorded_cancels_;

@@ -1,5 +1,6 @@
 #include "runtime/workflow/run_limits.hpp"
 
+#include <boost/json/serialize.hpp>
 #include <fmt/format.h>
 
 namespace callboard::runtime {
@@ -41,6 +42,21 @@ failure result_too_large(std::size_t most) {
           "a result may have {} bytes (workflows.result_bytes_max): put what is larger elsewhere, "
           "and give where it is",
           most)};
+}
+
+failure reply_too_large(std::size_t most) {
+  return {
+      failure_class::permanent,
+      "reply_too_large",
+      fmt::format(
+          "a reply of an agent may have {} bytes (workflows.reply_bytes_max): put what is larger "
+          "elsewhere, and give where it is",
+          most)};
+}
+
+std::size_t unread_size(const run_event& event) {
+  return unread_overhead + event.name.size() + event.id.size()
+         + boost::json::serialize(event.data).size();
 }
 
 failure arguments_too_large(std::size_t most) {

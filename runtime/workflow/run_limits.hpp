@@ -3,6 +3,7 @@
 #pragma once
 
 #include "base/config.hpp"
+#include "runtime/workflow/run_event.hpp"
 
 #include <callboard/failure.hpp>
 #include <callboard/json.hpp>
@@ -18,6 +19,8 @@ struct run_limits {
   std::size_t result_bytes_max = config::workflows_section{}.result_bytes_max;
   /// What a command hands on.
   std::size_t arguments_bytes_max = config::workflows_section{}.arguments_bytes_max;
+  /// What an agent answers a message with.
+  std::size_t reply_bytes_max = config::workflows_section{}.reply_bytes_max;
 };
 
 /// Commands that code issues before it waits for one, and the bytes of their arguments: they are
@@ -38,6 +41,16 @@ inline constexpr std::size_t turn_bytes_max = 16U << 20;
 
 /// What becomes of a command that hands on more. It is recorded without its arguments.
 [[nodiscard]] failure arguments_too_large(std::size_t most);
+
+/// What a message gets instead of a reply that is larger.
+[[nodiscard]] failure reply_too_large(std::size_t most);
+
+/// What a signal or a message that is not read counts for, however short it is: it is written again
+/// with its names when the run goes on as a new one.
+inline constexpr std::size_t unread_overhead = 512;
+
+/// Bytes that `event` counts for while it is not read.
+[[nodiscard]] std::size_t unread_size(const run_event& event);
 
 /// What becomes of commands beyond `turn_commands_max` and `turn_bytes_max`.
 [[nodiscard]] failure too_many_commands();

@@ -22,6 +22,7 @@ struct counter : agent<counter, std::int64_t> {
     on.message("add", &counter::add)
         .message("spoil", &counter::spoil)
         .message("ask", &counter::ask)
+        .message("fill", &counter::fill)
         .message("ask_soon", &counter::ask_soon)
         .message("doze", &counter::doze)
         .message("add_late", &counter::add_late);
@@ -48,6 +49,11 @@ struct counter : agent<counter, std::int64_t> {
         to.at("payload"));
     if (!told) co_return "failed: " + told.error().code;
     co_return *told;
+  }
+
+  flow<std::string> fill(context&, std::int64_t size) {
+    ++state();
+    co_return std::string(static_cast<std::size_t>(size), 'x');
   }
 
   flow<std::string> ask_soon(context& ctx, std::string key) {
@@ -171,6 +177,27 @@ TEST_CASE_METHOD(agent_fixture, "a handler that fails answers why and leaves the
   CHECK(says(bad, "another shape"));
   CHECK_FALSE(says(bad, "/"));
   CHECK(says(reply("a", "add", "1", "m5"), R"("result":3)"));
+}
+
+TEST_CASE_METHOD(
+    agent_fixture, "a reply that is too large is told as such, and the agent goes on") {
+  settings.workflows.reply_bytes_max = 1000;
+  settings.workflows.result_bytes_max = 2000;
+  restart();
+  CHECK(says(reply("a", "fill", "100", "m1"), "xxxx"));
+  const auto told = tell("a", "fill", "3000", "m2");
+  REQUIRE(told);
+  CHECK(told->failed);
+  CHECK(says(told->body, R"("code":"reply_too_large")"));
+  CHECK(says(told->body, "1000 bytes (workflows.reply_bytes_max)"));
+  // As it was recorded, also by a replay under another limit, and by the next run.
+  settings.workflows.reply_bytes_max = 1 << 20;
+  restart();
+  CHECK(says(tell("a", "fill", "3000", "m2")->body, "reply_too_large"));
+  for (int i = 0; i < 110; ++i)
+    REQUIRE(tell("a", "add", "1", "n" + std::to_string(i)));
+  restart();
+  CHECK(says(shown("a"), R"("state":112)"));
 }
 
 TEST_CASE_METHOD(agent_fixture, "an agent is no workflow that can be started or told to end") {

@@ -9,6 +9,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -49,6 +50,48 @@ struct napping_workflow : workflow<napping_workflow> {
   static constexpr std::string_view type = "test.napping";
 
   flow<json> run(context& ctx, json ms) { co_return co_await sleep_for(ctx, ms); }
+};
+
+/// Goes on as a new run when it is told to, and then reads as many notes as it is told.
+struct hoarding_workflow : workflow<hoarding_workflow> {
+  static constexpr std::string_view type = "test.hoarding";
+
+  flow<json> run(context& ctx, json input) {
+    if (input != "reading") {
+      co_await ctx.signal("on").required();
+      co_return ctx.continue_as_new("reading");
+    }
+    const auto count = (co_await ctx.signal("count").required()).as_int64();
+    std::int64_t sum = 0;
+    for (std::int64_t i = 0; i < count; ++i)
+      sum += (co_await ctx.signal("note").required()).as_int64();
+    co_return sum;
+  }
+};
+
+struct hoard {
+  explicit hoard(config with) : node{std::move(with), &code} {
+    REQUIRE(code.add(hoarding_workflow::definition()));
+    node.crash();
+    (void)node.get<workflow_answer>(start_workflow{where(), "test.hoarding", "0", {}, {}});
+  }
+
+  static topic_ref where() { return virtual_broker::topic("workflow.h"); }
+
+  result<control_answer> signal(const std::string& name, const std::string& payload) {
+    const auto asked = node.ask(signal_workflow{where(), name, payload, {}});
+    node.settle();
+    REQUIRE(node.got.answered.contains(asked));
+    return node.got.answered.at(asked);
+  }
+
+  std::string result_of_all() {
+    node.advance(1s);
+    return node.get<workflow_answer>(get_workflow{where()}).body;
+  }
+
+  runtime::workflow_registry code;
+  queue_client node;
 };
 
 struct crowd {
@@ -180,6 +223,65 @@ TEST_CASE("ends that a run cannot hear hold up no other run", "[actors][queue]")
   auto reader = all.node.journal.read(all.node.shard_of("llm"));
   CHECK(read_endings_page(**reader, {}, 10, 1 << 20).value().endings.empty());
   CHECK(read_gone_queues(**reader)->empty());
+}
+
+TEST_CASE("signals that nobody reads are bounded, and the next run gets them all") {
+  config with;
+  with.workflows.unread_bytes_max = 20'000;
+  hoard one{with};
+  std::int64_t taken = 0;
+  std::optional<error> refusal;
+  while (!refusal) {
+    REQUIRE(taken < 1000);
+    const auto answer = one.signal("note", "1");
+    if (answer) {
+      ++taken;
+    } else {
+      refusal = answer.error();
+    }
+  }
+  CHECK(taken > 20);
+  CHECK(refusal->code == errc::overloaded);
+  CHECK(refusal->retry_after_ms != 0);
+  CHECK(refusal->detail.find("workflows.unread_bytes_max") != std::string::npos);
+  one.node.crash();
+  CHECK(one.signal("note", "1").error().code == errc::overloaded);
+  // What it waits for comes in all the same.
+  REQUIRE(one.signal("on", "1"));
+  one.node.advance(1s);
+  CHECK(one.signal("note", "1").error().code == errc::overloaded);
+  REQUIRE(one.signal("count", std::to_string(taken + 1)));
+  one.node.advance(1s);
+  REQUIRE(one.signal("note", "1"));
+  CHECK(one.result_of_all().find(R"("result":)" + std::to_string(taken + 1)) != std::string::npos);
+}
+
+TEST_CASE("a run without code takes no more signals than it can hand on") {
+  config with;
+  with.workflows.unread_bytes_max = 20'000;
+  hoard one{with};
+  auto kept = std::exchange(one.code, {});
+  one.node.crash();
+  int taken = 0;
+  while (one.signal("note", "1"))
+    REQUIRE(++taken < 1000);
+  CHECK(taken > 20);
+  one.node.crash();
+  CHECK(one.signal("note", "1").error().code == errc::overloaded);
+}
+
+TEST_CASE("more unread signals than a topic has in flight go on to the next run") {
+  hoard one{{}};
+  constexpr int count = 5000;
+  for (int i = 0; i < count; ++i) {
+    (void)one.node.ask(signal_workflow{hoard::where(), "note", "1", {}});
+    if (i % 200 == 0) one.node.settle();
+  }
+  one.node.settle();
+  REQUIRE(one.signal("on", "1"));
+  one.node.advance(1s);
+  REQUIRE(one.signal("count", std::to_string(count)));
+  CHECK(one.result_of_all().find(R"("result":5000)") != std::string::npos);
 }
 
 TEST_CASE("timers of runs without code hold up no other run's", "[actors][workflow]") {

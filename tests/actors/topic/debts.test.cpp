@@ -355,8 +355,8 @@ TEST_CASE(
     REQUIRE(node.comes([&] { return says(node.shown("kid"), "\"run\""); }));
     for (const std::uint32_t command : {1U, 2U}) {
       // Not open: it was ended before the kill.
-      (void)node.ask(
-          resolve_command{mortal_node::channel("p"), command, "resolved", "late", "ann", "5", false});
+      (void)node.ask(resolve_command{
+          mortal_node::channel("p"), command, "resolved", "late", "ann", "5", false});
     }
     node.pass(3s);
     was_killed = node.was_killed;
