@@ -153,6 +153,8 @@ private:
   void read_dead(pending_request request, const group_description& ledger);
   void redrive(pending_request request);
   void redrive_all(pending_request request, const std::string& rule);
+  void audit_all(
+      pending_request request, const std::string& rule, const result<control_answer>& ledger);
   [[nodiscard]] publish_batch
   audit_of_all(const group_ref& binding, const std::string& who, std::uint64_t count) const;
 

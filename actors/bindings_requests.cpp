@@ -33,6 +33,14 @@ topic_ref dead_topic_of(const group_ref& binding) {
   return {binding.topic.tenant, runtime::binding_dead_topic(binding.topic.topic, binding.group)};
 }
 
+/// Not redriven and not given up.
+std::uint64_t letters_left(const group_description& ledger) {
+  auto left = ledger.last_seq.raw() - std::min(ledger.floor, ledger.last_seq).raw();
+  for (const auto& range : ledger.acked)
+    left -= std::min(left, range.last.raw() + 1 - range.first.raw());
+  return left;
+}
+
 /// Leaves out what was redriven or given up by hand.
 control_answer without(event_page page, const std::vector<runtime::seq_range>& settled) {
   if (settled.empty()) return page;
@@ -155,25 +163,48 @@ void bindings_actor::redrive(pending_request request) {
       });
 }
 
-/// By the group itself, so that it goes on over restarts.
+/// By the group itself, so that it goes on over restarts. Told to the audit topic first: what
+/// nobody can be told of is not begun.
 void bindings_actor::redrive_all(pending_request request, const std::string& rule) {
-  put_group put;
-  put.group = redrive_of(group_of(request));
-  put.binding = rule;
-  put.in_flight_max = binding_in_flight_max;
-  put.is_bounded = true;
-  ask(std::move(put),
+  const auto group = redrive_of(group_of(request));
+  ask(get_group{group},
       patience,
-      [this, request = std::move(request)](result<control_answer> tried) mutable {
-        if (is_absent(tried)) return answer(request, control_answer{binding_redrive{0}});
-        if (!tried) return answer(request, std::move(tried));
-        const auto count = std::get<group_description>(*tried).lag;
-        if (count == 0) return answer(request, control_answer{binding_redrive{0}});
-        publish(
-            audit_of_all(group_of(request), std::get<redrive_binding>(request.body).who, count),
+      [this, group, rule, request = std::move(request)](result<control_answer> known) mutable {
+        if (known || !is_absent(known)) return audit_all(std::move(request), rule, known);
+        // Made so that it delivers nothing yet.
+        put_group put;
+        put.group = group;
+        put.binding = rule;
+        put.in_flight_max = 0;
+        ask(std::move(put),
             patience,
-            [this, request = std::move(request), count](result<control_answer> audited) {
-              if (!audited) return answer(request, std::move(audited));
+            [this, rule, request = std::move(request)](const result<control_answer>& made) mutable {
+              audit_all(std::move(request), rule, made);
+            });
+      });
+}
+
+void bindings_actor::audit_all(
+    pending_request request, const std::string& rule, const result<control_answer>& ledger) {
+  if (is_absent(ledger)) return answer(request, control_answer{binding_redrive{0}});
+  if (!ledger) return answer(request, std::unexpected{ledger.error()});
+  const auto count = letters_left(std::get<group_description>(*ledger));
+  if (count == 0) return answer(request, control_answer{binding_redrive{0}});
+  auto told = audit_of_all(group_of(request), std::get<redrive_binding>(request.body).who, count);
+  publish(
+      std::move(told),
+      patience,
+      [this, rule, count, request = std::move(request)](result<control_answer> audited) mutable {
+        if (!audited) return answer(request, std::move(audited));
+        put_group put;
+        put.group = redrive_of(group_of(request));
+        put.binding = rule;
+        put.in_flight_max = binding_in_flight_max;
+        put.is_bounded = true;
+        ask(std::move(put),
+            patience,
+            [this, count, request = std::move(request)](result<control_answer> begun) {
+              if (!begun) return answer(request, std::move(begun));
               answer(request, control_answer{binding_redrive{count}});
             });
       });

@@ -511,6 +511,43 @@ TEST_CASE_METHOD(
 
 TEST_CASE_METHOD(
     binding_fixture,
+    "a redrive that cannot be told to the audit does not begin",
+    "[actors][binding]") {
+  const auto which = binding("orders", "start");
+  const auto audit = topic("orders.binding.start.audit");
+  publish_data("orders", 1, R"({"m":1})", "order.placed");
+  publish_data("orders", 2, R"({"m":1})", "order.placed");
+  (void)bind(which, start_rule);
+  wait_until_handled(which);
+  CHECK(
+      get<dead_change_count>(abandon_binding_dead{which, {.seqs = {sequence{1}}}, "bob"}).changed
+      == 1);
+  // A reader who is behind holds it, and it is as large as it may be.
+  put_group reader;
+  reader.group = {audit, group_name::parse("reader").value()};
+  reader.from = runtime::from_first{};
+  (void)get<group_description>(reader);
+  put_topic full{audit, {}};
+  full.patch.retention_bytes = 1;
+  full.patch.hold_for_groups = true;
+  (void)get<topic_description>(full);
+  (void)bind(which, R"({"target":{"workflow":{"type":"test.echo","id":"o-{id}"}}})");
+  CHECK(
+      ask(redrive_binding{which, {.seqs = {sequence{2}}}, "ann"}).error().code
+      == errc::held_by_group);
+  CHECK(ask(redrive_binding{which, {}, "ann"}).error().code == errc::held_by_group);
+  restart();
+  CHECK(dead_letters(which).size() == 1);
+  CHECK(workflow_ids().empty());
+  full.patch.hold_for_groups = false;
+  (void)get<topic_description>(full);
+  CHECK(get<binding_redrive>(redrive_binding{which, {}, "ann"}).events == 1);
+  CHECK(eventually([&] { return dead_letters(which).empty(); }));
+  CHECK(workflow_ids() == std::vector<std::string>{"o-e2"});
+}
+
+TEST_CASE_METHOD(
+    binding_fixture,
     "a binding goes with its dead letters, or with its topic",
     "[actors][binding]") {
   const auto which = binding("orders", "start");
