@@ -14,6 +14,7 @@
 
 #include <boost/json/serialize.hpp>
 #include <boost/json/value.hpp>
+#include <fmt/format.h>
 
 #include <algorithm>
 #include <string>
@@ -28,6 +29,20 @@ using namespace std::chrono_literals;
 constexpr std::chrono::milliseconds patience = 10s;
 /// Letters read at a time, which is what may be under way at the target.
 constexpr std::uint32_t page_events = 256;
+
+/// The ledger would have more gaps than it may.
+error too_many_gaps(std::uint32_t most, std::uint64_t done) {
+  return {
+      errc::too_large,
+      fmt::format(
+          "those that were redriven or given up one by one lie in {} places between the others, "
+          "and "
+          "no more are kept (groups.dead_letter_gaps_max): redrive all, or redrive or give up the "
+          "oldest first; {} were done",
+          most,
+          done),
+      0};
+}
 
 bool fits(
     const binding_dead_filter& filter, sequence seq, const result<runtime::bound_event>& event) {
@@ -159,6 +174,18 @@ void bindings_actor::on_dead_page(const std::shared_ptr<dead_work>& work, const 
   }
   work->next = page.batch->events.empty() ? work->last.next() : page.next_from;
   if (work->chosen.empty()) return read_dead_page(work);
+  // As if all of them were taken: before anything is done about them.
+  auto after = work->settled;
+  for (const auto& one : work->chosen)
+    after.add(one.seq);
+  const auto ranges = after.ranges();
+  // One range more is always left for the oldest, which close gaps as they go.
+  const auto is_oldest = ranges.front().first == work->chosen.front().seq;
+  const auto most = parts_.settings.groups.dead_letter_gaps_max;
+  if (ranges.size() > most + (is_oldest ? 1U : 0U)
+      && ranges.size() > work->settled.ranges().size()) {
+    return answer(work->request, std::unexpected{too_many_gaps(most, work->done)});
+  }
   std::vector<sequence> seqs;
   boost::json::array list;
   for (const auto& one : work->chosen) {
@@ -213,11 +240,15 @@ void bindings_actor::settle_dead(
   if (seqs.empty()) return read_dead_page(work);
   ack_deliveries ack{redrive_of(work->binding), {}, {}};
   ack.seqs = seqs;
-  ask(std::move(ack), patience, [this, work, count = seqs.size()](result<control_answer> settled) {
-    if (!settled) return answer(work->request, std::move(settled));
-    work->done += count;
-    read_dead_page(work);
-  });
+  ask(std::move(ack),
+      patience,
+      [this, work, seqs, count = seqs.size()](result<control_answer> settled) {
+        if (!settled) return answer(work->request, std::move(settled));
+        work->done += count;
+        for (const auto seq : seqs)
+          work->settled.add(seq);
+        read_dead_page(work);
+      });
 }
 
 }  // namespace callboard::actors

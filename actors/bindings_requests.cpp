@@ -46,9 +46,8 @@ control_answer without(event_page page, const std::vector<runtime::seq_range>& s
   if (settled.empty()) return page;
   auto kept = std::make_shared<runtime::event_batch>(*page.batch);
   std::erase_if(kept->events, [&](const auto& one) {
-    return std::ranges::any_of(settled, [&](const auto& range) {
-      return range.first <= one.seq && one.seq <= range.last;
-    });
+    const auto range = std::ranges::lower_bound(settled, one.seq, {}, &runtime::seq_range::last);
+    return range != settled.end() && range->first <= one.seq;
   });
   page.batch = std::move(kept);
   return page;

@@ -86,6 +86,7 @@ void visit_topic_settings(Config& c, Visit&& visit) {
   visit("groups.fetch_wait_ms_max", g.fetch_wait_ms_max, bounds{0, day_ms}, "longest wait of a fetch for events");
   visit("groups.groups_per_topic_max", g.groups_per_topic_max, bounds{1}, "consumer groups of one topic");
   visit("groups.bindings_per_topic_max", g.bindings_per_topic_max, bounds{1, 10'000}, "bindings of one topic");
+  visit("groups.dead_letter_gaps_max", g.dead_letter_gaps_max, bounds{1, 1'000'000}, "places between dead letters of a binding where some were redriven or given up by hand");
   auto& w = c.workflows;
   visit("workflows.retention_s", w.retention_s, bounds{0, 3'153'600'000}, "how long a workflow that has ended is kept with its channel; 0 = for ever");
   visit("workflows.sweep_ms", w.sweep_ms, bounds{10, day_ms}, "how often workflows are looked through for those that are stuck or past their retention");

@@ -73,6 +73,7 @@ struct config {
     std::uint32_t fetch_wait_ms_max = 25'000;
     std::uint32_t groups_per_topic_max = 1000;
     std::uint32_t bindings_per_topic_max = 64;
+    std::uint32_t dead_letter_gaps_max = 10'000;
   } groups;
 
   struct workflows_section {

@@ -547,6 +547,42 @@ TEST_CASE_METHOD(
 }
 
 TEST_CASE_METHOD(
+    binding_fixture, "dead letters given up here and there are bounded", "[actors][binding]") {
+  settings.groups.dead_letter_gaps_max = 2;
+  const auto which = binding("orders", "start");
+  for (int n = 1; n <= 9; ++n)
+    publish_data("orders", n, R"({"m":1})", n == 9 ? "order.other" : "order.placed");
+  (void)bind(which, start_rule);
+  wait_until_handled(which);
+  REQUIRE(dead_letters(which).size() == 9);
+  const auto give_up = [&](std::vector<std::uint64_t> seqs) {
+    abandon_binding_dead some{which, {}, "bob"};
+    for (const auto seq : seqs)
+      some.filter.seqs.emplace_back(seq);
+    return ask(some);
+  };
+  REQUIRE(give_up({3}));
+  REQUIRE(give_up({5}));
+  const auto refused = give_up({7});
+  REQUIRE_FALSE(refused);
+  CHECK(refused.error().code == errc::too_large);
+  CHECK_THAT(refused.error().detail, Catch::Contains("groups.dead_letter_gaps_max"));
+  CHECK(dead_letters(which).size() == 7);
+  CHECK(
+      ask(abandon_binding_dead{which, {.type = "order.other"}, "bob"}).error().code
+      == errc::too_large);
+  // What closes gaps is taken, and the oldest do.
+  REQUIRE(give_up({4}));
+  REQUIRE(give_up({7}));
+  CHECK_FALSE(give_up({9}));
+  REQUIRE(give_up({1}));
+  REQUIRE(give_up({2}));
+  REQUIRE(give_up({9}));
+  restart();
+  CHECK(dead_letters(which).size() == 2);
+}
+
+TEST_CASE_METHOD(
     binding_fixture,
     "a binding goes with its dead letters, or with its topic",
     "[actors][binding]") {
