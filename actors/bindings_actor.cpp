@@ -284,7 +284,7 @@ void bindings_actor::hand_on(binding_unit& unit, const std::string& epoch, deliv
   }
   start_work();
   auto id = event->key_at_death();
-  if (!unit.is_redrive || id.empty()) {
+  if (!unit.is_redrive || !runtime::is_binding_event_id(unit.group.group, id)) {
     id = runtime::binding_event_id(unit.group.group, epoch, seq);
   }
   auto effect = runtime::make_effect(*unit.rule, *event, id);

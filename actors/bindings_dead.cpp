@@ -217,7 +217,7 @@ void bindings_actor::hand_on_chosen(const std::shared_ptr<dead_work>& work) {
       continue;
     }
     auto id = event->key_at_death();
-    if (id.empty()) {
+    if (!runtime::is_binding_event_id(work->binding.group, id)) {
       // Somebody published it there.
       id = runtime::binding_event_id(redrive_of(work->binding).group, work->epoch, one.seq);
     }

@@ -31,10 +31,8 @@ struct effect_maker {
   const std::string& event_id;
 
   result<binding_effect> operator()(const workflow_target& to) const {
-    auto channel =
-        to.id.empty()
-            ? result<topic_name>{topic_name::trusted(std::string{channel_prefix} + event_id)}
-            : channel_of(channel_prefix, to.id, event);
+    auto channel = to.id.empty() ? topic_name::parse(std::string{channel_prefix} + event_id)
+                                 : channel_of(channel_prefix, to.id, event);
     if (!channel) return std::unexpected{channel.error()};
     auto input = to.takes_event ? result<std::string>{event.event_text()} : event.data_text();
     if (!input) return std::unexpected{input.error()};

@@ -11,6 +11,8 @@ namespace {
 constexpr std::size_t binding_size_max = 64;
 constexpr std::size_t topic_size_max = 255;
 constexpr std::string_view channel_prefix = "workflow.";
+/// More than a name, an epoch and a seq take.
+constexpr std::size_t event_id_size_max = 160;
 
 }  // namespace
 
@@ -71,6 +73,11 @@ topic_name binding_audit_topic(const topic_name& topic, const group_name& group)
 
 std::string binding_event_id(const group_name& group, std::string_view epoch, sequence seq) {
   return fmt::format("bind:{}:{}:{}", binding_name_of(group), epoch, seq.raw());
+}
+
+bool is_binding_event_id(const group_name& group, std::string_view text) {
+  return text.starts_with(fmt::format("bind:{}:", binding_name_of(group))) && !text.contains('.')
+         && text.size() <= event_id_size_max && topic_name::parse(text).has_value();
 }
 
 }  // namespace callboard::runtime

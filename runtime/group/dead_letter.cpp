@@ -46,10 +46,13 @@ const std::string* text_of(const v1::Event& event, std::string_view name) {
 
 /// True for a letter that dies again when its binding redrives it.
 bool has_died_before(const v1::Event& event, const dead_letter_origin& origin) {
-  const auto* topic = text_of(event, "deadlettertopic");
-  return is_binding_group(origin.group) && text_of(event, "deadletterkey") != nullptr
-         && topic != nullptr
-         && binding_dead_topic(topic_name::trusted(*topic), origin.group) == origin.topic.topic;
+  const auto* key = text_of(event, "deadletterkey");
+  const auto* text = text_of(event, "deadlettertopic");
+  if (!is_binding_group(origin.group) || key == nullptr || text == nullptr) return false;
+  // As anybody may have published it there.
+  const auto topic = topic_name::parse(*text);
+  return topic && is_binding_event_id(origin.group, *key)
+         && binding_dead_topic(*topic, origin.group) == origin.topic.topic;
 }
 
 /// Takes out what an earlier death has said; `stays` says of what not.

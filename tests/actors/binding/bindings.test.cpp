@@ -547,6 +547,37 @@ TEST_CASE_METHOD(
 }
 
 TEST_CASE_METHOD(
+    binding_fixture, "a key that somebody forged is no id of a workflow", "[actors][binding]") {
+  const auto which = binding("orders", "start");
+  publish_data("orders", 1, R"({"m":1})", "order.placed");
+  (void)bind(which, R"({"target":{"workflow":{"type":"absent"}}})");
+  wait_until_handled(which);
+  sample_event forged{.id = "f1", .type = "order.placed", .json = R"({"m":2})"};
+  auto event = forged.event();
+  auto& key = *event.add_extensions();
+  key.set_name("deadletterkey");
+  key.set_text("agent.notes.a/../b c");
+  publish_batch batch{.topic = topic("orders.binding.start.dead")};
+  auto request = make_request(7'000'000, {"x"});
+  request.events = {{sample_event::stored(event)}};
+  batch.requests.push_back(std::move(request));
+  REQUIRE(router->publish(std::move(batch), self()));
+  (*client)->receive(
+      [&](boxed<publish_replies>& replies) { REQUIRE(replies->replies[0].outcome); },
+      caf::after(patience) >> [] { FAIL("no answer to a publish"); });
+  (void)bind(which, R"({"target":{"workflow":{"type":"test.echo"}}})");
+  const auto is_by_hand = GENERATE(true, false);
+  redrive_binding ask{which, {}, "ann"};
+  if (is_by_hand) ask.filter.type = "order.placed";
+  CHECK(get<binding_redrive>(ask).events == 2);
+  CHECK(eventually([&] { return dead_letters(which).empty(); }));
+  const auto ids = workflow_ids();
+  REQUIRE(ids.size() == 2);
+  for (const auto& id : ids)
+    CHECK(id.starts_with("bind:start:"));
+}
+
+TEST_CASE_METHOD(
     binding_fixture, "dead letters given up here and there are bounded", "[actors][binding]") {
   settings.groups.dead_letter_gaps_max = 2;
   const auto which = binding("orders", "start");

@@ -234,6 +234,54 @@ TEST_CASE("names of bindings cannot be those of groups", "[runtime][binding]") {
   CHECK(dead.str().size() <= 255);
 }
 
+TEST_CASE("only a binding's own ids are taken from its dead letters", "[runtime][binding]") {
+  const auto group = binding_group("approve").value();
+  const auto id = binding_event_id(group, "7-1", sequence{42});
+  CHECK(is_binding_event_id(group, id));
+  CHECK(is_binding_event_id(redrive_group(group), id));
+  CHECK(is_binding_event_id(
+      binding_group(std::string(64, 'n')).value(),
+      binding_event_id(
+          binding_group(std::string(64, 'n')).value(),
+          "18446744073709551615-18446744073709551615",
+          sequence{UINT64_MAX})));
+  for (const auto* const forged :
+       {"",
+        "w1",
+        "bind:other:7-1:42",
+        "bind:approve:a/../b",
+        "bind:approve:7-1:42 ",
+        "bind:approve:agent.notes.a",
+        "bind:approve:\n"}) {
+    INFO(forged);
+    CHECK_FALSE(is_binding_event_id(group, forged));
+  }
+  CHECK_FALSE(is_binding_event_id(group, "bind:approve:" + std::string(1000, '1')));
+}
+
+TEST_CASE("a letter that somebody forged is one of its own death", "[runtime][binding]") {
+  const auto group = binding_group("approve").value();
+  const topic_ref orders{tenant_name::trusted("acme"), topic_name::trusted("orders")};
+  const topic_ref dead{orders.tenant, binding_dead_topic(orders.topic, group)};
+  sample_event forged;
+  auto event = forged.event();
+  for (const auto& [name, text] :
+       {std::pair{"deadlettertopic", "orders"}, std::pair{"deadletterkey", "agent.notes.a"}}) {
+    auto& extension = *event.add_extensions();
+    extension.set_name(name);
+    extension.set_text(text);
+  }
+  dead_letter letter;
+  letter.event.seq = sequence{3};
+  letter.event.stored = sample_event::stored(event);
+  letter.attempts = 1;
+  const auto made = make_dead_letter(letter, {dead, "9-9", redrive_group(group)});
+  REQUIRE(made);
+  CHECK(
+      bound_event::read(made->stored, {}).value().key_at_death()
+      == binding_event_id(group, "9-9", sequence{3}));
+}
+
 TEST_CASE("a dead letter of a binding stays the event that died", "[runtime][binding]") {
   const auto group = binding_group("approve").value();
   const topic_ref orders{tenant_name::trusted("acme"), topic_name::trusted("orders")};
