@@ -80,11 +80,12 @@ void run_host::on_task_reply(std::uint32_t command, const control_reply& reply) 
     return;
   }
   const auto& why = reply.outcome.error();
-  if (is_retryable(why.code)) {
-    return after(retry_pause, [this, command] { send_task(command); });
+  // A queue that is deleted meanwhile may know the task, and even how it ended, so it is asked for
+  // again: then it is known, or it is a new one in a new queue.
+  if (!is_retryable(why.code) && why.code != errc::queue_not_found) {
+    return fail_command(command, why);
   }
-  if (why.code != errc::queue_not_found) return fail_command(command, why);
-  fail_for_queue(command);
+  after(retry_pause, [this, command] { send_task(command); });
 }
 
 /// The queue is not there, so its tasks are not either.

@@ -89,11 +89,39 @@ std::string in_words(const runtime::task_row& row) {
       format_time(state.ready));
 }
 
-seen_wait look_at_task(
-    storage::journal& journal,
-    std::uint32_t command,
-    const queue_ref& queue,
-    const std::string& origin) {
+/// The task of a queue of that name that was deleted, if somebody is still to be told of it.
+result<std::optional<runtime::task_id>>
+find_gone_task(storage::shard_reader& reader, const queue_ref& queue, const std::string& origin) {
+  const auto gone = read_gone_queues(reader);
+  if (!gone) return std::unexpected{gone.error()};
+  for (const auto& [entity, deletion] : *gone) {
+    if (deletion.name != queue) continue;
+    queue_rows rows{reader};
+    if (auto applied = rows.apply_tail(entity); !applied) return std::unexpected{applied.error()};
+    auto task = runtime::read_origin(rows, entity, origin);
+    if (!task || *task) return task;
+  }
+  return std::nullopt;
+}
+
+/// Not in the queue, or there is none: a deleted one tells what became of its tasks by and by.
+seen_wait
+look_at_gone_task(storage::shard_reader& reader, const awaited& what, seen_wait otherwise) {
+  const auto gone = find_gone_task(reader, *what.queue, what.origin);
+  if (!gone) return unreadable(what.command, gone.error());
+  if (!*gone) return otherwise;
+  return {
+      what.command,
+      wait_state::ended,
+      fmt::format(
+          "task {} of a queue that was deleted: how it ended is being told", (*gone)->raw()),
+      {{"task", object{{"task", (*gone)->raw()}, {"phase", "ended"}}}}};
+}
+
+seen_wait look_at_task(storage::journal& journal, const awaited& what) {
+  const auto command = what.command;
+  const auto& queue = *what.queue;
+  const auto& origin = what.origin;
   const auto shard = shard_of_queue(get_queue{queue}, journal.shard_count());
   if (!shard) return unreadable(command, shard.error());
   auto reader = journal.read(*shard);
@@ -101,11 +129,13 @@ seen_wait look_at_task(
   const auto found = find_queue(**reader, queue);
   if (!found) return unreadable(command, found.error());
   if (!*found) {
-    return {
-        command,
-        wait_state::queue_missing,
-        "a queue that does not exist",
-        {{"task", object{{"phase", "queue_missing"}}}}};
+    return look_at_gone_task(
+        **reader,
+        what,
+        {command,
+         wait_state::queue_missing,
+         "a queue that does not exist",
+         {{"task", object{{"phase", "queue_missing"}}}}});
   }
   queue_rows rows{**reader};
   const auto entity = (*found)->entity;
@@ -113,11 +143,13 @@ seen_wait look_at_task(
   const auto task = runtime::read_origin(rows, entity, origin);
   if (!task) return unreadable(command, task.error());
   if (!*task) {
-    return {
-        command,
-        wait_state::missing,
-        "a task that the queue does not have",
-        {{"task", object{{"phase", "missing"}}}}};
+    return look_at_gone_task(
+        **reader,
+        what,
+        {command,
+         wait_state::missing,
+         "a task that the queue does not have",
+         {{"task", object{{"phase", "missing"}}}}});
   }
   const auto row = runtime::read_task(rows, entity, **task);
   if (!row) return unreadable(command, row.error());
@@ -138,7 +170,7 @@ seen_wait look_at_task(
 
 seen_wait look_at(storage::journal& journal, const awaited& what) {
   if (what.child) return look_at_child(journal, what.command, *what.child);
-  return look_at_task(journal, what.command, *what.queue, what.origin);
+  return look_at_task(journal, what);
 }
 
 }  // namespace callboard::actors

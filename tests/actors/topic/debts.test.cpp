@@ -3,6 +3,7 @@
 #include "actors/queue_reads.hpp"
 #include "actors/run_reads.hpp"
 #include "actors/run_sweep.hpp"
+#include "actors/run_waits.hpp"
 #include "actors/stuck_runs.hpp"
 
 #include "tests/actors/topic/virtual_broker.hpp"
@@ -327,7 +328,7 @@ TEST_CASE("a cancel that a parent repeats is none for a run that was begun anew"
   node.pass(3s);
   REQUIRE(node.row("kid").ended);
   (void)node.get<workflow_answer>(
-      restart_workflow{mortal_node::channel("kid"), {"", "try again", "ann"}});
+      restart_workflow{mortal_node::channel("kid"), {"go", "try again", "ann"}});
   const cancel_workflow repeated{
       mortal_node::channel("kid"),
       "its parent goes on without it",
@@ -437,6 +438,44 @@ TEST_CASE(
     auto reader = node.broker.journal.read(node.broker.shard_of("llm"));
     CHECK(read_gone_queues(**reader)->empty());
   }
+}
+
+TEST_CASE(
+    "a task that was completed before its queue was deleted is not lost with it",
+    "[actors][workflow]") {
+  mortal_node node;
+  node.begin("p", "test.trusting");
+  REQUIRE(node.comes([&] { return node.open_tasks() == 1; }));
+  // The run cannot hear how it ended.
+  auto kept = std::exchange(node.code, {});
+  REQUIRE(node.code.add(kid_workflow::definition()));
+  node.broker.crash();
+  node.complete_task();
+  (void)node.get<done>(delete_queue{mortal_node::queue()});
+  node.pass(1s);
+  const auto gone = [&] {
+    auto reader = node.broker.journal.read(node.broker.shard_of("llm"));
+    return read_gone_queues(**reader).value();
+  };
+  REQUIRE(gone().size() == 1);
+  auto reader = node.broker.journal.read(node.broker.shard_of("llm"));
+  const auto left = read_gone_endings(**reader, gone().front().first, {}, 10).value().endings;
+  REQUIRE(left.size() == 1);
+  const auto look = [&] {
+    return look_at(node.broker.journal, awaited{2, {}, mortal_node::queue(), left.front().origin});
+  };
+  CHECK(look().state == wait_state::ended);
+  // Also where another queue has its name.
+  (void)node.get<queue_description>(put_queue{.queue = mortal_node::queue()});
+  CHECK(look().state == wait_state::ended);
+  std::swap(kept, node.code);
+  node.broker.crash();
+  (void)node.ask(check_run{mortal_node::channel("p")});
+  node.signal("kid", "go");
+  CHECK(node.comes([&] { return node.row("p").ended.has_value(); }));
+  CHECK(says(node.row("p").result, "[7,5]"));
+  CHECK(gone().empty());
+  CHECK(look().state == wait_state::missing);
 }
 
 TEST_CASE(
