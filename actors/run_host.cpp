@@ -2,6 +2,7 @@
 
 #include "actors/router.hpp"
 #include "actors/run_sweep.hpp"
+#include "actors/stuck_runs.hpp"
 #include "base/build_id.hpp"
 #include "base/hash.hpp"
 #include "base/log.hpp"
@@ -80,6 +81,7 @@ run_host::run_host(
       row_{std::move(image.row)},
       shown_{row_},
       models_{*this, parts.models} {
+  is_noted_stuck_ = parts_.stuck != nullptr && parts_.stuck->find(key());
   if (row_ && row_->owes) {
     for (const auto& one : row_->owes->debts)
       add_debt(one);

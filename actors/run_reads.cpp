@@ -27,14 +27,24 @@ std::string id_of(const topic_ref& channel) {
   return channel.topic.str().substr(runtime::channel_prefix.size());
 }
 
-/// The latest progress of every workflow that the views do not show yet.
-result<std::map<std::string, runtime::workflow_progress>> read_tail(storage::shard_reader& reader) {
-  std::map<std::string, runtime::workflow_progress> latest;
+/// What the views do not show yet, by `workflow_key`: the latest progress; nothing if the channel
+/// was deleted behind it.
+using tail_of_runs = std::map<std::string, std::optional<runtime::workflow_progress>>;
+
+result<tail_of_runs> read_tail(storage::shard_reader& reader) {
+  tail_of_runs latest;
   auto visited = reader.visit_tail([&](const record& one) {
-    if (one.kind != record_kind::workflow_progress) return true;
-    if (auto progress = runtime::decode_workflow_progress(one.payload.view())) {
-      latest[runtime::workflow_key(progress->channel.tenant, id_of(progress->channel))] =
-          std::move(*progress);
+    if (one.kind == record_kind::workflow_progress) {
+      auto progress = runtime::decode_workflow_progress(one.payload.view());
+      if (!progress) return true;
+      auto key = runtime::workflow_key(progress->channel.tenant, id_of(progress->channel));
+      latest.insert_or_assign(std::move(key), std::move(*progress));
+    } else if (one.kind == record_kind::topic_deleted) {
+      const auto deleted = runtime::decode_topic_deleted(one.payload.view());
+      if (deleted && deleted->topic.str().starts_with(runtime::channel_prefix)) {
+        latest.insert_or_assign(
+            runtime::workflow_key(deleted->tenant, id_of(*deleted)), std::nullopt);
+      }
     }
     return true;
   });
@@ -64,7 +74,10 @@ read_workflow_row(storage::shard_reader& reader, const topic_ref& channel) {
   const auto key = runtime::workflow_key(channel.tenant, id_of(channel));
   auto tail = read_tail(reader);
   if (!tail) return std::unexpected{tail.error()};
-  if (const auto found = tail->find(key); found != tail->end()) return std::move(found->second.row);
+  if (const auto found = tail->find(key); found != tail->end()) {
+    if (!found->second) return std::nullopt;
+    return std::move(found->second->row);
+  }
   const auto stored = reader.get(view_id::workflow, key);
   if (!stored) return std::unexpected{stored.error()};
   return *stored ? runtime::decode_workflow_row(**stored) : std::nullopt;
@@ -115,7 +128,7 @@ result<std::vector<topic_ref>> find_runs_to_wake(storage::shard_reader& reader) 
   auto tail = read_tail(reader);
   if (!tail) return std::unexpected{tail.error()};
   for (const auto& [key, progress] : *tail) {
-    if (progress.row.needs_wake) {
+    if (progress && progress->row.needs_wake) {
       keys.insert(key);
     } else {
       keys.erase(key);
@@ -171,8 +184,9 @@ result<void> visit_workflow_rows(
     return true;
   });
   if (!scanned) return std::unexpected{scanned.error()};
-  for (const auto& [key, progress] : *tail)
-    visit(key, progress.row);
+  for (const auto& [key, progress] : *tail) {
+    if (progress) visit(key, progress->row);
+  }
   return {};
 }
 
@@ -211,8 +225,8 @@ result<workflow_answer> list_workflows_page(
     });
     if (!scanned) return std::unexpected{scanned.error()};
     for (auto& [key, progress] : *tail) {
-      if (key < first || key >= last || !fits(key, progress.row)) continue;
-      found.emplace(key.substr(prefix.size()), std::move(progress.row));
+      if (!progress || key < first || key >= last || !fits(key, progress->row)) continue;
+      found.emplace(key.substr(prefix.size()), std::move(progress->row));
     }
   }
   boost::json::array list;

@@ -497,9 +497,9 @@ private:
   void on_deleted(const topic_deleted& message) {
     const auto found = topics_.find(message.topic);
     if (found != topics_.end()) found->second.stage = topic_stage::passivating;
-    for (const auto& [relay, credits] : message.relays) {
+    for (const auto& [relay, credits] : message.relays)
       interest_.wait({box(attach_relay{message.topic, credits}), relay});
-    }
+    forget_stuck(parts_, message.topic);
     companions_.tell(topic_gone{message.topic});
   }
 

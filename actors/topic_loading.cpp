@@ -15,11 +15,15 @@ namespace {
 /// Of what an agent needs no more: for people who want to see what happened.
 constexpr std::uint64_t agent_events_kept = 1000;
 
+std::string key_of(const topic_ref& channel) {
+  return runtime::workflow_key(
+      channel.tenant, channel.topic.str().substr(runtime::channel_prefix.size()));
+}
+
 /// So that a run nobody can read is listed with those that nothing would wake.
 void note_readable(const broker_parts& parts, const topic_ref& name, const result<run_image>& run) {
   if (parts.stuck == nullptr) return;
-  const auto key =
-      runtime::workflow_key(name.tenant, name.topic.str().substr(runtime::channel_prefix.size()));
+  const auto key = key_of(name);
   const bool is_empty = run && run->row && run->history.empty();
   if (!run && run.error().code == errc::corruption) {
     parts.stuck->note(key, unreadable_history(run.error().detail));
@@ -34,6 +38,10 @@ void note_readable(const broker_parts& parts, const topic_ref& name, const resul
 
 bool is_channel(const topic_name& topic) {
   return topic.str().starts_with(runtime::channel_prefix);
+}
+
+void forget_stuck(const broker_parts& parts, const topic_ref& channel) {
+  if (parts.stuck != nullptr && is_channel(channel.topic)) parts.stuck->clear(key_of(channel));
 }
 
 bool makes_topic(const control_body& ask) {

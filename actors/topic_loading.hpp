@@ -29,6 +29,9 @@ struct loaded_topic {
 [[nodiscard]] runtime::topic_settings
 channel_settings(const topic_name& channel, runtime::topic_settings defaults);
 
+/// A run whose channel was deleted is not stuck.
+void forget_stuck(const broker_parts& parts, const topic_ref& channel);
+
 /// False: nothing goes until the topic does.
 [[nodiscard]] bool has_retention(const runtime::topic_settings& settings);
 

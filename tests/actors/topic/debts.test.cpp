@@ -478,6 +478,24 @@ TEST_CASE(
   CHECK(look().state == wait_state::missing);
 }
 
+TEST_CASE("a run that was stuck leaves the list when it goes on, also from disk") {
+  mortal_node node;
+  const auto stuck = [&] {
+    list_workflows ask;
+    ask.tenant = mortal_node::channel("x").tenant;
+    ask.stuck = true;
+    return node.get<workflow_answer>(ask).body;
+  };
+  node.begin("p", "test.trusting");
+  REQUIRE(node.comes([&] { return node.open_tasks() == 1; }));
+  (void)node.get<done>(delete_topic{mortal_node::channel("kid")});
+  node.pass(150s);
+  REQUIRE(says(stuck(), "child_missing"));
+  (void)node.get<workflow_answer>(
+      resolve_command{mortal_node::channel("p"), 1, "resolved", "gone", "ann", "5", false});
+  CHECK_FALSE(says(stuck(), "child_missing"));
+}
+
 TEST_CASE(
     "who is owed something for too long does not keep an ended run for ever",
     "[actors][workflow]") {

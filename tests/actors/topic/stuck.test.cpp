@@ -175,6 +175,18 @@ TEST_CASE_METHOD(stuck_fixture, "a run whose child is gone is stuck until that i
   CHECK(is_stuck_no_more());
 }
 
+TEST_CASE_METHOD(stuck_fixture, "a stuck run that is deleted leaves the list, also for its next") {
+  start_one("w1", "test.parent");
+  REQUIRE(eventually([&] { return says(explained("w1"), R"("child":{"id":"c1","run":1,)"); }));
+  REQUIRE(ask(delete_topic{topic("workflow.c1")}));
+  REQUIRE(becomes_stuck("child_missing"));
+  REQUIRE(ask(delete_topic{topic("workflow.w1")}));
+  CHECK(stuck() == "[]");
+  start_one("w1", "test.waiting");
+  CHECK(stuck() == "[]");
+  CHECK_FALSE(says(explained("w1"), "child_missing"));
+}
+
 TEST_CASE_METHOD(stuck_fixture, "what a run waits for is looked at without waking it") {
   start_one("c1", "test.waiting");
   const auto look = [&](const std::string& id) {
