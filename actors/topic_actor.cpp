@@ -6,15 +6,12 @@
 #include "actors/topic_answers.hpp"
 #include "actors/topic_messages.hpp"
 #include "actors/topic_reads.hpp"
-#include "base/log.hpp"
 #include "runtime/topic/topic_codec.hpp"
 
 #include <caf/actor_ostream.hpp>
 #include <caf/event_based_actor.hpp>
 #include <caf/send.hpp>
-#include <fmt/format.h>
 
-#include <algorithm>
 #include <deque>
 #include <map>
 #include <optional>
@@ -335,18 +332,11 @@ private:
   }
 
   void on_trim(trim_told& told) {
-    if (!told.target) {
-      log::channel("actors")->warn(
-          "retention of topic {} could not read the journal: {}",
-          core_.image().name.topic.str(),
-          told.target.error().detail);
-    }
-    const auto target = told.target.value_or(trim_target{});
-    const auto before = core_.image().first_seq;
-    if (target.up_to >= before) {
-      counters_.trimmed.Increment(static_cast<double>(target.up_to.next().distance_from(before)));
-    }
+    const auto target = found_or_nothing(told.target, core_.image().name);
+    counters_.count_trim(core_.image().first_seq, target.up_to);
     carry_out(core_.trim_planned(target.up_to, target.bytes));
+    // With a retention by age each tick looks, so at the tick itself it is never at rest.
+    say_if_rested();
   }
 
   // -- relays --------------------------------------------------------------------------------
@@ -517,8 +507,7 @@ private:
 
   void on_tick() {
     carry_out(core_.tick(now(), run_ ? run_->needed_from() : runtime::nothing_needed));
-    const auto idle = parts_.time.boot() - used_;
-    if (idle >= std::chrono::milliseconds{parts_.settings.topics.passivate_after_ms}) say_if_idle();
+    say_if_rested();
     arm_tick();
   }
 
@@ -528,11 +517,16 @@ private:
     if (is_idle()) send(parent_, box(topic_idle{core_.image().name}));
   }
 
+  void say_if_rested() {
+    const auto rested = parts_.time.boot() - used_;
+    if (rested >= std::chrono::milliseconds{parts_.settings.topics.passivate_after_ms})
+      say_if_idle();
+  }
+
   void on_passivate() {
     if (!is_idle()) return send(parent_, box(topic_busy{core_.image().name}));
-    if (run_) {
-      if (const auto due = run_->next_timer()) send(parent_, box(run_sleeps{*due}));
-    }
+    const auto due = run_ ? run_->next_timer() : std::nullopt;
+    if (due) send(parent_, box(run_sleeps{*due}));
     quit();
   }
 
@@ -558,9 +552,15 @@ private:
   }
 
   void may_passivate() override {
-    // A run that is never here for long meets its retention on the way out.
+    // A run that is never here for long meets its retention on the way out, and waits for it.
     carry_out(core_.tick(now(), run_->needed_from()));
+    leave_if_idle();
+  }
+
+  void leave_if_idle() {
     say_if_idle();
+    if (run_->is_idle() && relays_.empty() && !is_idle())
+      run_at_leisure([this] { leave_if_idle(); });
   }
 
   void run_settled() override { end_if_retired(); }

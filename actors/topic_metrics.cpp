@@ -50,6 +50,11 @@ void topic_metrics::answered(const publish_reply& reply) {
   if (repeated != 0) duplicates.Increment(static_cast<double>(repeated));
 }
 
+void topic_metrics::count_trim(sequence first, sequence up_to) {
+  if (up_to < first) return;
+  trimmed.Increment(static_cast<double>(up_to.next().distance_from(first)));
+}
+
 void topic_metrics::refused(errc reason, std::uint64_t count) {
   for (const auto& one : refused_) {
     if (one.reason == reason) return one.counter->Increment(static_cast<double>(count));

@@ -25,6 +25,10 @@ struct topic_metrics {
   /// Counts publishes that were refused, by reason.
   void refused(errc reason, std::uint64_t count = 1);
 
+  /// Counts what retention lets go of a topic that began with `first`; nothing if that is behind
+  /// it.
+  void count_trim(sequence first, sequence up_to);
+
   prometheus::Counter& published;
   prometheus::Counter& published_bytes;
   prometheus::Counter& duplicates;

@@ -1,6 +1,7 @@
 #include "actors/topic_reads.hpp"
 
 #include "actors/topic_answers.hpp"
+#include "base/log.hpp"
 
 #include <fmt/format.h>
 
@@ -262,6 +263,15 @@ result<trim_target> find_trim_target(
   });
   if (!visited) return std::unexpected{visited.error()};
   return target;
+}
+
+trim_target found_or_nothing(const result<trim_target>& found, const topic_ref& topic) {
+  if (found) return *found;
+  log::channel("actors")->warn(
+      "retention of topic {} could not read the journal: {}",
+      topic.topic.str(),
+      found.error().detail);
+  return {};
 }
 
 result<sweep_page> find_due_topics(shard_reader& reader, const std::string& after, time_ms now) {

@@ -48,6 +48,10 @@ struct trim_target {
     sequence first,
     const runtime::topic_effects::plan_trim& plan);
 
+/// Nothing to do, and a line in the log, if it could not be read.
+[[nodiscard]] trim_target
+found_or_nothing(const result<trim_target>& found, const topic_ref& topic);
+
 /// Topics after `after` (a catalogue key, empty = from the start) that retention wants to touch.
 struct sweep_page {
   std::vector<topic_ref> due;

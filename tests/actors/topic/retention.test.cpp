@@ -6,7 +6,9 @@
 
 #include <boost/json/parse.hpp>
 
+#include <callboard/agent.hpp>
 #include <callboard/workflow.hpp>
+#include <cstdint>
 #include <string>
 
 namespace callboard::testing {
@@ -15,6 +17,15 @@ using namespace actors;
 using namespace std::chrono_literals;
 
 namespace {
+
+/// Counts, with much to forget.
+struct tally : agent<tally, std::int64_t> {
+  static constexpr std::string_view type = "tally";
+
+  static void handlers(handler_table<tally>& on) { on.message("add", &tally::add); }
+
+  flow<std::int64_t> add(context&, std::int64_t by) { co_return state() += by; }
+};
 
 struct brief_workflow : workflow<brief_workflow> {
   static constexpr std::string_view type = "test.brief";
@@ -78,6 +89,45 @@ TEST_CASE_METHOD(retention_fixture, "one that is begun anew has a retention anew
   broker.advance(10s);
   CHECK(status(broker, "w1") == "completed");
   CHECK(status(broker, "w2").empty());
+}
+
+TEST_CASE("a topic with a retention by age leaves memory while it has events", "[actors]") {
+  virtual_broker broker;
+  put_topic settings{broker.topic("aged"), {}};
+  settings.patch.retention_age_s = 3600;
+  REQUIRE(broker.ask_now(settings));
+  broker.publish("aged", {"e1"});
+  broker.settle();
+  CHECK(broker.topics_active() == 1);
+  broker.advance(90s);
+  CHECK(broker.topics_active() == 0);
+  // The event is not as old yet.
+  CHECK(broker.ask_now(get_topic{broker.topic("aged")}));
+  broker.advance(3600s);
+  const auto left = broker.ask_now(get_topic{broker.topic("aged")});
+  REQUIRE(left);
+  CHECK(std::get<topic_description>(*left).first_seq == sequence{2});
+}
+
+TEST_CASE("an agent leaves memory a moment after its retention", "[actors]") {
+  runtime::workflow_registry code;
+  REQUIRE(code.add(tally::definition()));
+  virtual_broker broker{{}, &code};
+  for (int i = 0; i < 700; ++i) {
+    call_agent call{.topic = broker.topic("workflow.agent.tally.k"), .type = "agent:tally"};
+    call.message = "add";
+    call.payload = "1";
+    call.id = "m" + std::to_string(i);
+    REQUIRE(broker.ask_now(call));
+  }
+  const auto first = [&] {
+    const auto shown = broker.ask_now(get_topic{broker.topic("workflow.agent.tally.k")});
+    return std::get<topic_description>(shown.value()).first_seq.raw();
+  };
+  REQUIRE(first() == 1);
+  broker.advance(6s);
+  CHECK(broker.topics_active() == 0);
+  CHECK(first() > 1);
 }
 
 TEST_CASE_METHOD(

@@ -200,6 +200,11 @@ public:
     settle();
   }
 
+  /// In memory.
+  [[nodiscard]] std::int64_t topics_active() {
+    return static_cast<std::int64_t>(counters_.gauge("topics_active", "Topics in memory.").Value());
+  }
+
   [[nodiscard]] shard_id shard_of(const std::string& name) const {
     return shard_id{shard_index(topic(name), journal.shard_count())};
   }
