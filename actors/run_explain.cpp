@@ -3,6 +3,7 @@
 #include "actors/run_sweep.hpp"
 #include "actors/run_waits.hpp"
 #include "actors/stuck_runs.hpp"
+#include "actors/task_origin.hpp"
 #include "runtime/workflow/json_values.hpp"
 #include "runtime/workflow/run_codec.hpp"
 #include "runtime/workflow/run_rerun.hpp"
@@ -193,11 +194,36 @@ boost::json::object run_host::explain() const {
         {"status", "running"},
         {"for", in_words(kind, open.request.name)}});
   }
+  if (auto owed = shown_debts(); !owed.empty()) out["owes"] = std::move(owed);
   if (auto said = summary(waiting.empty()); !said.empty()) out["summary"] = std::move(said);
   out["waiting_for"] = std::move(waiting);
   if (const auto next = next_timer(); next && !shown_->ended)
     out["next_wake_ms"] = runtime::shown_ms(*next);
   return out;
+}
+
+/// What others have not heard yet, or are not known to.
+boost::json::array run_host::shown_debts() const {
+  boost::json::array owed;
+  for (const auto& [origin, one] : debts_) {
+    if (owed.size() == looks_max) break;
+    const bool is_child = one.what.kind == runtime::run_debt::what::cancel_child;
+    const auto who = parse_origin(origin);
+    object shown{
+        {"what", is_child ? "cancel_child" : "withdraw_task"},
+        {is_child ? "child" : "queue", one.what.target},
+        {"tries", one.tries + (one.is_under_way ? 1 : 0)}};
+    if (who) {
+      shown["run"] = who->run;
+      shown["command"] = who->command;
+    }
+    owed.push_back(std::move(shown));
+  }
+  if (shown_ && owes_parent(*shown_) && start_) {
+    owed.push_back(object{
+        {"what", "tell_parent"}, {"parent", start_->parent_id}, {"tries", parent_tries_ + 1}});
+  }
+  return owed;
 }
 
 /// Empty if what it waits for says it all.

@@ -440,6 +440,7 @@ private:
   void explain_again();
   [[nodiscard]] boost::json::object explain() const;
   [[nodiscard]] std::string summary(bool waits_for_nothing) const;
+  [[nodiscard]] boost::json::array shown_debts() const;
   /// Children and tasks, at most `count_max`.
   [[nodiscard]] std::vector<awaited> waits_elsewhere(std::size_t count_max) const;
 

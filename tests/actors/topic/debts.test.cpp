@@ -192,6 +192,10 @@ struct mortal_node {
     return answer ? std::get<workflow_answer>(*answer).body : std::string{answer.error().detail};
   }
 
+  std::string explained(const std::string& id) {
+    return get<workflow_answer>(explain_workflow{channel(id)}).body;
+  }
+
   std::uint64_t open_tasks() {
     const auto answer = ask(get_queue{queue()});
     if (!answer) return 0;
@@ -562,7 +566,10 @@ TEST_CASE("what a blocked run is told waits until its code is back", "[actors][w
   }
   node.pass(30s);
   CHECK(says(node.shown("p"), "no_code"));
-  if (!is_task) CHECK(node.row("kid").owes->parent);
+  if (!is_task) {
+    CHECK(node.row("kid").owes->parent);
+    CHECK(says(node.explained("kid"), R"("owes":[{"what":"tell_parent","parent":"p","tries":)"));
+  }
   node.broker.crash();
   node.pass(1s);
   std::swap(kept, node.code);
@@ -576,6 +583,28 @@ TEST_CASE("what a blocked run is told waits until its code is back", "[actors][w
   CHECK(node.comes([&] { return node.row("p").ended.has_value(); }));
   CHECK(says(node.row("p").result, "[7,5]"));
   CHECK_FALSE(node.row("kid").needs_wake);
+  CHECK_FALSE(says(node.explained("kid"), "owes"));
+}
+
+TEST_CASE("a run says what it still has to tell whom", "[actors][workflow]") {
+  mortal_node node;
+  node.begin("p", "test.leaving", "\"wait\"");
+  REQUIRE(node.comes([&] { return node.open_tasks() == 1; }));
+  CHECK_FALSE(says(node.explained("p"), "owes"));
+  node.broker.ask(signal_workflow{mortal_node::channel("p"), "go", "7", {}});
+  node.broker.run();
+  node.broker.journal.commit(1);
+  // What they were told is not on disk there yet.
+  node.broker.run();
+  const auto asked = node.broker.ask(explain_workflow{mortal_node::channel("p")});
+  node.broker.run();
+  const auto& answer = node.broker.got.answered.at(asked);
+  REQUIRE(answer);
+  const auto text = std::get<workflow_answer>(*answer).body;
+  CHECK(says(text, R"({"what":"cancel_child","child":"kid","tries":1,"run":1,"command":1})"));
+  CHECK(says(text, R"({"what":"withdraw_task","queue":"llm","tries":1,"run":1,"command":2})"));
+  node.pass(3s);
+  CHECK_FALSE(says(node.explained("p"), "owes"));
 }
 
 TEST_CASE("what a blocked run has recorded wakes it when its code is back", "[actors][workflow]") {
