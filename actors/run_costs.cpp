@@ -19,6 +19,15 @@ constexpr boot_time leisure = 1s;
 /// Of a history that has not been replayed yet; measured: 2.8 us.
 constexpr boot_time replay_per_event = 3us;
 constexpr std::uint32_t many_commands = 10'000;
+/// How often one that stays looks whether it may still.
+constexpr boot_time look_again = 10s;
+
+/// Of the time that a run may stay in memory: all while half of `most` are there, nothing when all
+/// are.
+boot_time share_of(boot_time full, double resident, double most) {
+  const auto free = std::clamp(2 * (1 - resident / most), 0.0, 1.0);
+  return std::chrono::duration_cast<boot_time>(full * free);
+}
 
 }  // namespace
 
@@ -53,12 +62,17 @@ void run_host::note_length(std::uint32_t commands_before) {
 
 boot_time run_host::stay() const {
   if (!row_ || row_->ended) return {};
-  // Its timers that are due call it back at once, and it can do nothing about them.
-  if (!engine_) return std::chrono::milliseconds{parts_.settings.topics.passivate_after_ms};
+  const auto share = [this](boot_time full) {
+    return share_of(full, counters_.resident.Value(), limits().resident_max);
+  };
+  // Who asks for it asks again, and each time it would be read anew.
+  if (!engine_) {
+    return share(std::chrono::milliseconds{parts_.settings.topics.passivate_after_ms});
+  }
   const auto events = row_->last_seq.raw() + 1 - row_->first_seq.raw();
   const auto replay = replay_took_ ? boot_time{*replay_took_}
                                    : replay_per_event * static_cast<std::int64_t>(events);
-  return std::max(leisure, replays_per_stay * replay);
+  return share(std::max(leisure, replays_per_stay * replay));
 }
 
 void run_host::note_idleness() {
@@ -77,7 +91,8 @@ void run_host::leave() {
   if (left <= boot_time{}) return home_.may_passivate();
   is_leaving_ = true;
   if (left <= leisure) return home_.run_at_leisure([this] { leave(); });
-  home_.run_later(std::chrono::ceil<std::chrono::milliseconds>(left), [this] { leave(); });
+  const auto next = std::min(left, look_again);
+  home_.run_later(std::chrono::ceil<std::chrono::milliseconds>(next), [this] { leave(); });
 }
 
 }  // namespace callboard::actors

@@ -81,6 +81,7 @@ run_host::run_host(
       row_{std::move(image.row)},
       shown_{row_},
       models_{*this, parts.models} {
+  counters_.resident.Increment();
   is_noted_stuck_ = parts_.stuck != nullptr && parts_.stuck->find(key());
   if (row_ && row_->owes) {
     for (const auto& one : row_->owes->debts)
@@ -90,6 +91,7 @@ run_host::run_host(
 }
 
 run_host::~run_host() {
+  counters_.resident.Decrement();
   if (is_offered_) (void)loan_->ask_back();
 }
 

@@ -14,7 +14,8 @@ prometheus::Counter& endings(metrics& counters, const std::string& status) {
 }  // namespace
 
 run_metrics::run_metrics(metrics& counters)
-    : long_turns{counters.counter(
+    : resident{counters.gauge("workflow_runs_resident", "Runs in memory.")},
+      long_turns{counters.counter(
           "workflow_long_turns_total",
           "Times that code of a run did not suspend for more than 50 ms.")},
       step_time{counters.histogram(

@@ -176,14 +176,13 @@ struct crowd {
   }
 
   /// Each look of the sweep would log them all.
-  static config settings() {
-    config with;
+  static config quiet(config with = {}) {
     with.workflows.sweep_ms = 86'400'000;
     return with;
   }
 
   runtime::workflow_registry code;
-  queue_client node{settings(), &code};
+  queue_client node{quiet(), &code};
 };
 
 /// More than are kept in memory, and than a page on disk has.
@@ -223,6 +222,35 @@ TEST_CASE("ends that a run cannot hear hold up no other run", "[actors][queue]")
   auto reader = all.node.journal.read(all.node.shard_of("llm"));
   CHECK(read_endings_page(**reader, {}, 10, 1 << 20).value().endings.empty());
   CHECK(read_gone_queues(**reader)->empty());
+}
+
+TEST_CASE("the more runs are in memory, the sooner they leave it", "[actors][workflow]") {
+  const bool is_tight = GENERATE(true, false);
+  config with;
+  if (is_tight) with.workflows.resident_max = 10;
+  runtime::workflow_registry code;
+  REQUIRE(code.add(orphan_workflow::definition()));
+  queue_client node{crowd::quiet(with), &code};
+  const auto each = [](const auto& visit) {
+    for (int i = 0; i < 30; ++i)
+      visit(virtual_broker::topic("workflow.o" + std::to_string(i)));
+  };
+  each([&](const topic_ref& channel) {
+    (void)node.get<workflow_answer>(start_workflow{channel, "test.orphan", "null", {}, {}});
+  });
+  // Those without code stay for a minute.
+  code = {};
+  node.crash();
+  each([&](const topic_ref& channel) { (void)node.get<workflow_answer>(get_workflow{channel}); });
+  node.advance(5s);
+  if (is_tight) {
+    CHECK(node.topics_active() <= 10);
+    CHECK(node.topics_active() > 0);
+  } else {
+    CHECK(node.topics_active() == 30);
+  }
+  node.advance(80s);
+  CHECK(node.topics_active() == 0);
 }
 
 TEST_CASE("signals that nobody reads are bounded, and the next run gets them all") {
