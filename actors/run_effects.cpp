@@ -294,6 +294,7 @@ void run_host::on_timer(std::uint32_t command) {
   if (now() < armed->second) return arm_timer(command, armed->second);
   // The engine is with its code.
   if (is_busy_) return after(std::chrono::milliseconds{1}, [this, command] { on_timer(command); });
+  if (engine_->blocked()) return;
   const auto open = engine_->open().find(command);
   const auto times_out = [](command_kind kind) {
     return kind == command_kind::call || kind == command_kind::task;

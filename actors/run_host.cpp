@@ -527,6 +527,7 @@ bool run_host::is_over(time_ms cutoff) const {
 
 std::optional<time_ms> run_host::next_timer() const {
   std::optional<time_ms> next;
+  if (row_ && row_->status == run_status::blocked) return next;
   for (const auto& [command, due] : timers_) {
     if (!next || due < *next) next = due;
   }
@@ -546,7 +547,8 @@ bool run_host::is_idle() const {
       || owes_parent_ || has_debts()) {
     return false;
   }
-  if (!row_ || row_->ended) return true;
+  // What stops is looked at again when the shard starts.
+  if (!row_ || row_->ended || row_->status == run_status::blocked) return true;
   // What would have to be begun again, or is due soon, keeps it here.
   const auto soon = now() + soon_due;
   const bool works =

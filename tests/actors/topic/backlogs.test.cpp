@@ -7,6 +7,8 @@
 
 #include "tests/actors/queue/queue_client.hpp"
 
+#include <boost/json/parse.hpp>
+
 #include <algorithm>
 #include <cstdint>
 #include <optional>
@@ -43,6 +45,13 @@ struct timed_workflow : workflow<timed_workflow> {
   static constexpr std::string_view type = "test.timed";
 
   flow<json> run(context& ctx, json ms) { co_return co_await sleep_for(ctx, ms); }
+};
+
+/// The same after a mistake.
+struct mistimed_workflow : workflow<mistimed_workflow> {
+  static constexpr std::string_view type = "test.timed";
+
+  flow<json> run(context& ctx, json) { co_return co_await ctx.signal("never").required(); }
 };
 
 /// Loses its code, too.
@@ -224,6 +233,36 @@ TEST_CASE("ends that a run cannot hear hold up no other run", "[actors][queue]")
   CHECK(read_gone_queues(**reader)->empty());
 }
 
+TEST_CASE("a blocked run leaves its timer to the code that fits", "[actors][workflow]") {
+  runtime::workflow_registry code;
+  REQUIRE(code.add(timed_workflow::definition()));
+  queue_client node{crowd::quiet(), &code};
+  const auto where = virtual_broker::topic("workflow.w");
+  (void)node.get<workflow_answer>(start_workflow{where, "test.timed", "5000", {}, {}});
+  auto fitting = std::exchange(code, {});
+  REQUIRE(code.add(mistimed_workflow::definition()));
+  node.crash();
+  const auto shown = [&] {
+    const auto body = node.get<workflow_answer>(get_workflow{where}).body;
+    INFO(body);
+    return boost::json::parse(body).as_object();
+  };
+  (void)shown();
+  node.advance(1s);
+  REQUIRE(shown().at("status") == "blocked");
+  const auto recorded = shown().at("history_size");
+  for (int i = 0; i < 3; ++i) {
+    node.advance(20s);
+    // It is not woken, and looking at it records nothing.
+    CHECK(node.topics_active() == 0);
+    CHECK(shown().at("history_size") == recorded);
+  }
+  std::swap(code, fitting);
+  node.crash();
+  node.advance(2s);
+  CHECK(shown().at("status") == "completed");
+}
+
 TEST_CASE("the more runs are in memory, the sooner they leave it", "[actors][workflow]") {
   const bool is_tight = GENERATE(true, false);
   config with;
@@ -245,7 +284,6 @@ TEST_CASE("the more runs are in memory, the sooner they leave it", "[actors][wor
   node.advance(5s);
   if (is_tight) {
     CHECK(node.topics_active() <= 10);
-    CHECK(node.topics_active() > 0);
   } else {
     CHECK(node.topics_active() == 30);
   }
@@ -273,11 +311,15 @@ TEST_CASE("signals that nobody reads are bounded, and the next run gets them all
   CHECK(refusal->retry_after_ms != 0);
   CHECK(refusal->detail.find("workflows.unread_bytes_max") != std::string::npos);
   one.node.crash();
-  CHECK(one.signal("note", "1").error().code == errc::overloaded);
+  REQUIRE_FALSE(one.signal("note", "1"));
   // What it waits for comes in all the same.
   REQUIRE(one.signal("on", "1"));
-  one.node.advance(1s);
-  CHECK(one.signal("note", "1").error().code == errc::overloaded);
+  // As it is read again from disk, too.
+  one.node.advance(5s);
+  CHECK(one.node.topics_active() == 0);
+  const auto again = one.signal("note", "1");
+  REQUIRE_FALSE(again);
+  CHECK(again.error().code == errc::overloaded);
   REQUIRE(one.signal("count", std::to_string(taken + 1)));
   one.node.advance(1s);
   REQUIRE(one.signal("note", "1"));
@@ -295,21 +337,25 @@ TEST_CASE("a run without code takes no more signals than it can hand on") {
     REQUIRE(++taken < 1000);
   CHECK(taken > 20);
   one.node.crash();
-  CHECK(one.signal("note", "1").error().code == errc::overloaded);
+  const auto refused = one.signal("note", "1");
+  REQUIRE_FALSE(refused);
+  CHECK(refused.error().code == errc::overloaded);
 }
 
 TEST_CASE("more unread signals than a topic has in flight go on to the next run") {
-  hoard one{{}};
-  constexpr int count = 5000;
+  config with;
+  with.topics.events_in_flight_max = 64;
+  hoard one{with};
+  constexpr int count = 300;
   for (int i = 0; i < count; ++i) {
     (void)one.node.ask(signal_workflow{hoard::where(), "note", "1", {}});
-    if (i % 200 == 0) one.node.settle();
+    if (i % 50 == 0) one.node.settle();
   }
   one.node.settle();
   REQUIRE(one.signal("on", "1"));
   one.node.advance(1s);
   REQUIRE(one.signal("count", std::to_string(count)));
-  CHECK(one.result_of_all().find(R"("result":5000)") != std::string::npos);
+  CHECK(one.result_of_all().find(R"("result":300)") != std::string::npos);
 }
 
 TEST_CASE("timers of runs without code hold up no other run's", "[actors][workflow]") {
