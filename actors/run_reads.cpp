@@ -158,6 +158,7 @@ result<due_runs> find_due_runs(storage::shard_reader& reader, const timer_order&
       found.rest = key;
       return false;
     }
+    found.has_timers = true;
     if (seen.emplace(value).second) keys.emplace_back(value);
     return true;
   });

@@ -57,6 +57,8 @@ struct due_runs {
   std::optional<time_ms> next;
   /// The first key that was not looked at, if there was no room for it.
   std::string rest;
+  /// Some timer is due.
+  bool has_timers = false;
 };
 
 inline constexpr std::size_t timers_page_max = 1000;

@@ -17,7 +17,7 @@ namespace {
 constexpr auto ahead = std::chrono::milliseconds{1500};
 /// Views follow the journal by less than that, as a rule; a lap finds what came later.
 constexpr auto overlap = std::chrono::milliseconds{5000};
-/// Between laps that found nobody to wake.
+/// Before a lap, where the last one found nobody to wake.
 constexpr std::chrono::seconds lap_pause{10};
 
 std::string key_at(time_ms due) {
@@ -42,7 +42,11 @@ void run_schedule::look(const caf::actor& self) {
   sweep_.look(self);
   if (must_start_) return read(self, true);
   const bool is_due = next_ && *next_ <= parts_.journal.shard_time(shard_) + ahead;
-  if (is_due || parts_.time.boot() >= next_lap_) read(self, false);
+  if (is_due || is_lap_due()) read(self, false);
+}
+
+bool run_schedule::is_lap_due() const {
+  return next_lap_ && parts_.time.boot() >= *next_lap_;
 }
 
 void run_schedule::read(const caf::actor& self, bool is_start) {
@@ -76,12 +80,14 @@ result<runs_found::looks> run_schedule::find(
   found.to_wake = std::move(due->due);
   found.next = due->next;
   found.has_more = !due->rest.empty();
+  found.has_timers = due->has_timers;
   found.front = found.has_more ? due->rest : std::max(front, key_at(horizon - overlap));
   if (lap < front) {
     auto again = find_due_runs(**reader, {lap, front, horizon, parts.workflows});
     if (!again) return std::unexpected{again.error()};
     found.to_wake.insert(found.to_wake.end(), again->due.begin(), again->due.end());
     found.lap = std::move(again->rest);
+    found.has_timers |= again->has_timers;
   }
   if (!is_start) return found;
   auto awake = find_runs_to_wake(**reader);
@@ -104,9 +110,14 @@ std::vector<topic_ref> run_schedule::take(runs_found& message, const caf::actor&
   front_ = std::move(found.front);
   lap_ = std::move(found.lap);
   if (const auto slept = std::exchange(slept_, std::nullopt)) sleeps(*slept);
-  // Those that are due now stay in the view until they have fired.
-  const bool is_over = lap_.empty() && found.to_wake.empty();
-  next_lap_ = parts_.time.boot() + (is_over ? boot_time{lap_pause} : boot_time{});
+  if (!found.to_wake.empty() || !lap_.empty()) {
+    // Those that are due now stay in the view until they have fired.
+    next_lap_ = parts_.time.boot();
+  } else if (found.has_timers || !next_lap_) {
+    next_lap_ = parts_.time.boot() + lap_pause;
+  } else if (is_lap_due()) {
+    next_lap_.reset();
+  }
   if (message.is_start) {
     must_start_ = false;
   } else if (must_start_) {

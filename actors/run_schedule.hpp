@@ -24,6 +24,8 @@ struct runs_found {
     std::string lap;
     /// More is due that was not looked at.
     bool has_more = false;
+    /// Some timer is due, also of who cannot be woken.
+    bool has_timers = false;
   };
 
   result<looks> found;
@@ -62,6 +64,7 @@ public:
 
 private:
   void read(const caf::actor& self, bool is_start);
+  [[nodiscard]] bool is_lap_due() const;
   [[nodiscard]] static result<runs_found::looks> find(
       const broker_parts& parts,
       shard_id shard,
@@ -75,7 +78,8 @@ private:
   /// Keys of timers: all before `front_` were looked at, and of those again all before `lap_`.
   std::string front_;
   std::string lap_;
-  boot_time next_lap_{};
+  /// Nothing: the last one found no timer, and none was due since.
+  std::optional<boot_time> next_lap_;
   /// Somebody went to sleep while a look was under way.
   std::optional<time_ms> slept_;
   bool is_reading_ = false;
