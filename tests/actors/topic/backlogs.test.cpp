@@ -35,7 +35,7 @@ struct asking_workflow : workflow<asking_workflow> {
   flow<json> run(context& ctx, json) { co_return co_await ctx.task("llm", 1).required(); }
 };
 
-flow<json> sleep_for(context& ctx, const json& ms) {
+flow<json> rest_for(context& ctx, const json& ms) {
   co_await ctx.sleep(std::chrono::milliseconds{ms.as_int64()}).required();
   co_return 1;
 }
@@ -44,7 +44,7 @@ flow<json> sleep_for(context& ctx, const json& ms) {
 struct timed_workflow : workflow<timed_workflow> {
   static constexpr std::string_view type = "test.timed";
 
-  flow<json> run(context& ctx, json ms) { co_return co_await sleep_for(ctx, ms); }
+  flow<json> run(context& ctx, json ms) { co_return co_await rest_for(ctx, ms); }
 };
 
 /// The same after a mistake.
@@ -58,7 +58,7 @@ struct mistimed_workflow : workflow<mistimed_workflow> {
 struct napping_workflow : workflow<napping_workflow> {
   static constexpr std::string_view type = "test.napping";
 
-  flow<json> run(context& ctx, json ms) { co_return co_await sleep_for(ctx, ms); }
+  flow<json> run(context& ctx, json ms) { co_return co_await rest_for(ctx, ms); }
 };
 
 /// Goes on as a new run when it is told to, and then reads as many notes as it is told.
