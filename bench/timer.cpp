@@ -20,6 +20,7 @@ constexpr std::uint64_t spread_ms_min = 10'000;
 constexpr std::uint64_t wakes_per_s = 2000;
 /// How many are started in a second at least; decides when the first one is due.
 constexpr std::uint64_t starts_per_s_min = 2000;
+constexpr std::chrono::seconds settle_time{30};
 
 std::int64_t wall_ms() {
   return std::chrono::duration_cast<std::chrono::milliseconds>(
@@ -49,7 +50,7 @@ result<measurements> run_timer(const bench_options& options) {
   const auto before = (*with)->server_rss();
   const auto spread_ms = std::max(spread_ms_min, count * 1000 / wakes_per_s);
   const auto first_due =
-      wall_ms() + static_cast<std::int64_t>(20'000 + count * 1000 / starts_per_s_min);
+      wall_ms() + static_cast<std::int64_t>(45'000 + count * 1000 / starts_per_s_min);
   const auto due_of = [&](std::uint64_t k) {
     return first_due + static_cast<std::int64_t>(k % spread_ms);
   };
@@ -71,8 +72,9 @@ result<measurements> run_timer(const bench_options& options) {
       });
   if (!put_to_sleep) return std::unexpected{put_to_sleep.error()};
   const auto seconds = static_cast<double>(now_ns() - began) / 1e9;
-  // They leave memory when they have waited for a second.
-  std::this_thread::sleep_for(std::chrono::seconds{5});
+  // They leave memory when they have waited for a second, the journal rests after ten, and the
+  // allocator gives back what is free some seconds later.
+  std::this_thread::sleep_for(settle_time);
   const auto asleep = (*with)->server_rss();
   double ready_s = 0;
   std::uint64_t after_restart = 0;

@@ -22,6 +22,16 @@ constexpr boot_time mark_sync_interval = std::chrono::seconds{1};
 constexpr boot_time depths_interval = std::chrono::milliseconds{100};
 constexpr std::size_t heads_max = 131'072;
 
+constexpr boot_time rest_after = std::chrono::seconds{10};
+/// Smaller memtables stay: each is a table on disk once it is written out.
+constexpr std::uint64_t rest_bytes_min = 16 << 20;
+
+std::uint64_t memtable_bytes(database& db) {
+  std::uint64_t bytes = 0;
+  db.raw().GetAggregatedIntProperty(rocksdb::DB::Properties::kCurSizeAllMemTables, &bytes);
+  return bytes;
+}
+
 }  // namespace
 
 journal_writer::instruments::instruments(metrics& counters)
@@ -44,7 +54,9 @@ journal_writer::instruments::instruments(metrics& counters)
       projection_bytes{counters.gauge(
           "journal_projection_bytes", "Bytes of committed records that the views do not show yet")},
       projection_oldest_seconds{counters.gauge(
-          "journal_projection_oldest_seconds", "Age of the oldest record among them")} {}
+          "journal_projection_oldest_seconds", "Age of the oldest record among them")},
+      memory_bytes{counters.gauge(
+          "journal_memory_bytes", "Bytes of the store's memtables and of the tail cache")} {}
 
 journal_writer::journal_writer(writer_parts parts)
     : parts_{std::move(parts)},
@@ -86,7 +98,8 @@ void journal_writer::run() {
     show_depths();
     gather();
     commit_waiting();
-    evict_tail_cache();
+    evict_tail_cache(parts_.settings.tail_cache_bytes_max);
+    if (woken == append_queue::wakeup::timeout) rest_if_idle();
     sync_mark_if_due(false);
   }
   projection_.stop();
@@ -105,6 +118,24 @@ void journal_writer::show_depths() {
   const auto behind = projection_.now();
   instruments_.projection_bytes.Set(static_cast<double>(behind.bytes));
   instruments_.projection_oldest_seconds.Set(seconds(behind.oldest_age));
+  const auto db = parts_.shards.acquire();
+  const auto tables = db ? memtable_bytes(*db) : 0;
+  instruments_.memory_bytes.Set(static_cast<double>(tables + cached_bytes_));
+}
+
+void journal_writer::rest_if_idle() {
+  if (is_at_rest_ || parts_.time.boot() - group_started_ < rest_after) return;
+  is_at_rest_ = true;
+  evict_tail_cache(0);
+  const auto db = parts_.shards.acquire();
+  if (!db || memtable_bytes(*db) < rest_bytes_min) return;
+  rocksdb::FlushOptions options;
+  options.wait = false;
+  options.allow_write_stall = false;
+  for (std::size_t i = 0; i < family_count; ++i) {
+    // What cannot be written out now stays in memory; a full disk shows where appends are made.
+    db->raw().Flush(options, db->handle(static_cast<family>(i))).PermitUncheckedError();
+  }
 }
 
 void journal_writer::gather() {
@@ -116,6 +147,7 @@ void journal_writer::gather() {
     parts_.queue.take(waiting_);
   }
   group_started_ = parts_.time.boot();
+  is_at_rest_ = false;
 }
 
 void journal_writer::commit_waiting() {
@@ -213,8 +245,8 @@ void journal_writer::forget_old_heads() {
   if (heads_.forget_old()) blocks_when_forgotten_ = projection_.blocks_taken();
 }
 
-void journal_writer::evict_tail_cache() {
-  while (cached_bytes_ > parts_.settings.tail_cache_bytes_max && !cached_.empty()) {
+void journal_writer::evict_tail_cache(std::uint64_t bytes_max) {
+  while (cached_bytes_ > bytes_max && !cached_.empty()) {
     auto& slot = parts_.shards.slot(cached_.front());
     const std::lock_guard guard{slot.mutex};
     if (slot.tail.empty()) {

@@ -79,6 +79,7 @@ private:
     prometheus::Gauge& queue_oldest_seconds;
     prometheus::Gauge& projection_bytes;
     prometheus::Gauge& projection_oldest_seconds;
+    prometheus::Gauge& memory_bytes;
   };
 
   void run();
@@ -89,7 +90,9 @@ private:
   void forget_old_heads();
   /// Waits a moment for company if the last group had a crowd in it.
   void gather();
-  void evict_tail_cache();
+  void evict_tail_cache(std::uint64_t bytes_max);
+  /// After a while without appends: gives back what only helps while there are some.
+  void rest_if_idle();
   void sync_mark_if_due(bool now);
   void show_depths();
 
@@ -113,6 +116,7 @@ private:
   std::uint64_t last_group_records_ = 0;
   boot_time mark_synced_at_{};
   bool mark_is_dirty_ = false;
+  bool is_at_rest_ = false;
 
   head_table heads_;
   /// Blocks that projection had been given when heads were forgotten last.

@@ -209,6 +209,32 @@ TEST_CASE("another projection version rebuilds views while serving", "[storage][
   CHECK(f.journal->read(shard_id{0}).value()->get(view_id::catalogue, "t").value());
 }
 
+TEST_CASE("a journal that rests gives memory back", "[storage][upkeep]") {
+  upkeep_fixture f;
+  f.settings.tail_cache_bytes_max = 64 << 20;
+  f.options.compact_after_bytes = 1ULL << 40;
+  f.open();
+  const auto topic = f.make_topic(shard_id{0}, "t");
+  const std::string payload(256 << 10, 'x');
+  for (std::uint64_t seq = 1; seq <= 100; ++seq)
+    REQUIRE(f.append(shard_id{0}, {event(topic, seq, payload)}));
+  const auto memory = [&] {
+    f.time.advance(std::chrono::milliseconds{200});
+    const auto text = f.counters->expose();
+    const std::string name = "\ncallboard_journal_memory_bytes ";
+    const auto at = text.find(name);
+    REQUIRE(at != std::string::npos);
+    return std::stod(text.substr(at + name.size()));
+  };
+  // In the tail cache and in the memtables.
+  upkeep_fixture::wait_for([&] { return memory() > 40e6; });
+  f.time.advance(std::chrono::seconds{11});
+  upkeep_fixture::wait_for([&] { return memory() < 4e6; });
+  CHECK(f.read(shard_id{0}, topic).value() == std::vector<std::string>(100, payload));
+  REQUIRE(f.append(shard_id{0}, {event(topic, 101, "y")}));
+  CHECK(f.read(shard_id{0}, topic, 101).value() == std::vector<std::string>{"y"});
+}
+
 TEST_CASE("shard time follows the wall clock gently and never goes back", "[storage][clock]") {
   manual_clock machine;
   shard_clock shard;
