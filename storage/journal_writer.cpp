@@ -19,7 +19,6 @@ constexpr std::chrono::milliseconds idle_wait{250};
 constexpr std::uint64_t crowd_records = 16;
 constexpr boot_time crowd_interval = std::chrono::microseconds{500};
 constexpr boot_time mark_sync_interval = std::chrono::seconds{1};
-constexpr boot_time depths_interval = std::chrono::milliseconds{100};
 constexpr std::size_t heads_max = 131'072;
 
 constexpr boot_time rest_after = std::chrono::seconds{10};
@@ -73,6 +72,7 @@ journal_writer::journal_writer(writer_parts parts)
   db_options_.block_cache = rocksdb::NewLRUCache(parts_.settings.block_cache_bytes_max);
   db_options_.file_system = parts_.seams.file_system;
   db_options_.listener = background_;
+  parts_.counters.add_sampler([this] { show_depths(); });
 }
 
 journal_writer::~journal_writer() {
@@ -95,7 +95,6 @@ void journal_writer::run() {
     const auto woken =
         waiting_.empty() ? parts_.queue.wait(waiting_, idle_wait) : append_queue::wakeup::work;
     if (woken == append_queue::wakeup::closed) break;
-    show_depths();
     gather();
     commit_waiting();
     evict_tail_cache(parts_.settings.tail_cache_bytes_max);
@@ -107,20 +106,17 @@ void journal_writer::run() {
   parts_.shards.close_database();
 }
 
-void journal_writer::show_depths() {
-  const auto boot = parts_.time.boot();
-  if (boot - depths_shown_ < depths_interval) return;
-  depths_shown_ = boot;
+void journal_writer::show_depths() const {
   const auto seconds = [](boot_time age) { return std::chrono::duration<double>(age).count(); };
   const auto load = parts_.queue.now();
   instruments_.queue_bytes.Set(static_cast<double>(load.bytes));
   instruments_.queue_oldest_seconds.Set(seconds(load.oldest_age));
-  const auto behind = projection_.now();
+  const auto behind = projection_.behind();
   instruments_.projection_bytes.Set(static_cast<double>(behind.bytes));
   instruments_.projection_oldest_seconds.Set(seconds(behind.oldest_age));
   const auto db = parts_.shards.acquire();
   const auto tables = db ? memtable_bytes(*db) : 0;
-  instruments_.memory_bytes.Set(static_cast<double>(tables + cached_bytes_));
+  instruments_.memory_bytes.Set(static_cast<double>(tables + cached_bytes_.load()));
 }
 
 void journal_writer::rest_if_idle() {
@@ -253,8 +249,9 @@ void journal_writer::evict_tail_cache(std::uint64_t bytes_max) {
       cached_.pop_front();
       continue;
     }
-    if (slot.tail.oldest()->last() > slot.applied) return;
-    cached_bytes_ -= std::min(cached_bytes_, slot.tail.pop());
+    // Nobody reads what a damaged shard has.
+    if (!slot.damage && slot.tail.oldest()->last() > slot.applied) return;
+    cached_bytes_ -= std::min(cached_bytes_.load(), slot.tail.pop());
     cached_.pop_front();
   }
 }

@@ -94,7 +94,7 @@ private:
   /// After a while without appends: gives back what only helps while there are some.
   void rest_if_idle();
   void sync_mark_if_due(bool now);
-  void show_depths();
+  void show_depths() const;
 
   void answer_refused();
   void answer(queued_append& append, append_stage stage, const result<append_receipt>& outcome);
@@ -126,8 +126,7 @@ private:
   rocksdb::WriteBatch batch_;
   std::deque<queued_append> waiting_;
   std::deque<shard_id> cached_;
-  std::uint64_t cached_bytes_ = 0;
-  boot_time depths_shown_{};
+  std::atomic<std::uint64_t> cached_bytes_ = 0;
 
   std::mutex requests_mutex_;
   std::optional<error> reopen_request_;

@@ -221,6 +221,11 @@ result<void> journal_writer::open_database() {
   auto writer = mark_writer::open(*files_, parts_.paths.mark.string(), *mark);
   if (!writer) return std::unexpected{writer.error()};
   mark_ = std::move(*writer);
+  {
+    // Whatever asked for it meanwhile has got it.
+    const std::lock_guard guard{requests_mutex_};
+    reopen_request_.reset();
+  }
   parts_.shards.install(std::move(*opened));
   return {};
 }

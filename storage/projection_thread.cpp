@@ -14,11 +14,12 @@ namespace {
 constexpr std::chrono::milliseconds quiet_time{5};
 constexpr int quiet_times_max = 4;
 constexpr std::uint64_t pass_bytes_max = 1 << 20;
-constexpr std::uint64_t backlog_bytes_max = 64 << 20;
+constexpr std::uint64_t backlog_bytes_max = 8 << 20;
 
-/// A commit waits while rows are put into the memtable, so a pass is written in parts, of whole
-/// shards since those must be whole.
-constexpr std::size_t part_bytes = 16 << 10;
+/// A commit waits while rows are put into the memtable, so a pass is written in parts: from so many
+/// records on where another shard begins, and after so many behind any block.
+constexpr std::uint64_t part_records = 64;
+constexpr std::uint64_t part_records_max = 1024;
 constexpr std::size_t heads_max = 65'536;
 
 }  // namespace
@@ -49,13 +50,14 @@ void projection_thread::stop() {
 void projection_thread::take(const std::vector<tail_block_ptr>& blocks) {
   if (blocks.empty()) return;
   std::unique_lock lock{mutex_};
-  done_.wait(lock, [&] { return is_paused_ || waiting_bytes_ < backlog_bytes_max; });
+  done_.wait(
+      lock, [&] { return is_paused_ || waiting_bytes_ + working_bytes_ < backlog_bytes_max; });
   if (is_paused_) return;
   const bool was_empty = waiting_.empty();
   const bool was_small = waiting_bytes_ < pass_bytes_max;
   if (was_empty) waiting_since_ = parts_.time.boot();
   for (const auto& block : blocks) {
-    waiting_bytes_ += block->bytes->size();
+    waiting_bytes_ += block->footprint();
     waiting_.push_back(block);
   }
   blocks_taken_ += blocks.size();
@@ -107,54 +109,80 @@ std::uint64_t projection_thread::blocks_done() const {
   return blocks_done_;
 }
 
-projection_thread::load projection_thread::now() const {
+bool projection_thread::is_paused() const {
   const std::lock_guard guard{mutex_};
-  const bool has_any = is_working_ || !waiting_.empty();
-  const auto since = is_working_ ? working_since_ : waiting_since_;
-  return {waiting_bytes_ + working_bytes_, has_any ? parts_.time.boot() - since : boot_time{}};
+  return is_paused_;
+}
+
+projection_thread::load projection_thread::behind() const {
+  const std::lock_guard guard{mutex_};
+  const auto now = parts_.time.boot();
+  boot_time age{};
+  if (working_bytes_ > 0) {
+    age = now - working_since_;
+  } else if (!waiting_.empty()) {
+    age = now - waiting_since_;
+  }
+  return {waiting_bytes_ + working_bytes_, age};
 }
 
 void projection_thread::run() {
   std::unique_lock lock{mutex_};
   while (wait_for_pass(lock)) {
-    auto blocks = std::exchange(waiting_, {});
-    auto wanted = std::exchange(view_switch_, {});
+    auto blocks = take_pass();
+    auto wanted = is_paused_ ? std::nullopt : std::exchange(view_switch_, {});
     const auto count = blocks.size();
-    working_bytes_ = std::exchange(waiting_bytes_, 0);
-    working_since_ = waiting_since_;
     is_working_ = true;
     lock.unlock();
-    done_.notify_one();
-    const auto done = project(std::move(blocks));
-    if (done && wanted) make_switch(*wanted);
+    auto done = project(std::move(blocks));
+    if (done && wanted && !is_paused()) {
+      done = make_switch(*wanted);
+      if (done) wanted.reset();
+    }
     lock.lock();
     is_working_ = false;
     working_bytes_ = 0;
+    if (!view_switch_) view_switch_ = wanted;
+    const bool tells = !done && !is_paused_;
     if (done) {
       blocks_done_ += count;
     } else {
       is_paused_ = true;
       waiting_.clear();
       waiting_bytes_ = 0;
-      view_switch_ = wanted;
     }
     lock.unlock();
     done_.notify_one();
-    if (!done) parts_.failed(done.error());
+    if (tells) parts_.failed(done.error());
     lock.lock();
   }
 }
 
 bool projection_thread::wait_for_pass(std::unique_lock<std::mutex>& lock) {
   const auto has_switch = [&] { return view_switch_ && !is_paused_; };
-  given_.wait(lock, [&] { return stopping_ || has_switch() || !waiting_.empty(); });
-  for (int times = 0; times < quiet_times_max; ++times) {
-    if (stopping_ || has_switch() || waiting_bytes_ >= pass_bytes_max) break;
-    const auto before = blocks_taken_;
-    given_.wait_for(lock, quiet_time);
-    if (blocks_taken_ == before) break;
+  while (true) {
+    given_.wait(lock, [&] { return stopping_ || has_switch() || !waiting_.empty(); });
+    for (int times = 0; times < quiet_times_max; ++times) {
+      if (stopping_ || has_switch() || waiting_bytes_ >= pass_bytes_max) break;
+      const auto before = blocks_taken_;
+      given_.wait_for(lock, quiet_time);
+      if (blocks_taken_ == before) break;
+    }
+    // A reset may have come in between.
+    if (stopping_ || has_switch() || !waiting_.empty()) return !stopping_ || !waiting_.empty();
   }
-  return !stopping_ || !waiting_.empty();
+}
+
+std::vector<tail_block_ptr> projection_thread::take_pass() {
+  working_since_ = waiting_since_;
+  std::vector<tail_block_ptr> blocks;
+  while (!waiting_.empty() && working_bytes_ < pass_bytes_max) {
+    working_bytes_ += waiting_.front()->footprint();
+    blocks.push_back(std::move(waiting_.front()));
+    waiting_.pop_front();
+  }
+  waiting_bytes_ -= working_bytes_;
+  return blocks;
 }
 
 result<void> projection_thread::project(std::vector<tail_block_ptr> blocks) {
@@ -166,38 +194,55 @@ result<void> projection_thread::project(std::vector<tail_block_ptr> blocks) {
   if (!db) return {};
   std::ranges::sort(
       blocks, {}, [](const tail_block_ptr& one) { return std::pair{one->shard, one->first}; });
-  std::optional<shard_id> failed;
   std::optional<shard_id> last;
   for (const auto& block : blocks) {
-    if (last != block->shard && batch_.GetDataSize() >= part_bytes) {
+    const auto part_max = last == block->shard ? part_records_max : part_records;
+    if (records_in_batch_ >= part_max) {
       if (auto done = write(*db); !done) return done;
+      if (is_paused()) return {};
     }
     last = block->shard;
-    // What follows a block that could not be projected waits with it for the log to be read again.
-    if (failed == block->shard) continue;
-    std::uint8_t generation = 0;
-    {
-      auto& slot = parts_.shards.slot(block->shard);
-      const std::lock_guard guard{slot.mutex};
-      if (slot.damage) continue;
-    }
-    {
-      const std::lock_guard guard{mutex_};
-      generation = generations_[block->shard.raw()];
-    }
-    if (auto done = projector_.project(*db, *block, generation, batch_); !done) {
-      parts_.shards.quarantine(block->shard, done.error());
-      failed = block->shard;
-      continue;
-    }
-    reclaimable_in_batch_ |= !block->changes.empty();
-    if (!applied_in_batch_.empty() && applied_in_batch_.back().first == block->shard) {
-      applied_in_batch_.back().second = block->last();
-    } else {
-      applied_in_batch_.emplace_back(block->shard, block->last());
+    if (auto done = add(*db, *block); !done) {
+      drop_part();
+      return done;
     }
   }
   return write(*db);
+}
+
+result<void> projection_thread::add(database& db, const tail_block& block) {
+  {
+    // What follows a block that could not be projected waits with it for the log to be read again.
+    auto& slot = parts_.shards.slot(block.shard);
+    const std::lock_guard guard{slot.mutex};
+    if (slot.damage) return {};
+  }
+  std::uint8_t generation = 0;
+  {
+    const std::lock_guard guard{mutex_};
+    generation = generations_[block.shard.raw()];
+  }
+  if (auto done = projector_.project(db, block, generation, batch_); !done) {
+    if (done.error().code != errc::corruption) return done;
+    parts_.shards.quarantine(block.shard, done.error());
+    return {};
+  }
+  records_in_batch_ += block.span;
+  reclaimable_in_batch_ |= !block.changes.empty();
+  if (!applied_in_batch_.empty() && applied_in_batch_.back().first == block.shard) {
+    applied_in_batch_.back().second = block.last();
+  } else {
+    applied_in_batch_.emplace_back(block.shard, block.last());
+  }
+  return {};
+}
+
+void projection_thread::drop_part() {
+  batch_.Clear();
+  projector_.end_pass();
+  applied_in_batch_.clear();
+  reclaimable_in_batch_ = false;
+  records_in_batch_ = 0;
 }
 
 /// Not synced: it is made again from the log if it is lost.
@@ -209,13 +254,13 @@ result<void> projection_thread::write(database& db) {
   }
   auto written =
       checked(db.raw().Write(rocksdb::WriteOptions{}, &batch_), "writing the projection");
-  batch_.Clear();
-  projector_.end_pass();
   if (written) {
+    batch_.Clear();
+    projector_.end_pass();
+    records_in_batch_ = 0;
     publish_applied();
   } else {
-    applied_in_batch_.clear();
-    reclaimable_in_batch_ = false;
+    drop_part();
   }
   return written;
 }
@@ -229,9 +274,9 @@ void projection_thread::publish_applied() {
   if (std::exchange(reclaimable_in_batch_, false) && parts_.reclaimable) parts_.reclaimable();
 }
 
-void projection_thread::make_switch(const view_switch& wanted) {
+result<void> projection_thread::make_switch(const view_switch& wanted) {
   const auto db = parts_.shards.acquire();
-  if (!db) return;
+  if (!db) return {};
   auto& slot = parts_.shards.slot(wanted.shard);
   lsn applied;
   {
@@ -249,11 +294,14 @@ void projection_thread::make_switch(const view_switch& wanted) {
   projector_.end_pass();
   if (!done) {
     log::channel("storage")->error("rebuilding views: {}", done.error().detail);
-    return;
+    if (done.error().code != errc::corruption) return done;
+    parts_.shards.quarantine(wanted.shard, done.error());
+    return {};
   }
   set_generation(wanted.shard, wanted.generation);
   const std::lock_guard guard{slot.mutex};
   slot.view_version = parts_.views->version();
+  return {};
 }
 
 }  // namespace callboard::storage

@@ -12,6 +12,7 @@
 
 #include <condition_variable>
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <memory>
 #include <mutex>
@@ -36,7 +37,7 @@ struct projection_thread_parts {
 /// Owned by the journal writer, which alone calls `take`, `reset` and `resume`. Several
 /// groups are projected in one pass: what is written to again meanwhile (a workflow that takes its
 /// steps, a topic's counters) then costs one row instead of one per group. Readers go through what
-/// is not projected yet, so a pass is bounded by age and by size. Survives a restart: nothing;
+/// is not projected yet, so both a pass and what waits are bounded. Survives a restart: nothing;
 /// opening projects again what it had not written.
 class projection_thread {
 public:
@@ -49,7 +50,7 @@ public:
   /// Projects what it was given and ends. Idempotent.
   void stop();
 
-  /// Committed blocks, in their order. Waits while more than 64 MiB of blocks wait here.
+  /// Committed blocks, in their order. Waits while more than 8 MiB of them have no rows yet.
   void take(const std::vector<tail_block_ptr>& blocks);
 
   /// Forgets what it was given and what it knows, and lets go of the database until `resume`: for
@@ -77,7 +78,7 @@ public:
   };
 
   /// What waits, and what is being projected. Any thread.
-  [[nodiscard]] load now() const;
+  [[nodiscard]] load behind() const;
 
 private:
   struct view_switch {
@@ -89,10 +90,16 @@ private:
   void run();
   /// With the lock held: until a pass is worth its while. False: the end.
   [[nodiscard]] bool wait_for_pass(std::unique_lock<std::mutex>& lock);
+  /// With the lock held: the next blocks, of one pass.
+  [[nodiscard]] std::vector<tail_block_ptr> take_pass();
+  /// Errors: io_error, storage_full: nothing is lost, but the store has to be opened again.
   [[nodiscard]] result<void> project(std::vector<tail_block_ptr> blocks);
+  [[nodiscard]] result<void> add(database& db, const tail_block& block);
   [[nodiscard]] result<void> write(database& db);
+  void drop_part();
   void publish_applied();
-  void make_switch(const view_switch& wanted);
+  [[nodiscard]] result<void> make_switch(const view_switch& wanted);
+  [[nodiscard]] bool is_paused() const;
 
   projection_thread_parts parts_;
   head_table heads_;
@@ -101,11 +108,12 @@ private:
   /// Per shard in `batch_`: applied up to here once it is written.
   std::vector<std::pair<shard_id, lsn>> applied_in_batch_;
   bool reclaimable_in_batch_ = false;
+  std::uint64_t records_in_batch_ = 0;
 
   mutable std::mutex mutex_;
   std::condition_variable given_;
   std::condition_variable done_;
-  std::vector<tail_block_ptr> waiting_;
+  std::deque<tail_block_ptr> waiting_;
   std::uint64_t waiting_bytes_ = 0;
   std::uint64_t working_bytes_ = 0;
   boot_time waiting_since_{};

@@ -3,6 +3,7 @@
 #include "storage/keys.hpp"
 
 #include <algorithm>
+#include <ranges>
 #include <utility>
 
 namespace callboard::storage {
@@ -66,7 +67,11 @@ result<void> projector::project(
   if (done) done = apply_views(from, block.shard, records_, view_generation, into);
   records_.clear();
   const auto status = done ? into.PopSavePoint() : into.RollbackToSavePoint();
-  if (!done) return done;
+  if (!done) {
+    for (const auto& [head, before] : heads_before_ | std::views::reverse)
+      head->head = before;
+    return done;
+  }
   if (!status.ok()) return std::unexpected{error_of(status, "projecting")};
   for (const auto& one : block_heads_) {
     if (!std::exchange(one.head->is_changed, true)) heads_changed_.push_back(one);
@@ -93,15 +98,19 @@ void projector::read_records(const tail_block& block) {
 }
 
 result<void> projector::note_records(database& from, shard_id shard) {
+  heads_before_.clear();
   cached_head* head = nullptr;
   entity_id head_of{};
   for (const auto& one : records_) {
-    if (creates_entity(one.kind)) {
-      head = &heads_.make(shard, one.entity);
-    } else if (head == nullptr || one.entity != head_of) {
-      auto found = heads_.get(from, shard, one.entity);
-      if (!found) return std::unexpected{found.error()};
-      head = *found;
+    if (head == nullptr || one.entity != head_of) {
+      if (creates_entity(one.kind)) {
+        head = &heads_.make(shard, one.entity);
+      } else {
+        auto found = heads_.get(from, shard, one.entity);
+        if (!found) return std::unexpected{found.error()};
+        head = *found;
+      }
+      heads_before_.emplace_back(head, head->head);
     }
     head_of = one.entity;
     note(head->head, one);

@@ -92,6 +92,8 @@ private:
     cached_head* head = nullptr;
   };
 
+  /// Heads of the block as they were before it, for a block that fails.
+  std::vector<std::pair<cached_head*, entity_head>> heads_before_;
   /// Of the block, and of the pass.
   std::vector<changed_head> block_heads_;
   std::vector<changed_head> heads_changed_;

@@ -97,6 +97,38 @@ TEST_CASE("a failed fsync is never an ack, and never doubles a sequence", "[stor
   f.expect_sound();
 }
 
+TEST_CASE(
+    "rows that cannot be written are made once the store is open again", "[storage][failure]") {
+  failing_fixture f;
+  const auto views = std::make_shared<held_projection>();
+  f.views = views;
+  f.open();
+  const held_projection::release at_the_end{*views};
+  std::vector<entity_id> topics;
+  for (std::uint32_t shard = 0; shard < 4; ++shard) {
+    topics.push_back(f.make_topic(shard_id{shard}, "t"));
+    REQUIRE(f.append(shard_id{shard}, {event(topics.back(), 1, "one")}));
+  }
+  // Nobody appends: what fails is the write of the rows.
+  f.disk->fail_writes(".log", 1);
+  views->let();
+  for (std::uint32_t shard = 0; shard < 4; ++shard)
+    f.wait_applied(shard_id{shard});
+  for (std::uint32_t shard = 0; shard < 4; ++shard) {
+    CHECK_FALSE(f.journal->state(shard_id{shard}).damage);
+    CHECK(f.recover(shard_id{shard}, topics[shard]) == 1);
+    const auto appended = f.append(shard_id{shard}, {event(topics[shard], 2, "two")});
+    INFO((appended ? "" : appended.error().detail));
+    REQUIRE(appended);
+    f.wait_applied(shard_id{shard});
+    const auto row = f.journal->read(shard_id{shard})
+                         .value()
+                         ->get(view_id::topic_state, std::to_string(topics[shard].raw()));
+    CHECK(row.value() == "2");
+  }
+  f.expect_sound();
+}
+
 TEST_CASE("what is queued behind a failed append is cancelled in order", "[storage][failure]") {
   failing_fixture f;
   f.open();

@@ -2,7 +2,6 @@
 #include "tests/storage/journal_fixture.hpp"
 #include "tests/support/catch.hpp"
 
-#include <atomic>
 #include <set>
 
 using namespace callboard;
@@ -246,35 +245,12 @@ TEST_CASE("one process, one journal per data directory", "[storage][journal]") {
   CHECK_THAT(second.error().detail, Catch::Contains("in use by another process"));
 }
 
-namespace {
-
-/// Makes no rows until it is let.
-class held_projection final : public projection {
-public:
-  [[nodiscard]] std::uint32_t version() const override { return 1; }
-
-  void apply(std::span<const record> block, view_writer& out) const override {
-    may_go_on_.wait(false);
-    rows_.apply(block, out);
-  }
-
-  void let() const {
-    may_go_on_ = true;
-    may_go_on_.notify_all();
-  }
-
-private:
-  counting_projection rows_;
-  mutable std::atomic<bool> may_go_on_{false};
-};
-
-}  // namespace
-
 TEST_CASE("commits do not wait for the rows of those before them", "[storage][journal]") {
   journal_fixture f;
   const auto views = std::make_shared<held_projection>();
   f.views = views;
   f.open();
+  const held_projection::release at_the_end{*views};
   const auto topic = f.make_topic(shard_id{0}, "t");
   std::vector<std::string> sent;
   for (std::uint64_t seq = 1; seq <= 50; ++seq) {

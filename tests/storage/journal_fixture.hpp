@@ -9,6 +9,7 @@
 
 #include "tests/support/temp_dir.hpp"
 
+#include <atomic>
 #include <condition_variable>
 #include <memory>
 #include <mutex>
@@ -53,6 +54,33 @@ public:
 
 private:
   std::uint32_t version_;
+};
+
+/// Makes no rows until it is let.
+class held_projection final : public projection {
+public:
+  [[nodiscard]] std::uint32_t version() const override { return 1; }
+
+  void apply(std::span<const record> block, view_writer& out) const override {
+    may_go_on_.wait(false);
+    rows_.apply(block, out);
+  }
+
+  void let() const {
+    may_go_on_ = true;
+    may_go_on_.notify_all();
+  }
+
+  /// Also when the test fails.
+  struct release {
+    const held_projection& of;
+
+    ~release() { of.let(); }
+  };
+
+private:
+  counting_projection rows_;
+  mutable std::atomic<bool> may_go_on_{false};
 };
 
 /// The answer to an append, to be waited for.
