@@ -495,6 +495,11 @@ TEST_CASE("a run that was stuck leaves the list when it goes on, also from disk"
   (void)node.get<done>(delete_topic{mortal_node::channel("kid")});
   node.pass(150s);
   REQUIRE(says(stuck(), "child_missing"));
+  // It is read again, by a process that knows.
+  node.broker.journal.fail_next({errc::io_error, "no luck", 0});
+  node.broker.ask(signal_workflow{mortal_node::channel("p"), "nobody", "1", {}});
+  node.pass(2s);
+  CHECK(says(stuck(), "child_missing"));
   (void)node.get<workflow_answer>(
       resolve_command{mortal_node::channel("p"), 1, "resolved", "gone", "ann", "5", false});
   CHECK_FALSE(says(stuck(), "child_missing"));
