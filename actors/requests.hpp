@@ -3,6 +3,7 @@
 #pragma once
 
 #include "actors/queue_requests.hpp"
+#include "actors/run_endings.hpp"
 #include "base/byte_budget.hpp"
 #include "base/durability.hpp"
 #include "base/error.hpp"
@@ -338,6 +339,8 @@ struct workflow_parent {
   topic_ref channel;
   std::uint32_t run = 1;
   std::uint32_t command = 0;
+  /// Of the parent (`runtime::run_start::incarnation`); 0: it has none.
+  std::uint64_t incarnation = 0;
 };
 
 /// Starts a run, or answers with the one that was started so before.
@@ -408,28 +411,6 @@ struct call_agent {
   std::vector<std::string> chain;
   std::string correlation_id;
   std::uint32_t wait_ms = 0;
-};
-
-/// Tells the run of a parent how its child ended.
-struct end_child {
-  topic_ref topic;
-  std::uint32_t run = 1;
-  std::uint32_t command = 0;
-  /// JSON; of a child that completed.
-  std::string result;
-  std::optional<error> why;
-};
-
-/// Tells a run how a task that it enqueued has ended; again and again until the answer says that it
-/// is on disk, or that the run does not wait for it.
-struct end_task {
-  topic_ref topic;
-  task_waiter who;
-  runtime::task_end how = runtime::task_end::completed;
-  /// Those that ended and counted.
-  std::uint32_t attempts = 0;
-  /// The result, or the last error.
-  std::string text;
 };
 
 /// In order of id, after `after`. Empty type or status: all. `stuck`: only those that nothing would

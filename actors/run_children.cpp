@@ -4,26 +4,38 @@
 #include "actors/run_host.hpp"
 #include "actors/telling.hpp"
 #include "runtime/workflow/json_values.hpp"
+#include "runtime/workflow/run_codec.hpp"
+#include "runtime/workflow/run_rerun.hpp"
 
 #include <boost/json/serialize.hpp>
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <memory>
 #include <utility>
 
 namespace callboard::actors {
 
 namespace {
 
-using runtime::run_event_kind;
+using boost::json::object;
 using runtime::text_at;
 
 constexpr auto retry_pause = std::chrono::milliseconds{200};
 /// How long one question for the end of somebody else's child waits; it is asked again.
 constexpr std::uint32_t end_wait_ms = 20'000;
 
-/// What a run fails with that waited for a child which failed.
-failure child_failure(const std::string& detail) {
-  return {failure_class::permanent, std::string{name_of(errc::cancelled)}, detail};
+/// How a child ended that did not complete, to its parent: its own failure, if it failed.
+failure child_failure(
+    const std::string& child, runtime::run_status status, const std::optional<failure>& why) {
+  if (status == runtime::run_status::cancelled) {
+    return {
+        failure_class::permanent,
+        "child_cancelled",
+        fmt::format("workflow '{}' was cancelled", child)};
+  }
+  return why.value_or(
+      failure{failure_class::permanent, "child_failed", fmt::format("'{}' failed", child)});
 }
 
 }  // namespace
@@ -44,22 +56,67 @@ void run_host::send_child(std::uint32_t command) {
   const auto child = child_id(command, request.arguments);
   auto topic = topic_name::parse(std::string{runtime::channel_prefix} + child);
   if (!topic) return fail_command(command, topic.error());
+  // Else it would be found running, and then be cancelled.
+  if (still_cancels(child)) {
+    return after(retry_pause, [this, command] { send_child(command); });
+  }
   start_workflow start;
   start.topic = {channel_.tenant, *topic};
   start.type = request.name;
   start.input = boost::json::serialize(request.arguments.at("input"));
   start.correlation_id = row_->correlation_id;
-  start.parent = workflow_parent{channel_, row_->run, command};
+  start.parent = workflow_parent{channel_, row_->run, command, start_->incarnation};
   const auto correlation = next_correlation(command);
   if (parts_.router->control({correlation, std::move(start)}, home_.run_handle())) return;
   asked_.erase(correlation.raw());
   after(retry_pause, [this, command] { send_child(command); });
 }
 
-bool run_host::is_child_of(const workflow_parent& parent) const {
+bool run_host::is_of_same_parent(const workflow_parent& parent) const {
   const auto its_id = parent.channel.topic.str().substr(runtime::channel_prefix.size());
   return start_ && parent.channel.tenant == channel_.tenant && start_->parent_id == its_id
-         && start_->parent_run == parent.run && start_->parent_command == parent.command;
+         && (start_->parent_incarnation == 0 || start_->parent_incarnation == parent.incarnation);
+}
+
+bool run_host::is_child_of(const workflow_parent& parent) const {
+  return is_of_same_parent(parent) && start_->parent_run == parent.run
+         && start_->parent_command == parent.command;
+}
+
+bool run_host::may_begin_for(const workflow_parent& parent) const {
+  if (!is_of_same_parent(parent) || start_->parent_run >= parent.run) return false;
+  if (!shown_ || !shown_->ended) return is_being_cancelled_;
+  return shown_->status != runtime::run_status::completed;
+}
+
+void run_host::begin_for(const workflow_parent& parent, waiter from) {
+  if (!shown_ || !shown_->ended) {
+    return answer(from, fail(errc::overloaded, "the workflow is being cancelled; retry", 100));
+  }
+  auto start = *start_;
+  start.parent_run = parent.run;
+  start.parent_command = parent.command;
+  start.parent_incarnation = parent.incarnation;
+  runtime::rerun_plan plan;
+  plan.start = runtime::make_started(start);
+  plan.first = shown_->first_seq;
+  plan.events = 1;
+  begin_rerun anew;
+  anew.topic = anew.source = channel_;
+  anew.run = shown_->run;
+  anew.order.who = start.parent_id;
+  anew.order.reason = fmt::format("run {} of its parent starts it again", parent.run);
+  anew.plan = std::make_shared<const runtime::rerun_plan>(std::move(plan));
+  on_rerun(std::move(anew), std::move(from));
+}
+
+bool run_host::still_cancels(const std::string& child) const {
+  return std::ranges::any_of(debts_, [&](const auto& one) {
+    const auto& what = one.second.what;
+    const auto who = parse_origin(what.origin);
+    return what.kind == runtime::run_debt::what::cancel_child && what.target == child && who
+           && who->run < row_->run;
+  });
 }
 
 void run_host::tell_parent() {
@@ -71,14 +128,11 @@ void run_host::tell_parent() {
       topic_name::trusted(std::string{runtime::channel_prefix} + start_->parent_id)};
   told.run = start_->parent_run;
   told.command = start_->parent_command;
+  told.incarnation = start_->parent_incarnation;
   told.result = row_->result;
   if (row_->status != runtime::run_status::completed) {
-    const auto code =
-        row_->status == runtime::run_status::cancelled ? "child_cancelled" : "child_failed";
-    told.why = error{
-        errc::cancelled,
-        row_->why ? fmt::format("{}: {}", row_->why->code, row_->why->message) : code,
-        0};
+    told.why = boost::json::serialize(
+        runtime::describe_failure(child_failure(id(), row_->status, row_->why)));
   }
   const auto correlation = next_correlation(0);
   if (parts_.router->control({correlation, std::move(told)}, home_.run_handle())) return;
@@ -88,8 +142,12 @@ void run_host::tell_parent() {
 
 bool run_host::is_parent_of(const boost::json::object& child, std::uint32_t command) const {
   const auto* parent = child.if_contains("parent");
-  return parent != nullptr
-         && *parent == json{{"id", id()}, {"run", row_->run}, {"command", command}};
+  if (parent == nullptr) return false;
+  object expected{{"id", id()}, {"run", row_->run}, {"command", command}};
+  if (start_->incarnation != 0) {
+    expected["incarnation"] = runtime::format_incarnation(start_->incarnation);
+  }
+  return *parent == json(std::move(expected));
 }
 
 void run_host::on_child_reply(std::uint32_t command, const workflow_answer& answer) {
@@ -104,12 +162,12 @@ void run_host::on_child_reply(std::uint32_t command, const workflow_answer& answ
   }
   if (*status == runtime::run_status::failed || *status == runtime::run_status::cancelled) {
     const auto* why = child->if_contains("error");
-    const auto known = why == nullptr ? failure{} : runtime::read_failure(*why);
     return fail_command(
         command,
         child_failure(
-            why == nullptr ? std::string{"child_cancelled"}
-                           : fmt::format("{}: {}", known.code, known.message)));
+            text_at(*child, "id"),
+            *status,
+            why == nullptr ? std::nullopt : std::optional{runtime::read_failure(*why)}));
   }
   if (!is_parent_of(*child, command)) await_child(command);
 }

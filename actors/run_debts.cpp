@@ -41,7 +41,7 @@ void run_host::owe_if_left(const run_event& event) {
 /// What was issued in the same transition was never sent, so it is not here yet.
 void run_host::owe(std::uint32_t command) {
   if (const auto child = children_.find(command); child != children_.end()) {
-    const task_waiter who{channel_.topic.str(), row_->run, command, start_->seed};
+    const task_waiter who{channel_.topic.str(), row_->run, command, incarnation()};
     add_debt({run_debt::what::cancel_child, child->second, format_origin(who)});
   }
   if (const auto task = tasks_.find(command); task != tasks_.end()) {
@@ -119,7 +119,7 @@ std::optional<control_body> run_host::message_of(const run_debt& what) const {
   return cancel_workflow{
       {channel_.tenant, *std::move(channel)},
       "its parent goes on without it",
-      workflow_parent{channel_, who->run, who->command}};
+      workflow_parent{channel_, who->run, who->command, who->seed}};
 }
 
 /// Also for a run that has begun anew meanwhile, so not `after`.

@@ -87,7 +87,7 @@ void run_host::carry_out(std::uint32_t command) {
     return start_step(command);
   case command_kind::sleep:
   case command_kind::signal:
-    if (one.due) arm_timer(command, *one.due);
+    if (one.due) arm_timer({*one.due, command, one.by_wall});
     return;
   case command_kind::publish:
   case command_kind::update:
@@ -100,10 +100,10 @@ void run_host::carry_out(std::uint32_t command) {
     }
     return start_model(command);
   case command_kind::call:
-    if (one.due) arm_timer(command, *one.due);
+    if (one.due) arm_timer({*one.due, command, one.by_wall});
     return send_call(command);
   case command_kind::task:
-    if (one.due) arm_timer(command, *one.due);
+    if (one.due) arm_timer({*one.due, command, one.by_wall});
     return send_task(command);
   case command_kind::version:
   case command_kind::reply:
@@ -283,15 +283,16 @@ void run_host::fail_command(std::uint32_t command, failure why) {
 
 // -- timers --------------------------------------------------------------------------------------
 
-void run_host::arm_timer(std::uint32_t command, time_ms due) {
-  const auto left = std::max(due - now(), std::chrono::milliseconds{0});
-  after(std::min(left, timer_step_max), [this, command] { on_timer(command); });
+/// In short steps, also because the wall clock may be set meanwhile.
+void run_host::arm_timer(const runtime::run_timer& timer) {
+  const auto left = std::max(left_of(timer), std::chrono::milliseconds{0});
+  after(std::min(left, timer_step_max), [this, command = timer.command] { on_timer(command); });
 }
 
 void run_host::on_timer(std::uint32_t command) {
   const auto armed = timers_.find(command);
   if (armed == timers_.end() || is_retired_ || is_dead_) return;
-  if (now() < armed->second) return arm_timer(command, armed->second);
+  if (left_of(armed->second) > std::chrono::milliseconds{0}) return arm_timer(armed->second);
   // The engine is with its code.
   if (is_busy_) return after(std::chrono::milliseconds{1}, [this, command] { on_timer(command); });
   if (engine_->blocked()) return;

@@ -12,6 +12,7 @@
 #include <caf/send.hpp>
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <map>
 #include <string>
 #include <utility>
@@ -197,8 +198,11 @@ boost::json::object run_host::explain() const {
   if (auto owed = shown_debts(); !owed.empty()) out["owes"] = std::move(owed);
   if (auto said = summary(waiting.empty()); !said.empty()) out["summary"] = std::move(said);
   out["waiting_for"] = std::move(waiting);
-  if (const auto next = next_timer(); next && !shown_->ended)
-    out["next_wake_ms"] = runtime::shown_ms(*next);
+  if (const auto next = next_timers(); !shown_->ended && (next.by_shard || next.by_wall)) {
+    constexpr auto never = time_ms::max();
+    out["next_wake_ms"] =
+        runtime::shown_ms(std::min(next.by_shard.value_or(never), next.by_wall.value_or(never)));
+  }
   return out;
 }
 

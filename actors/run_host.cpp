@@ -129,6 +129,7 @@ void run_host::replay(std::vector<run_event> history) {
   start_->identity.tenant = channel_.tenant.str();
   start_->identity.workflow_id = id();
   recall_replies(start_->input);
+  is_being_cancelled_ = false;
   for (const auto& event : history) {
     if (!row_->owes && !row_->ended) owe_if_left(event);
     note(event);
@@ -157,8 +158,12 @@ void run_host::replay(std::vector<run_event> history) {
   replay_began_ = parts_.time.boot();
   auto posted = parts_.user_code->post(
       reader_pool::lane::control,
-      [this, self = home_.run_handle(), engine = engine_, history = std::move(history)]() mutable {
-        auto outputs = engine->replay(history);
+      [this,
+       self = home_.run_handle(),
+       engine = engine_,
+       when = now(),
+       history = std::move(history)]() mutable {
+        auto outputs = engine->replay(history, when);
         caf::anon_send(self, box(run_continuation{[this, outputs = std::move(outputs)]() mutable {
                          on_driven(std::move(outputs));
                        }}));
@@ -272,7 +277,7 @@ void run_host::on_driven(runtime::run_outputs outputs) {
   const auto when = batch_.empty() ? now() : batch_.back().event.time;
   for (const auto command : outputs.closed) {
     if (const auto timer = timers_.find(command); timer != timers_.end()) {
-      batch_timers_cleared_.push_back({timer->second, command});
+      batch_timers_cleared_.push_back(timer->second);
       timers_.erase(timer);
     }
   }
@@ -287,15 +292,17 @@ void run_host::on_driven(runtime::run_outputs outputs) {
   for (const auto command : outputs.issued) {
     const auto& one = engine_->open().at(command);
     if (!one.due) continue;
-    timers_[command] = *one.due;
-    batch_timers_set_.push_back({*one.due, command});
+    timers_[command] = {*one.due, command, one.by_wall};
+    batch_timers_set_.push_back(timers_[command]);
   }
   if (std::exchange(is_replaying_, false)) {
     note_interrupted();
     note_answered();
     note_replay_time();
     for (const auto& [command, one] : engine_->open()) {
-      if (one.due && has_timer(one.request.kind)) timers_[command] = *one.due;
+      if (one.due && has_timer(one.request.kind)) {
+        timers_[command] = {*one.due, command, one.by_wall};
+      }
       if (std::ranges::find(batch_issued_, command) == batch_issued_.end()) {
         send_again(command);
       }
@@ -334,8 +341,8 @@ void run_host::end_run(const runtime::run_end& end, time_ms when) {
 
 void run_host::end_at_once(run_event with) {
   end_run({with.status, {}, with.why}, with.time);
-  for (const auto& [command, due] : std::exchange(timers_, {}))
-    batch_timers_cleared_.push_back({due, command});
+  for (const auto& [command, timer] : std::exchange(timers_, {}))
+    batch_timers_cleared_.push_back(timer);
   batch_.push_back({std::move(with), row_->run});
   append_batch();
 }
@@ -355,7 +362,8 @@ void run_host::begin_next_run(json with) {
   row_->state = shown_state(engine_->status(), limits().state_bytes_max);
   start_->identity.run += 1;
   if (is_agent()) start_->identity.version = row_->version = newest_version(*start_);
-  start_->seed = hash_64(fmt::format("{}/{}", start_->seed, start_->identity.run));
+  if (start_->incarnation == 0) start_->incarnation = start_->seed;
+  start_->seed = hash_64(fmt::format("{}/{}", engine_->seed(), start_->identity.run));
   start_->input = std::move(with);
   start_->build = build_id();
   row_->run = start_->identity.run;
@@ -365,6 +373,7 @@ void run_host::begin_next_run(json with) {
   // Those that nobody has read are recorded again; those that were answered are among the replies.
   if (is_agent()) signal_ids_.clear();
   batch_issued_.clear();
+  is_being_cancelled_ = false;
   // What answers the run that ends here is not for the next one's command of that number.
   asked_.clear();
   lookups_.clear();
@@ -525,13 +534,16 @@ bool run_host::is_over(time_ms cutoff) const {
   return (!row_->needs_wake && !owes_parent_) || *row_->ended < cutoff - owing_kept_max;
 }
 
-std::optional<time_ms> run_host::next_timer() const {
-  std::optional<time_ms> next;
+runtime::next_timers run_host::next_timers() const {
+  runtime::next_timers next;
   if (row_ && row_->status == run_status::blocked) return next;
-  for (const auto& [command, due] : timers_) {
-    if (!next || due < *next) next = due;
-  }
+  for (const auto& [command, timer] : timers_)
+    next.add(timer);
   return next;
+}
+
+std::chrono::milliseconds run_host::left_of(const runtime::run_timer& timer) const {
+  return timer.due - (timer.by_wall ? parts_.time.wall() : now());
 }
 
 bool run_host::has_work() const {
@@ -550,12 +562,13 @@ bool run_host::is_idle() const {
   // What stops is looked at again when the shard starts.
   if (!row_ || row_->ended || row_->status == run_status::blocked) return true;
   // What would have to be begun again, or is due soon, keeps it here.
-  const auto soon = now() + soon_due;
   const bool works =
       engine_ && std::ranges::any_of(engine_->open(), [this](const auto& one) {
         return needs_wake(one.second.request.kind) && keeps_awake(one.second, one.first);
       });
-  return !works && std::ranges::all_of(timers_, [&](const auto& one) { return one.second > soon; });
+  return !works && std::ranges::all_of(timers_, [&](const auto& one) {
+    return left_of(one.second) > soon_due;
+  });
 }
 
 }  // namespace callboard::actors

@@ -103,8 +103,8 @@ public:
 
   /// Nothing would be lost or late if the actor ended now.
   [[nodiscard]] bool is_idle() const;
-  /// When it must be awake again; nothing if no timer is armed.
-  [[nodiscard]] std::optional<time_ms> next_timer() const;
+  /// When it must be awake again.
+  [[nodiscard]] runtime::next_timers next_timers() const;
 
   /// The channel's first event that a replay reads.
   [[nodiscard]] sequence needed_from() const;
@@ -229,6 +229,8 @@ private:
     std::shared_ptr<const begin_rerun> ask;
     /// Of the run to come.
     runtime::run_start start;
+    /// Behind the copy.
+    std::uint64_t seed = 0;
     time_ms when{};
     /// In the source.
     sequence next{};
@@ -315,6 +317,13 @@ private:
   /// Something is open that nothing ends unless this process works on it.
   [[nodiscard]] bool has_work() const;
   [[nodiscard]] time_ms now() const;
+  /// By the clock that the timer goes by.
+  [[nodiscard]] std::chrono::milliseconds left_of(const runtime::run_timer& timer) const;
+
+  /// Tells the workflow from others of its id; of runs that began without one: their seed.
+  [[nodiscard]] std::uint64_t incarnation() const {
+    return start_->incarnation != 0 ? start_->incarnation : start_->seed;
+  }
 
   [[nodiscard]] const config::workflows_section& limits() const {
     return parts_.settings.workflows;
@@ -344,7 +353,7 @@ private:
   void on_step_driven(std::optional<runtime::run_event> input, runtime::run_outputs outputs);
   void on_step_done(
       std::uint32_t command, std::uint32_t attempt, std::uint32_t run, outcome<json> ended);
-  void arm_timer(std::uint32_t command, time_ms due);
+  void arm_timer(const runtime::run_timer& timer);
   void on_timer(std::uint32_t command);
   /// The topic of a `publish`, or the mirror of an `update`.
   [[nodiscard]] result<topic_name> published_to(const detail::command_request& request) const;
@@ -365,6 +374,13 @@ private:
   [[nodiscard]] std::string
   child_id(std::uint32_t command, const boost::json::object& arguments) const;
   [[nodiscard]] bool is_child_of(const workflow_parent& parent) const;
+  [[nodiscard]] bool is_of_same_parent(const workflow_parent& parent) const;
+  /// Of this workflow that `parent` starts again: an earlier run of it had started it, and it came
+  /// to nothing.
+  [[nodiscard]] bool may_begin_for(const workflow_parent& parent) const;
+  void begin_for(const workflow_parent& parent, waiter from);
+  /// A run before this one has not told it yet that it is cancelled.
+  [[nodiscard]] bool still_cancels(const std::string& child) const;
   void tell_parent();
   void on_child_reply(std::uint32_t command, const workflow_answer& answer);
   /// By what `describe` shows of the child.
@@ -493,7 +509,7 @@ private:
   std::vector<runtime::run_timer> batch_timers_set_;
   std::vector<runtime::run_timer> batch_timers_cleared_;
 
-  std::map<std::uint32_t, time_ms> timers_;
+  std::map<std::uint32_t, runtime::run_timer> timers_;
   std::map<std::uint32_t, std::string> children_;
   std::map<std::uint32_t, queued_task> tasks_;
   /// What is not told yet, by origin, with what is being written; and what was asked.
@@ -531,6 +547,8 @@ private:
   /// The parent is being told.
   bool owes_parent_ = false;
   std::uint32_t parent_tries_ = 0;
+  /// The current run has recorded a cancel.
+  bool is_being_cancelled_ = false;
   bool is_checking_ = false;
   bool is_noted_stuck_ = false;
   /// What a restart or a fork is writing; replayed once it is committed.

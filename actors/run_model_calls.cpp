@@ -25,7 +25,7 @@ key_of(const topic_ref& channel, const runtime::run_start& start, std::uint32_t 
       "{}/{}/{:016x}/{}/{}",
       channel.tenant.str(),
       channel.topic.str(),
-      start.seed,
+      start.incarnation != 0 ? start.incarnation : start.seed,
       start.identity.run,
       command));
   return fmt::format("run-{:016x}{:016x}", hash.high, hash.low);

@@ -148,7 +148,7 @@ result<due_runs> find_due_runs(storage::shard_reader& reader, const timer_order&
   std::set<std::string, std::less<>> seen;
   std::size_t looked_at = 0;
   const auto until = order.until.empty() ? std::string(21, '\xff') : order.until;
-  auto scanned = reader.scan(view_id::workflow_timer, order.from, until, [&](auto key, auto value) {
+  auto scanned = reader.scan(order.view, order.from, until, [&](auto key, auto value) {
     const auto due = runtime::timer_due(key);
     if (due > order.horizon) {
       found.next = due;

@@ -40,6 +40,8 @@ read_run_image(storage::shard_reader& reader, const topic_ref& channel, entity_i
 /// One look at timers, in order of key: what is due by `horizon` and has not been looked at, or
 /// before `until` and still there.
 struct timer_order {
+  /// Of the shard's time, or of the wall clock; `horizon` is a time of the same.
+  storage::view_id view = storage::view_id::workflow_timer;
   /// Keys (`runtime::timer_key`) of where to begin, and where to end; no end if empty.
   std::string from;
   std::string until;

@@ -4,6 +4,7 @@
 #include "base/build_id.hpp"
 #include "base/hash.hpp"
 #include "runtime/workflow/json_values.hpp"
+#include "runtime/workflow/run_codec.hpp"
 #include "runtime/workflow/run_limits.hpp"
 #include "runtime/workflow/workflow_registry.hpp"
 
@@ -94,6 +95,7 @@ void run_host::on_start(const start_workflow& ask, waiter from) {
               errc::workflow_exists,
               fmt::format("workflow '{}' was started with another type or input", id())));
     }
+    if (ask.parent && may_begin_for(*ask.parent)) return begin_for(*ask.parent, std::move(from));
     if (shown_ && from.wait_ms != 0) return await_end(std::move(from));
     if (shown_) return answer(from, control_answer{describe(false)});
     batch_waiters_.push_back(std::move(from));
@@ -119,12 +121,14 @@ bool run_host::begin(const beginning& what, std::optional<waiter> from) {
   start.identity.mirror = what.mirror;
   start.seed = hash_64(
       fmt::format("{}/{}/{}", channel_.tenant.str(), id(), now().time_since_epoch().count()));
+  start.incarnation = start.seed;
   start.build = build_id();
   start.input = runtime::parsed_or_null(what.input);
   if (what.parent) {
     start.parent_id = what.parent->channel.topic.str().substr(runtime::channel_prefix.size());
     start.parent_run = what.parent->run;
     start.parent_command = what.parent->command;
+    start.parent_incarnation = what.parent->incarnation;
   }
   auto& row = row_.emplace();
   row.type = what.type;
@@ -236,16 +240,16 @@ void run_host::on_terminate(const terminate_workflow& ask, waiter from) {
 void run_host::on_child_end(const end_child& ask, waiter from) {
   from.what = waiter::ask::child_end;
   // A child whose parent has ended, or went on without it, is heard and forgotten.
-  if (shown_->ended || ask.run != shown_->run) {
+  const bool is_other = ask.incarnation != 0 && start_ && start_->incarnation != ask.incarnation;
+  if (shown_->ended || ask.run != shown_->run || is_other) {
     return answer(from, control_answer{actors::done{}});
   }
   input next;
   next.run = ask.run;
   next.event.command = ask.command;
-  if (ask.why) {
+  if (!ask.why.empty()) {
     next.event.kind = run_event_kind::failed;
-    next.event.why =
-        failure{failure_class::permanent, std::string{name_of(ask.why->code)}, ask.why->detail};
+    next.event.why = runtime::read_failure(runtime::parsed_or_null(ask.why));
   } else {
     next.event.kind = run_event_kind::completed;
     next.event.data = runtime::parsed_or_null(ask.result);

@@ -66,7 +66,7 @@ run_event rerun_event(const begin_rerun& ask, std::string_view how, time_ms when
 
 /// Timers that are armed as far as the record tells.
 std::vector<runtime::run_timer> armed_timers(const std::vector<run_event>& history) {
-  std::map<std::uint32_t, time_ms> armed;
+  std::map<std::uint32_t, runtime::run_timer> armed;
   /// Signals are answered by name: who waits for one, and how many nobody has read.
   std::map<std::string, std::deque<std::uint32_t>> waiting;
   std::map<std::string, std::size_t> unread;
@@ -89,12 +89,14 @@ std::vector<runtime::run_timer> armed_timers(const std::vector<run_event>& histo
     } else {
       if (event.what == command_kind::signal) waiting[event.name].push_back(event.command);
       const bool is_timer = event.what != command_kind::step && event.what != command_kind::model;
-      if (event.due && is_timer) armed[event.command] = *event.due;
+      if (event.due && is_timer) {
+        armed[event.command] = {*event.due, event.command, is_by_wall(event)};
+      }
     }
   }
   std::vector<runtime::run_timer> timers;
-  for (const auto& [command, due] : armed)
-    timers.push_back({due, command});
+  for (const auto& [command, timer] : armed)
+    timers.push_back(timer);
   return timers;
 }
 
@@ -164,12 +166,25 @@ bool run_host::begins_anew(input& next) {
   start->identity.run = is_fork ? 1 : row_->run + 1;
   if (ask.order.version != 0) start->identity.version = ask.order.version;
   start->build = build_id();
-  if (is_fork) start->parent_id.clear();
+  const auto when = row_ ? std::max(now(), row_->started) : now();
+  const auto seed = hash_64(fmt::format(
+      "{}/{}/{}/{}/{}",
+      channel_.tenant.str(),
+      id(),
+      start->identity.run,
+      start->seed,
+      when.time_since_epoch().count()));
+  if (is_fork) {
+    start->parent_id.clear();
+    start->parent_incarnation = 0;
+  }
+  if (is_fork || start->incarnation == 0) start->incarnation = seed;
   copy_ = std::make_unique<rerun_copy>();
   copy_->ask = std::move(next.rerun);
   copy_->start = std::move(*start);
   copy_->next = ask.plan->first;
-  copy_->when = row_ ? std::max(now(), row_->started) : now();
+  copy_->when = when;
+  copy_->seed = seed;
   read_slice();
   return true;
 }
@@ -286,6 +301,9 @@ void run_host::end_copy(std::size_t first_new) {
   }
   // A parent that has heard how it ended may still repeat a cancel that came too late.
   if (!is_fork && row.ended && !owes_parent(row)) row.parent_cancelled = true;
+  // What an earlier run of the parent repeats is not for this one.
+  const bool is_for_parent = !is_fork && start_ && start_->parent_run != copy->start.parent_run;
+  if (is_for_parent) row.parent_cancelled = false;
   row.version = start.identity.version;
   row.run = start.identity.run;
   row.status = run_status::running;
@@ -297,11 +315,14 @@ void run_host::end_copy(std::size_t first_new) {
   row.first_seq = copy->first_seq.value_or(sequence{last_seq_.raw() + batch_.size() + 1});
   start_ = start;
   recorded_build_ = build_id();
+  auto parted = runtime::make_parted(copy->seed);
+  parted.time = std::max(now(), copy->when);
+  anew_.push_back(std::move(parted));
   for (auto at = first_new; at != anew_.size(); ++at)
     batch_.push_back({anew_[at], row.run});
   for (const auto& timer : armed_timers(anew_)) {
     batch_timers_set_.push_back(timer);
-    timers_[timer.command] = timer.due;
+    timers_[timer.command] = timer;
   }
   append_batch();
 }
@@ -320,8 +341,8 @@ void run_host::leave_run(time_ms when) {
     batch_.push_back({std::move(ended), row_->run});
     owe_all();
   }
-  for (const auto& [command, due] : std::exchange(timers_, {}))
-    batch_timers_cleared_.push_back({due, command});
+  for (const auto& [command, timer] : std::exchange(timers_, {}))
+    batch_timers_cleared_.push_back(timer);
   models_.cancel_all();
   asked_.clear();
   lookups_.clear();

@@ -24,6 +24,16 @@ constexpr auto retry_pause = 200ms;
 constexpr auto skew_max = 10s;
 constexpr std::uint32_t page_events = 1000;
 
+/// Ids of children of children would grow by a mark for each, and the last one stands for all.
+std::string_view without_mark(std::string_view id) {
+  constexpr std::size_t mark_size = 17;
+  if (id.size() <= mark_size || id[id.size() - mark_size] != '-') return id;
+  const auto mark = id.substr(id.size() - mark_size + 1);
+  return mark.find_first_not_of("0123456789abcdef") == std::string_view::npos
+             ? id.substr(0, id.size() - mark_size)
+             : id;
+}
+
 /// What a reader finds of the message `id` in an agent's channel.
 std::optional<boost::json::object>
 reply_in(const runtime::delivered_event& stored, const std::string& id) {
@@ -39,7 +49,11 @@ reply_in(const runtime::delivered_event& stored, const std::string& id) {
 }  // namespace
 
 std::string run_host::command_id(std::uint32_t command) const {
-  return fmt::format("{}.{}.{}", id(), row_->run, command);
+  // As it was before there were incarnations.
+  if (start_->incarnation == 0) return fmt::format("{}.{}.{}", id(), row_->run, command);
+  const auto mark = hash_64(fmt::format(
+      "{}/{}/{}", channel_.tenant.str(), id(), runtime::format_incarnation(start_->incarnation)));
+  return fmt::format("{}.{}.{}-{:016x}", without_mark(id()), row_->run, command, mark);
 }
 
 time_ms run_host::issued_at(std::uint32_t command) const {

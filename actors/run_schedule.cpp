@@ -32,68 +32,110 @@ void run_schedule::start(const caf::actor& self) {
   read(self, true);
 }
 
-void run_schedule::sleeps(time_ms due) {
-  if (!next_ || due < *next_) next_ = due;
-  front_ = std::min(front_, key_at(due));
-  if (is_reading_) slept_ = std::min(slept_.value_or(due), due);
+void run_schedule::sleeps(const runtime::next_timers& until) {
+  if (until.by_shard) sleeps(by_shard_, *until.by_shard);
+  if (until.by_wall) sleeps(by_wall_, *until.by_wall);
+}
+
+void run_schedule::sleeps(place& by, time_ms due) const {
+  if (!by.next || due < *by.next) by.next = due;
+  by.front = std::min(by.front, key_at(due));
+  if (is_reading_) by.slept = std::min(by.slept.value_or(due), due);
 }
 
 void run_schedule::look(const caf::actor& self) {
   sweep_.look(self);
   if (must_start_) return read(self, true);
-  const bool is_due = next_ && *next_ <= parts_.journal.shard_time(shard_) + ahead;
-  if (is_due || is_lap_due()) read(self, false);
+  const bool is_time =
+      is_due(by_shard_, parts_.journal.shard_time(shard_)) || is_due(by_wall_, parts_.time.wall());
+  if (is_time) read(self, false);
 }
 
-bool run_schedule::is_lap_due() const {
-  return next_lap_ && parts_.time.boot() >= *next_lap_;
+bool run_schedule::is_due(const place& by, time_ms now) const {
+  return (by.next && *by.next <= now + ahead) || is_lap_due(by);
+}
+
+bool run_schedule::is_lap_due(const place& by) const {
+  return by.next_lap && parts_.time.boot() >= *by.next_lap;
 }
 
 void run_schedule::read(const caf::actor& self, bool is_start) {
   if (is_reading_) return;
+  auto by_shard = by_shard_;
+  auto by_wall = by_wall_;
+  if (is_start) {
+    by_shard = {};
+    by_wall = {.view = by_wall_.view};
+  }
   auto posted = parts_.readers.post(
       reader_pool::lane::control,
       [self,
        &parts = parts_,
        shard = shard_,
        is_start,
-       front = is_start ? std::string{} : front_,
-       lap = is_start ? std::string{} : lap_] {
-        caf::anon_send(self, box(runs_found{find(parts, shard, front, lap, is_start), is_start}));
+       by_shard = std::move(by_shard),
+       by_wall = std::move(by_wall)] {
+        caf::anon_send(
+            self, box(runs_found{find(parts, shard, by_shard, by_wall, is_start), is_start}));
       });
   is_reading_ = posted.has_value();
 }
 
 /// Reader pool only.
-result<runs_found::looks> run_schedule::find(
+result<runs_found::all_looks> run_schedule::find(
     const broker_parts& parts,
     shard_id shard,
-    const std::string& front,
-    const std::string& lap,
+    const place& by_shard,
+    const place& by_wall,
     bool is_start) {
   auto reader = parts.journal.read(shard);
   if (!reader) return std::unexpected{reader.error()};
-  const auto horizon = parts.journal.shard_time(shard) + ahead;
-  auto due = find_due_runs(**reader, {front, {}, horizon, parts.workflows});
+  auto first = find(parts, **reader, by_shard, parts.journal.shard_time(shard) + ahead);
+  if (!first) return std::unexpected{first.error()};
+  auto second = find(parts, **reader, by_wall, parts.time.wall() + ahead);
+  if (!second) return std::unexpected{second.error()};
+  runs_found::all_looks found{*std::move(first), *std::move(second), {}};
+  if (!is_start) return found;
+  auto awake = find_runs_to_wake(**reader);
+  if (!awake) return std::unexpected{awake.error()};
+  found.at_work = *std::move(awake);
+  return found;
+}
+
+/// Reader pool only.
+result<runs_found::looks> run_schedule::find(
+    const broker_parts& parts, storage::shard_reader& reader, const place& by, time_ms horizon) {
+  auto due = find_due_runs(reader, {by.view, by.front, {}, horizon, parts.workflows});
   if (!due) return std::unexpected{due.error()};
   runs_found::looks found;
   found.to_wake = std::move(due->due);
   found.next = due->next;
   found.has_more = !due->rest.empty();
   found.has_timers = due->has_timers;
-  found.front = found.has_more ? due->rest : std::max(front, key_at(horizon - overlap));
-  if (lap < front) {
-    auto again = find_due_runs(**reader, {lap, front, horizon, parts.workflows});
+  found.front = found.has_more ? due->rest : std::max(by.front, key_at(horizon - overlap));
+  if (by.lap < by.front) {
+    auto again = find_due_runs(reader, {by.view, by.lap, by.front, horizon, parts.workflows});
     if (!again) return std::unexpected{again.error()};
     found.to_wake.insert(found.to_wake.end(), again->due.begin(), again->due.end());
     found.lap = std::move(again->rest);
     found.has_timers |= again->has_timers;
   }
-  if (!is_start) return found;
-  auto awake = find_runs_to_wake(**reader);
-  if (!awake) return std::unexpected{awake.error()};
-  found.to_wake.insert(found.to_wake.end(), awake->begin(), awake->end());
   return found;
+}
+
+void run_schedule::take(place& by, runs_found::looks&& found) const {
+  by.next = found.next;
+  by.front = std::move(found.front);
+  by.lap = std::move(found.lap);
+  if (const auto slept = std::exchange(by.slept, std::nullopt)) sleeps(by, *slept);
+  if (!found.to_wake.empty() || !by.lap.empty()) {
+    // Those that are due now stay in the view until they have fired.
+    by.next_lap = parts_.time.boot();
+  } else if (found.has_timers || !by.next_lap) {
+    by.next_lap = parts_.time.boot() + lap_pause;
+  } else if (is_lap_due(by)) {
+    by.next_lap.reset();
+  }
 }
 
 std::vector<topic_ref> run_schedule::take(runs_found& message, const caf::actor& self) {
@@ -105,26 +147,20 @@ std::vector<topic_ref> run_schedule::take(runs_found& message, const caf::actor&
         message.found.error().detail);
     return {};
   }
-  auto& found = *message.found;
-  next_ = found.next;
-  front_ = std::move(found.front);
-  lap_ = std::move(found.lap);
-  if (const auto slept = std::exchange(slept_, std::nullopt)) sleeps(*slept);
-  if (!found.to_wake.empty() || !lap_.empty()) {
-    // Those that are due now stay in the view until they have fired.
-    next_lap_ = parts_.time.boot();
-  } else if (found.has_timers || !next_lap_) {
-    next_lap_ = parts_.time.boot() + lap_pause;
-  } else if (is_lap_due()) {
-    next_lap_.reset();
-  }
+  auto& [by_shard, by_wall, at_work] = *message.found;
+  const bool has_more = by_shard.has_more || by_wall.has_more;
+  auto to_wake = by_shard.to_wake;
+  to_wake.insert(to_wake.end(), by_wall.to_wake.begin(), by_wall.to_wake.end());
+  to_wake.insert(to_wake.end(), at_work.begin(), at_work.end());
+  take(by_shard_, std::move(by_shard));
+  take(by_wall_, std::move(by_wall));
   if (message.is_start) {
     must_start_ = false;
   } else if (must_start_) {
     read(self, true);
   }
-  if (found.has_more) read(self, false);
-  return std::move(found.to_wake);
+  if (has_more) read(self, false);
+  return to_wake;
 }
 
 }  // namespace callboard::actors

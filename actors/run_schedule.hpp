@@ -16,6 +16,7 @@ namespace callboard::actors {
 
 /// INTERNAL, READER POOL -> SHARD: runs to be woken.
 struct runs_found {
+  /// By the timers of one clock.
   struct looks {
     std::vector<topic_ref> to_wake;
     std::optional<time_ms> next;
@@ -28,7 +29,14 @@ struct runs_found {
     bool has_timers = false;
   };
 
-  result<looks> found;
+  struct all_looks {
+    looks by_shard;
+    looks by_wall;
+    /// At a start: those that were at work.
+    std::vector<topic_ref> at_work;
+  };
+
+  result<all_looks> found;
   bool is_start = false;
 };
 
@@ -39,7 +47,7 @@ struct schedule_tick {};
 /// to look next, and up to where was looked: what becomes due is read once, page after page. What
 /// is still there behind that, because the run could not be woken or its timer came late into the
 /// views, is looked at again by laps, a page at a time: however much it is, it holds up nobody. A
-/// run that is awake keeps its own.
+/// run that is awake keeps its own. The same for each of the two clocks that timers go by.
 class run_schedule {
 public:
   run_schedule(const broker_parts& parts, shard_id shard)
@@ -49,7 +57,7 @@ public:
   void start(const caf::actor& self);
 
   /// A run went to sleep until then.
-  void sleeps(time_ms due);
+  void sleeps(const runtime::next_timers& until);
 
   /// A run could not be read now, perhaps one that was to be woken: reads again who was at work.
   void look_again() { must_start_ = parts_.workflows != nullptr; }
@@ -63,25 +71,37 @@ public:
   static constexpr std::chrono::milliseconds tick = run_alarms::tick;
 
 private:
+  /// How far the timers of one clock were looked at.
+  struct place {
+    storage::view_id view = storage::view_id::workflow_timer;
+    std::optional<time_ms> next{};
+    /// Keys of timers: all before `front` were looked at, and of those again all before `lap`.
+    std::string front{};
+    std::string lap{};
+    /// Nothing: the last one found no timer, and none was due since.
+    std::optional<boot_time> next_lap{};
+    /// Somebody went to sleep while a look was under way.
+    std::optional<time_ms> slept{};
+  };
+
   void read(const caf::actor& self, bool is_start);
-  [[nodiscard]] bool is_lap_due() const;
-  [[nodiscard]] static result<runs_found::looks> find(
+  void sleeps(place& by, time_ms due) const;
+  [[nodiscard]] bool is_due(const place& by, time_ms now) const;
+  [[nodiscard]] bool is_lap_due(const place& by) const;
+  void take(place& by, runs_found::looks&& found) const;
+  [[nodiscard]] static result<runs_found::all_looks> find(
       const broker_parts& parts,
       shard_id shard,
-      const std::string& front,
-      const std::string& lap,
+      const place& by_shard,
+      const place& by_wall,
       bool is_start);
+  [[nodiscard]] static result<runs_found::looks>
+  find(const broker_parts& parts, storage::shard_reader& reader, const place& by, time_ms horizon);
 
   const broker_parts& parts_;
   const shard_id shard_;
-  std::optional<time_ms> next_;
-  /// Keys of timers: all before `front_` were looked at, and of those again all before `lap_`.
-  std::string front_;
-  std::string lap_;
-  /// Nothing: the last one found no timer, and none was due since.
-  std::optional<boot_time> next_lap_;
-  /// Somebody went to sleep while a look was under way.
-  std::optional<time_ms> slept_;
+  place by_shard_;
+  place by_wall_{.view = storage::view_id::workflow_wall_timer};
   bool is_reading_ = false;
   bool must_start_ = false;
   run_sweep sweep_;

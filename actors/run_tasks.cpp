@@ -96,7 +96,7 @@ void run_host::fail_for_queue(std::uint32_t command) {
 
 void run_host::on_task_end(const end_task& ask, waiter from) {
   from.what = waiter::ask::task_end;
-  const bool is_other = !start_ || start_->seed != ask.who.seed;
+  const bool is_other = !start_ || incarnation() != ask.who.seed;
   if (shown_->ended || ask.who.run != shown_->run || is_other) {
     return answer(from, control_answer{actors::done{}});
   }
@@ -130,7 +130,7 @@ void run_host::on_task_end(const end_task& ask, waiter from) {
 void run_host::note_task(const runtime::run_event& event) {
   if (event.kind == run_event_kind::issued) {
     if (event.what != command_kind::task) return;
-    const task_waiter who{channel_.topic.str(), row_->run, event.command, start_->seed};
+    const task_waiter who{channel_.topic.str(), row_->run, event.command, incarnation()};
     tasks_[event.command] = {event.name, format_origin(who)};
     return;
   }

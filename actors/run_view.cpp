@@ -39,6 +39,7 @@ void run_host::note(const run_event& event) {
   if (event.kind == run_event_kind::issued && event.what == command_kind::reply) {
     note_reply(event.data.as_object());
   }
+  if (event.kind == run_event_kind::cancel_requested) is_being_cancelled_ = true;
   if (event.command == 0) return;
   note_task(event);
   if (event.kind == run_event_kind::issued && event.what == command_kind::child) {
@@ -139,6 +140,10 @@ workflow_answer run_host::describe(bool created) const {
         {"id", start_->parent_id},
         {"run", start_->parent_run},
         {"command", start_->parent_command}};
+    if (start_->parent_incarnation != 0) {
+      out["parent"].as_object()["incarnation"] =
+          runtime::format_incarnation(start_->parent_incarnation);
+    }
   }
   out["state"] = runtime::parsed_or_null(row.state);
   if (row.status == runtime::run_status::completed)

@@ -96,7 +96,7 @@ public:
         },
         [this](boxed<sweep_told>& message) { wake(sweep_.take(*message), false); },
         [this](boxed<runs_found>& message) { wake(schedule_.take(*message, handle()), true); },
-        [this](const boxed<run_sleeps>& message) { schedule_.sleeps(message->due); },
+        [this](const boxed<run_sleeps>& message) { schedule_.sleeps(message->until); },
         [](const boxed<control_reply>&) {},
         [this](const boxed<schedule_tick>&) {
           alarms_->ring();

@@ -15,7 +15,8 @@ struct task_waiter {
   std::string channel;
   std::uint32_t run = 1;
   std::uint32_t command = 0;
-  /// Of the run: another that is started later under its id has another.
+  /// The workflow's incarnation: another that is started later under its id has another. Of runs
+  /// that have none, their seed.
   std::uint64_t seed = 0;
 
   friend bool operator==(const task_waiter&, const task_waiter&) = default;

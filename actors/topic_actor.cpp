@@ -525,8 +525,7 @@ private:
 
   void on_passivate() {
     if (!is_idle()) return send(parent_, box(topic_busy{core_.image().name}));
-    const auto due = run_ ? run_->next_timer() : std::nullopt;
-    if (due) send(parent_, box(run_sleeps{*due}));
+    if (run_) send(parent_, box(run_sleeps{run_->next_timers()}));
     quit();
   }
 

@@ -82,7 +82,7 @@ struct retire_topic {};
 
 /// TOPIC -> SHARD: a run sleeps; wake it before then.
 struct run_sleeps {
-  time_ms due{};
+  runtime::next_timers until;
 };
 
 /// TOPIC -> SHARD: work came in between, or the deletion was refused: it goes on.

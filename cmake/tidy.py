@@ -86,7 +86,7 @@ BANNED_CODE = [
         "randomness comes from a seeded source that is handed in",
     ),
     (
-        r"\bsleep_for\b|\bsleep_until\b|\busleep\(|(?<![\w.:])sleep\(",
+        r"\bsleep_for\b|(?<!ctx\.)\bsleep_until\b|\busleep\(|(?<![\w.:])sleep\(",
         # Storage tests poll real threads while they move a clock by hand; workflows sleep durably.
         r"include/|runtime/workflow/|tests/runtime/workflow/|tests/support/eventually\.hpp|tests/storage/|cli/|bench/|examples/|storage/",
         "tests wait for what they expect, not for time (tests/support/eventually.hpp)",

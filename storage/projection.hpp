@@ -30,6 +30,8 @@ enum class view_id : std::uint8_t {
   workflow_wake = 6,
   /// Key: due, entity, command. Value: key of the workflow whose timer it is.
   workflow_timer = 7,
+  /// The same for what is due by the wall clock.
+  workflow_wall_timer = 8,
   /// Key of these: entity (big-endian 64 bits), then what is said; docs/formats.md "Queues".
   /// Task. Value: journal.QueueTask.
   queue_task = 16,

@@ -10,6 +10,7 @@
 #include <chrono>
 #include <coroutine>
 #include <cstdint>
+#include <exception>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -48,6 +49,8 @@ struct command_request {
   retry_policy retry;
   /// Relative deadline of sleeps, and of what is waited for with a timeout.
   std::optional<std::chrono::milliseconds> delay;
+  /// Sleeps only: ends when the wall clock shows it, instead of after `delay`.
+  std::optional<std::chrono::sys_time<std::chrono::milliseconds>> until;
   bool is_shielded = false;
 };
 
@@ -93,6 +96,7 @@ inline command_slot::~command_slot() {
 }  // namespace detail
 
 /// Awaiting it gives `outcome<T>`; await `required()` of it to get T and fail the run otherwise.
+/// What came from outside and is no T is the failure `wrong_shape`.
 template <class T>
 class [[nodiscard]] command {
 public:
@@ -125,7 +129,11 @@ private:
     outcome<T> await_resume() {
       if (slot_.is_cancelled) throw cancelled{};
       if (!*slot_.answer) return std::unexpected{std::move(slot_.answer->error())};
-      return from_json<T>(**slot_.answer);
+      try {
+        return from_json<T>(**slot_.answer);
+      } catch (const std::exception& thrown) {
+        return give_up("wrong_shape", thrown.what());
+      }
     }
 
     detail::execution& run_;

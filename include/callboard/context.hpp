@@ -211,12 +211,20 @@ public:
     return make<nothing>(std::move(request));
   }
 
+  /// Ends when the machine's clock shows `when`, also if that clock is set meanwhile: then within
+  /// two seconds. `now()` is not that clock, and may be behind it by what it was set by.
   [[nodiscard]] command<nothing>
   sleep_until(std::chrono::sys_time<std::chrono::milliseconds> when) const {
-    return sleep(std::max(when - now(), std::chrono::milliseconds{0}), "sleep_until");
+    detail::command_request request;
+    request.kind = command_kind::sleep;
+    request.name = "sleep_until";
+    request.arguments["clock"] = "wall";
+    request.until = when;
+    return make<nothing>(std::move(request));
   }
 
-  /// The next signal of this name, sent before or after now; each is read once.
+  /// The next signal of this name, sent before or after now; each is read once. One whose payload
+  /// is no T is read, too: as the failure `wrong_shape`.
   template <class T = json>
   [[nodiscard]] command<T> signal(std::string name) const {
     detail::command_request request;

@@ -71,6 +71,8 @@ std::string type_of(const run_event& event) {
     return "build.changed";
   case run_event_kind::unblocked:
     return "workflow.unblocked";
+  case run_event_kind::parted:
+    return "workflow.parted";
   }
   return "workflow.event";
 }
@@ -88,7 +90,7 @@ json data_of(const run_event& event) {
     return event.data.at("data");
   }
   if (event.kind == run_event_kind::started || event.kind == run_event_kind::rerun
-      || event.kind == run_event_kind::build_changed) {
+      || event.kind == run_event_kind::build_changed || event.kind == run_event_kind::parted) {
     return event.data;
   }
   object data;
@@ -132,6 +134,7 @@ json data_of(const run_event& event) {
   case run_event_kind::rerun:
   case run_event_kind::build_changed:
   case run_event_kind::unblocked:
+  case run_event_kind::parted:
     break;
   }
   return data;
@@ -163,6 +166,13 @@ std::optional<v1::Event> parse(const delivered_event& stored) {
   return event;
 }
 
+std::uint64_t hexadecimal_at(const object& data, std::string_view key) {
+  const auto text = text_at(data, key);
+  std::uint64_t number = 0;
+  std::from_chars(text.data(), text.data() + text.size(), number, 16);
+  return number;
+}
+
 json value_at(const object& data, std::string_view key) {
   const auto* value = data.if_contains(key);
   return value == nullptr ? json{} : *value;
@@ -191,6 +201,7 @@ std::optional<run_event_kind> kind_of(std::string_view type, const object& data)
   if (type == "workflow.restarted" || type == "workflow.forked") return rerun;
   if (type == "build.changed") return build_changed;
   if (type == "workflow.unblocked") return unblocked;
+  if (type == "workflow.parted") return parted;
   if (type == "task.started" || type == "timer.started" || type == "signal.awaited"
       || type == "version.marked" || type == "agent.replied" || type == "workflow.update") {
     return issued;
@@ -213,7 +224,8 @@ void read_members(run_event& event, const std::string& type, json data) {
     event.data = std::move(data);
     return;
   }
-  if (event.kind == run_event_kind::rerun || event.kind == run_event_kind::build_changed) {
+  if (event.kind == run_event_kind::rerun || event.kind == run_event_kind::build_changed
+      || event.kind == run_event_kind::parted) {
     if (event.kind == run_event_kind::rerun) event.name = type.substr(type.find('.') + 1);
     event.data = std::move(data);
     return;
@@ -328,11 +340,18 @@ run_event make_started(const run_start& start) {
       {"correlation_id", start.identity.correlation_id},
       {"seed", fmt::format("{:016x}", start.seed)},
       {"input", start.input}};
+  if (start.incarnation != 0) {
+    event.data.get_object()["incarnation"] = format_incarnation(start.incarnation);
+  }
   if (!start.build.empty()) event.data.get_object()["build"] = start.build;
   if (!start.identity.mirror.empty()) event.data.get_object()["mirror"] = start.identity.mirror;
   if (!start.parent_id.empty()) {
     event.data.get_object()["parent"] = object{
         {"id", start.parent_id}, {"run", start.parent_run}, {"command", start.parent_command}};
+    if (start.parent_incarnation != 0) {
+      event.data.at("parent").as_object()["incarnation"] =
+          format_incarnation(start.parent_incarnation);
+    }
   }
   return event;
 }
@@ -348,8 +367,8 @@ result<run_start> read_started(const run_event& event) {
   start.identity.run = static_cast<std::uint32_t>(integer_at(from, "run").value_or(1));
   start.identity.correlation_id = text_at(from, "correlation_id");
   start.identity.mirror = text_at(from, "mirror");
-  const auto seed = text_at(from, "seed");
-  std::from_chars(seed.data(), seed.data() + seed.size(), start.seed, 16);
+  start.seed = hexadecimal_at(from, "seed");
+  start.incarnation = hexadecimal_at(from, "incarnation");
   start.input = value_at(from, "input");
   start.build = text_at(from, "build");
   if (const auto* parent = from.if_contains("parent"); parent != nullptr && parent->is_object()) {
@@ -357,8 +376,24 @@ result<run_start> read_started(const run_event& event) {
     start.parent_id = text_at(of, "id");
     start.parent_run = static_cast<std::uint32_t>(integer_at(of, "run").value_or(0));
     start.parent_command = static_cast<std::uint32_t>(integer_at(of, "command").value_or(0));
+    start.parent_incarnation = hexadecimal_at(of, "incarnation");
   }
   return start;
+}
+
+run_event make_parted(std::uint64_t seed) {
+  run_event event;
+  event.kind = run_event_kind::parted;
+  event.data = object{{"seed", fmt::format("{:016x}", seed)}};
+  return event;
+}
+
+std::uint64_t read_parted(const run_event& event) {
+  return event.data.is_object() ? hexadecimal_at(event.data.get_object(), "seed") : 0;
+}
+
+std::string format_incarnation(std::uint64_t incarnation) {
+  return fmt::format("{:016x}", incarnation);
 }
 
 boost::json::object describe_failure(const failure& why) {

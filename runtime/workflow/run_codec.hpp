@@ -33,16 +33,27 @@ struct run_start {
   json input;
   /// Of the program that started it.
   std::string build;
+  /// Tells this workflow from every other of its id, in other tenants and before and after it; the
+  /// same for all its runs. 0: the run began before there was one, and goes without.
+  std::uint64_t incarnation = 0;
   /// Of a child: the workflow, run and command that wait for it.
   std::string parent_id;
   std::uint32_t parent_run = 0;
   std::uint32_t parent_command = 0;
+  std::uint64_t parent_incarnation = 0;
 };
 
 [[nodiscard]] run_event make_started(const run_start& start);
 
 /// Errors: corruption.
 [[nodiscard]] result<run_start> read_started(const run_event& event);
+
+/// What a restart or a fork writes behind the copy.
+[[nodiscard]] run_event make_parted(std::uint64_t seed);
+[[nodiscard]] std::uint64_t read_parted(const run_event& event);
+
+/// As it is shown: 16 hexadecimal digits.
+[[nodiscard]] std::string format_incarnation(std::uint64_t incarnation);
 
 [[nodiscard]] boost::json::object describe_failure(const failure& why);
 [[nodiscard]] failure read_failure(const json& value);

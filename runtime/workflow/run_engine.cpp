@@ -22,10 +22,6 @@ std::uint64_t next_random(std::uint64_t& state) {
   return mixed ^ (mixed >> 31);
 }
 
-bool has_timer(const detail::command_request& request) {
-  return request.delay.has_value();
-}
-
 json described(command_kind kind, const std::string& name) {
   return {{"kind", name_of(kind)}, {"name", name}};
 }
@@ -52,6 +48,7 @@ run_engine::run_engine(
     : code_{code},
       identity_{std::move(identity)},
       limits_{limits},
+      seed_{seed},
       random_state_{seed},
       context_{*this, identity_} {}
 
@@ -71,19 +68,38 @@ void run_engine::close() {
 
 // -- inputs ------------------------------------------------------------------------------------
 
-run_outputs run_engine::replay(std::span<const run_event> history) {
-  for (const auto& event : history) {
-    if (event.kind == run_event_kind::issued) {
-      recorded_[event.command] = {event.what, event.name, event.data, event.due};
-    } else if (event.kind == run_event_kind::command_cancelled) {
-      recorded_cancels_.insert(event.command);
-    }
-  }
+run_outputs run_engine::replay(std::span<const run_event> history, time_ms now) {
+  for (const auto& event : history)
+    note_recorded(event);
+  replayed_at_ = now;
   for (const auto& event : history) {
     if (is_input(event.kind)) take_in(event);
   }
+  replayed_at_ = {};
   if (!blocked_) park_if_commands_are_missing();
   return take_outputs();
+}
+
+void run_engine::note_recorded(const run_event& event) {
+  if (is_input(event.kind)) ++inputs_recorded_;
+  if (event.kind == run_event_kind::issued) {
+    recorded_[event.command] = {event.what, event.name, event.data, event.due, is_by_wall(event)};
+  } else if (event.kind == run_event_kind::command_cancelled) {
+    recorded_cancels_.insert(event.command);
+  } else if (event.kind == run_event_kind::parted) {
+    const auto commands = recorded_.empty() ? 0 : recorded_.rbegin()->first;
+    partings_.push_back({inputs_recorded_, commands, read_parted(event), event.time});
+  }
+}
+
+/// The same at the same place of every replay, so it depends on the record alone.
+void run_engine::part() {
+  while (!partings_.empty() && inputs_taken_ >= partings_.front().inputs
+         && last_index_ >= partings_.front().commands) {
+    seed_ = random_state_ = partings_.front().seed;
+    now_ = std::max(now_, partings_.front().time);
+    partings_.pop_front();
+  }
 }
 
 run_outputs run_engine::deliver(std::span<const run_event> inputs) {
@@ -99,6 +115,8 @@ void run_engine::take_in(const run_event& input) {
     return;
   }
   now_ = std::max(now_, input.time);
+  ++inputs_taken_;
+  part();
   commands_left_ = turn_commands_max;
   bytes_left_ = turn_bytes_max;
   switch (input.kind) {
@@ -137,6 +155,7 @@ void run_engine::take_in(const run_event& input) {
   case run_event_kind::rerun:
   case run_event_kind::build_changed:
   case run_event_kind::unblocked:
+  case run_event_kind::parted:
     break;
   }
   finish_if_done();
@@ -231,6 +250,8 @@ void run_engine::finish_if_done() {
 run_end run_engine::end_of_root() {
   try {
     auto value = root_.take();
+    // Whoever cancels the workflow means its next run, too.
+    if (next_input_ && is_cancelling_) return {run_status::cancelled, {}, std::nullopt};
     if (is_larger(next_input_ ? *next_input_ : value, limits_.result_bytes_max)) {
       return {run_status::failed, {}, result_too_large(limits_.result_bytes_max)};
     }
@@ -272,6 +293,7 @@ void run_engine::issue(detail::command_request request, detail::command_slot& sl
   const auto index = last_index_ + 1;
   if (!agrees(index, request)) return;
   last_index_ = index;
+  part();
   slot.owner = this;
   slot.index = index;
   const auto recorded = recorded_.find(index);
@@ -279,8 +301,12 @@ void run_engine::issue(detail::command_request request, detail::command_slot& sl
   one.slot = &slot;
   if (recorded != recorded_.end()) {
     one.due = recorded->second.due;
-  } else if (has_timer(request)) {
-    one.due = now_ + *request.delay;
+    one.by_wall = recorded->second.by_wall;
+  } else if (request.until) {
+    one.due = time_ms{request.until->time_since_epoch()};
+    one.by_wall = true;
+  } else if (request.delay) {
+    one.due = std::max(now_, replayed_at_) + *request.delay;
   }
   one.request = std::move(request);
   // Once the channel has it, the mirror must get it, too.
@@ -423,6 +449,7 @@ std::uint32_t run_engine::version(const std::string& change, std::uint32_t curre
                          && recorded->second.name == change;
   if (is_marked) {
     last_index_ = index;
+    part();
     current = from_json<std::uint32_t>(recorded->second.data.at("version"));
   } else if (recorded != recorded_.end()) {
     current = 0;

@@ -30,6 +30,8 @@ struct open_command {
   std::uint32_t interruptions = 0;
   /// When the timer fires, or the next attempt begins.
   std::optional<time_ms> due;
+  /// `due` is a time of the wall clock.
+  bool by_wall = false;
 };
 
 /// How a run ended.
@@ -67,8 +69,9 @@ public:
   run_engine& operator=(const run_engine&) = delete;
 
   /// Feeds the history of a run that has not ended. Outputs are what the code does beyond it:
-  /// nothing, unless inputs were recorded without it.
-  [[nodiscard]] run_outputs replay(std::span<const run_event> history);
+  /// nothing, unless inputs were recorded without it. What is issued then counts its delays from
+  /// `now`, not from the time of an input that may be long past.
+  [[nodiscard]] run_outputs replay(std::span<const run_event> history, time_ms now = {});
 
   /// Works on more inputs, on each until every branch is suspended. Inputs for commands that are
   /// not open change nothing; signals that come when the run has ended are unread.
@@ -100,12 +103,25 @@ public:
 
   [[nodiscard]] const run_identity& identity() const { return identity_; }
 
+  /// That random numbers are drawn from now: the run's, or that of the last `parted`.
+  [[nodiscard]] std::uint64_t seed() const { return seed_; }
+
 private:
   struct recorded_command {
     command_kind kind{};
     std::string name;
     json data;
     std::optional<time_ms> due;
+    bool by_wall = false;
+  };
+
+  /// Where the record says that the run goes its own way: when the code works on the input of this
+  /// number, or a later one, and has come to so many commands.
+  struct parting {
+    std::size_t inputs = 0;
+    std::uint32_t commands = 0;
+    std::uint64_t seed = 0;
+    time_ms time{};
   };
 
   // -- execution -----------------------------------------------------------------------------
@@ -127,6 +143,8 @@ private:
   void on_cancel();
   void answer(std::uint32_t command, outcome<json> with);
 
+  void note_recorded(const run_event& event);
+  void part();
   void finish_if_done();
   [[nodiscard]] run_end end_of_root();
   [[nodiscard]] run_outputs take_outputs();
@@ -149,11 +167,15 @@ private:
   /// What this turn may still issue.
   std::uint32_t commands_left_ = 0;
   std::size_t bytes_left_ = 0;
+  std::uint64_t seed_;
   std::uint64_t random_state_;
   context context_;
   std::unique_ptr<workflow_instance> instance_;
 
   time_ms now_{};
+  /// While a history is replayed: when.
+  time_ms replayed_at_{};
+  std::size_t inputs_taken_ = 0;
   std::uint32_t last_index_ = 0;
   std::map<std::uint32_t, open_command> open_;
 
@@ -167,6 +189,9 @@ private:
   std::map<std::string, std::uint32_t> versions_;
   std::map<std::uint32_t, recorded_command> recorded_;
   std::set<std::uint32_t> recorded_cancels_;
+  /// Of the history, as far as counted.
+  std::size_t inputs_recorded_ = 0;
+  std::deque<parting> partings_;
   json status_;
   std::optional<json> next_input_;
   std::optional<failure> blocked_;

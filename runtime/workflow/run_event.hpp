@@ -38,6 +38,9 @@ enum class run_event_kind : std::uint8_t {
   build_changed,
   /// The code fits the history again.
   unblocked,
+  /// Of a restart or a fork: what was copied ends here. From here on the run draws numbers of its
+  /// own (`data` has the seed), and its time is that of this event.
+  parted,
 };
 
 [[nodiscard]] constexpr bool is_input(run_event_kind kind) {
@@ -71,7 +74,8 @@ struct run_event {
   /// Input, result, payload, or arguments of a command.
   json data;
   std::optional<failure> why;
-  /// Timers: when by shard time. `attempt_failed`: when the next attempt is due.
+  /// Timers: when by shard time, or by the wall clock (`is_by_wall`). `attempt_failed`: when the
+  /// next attempt is due.
   std::optional<time_ms> due;
   /// Of a signal or a start, so that a repetition is known.
   std::string id;
@@ -81,5 +85,12 @@ struct run_event {
   /// Of a command that was ended by hand: how, who and why; else null.
   json by_hand;
 };
+
+/// Of an `issued`: its `due` is a time of the wall clock.
+[[nodiscard]] inline bool is_by_wall(const run_event& issued) {
+  const auto* arguments = issued.data.if_object();
+  const auto* clock = arguments == nullptr ? nullptr : arguments->if_contains("clock");
+  return issued.what == command_kind::sleep && clock != nullptr && *clock == "wall";
+}
 
 }  // namespace callboard::runtime

@@ -108,10 +108,13 @@ void apply_progress(const storage::record& record, storage::view_writer& out) {
   const auto row_of = [&](const journal::WorkflowTimer& timer) {
     return timer_key({time_of(timer.due_ms()), timer.command()}, record.entity);
   };
+  const auto view_of = [](const journal::WorkflowTimer& timer) {
+    return timer.by_wall() ? view_id::workflow_wall_timer : view_id::workflow_timer;
+  };
   for (const auto& timer : progress.cleared())
-    out.erase(view_id::workflow_timer, row_of(timer));
+    out.erase(view_of(timer), row_of(timer));
   for (const auto& timer : progress.set())
-    out.put(view_id::workflow_timer, row_of(timer), key);
+    out.put(view_of(timer), row_of(timer), key);
   if (progress.row().needs_wake()) {
     out.put(view_id::workflow_wake, entity_key(record.entity), key);
   } else {
@@ -126,16 +129,15 @@ shared_bytes encode_workflow_progress(const workflow_progress& progress) {
   to.set_tenant(progress.channel.tenant.str());
   to.set_topic(progress.channel.topic.str());
   encode(progress.row, *to.mutable_row());
-  for (const auto& timer : progress.set) {
-    auto& one = *to.add_set();
+  const auto encode_timer = [](const run_timer& timer, journal::WorkflowTimer& one) {
     one.set_due_ms(shown_ms(timer.due));
     one.set_command(timer.command);
-  }
-  for (const auto& timer : progress.cleared) {
-    auto& one = *to.add_cleared();
-    one.set_due_ms(shown_ms(timer.due));
-    one.set_command(timer.command);
-  }
+    one.set_by_wall(timer.by_wall);
+  };
+  for (const auto& timer : progress.set)
+    encode_timer(timer, *to.add_set());
+  for (const auto& timer : progress.cleared)
+    encode_timer(timer, *to.add_cleared());
   return shared_bytes{to.SerializeAsString()};
 }
 
@@ -148,9 +150,9 @@ result<workflow_progress> decode_workflow_progress(std::string_view payload) {
   progress.channel = {tenant_name::trusted(from.tenant()), topic_name::trusted(from.topic())};
   progress.row = decode(from.row());
   for (const auto& one : from.set())
-    progress.set.push_back({time_of(one.due_ms()), one.command()});
+    progress.set.push_back({time_of(one.due_ms()), one.command(), one.by_wall()});
   for (const auto& one : from.cleared())
-    progress.cleared.push_back({time_of(one.due_ms()), one.command()});
+    progress.cleared.push_back({time_of(one.due_ms()), one.command(), one.by_wall()});
   return progress;
 }
 

@@ -70,8 +70,21 @@ struct workflow_row {
 struct run_timer {
   time_ms due{};
   std::uint32_t command = 0;
+  /// `due` is a time of the wall clock, not of the shard.
+  bool by_wall = false;
 
   friend auto operator<=>(const run_timer&, const run_timer&) = default;
+};
+
+/// When the first of a run's timers is due by each clock.
+struct next_timers {
+  std::optional<time_ms> by_shard;
+  std::optional<time_ms> by_wall;
+
+  void add(const run_timer& timer) {
+    auto& first = timer.by_wall ? by_wall : by_shard;
+    if (!first || timer.due < *first) first = timer.due;
+  }
 };
 
 /// The record that goes with every transition.
@@ -90,7 +103,7 @@ struct workflow_progress {
 [[nodiscard]] std::optional<workflow_row> decode_workflow_row(std::string_view value);
 
 /// Key of a timer: due (8 bytes), entity (8), command (4), all big-endian. Value: as
-/// `workflow_key`.
+/// `workflow_key`. Those of the wall clock have a view of their own.
 [[nodiscard]] std::string timer_key(const run_timer& timer, entity_id entity);
 [[nodiscard]] time_ms timer_due(std::string_view key);
 

@@ -4,10 +4,12 @@
 
 #include "tests/e2e/broker.hpp"
 #include "tests/support/chat_provider.hpp"
+#include "tests/support/unmarked.hpp"
 
 #include <cstdint>
 #include <set>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace callboard::testing {
@@ -40,6 +42,15 @@ inline void do_chores(broker& node, std::set<std::uint64_t>& seen, int wait_ms =
     // A lease that is lost meanwhile is leased again.
     (void)node.post("/leases/" + text_of(task, "lease") + "/complete", result);
   }
+}
+
+/// The whole id of the child of type `piece` that a test knows but for its mark; else empty.
+inline std::string child_named(broker& node, std::string_view unmarked_id) {
+  for (const auto& one : node.get("/workflows?type=piece").json().at("workflows").as_array()) {
+    auto id = text_of(one, "id");
+    if (unmarked(id) == unmarked_id) return id;
+  }
+  return {};
 }
 
 }  // namespace callboard::testing

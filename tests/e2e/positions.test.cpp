@@ -114,10 +114,13 @@ ends_of(const std::vector<stored_event>& channel) {
 void check(killed_run& run) {
   REQUIRE(text_of(run.result(), "status") == "completed");
   CHECK(run.result().at("result") == json::parse(expected));
-  for (const auto channel : {"workflow.e", "workflow.e.1.11", "workflow.agent.tally.t"}) {
+  auto node = run.client();
+  const auto child = "workflow." + child_named(node, "e.1.11");
+  for (const auto& channel :
+       {std::string{"workflow.e"}, child, std::string{"workflow.agent.tally.t"}}) {
     INFO(channel);
     std::uint64_t seq = 0;
-    const auto events = run.client().history(channel);
+    const auto events = node.history(channel);
     CHECK_FALSE(events.empty());
     for (const auto& one : events)
       CHECK(one.seq == ++seq);

@@ -3,6 +3,7 @@
 #include "tests/e2e/broker.hpp"
 #include "tests/support/catch.hpp"
 #include "tests/support/eventually.hpp"
+#include "tests/support/unmarked.hpp"
 
 #include <cstdlib>
 #include <fstream>
@@ -54,7 +55,7 @@ public:
     std::map<std::string, int> seen;
     std::ifstream file{folder_.path() / "effects"};
     for (std::string line; std::getline(file, line);)
-      ++seen[line];
+      ++seen[unmarked(line)];
     return seen;
   }
 

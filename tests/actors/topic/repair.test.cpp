@@ -2,6 +2,7 @@
 #include "tests/actors/topic/broker_fixture.hpp"
 #include "tests/support/catch.hpp"
 #include "tests/support/eventually.hpp"
+#include "tests/support/unmarked.hpp"
 
 #include <boost/json/parse.hpp>
 #include <boost/json/serialize.hpp>
@@ -38,7 +39,7 @@ struct fragile_workflow : workflow<fragile_workflow> {
                                 "second",
                                 [](const step_attempt& attempt) -> outcome<int> {
                                   const std::lock_guard lock{seen_mutex};
-                                  second_keys.push_back(attempt.idempotency_key);
+                                  second_keys.push_back(unmarked(attempt.idempotency_key));
                                   if (is_broken) return give_up("broken", "it is broken");
                                   return 2;
                                 })
@@ -113,7 +114,7 @@ struct held_workflow : workflow<held_workflow> {
     auto got = co_await ctx.async_step<int>(
         "elsewhere", [](const step_attempt& attempt, step_promise<int> promise) {
           const std::lock_guard lock{seen_mutex};
-          held.insert_or_assign(attempt.idempotency_key, std::move(promise));
+          held.insert_or_assign(unmarked(attempt.idempotency_key), std::move(promise));
         });
     if (!got) co_return json(got.error().code);
     const auto go = co_await ctx.signal("go").required();

@@ -131,6 +131,30 @@ struct counting : workflow<counting> {
   }
 };
 
+/// Goes on as new, whatever comes, from a place where it cannot be interrupted.
+struct persistent : workflow<persistent> {
+  static constexpr std::string_view type = "persistent";
+
+  flow<json> run(context& ctx, json) {
+    co_await ctx.shielded(
+        [](context& inner) -> flow<void> { co_await inner.sleep(1s).required(); });
+    co_return ctx.continue_as_new(1);
+  }
+};
+
+struct counted_signals : workflow<counted_signals> {
+  static constexpr std::string_view type = "counted_signals";
+
+  flow<json> run(context& ctx, json) {
+    boost::json::array seen;
+    for (int i = 0; i < 2; ++i) {
+      const auto got = co_await ctx.signal<std::int64_t>("number");
+      seen.emplace_back(got ? json(*got) : json(got.error().code));
+    }
+    co_return seen;
+  }
+};
+
 struct stuck : workflow<stuck> {
   static constexpr std::string_view type = "stuck";
 
@@ -346,6 +370,35 @@ TEST_CASE("continue_as_new ends the run with the next one's input", "[workflow]"
   REQUIRE(run.end);
   CHECK(run.end->status == run_status::continued);
   CHECK(run.end->result == json(2));
+}
+
+TEST_CASE("a cancelled run does not go on as new", "[workflow]") {
+  const bool is_cancelled = GENERATE(false, true);
+  const bool crashes = GENERATE(false, true);
+  scripted_run run{persistent::definition()};
+  if (is_cancelled) run.cancel();
+  if (crashes) run.crash();
+  CHECK_FALSE(run.end);
+  run.fire(1);
+  REQUIRE(run.end);
+  CHECK(run.end->status == (is_cancelled ? run_status::cancelled : run_status::continued));
+}
+
+TEST_CASE("a signal of another shape is a failure that code can answer", "[workflow]") {
+  scripted_run run{counted_signals::definition()};
+  run.signal("number", "no number");
+  run.crash();
+  run.signal("number", 7);
+  REQUIRE(run.end);
+  CHECK(run.end->result == json(boost::json::array{"wrong_shape", 7}));
+
+  scripted_run strict{approval::definition()};
+  strict.signal("approve", 5);
+  REQUIRE(strict.end);
+  CHECK(strict.end->status == run_status::failed);
+  CHECK(strict.end->why->kind == failure_class::permanent);
+  CHECK(strict.end->why->code == "wrong_shape");
+  CHECK(strict.end->why->message.contains("another shape"));
 }
 
 TEST_CASE("awaiting something else than a command is reported", "[workflow]") {

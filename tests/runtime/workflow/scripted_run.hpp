@@ -44,7 +44,7 @@ public:
   /// The process dies and another replays the record, through its stored form.
   void crash() {
     restart_engine();
-    keep(engine->replay(decoded_history()));
+    keep(engine->replay(decoded_history(), now));
   }
 
   /// Like `crash`, with other code.

@@ -1,0 +1,164 @@
+// What deadlines count from when the record is older than the code's work on it, and the random
+// numbers of runs that go their own way from a common record.
+#include "runtime/workflow/run_rerun.hpp"
+
+#include "tests/runtime/workflow/scripted_run.hpp"
+#include "tests/support/catch.hpp"
+
+#include <callboard/workflow.hpp>
+#include <string>
+#include <vector>
+
+namespace callboard {
+
+using namespace std::chrono_literals;
+using runtime::run_event_kind;
+using tests::scripted_run;
+
+namespace {
+
+/// Draws and looks at the time before and behind its commands.
+struct drawing : workflow<drawing> {
+  static constexpr std::string_view type = "drawing";
+
+  flow<json> run(context& ctx, json) {
+    boost::json::array seen{ctx.random()};
+    co_await ctx.step("a", [] {}).required();
+    seen.emplace_back(ctx.random());
+    seen.emplace_back(ctx.now().time_since_epoch().count());
+    const auto heard = co_await ctx.signal("go", 1h).required();
+    seen.emplace_back(heard.has_value());
+    seen.emplace_back(ctx.random());
+    co_return seen;
+  }
+};
+
+struct two_signals : workflow<two_signals> {
+  static constexpr std::string_view type = "two_signals";
+
+  flow<json> run(context& ctx, json) {
+    co_await ctx.signal("first").required();
+    const auto second = co_await ctx.signal("second", 1h).required();
+    co_return second.value_or("too late");
+  }
+};
+
+constexpr auto wall_time = std::chrono::sys_time<std::chrono::milliseconds>{5'000'000ms};
+
+struct until_then : workflow<until_then> {
+  static constexpr std::string_view type = "until_then";
+
+  flow<json> run(context& ctx, json) {
+    co_await ctx.sleep_until(wall_time).required();
+    co_return json{};
+  }
+};
+
+/// What a restart makes of the record up to the command, later.
+scripted_run copied_to(const scripted_run& from, std::string_view command, std::uint64_t seed) {
+  runtime::rerun_cut cut{command};
+  scripted_run anew{drawing::definition()};
+  anew.now = from.now + 24h;
+  anew.history.clear();
+  for (const auto& event : from.history) {
+    cut.take(event, anew.history.size());
+    if (runtime::is_copied(event)) anew.history.push_back(event);
+  }
+  anew.history.resize(cut.count(anew.history.size()).value());
+  auto parted = runtime::make_parted(seed);
+  parted.time = anew.now;
+  anew.history.push_back(parted);
+  anew.crash();
+  return anew;
+}
+
+json result_of(scripted_run& run) {
+  run.run_all();
+  run.signal("go", 1);
+  REQUIRE(run.end);
+  return run.end->result;
+}
+
+}  // namespace
+
+TEST_CASE("what is issued behind a copy counts its time from then", "[workflow][rerun]") {
+  scripted_run run{drawing::definition()};
+  run.run_step(1);
+  const auto whole = result_of(run);
+  auto anew = copied_to(run, "go", 99);
+  REQUIRE_FALSE(anew.engine->blocked());
+  CHECK(anew.engine->open().at(2).due == anew.now + 1h);
+  const auto restarted_at = anew.now;
+  anew.now += 30min;
+  anew.crash();
+  CHECK(anew.engine->open().at(2).due == restarted_at + 1h);
+  const auto result = result_of(anew);
+  CHECK(result.at(2).to_number<std::int64_t>() == restarted_at.time_since_epoch().count());
+  CHECK(result.at(3) == true);
+  CHECK(result.at(0) == whole.at(0));
+}
+
+TEST_CASE("a copy draws numbers of its own behind the cut", "[workflow][rerun]") {
+  scripted_run run{drawing::definition()};
+  run.run_step(1);
+  const auto whole = result_of(run);
+  const auto from = GENERATE("1", "2", "");
+  INFO(from);
+  std::vector<json> results;
+  for (const std::uint64_t seed : {99, 99, 100}) {
+    auto anew = copied_to(run, from, seed);
+    if (results.size() == 1 && !anew.end) {
+      // The same numbers in every replay, also of a copy of the copy.
+      anew.crash();
+      anew = copied_to(anew, "", 98);
+      anew.crash();
+    }
+    results.push_back(anew.end ? anew.end->result : result_of(anew));
+  }
+  const auto is_first_behind_the_cut = std::string_view{from} == "1";
+  CHECK((results[0].at(0) == whole.at(0)) != is_first_behind_the_cut);
+  // Everything up to the last input is copied, and what its turn draws is behind the cut.
+  CHECK(results[0].at(4) != whole.at(4));
+  CHECK(results[2].at(4) != results[0].at(4));
+  CHECK(results[1].at(0) == results[0].at(0));
+  if (std::string_view{from} == "2") CHECK(results[1].at(1) == results[0].at(1));
+}
+
+TEST_CASE("a run that was blocked has its full time when it goes on", "[workflow]") {
+  scripted_run run{two_signals::definition()};
+  // Recorded while no code fitted.
+  runtime::run_event first;
+  first.kind = run_event_kind::signalled;
+  first.name = "first";
+  first.time = run.now;
+  run.history.push_back(first);
+  run.now += 24h;
+  run.crash();
+  const auto due = run.now + 1h;
+  CHECK(run.engine->open().at(2).due == due);
+  run.now += 30min;
+  run.crash();
+  CHECK(run.engine->open().at(2).due == due);
+}
+
+TEST_CASE("sleep_until goes by the wall clock", "[workflow]") {
+  scripted_run run{until_then::definition()};
+  const auto check = [&] {
+    const auto& timer = run.engine->open().at(1);
+    CHECK(timer.by_wall);
+    CHECK(timer.due == time_ms{wall_time.time_since_epoch()});
+  };
+  check();
+  CHECK(runtime::is_by_wall(run.history.at(1)));
+  run.crash();
+  check();
+  // As it was recorded before: a time of the shard.
+  run.history.at(1).data = boost::json::object{};
+  run.history.at(1).due = run.now + 7min;
+  run.crash();
+  REQUIRE_FALSE(run.engine->blocked());
+  CHECK_FALSE(run.engine->open().at(1).by_wall);
+  CHECK(run.engine->open().at(1).due == run.now + 7min);
+}
+
+}  // namespace callboard
