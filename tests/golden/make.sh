@@ -6,10 +6,47 @@ set -euo pipefail
 program=$(realpath "$1")
 archive=$(realpath -m "$2")
 folder=$(mktemp -d)
-trap 'kill -9 "$node" 2>/dev/null || true; rm -rf "$folder"' EXIT
+node=
+provider=
+trap 'kill -9 $node $provider 2>/dev/null || true; rm -rf "$folder"' EXIT
+
+# A provider of models that says what it was asked.
+python3 - >"$folder/provider" <<'END' &
+import http.server, json
+class Provider(http.server.BaseHTTPRequestHandler):
+    def do_POST(self):
+        asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        said = "You said: " + asked["messages"][-1]["content"]
+        choice = {"index": 0, "finish_reason": "stop"}
+        if asked.get("stream"):
+            chunk = {"id": "c", "model": "m", "choices": [{**choice, "delta": {"content": said}}]}
+            body, kind = f"data: {json.dumps(chunk)}\n\ndata: [DONE]\n\n", "text/event-stream"
+        else:
+            message = {"role": "assistant", "content": said}
+            body = json.dumps({"id": "c", "model": "m", "choices": [{**choice, "message": message}]})
+            kind = "application/json"
+        self.send_response(200)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body.encode())
+    def log_message(self, *_): pass
+server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Provider)
+print(server.server_address[1], flush=True)
+server.serve_forever()
+END
+provider=$!
+disown
+for _ in $(seq 100); do
+  [ -s "$folder/provider" ] && break
+  sleep 0.1
+done
 
 "$program" dev --listen 127.0.0.1:0 --data "$folder/data" --set storage.shard_count=4 \
-  --set storage.ballast_bytes=0 >"$folder/out" 2>"$folder/err" &
+  --set storage.ballast_bytes=0 --set models.order=main --set models.main.default_model=m \
+  --set models.main.use_proxy=false \
+  --set "models.main.base_url=http://127.0.0.1:$(cat "$folder/provider")/v1" \
+  >"$folder/out" 2>"$folder/err" &
 node=$!
 disown
 for _ in $(seq 100); do
@@ -20,6 +57,23 @@ base=$(sed -n 's/^ready //p' "$folder/out")/v1/tenants/default
 
 call() { # METHOD PATH [BODY]
   curl -sfS -X "$1" "$base/$2" -H 'content-type: application/json' ${3:+-d "$3"} >/dev/null
+}
+
+read_member() { # NAME: its first value in the JSON of the input
+  sed -n "s/.*\"$1\":\"\([^\"]*\)\".*/\1/p"
+}
+until_told() { # ID TEXT: until `explain` of the workflow has it
+  for _ in $(seq 200); do
+    curl -sfS "$base/workflows/$1/explain" | grep -q "$2" && return
+    sleep 0.1
+  done
+  echo "workflow $1 does not come to '$2'" >&2
+  exit 1
+}
+work() { # QUEUE RESULT: one task is leased and completed
+  local lease
+  lease=$(curl -sfS "$base/queues/$1/lease" -d '{"max":1,"lease_ms":30000,"wait_ms":10000}' | read_member lease)
+  call POST "leases/$lease/complete" "{\"result\":$2}"
 }
 
 for n in 1 2 3; do
@@ -35,14 +89,36 @@ for id in done waiting; do
   call POST workflows "{\"type\":\"everything\",\"id\":\"$id\"}"
 done
 call POST workflows/done/signals/go 7
+work chores 16
 call GET "workflows/done/result?wait_ms=20000"
-for _ in $(seq 100); do
-  curl -sfS "$base/workflows/waiting/explain" | grep -q "the signal 'go'" && break
-  sleep 0.1
-done
+until_told waiting "the signal 'go'"
 call POST agents/tally/golden/add 3
 call POST queues/mail/tasks '{"payload":"first","dedupe_key":"k1"}'
 call POST queues/mail/tasks '{"payload":"second"}'
+
+# A run that was begun anew, one that waits for its task, and a child that goes on without its parent.
+call POST workflows '{"type":"everything","id":"anew"}'
+until_told anew "the signal 'go'"
+call POST workflows/anew/restart '{"from":"go","reason":"golden"}'
+until_told anew "the signal 'go'"
+call POST workflows '{"type":"everything","id":"working"}'
+call POST workflows/working/signals/go 7
+until_told working "task in queue 'chores'"
+# A dead letter of a queue, a binding that has done its work, and a dead letter of it.
+call POST queues/broken/tasks '{"payload":"bad"}'
+lease=$(curl -sfS "$base/queues/broken/lease" -d '{"max":1,"lease_ms":30000,"wait_ms":10000}' | read_member lease)
+call POST "leases/$lease/fail" '{"error":"no good","retryable":false}'
+call PUT topics/placed
+call PUT topics/placed/bindings/pieces '{"target":{"workflow":{"type":"piece","id":"piece-{subject}"}}}'
+for subject in '"subject":"1",' ''; do
+  curl -sfS "$base/topics/placed/events" -H 'content-type: application/cloudevents+json' -d \
+    "{\"specversion\":\"1.0\",\"id\":\"p${#subject}\",\"source\":\"/golden\",$subject\"type\":\"placed\",\"data\":4}" >/dev/null
+done
+for _ in $(seq 100); do
+  curl -sfS "$base/topics/placed/bindings/pieces/dead" | grep -q '"seq"' \
+    && curl -sf "$base/workflows/piece-1/result" | grep -q '"result":8' && break
+  sleep 0.1
+done
 kill -9 "$node"
 tar -C "$folder" --sort=name -czf "$archive" data
 du -h "$archive"

@@ -50,6 +50,18 @@ struct patient : workflow<patient> {
   flow<json> run(context& ctx, json) { co_return co_await ctx.signal("never").required(); }
 };
 
+/// So many steps, one after the other, and then a signal.
+struct many : workflow<many> {
+  static constexpr std::string_view type = "many";
+
+  flow<std::int64_t> run(context& ctx, std::int64_t count) {
+    std::int64_t sum = 0;
+    for (std::int64_t i = 0; i < count; ++i)
+      sum += co_await ctx.step("add", [i] { return i; }).required();
+    co_return sum + co_await ctx.signal<std::int64_t>("go").required();
+  }
+};
+
 /// Is cancelled while its child and its task are under way.
 struct leaver : workflow<leaver> {
   static constexpr std::string_view type = "leaver";
@@ -86,6 +98,7 @@ struct everything : workflow<everything> {
     seen["seq"] = co_await ctx.publish("out", object{{"from", "everything"}}).required();
     const auto has_tasks = ctx.version("tasks", 1) == 1;
     const auto has_models = ctx.version("models", 1) == 1;
+    const auto has_rest = ctx.version("rest", 1) == 1;
     seen["undone"] = co_await undone(ctx);
     seen["go"] = co_await ctx.signal<std::int64_t>("go").required();
     if (has_tasks) {
@@ -98,8 +111,36 @@ struct everything : workflow<everything> {
       question.messages.emplace_back(user_message("say it"));
       seen["said"] = (co_await ctx.model("say", std::move(question)).required()).text;
     }
+    if (has_rest) co_await rest(ctx, seen);
     seen["never"] = (co_await ctx.signal<std::int64_t>("never", 5ms).required()).has_value();
     co_return ctx.continue_as_new(std::move(seen));
+  }
+
+  /// What earlier versions of this class did not have.
+  static flow<void> rest(context& ctx, object& seen) {
+    seen["elsewhere"] = co_await ctx
+                            .async_step<std::int64_t>(
+                                "elsewhere",
+                                [](const step_attempt& attempt, step_promise<std::int64_t> done) {
+                                  done.complete(effect("elsewhere", 9)(attempt));
+                                })
+                            .required();
+    const auto retried = [](const step_attempt& attempt) -> outcome<std::int64_t> {
+      if (attempt.number == 1) {
+        return std::unexpected{failure{failure_class::retryable, "busy", "once"}};
+      }
+      return effect("retried", 10)(attempt);
+    };
+    const retry_policy soon{.attempts_max = 5, .first_delay_ms = 5};
+    seen["retried"] = co_await ctx.step("retried", retried, soon).required();
+    const auto drawn = ctx.uuid();
+    const auto kept = co_await ctx.step("uuid", [drawn] { return drawn; }).required();
+    seen["uuid again"] = kept == drawn;
+    co_await ctx.sleep_until(ctx.now() + 5ms).required();
+    // Goes on by itself.
+    const child_options alone{.id = "stray", .on_parent_close = parent_close::abandon};
+    const auto left = co_await any(ctx.child("patient", 1, alone), ctx.sleep(50ms));
+    seen["left"] = left.index();
   }
 
   static flow<std::string> undone(context& ctx) {
@@ -128,5 +169,12 @@ struct everything : workflow<everything> {
 }  // namespace
 
 int main(int argc, char** argv) {
-  return node{}.add<everything>().add<piece>().add<tally>().add<patient>().add<leaver>().main(argc, argv);
+  return node{}
+      .add<everything>()
+      .add<piece>()
+      .add<tally>()
+      .add<patient>()
+      .add<leaver>()
+      .add<many>()
+      .main(argc, argv);
 }

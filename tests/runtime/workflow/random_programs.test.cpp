@@ -1,24 +1,31 @@
-// Random programs of commands, run once without and once with crashes after every transition:
-// the record and the result must be the same, and no completed step may run again.
+// Random programs of every kind of command, some of which are cancelled on their way or go on as
+// new, run once without and once with crashes after every transition: the record and the end must
+// be the same, and no completed step may run again.
 #include "tests/runtime/workflow/scripted_run.hpp"
 #include "tests/support/catch.hpp"
 
 #include <callboard/workflow.hpp>
+#include <map>
 #include <random>
 #include <string>
 
 namespace callboard {
 
+using namespace std::chrono_literals;
 using tests::scripted_run;
 
 namespace {
+
+constexpr std::uint64_t signal_names = 3;
 
 /// What the program does is drawn from its input, and from nothing else.
 struct random_program : workflow<random_program> {
   static constexpr std::string_view type = "random_program";
 
-  flow<std::uint64_t> run(context& ctx, std::uint64_t seed) {
-    co_return co_await block(ctx, seed, 3);
+  flow<json> run(context& ctx, std::uint64_t seed) {
+    const auto sum = co_await block(ctx, seed, 3);
+    if (seed % 4 == 0) co_return ctx.continue_as_new(sum);
+    co_return sum;
   }
 
   static std::uint64_t mix(std::uint64_t a, std::uint64_t b) {
@@ -36,7 +43,9 @@ struct random_program : workflow<random_program> {
   }
 
   static flow<std::uint64_t> one(context& ctx, std::uint64_t seed, int depth) {
-    switch (seed % (depth > 0 ? 11 : 8)) {
+    constexpr std::uint64_t leaves = 12;
+    constexpr std::uint64_t all_kinds = 16;
+    switch (seed % (depth > 0 ? all_kinds : leaves)) {
     case 0:
       co_await ctx.sleep(std::chrono::milliseconds{seed % 1000 + 1}).required();
       co_return 1;
@@ -67,9 +76,33 @@ struct random_program : workflow<random_program> {
       auto done = co_await ctx.task<json>("queue", seed, options);
       co_return done ? 6 : 7;
     }
-    case 8:
-      co_return co_await block(ctx, seed, depth - 1);
+    case 8: {
+      const auto name = "s" + std::to_string(seed % signal_names);
+      if (seed % 2 == 0) {
+        const auto got = co_await ctx.signal<std::uint64_t>(name, 50ms);
+        co_return got ? got->value_or(8) : 9;
+      }
+      const auto got = co_await ctx.signal<std::uint64_t>(name);
+      co_return got ? *got : 10;
+    }
     case 9: {
+      auto ended = co_await ctx.child<std::uint64_t>("other", seed);
+      co_return ended ? *ended : ended.error().code.size();
+    }
+    case 10: {
+      auto told = co_await ctx.call<std::uint64_t>("agent", "key", "ask", seed);
+      co_return told ? *told : told.error().code.size();
+    }
+    case 11: {
+      auto seq = co_await ctx.publish("out", seed);
+      co_return seq ? *seq : 11;
+    }
+    case 12:
+      co_return co_await block(ctx, seed, depth - 1);
+    case 13:
+      co_return co_await ctx.shielded(
+          [seed, depth](context& inner) { return block(inner, seed, depth - 1); });
+    case 14: {
       std::vector<flow<std::uint64_t>> parts;
       for (std::uint64_t i = 0; i < seed % 3 + 1; ++i)
         parts.push_back(block(ctx, seed + i, depth - 1));
@@ -89,12 +122,33 @@ struct random_program : workflow<random_program> {
   }
 };
 
-/// Answers open commands in an order drawn from `seed`; crashes after each transition if asked.
+/// A payload that most of the time is what the code asks for.
+json payload(std::uint64_t seed) {
+  return seed % 5 == 0 ? json("no number") : json(seed % 100);
+}
+
+outcome<json> end_of_other(std::uint64_t seed, std::string code) {
+  if (seed % 3 != 0) return json(seed % 100);
+  return give_up(std::move(code), "no");
+}
+
+/// Answers open commands in an order drawn from `seed`, with a signal or a cancel in between;
+/// crashes after each transition if asked.
 void play(scripted_run& run, std::uint64_t seed, bool crashes) {
   std::mt19937_64 draw{seed};
   while (!run.end) {
     REQUIRE_FALSE(run.engine->blocked());
     REQUIRE_FALSE(run.engine->open().empty());
+    const auto between = draw() % 40;
+    if (between == 0) {
+      run.cancel();
+    } else if (between < 4) {
+      run.signal("s" + std::to_string(draw() % signal_names), payload(draw()));
+    }
+    if (between < 4) {
+      if (crashes && !run.end) run.crash();
+      continue;
+    }
     auto chosen = run.engine->open().begin();
     std::advance(chosen, static_cast<std::ptrdiff_t>(draw() % run.engine->open().size()));
     const auto index = chosen->first;
@@ -114,6 +168,18 @@ void play(scripted_run& run, std::uint64_t seed, bool crashes) {
       } else {
         run.end_command(index, json(draw() % 100));
       }
+    } else if (chosen->second.request.kind == command_kind::signal) {
+      if (chosen->second.due && draw() % 2 == 0) {
+        run.fire(index);
+      } else {
+        run.signal(std::string{chosen->second.request.name}, payload(draw()));
+      }
+    } else if (chosen->second.request.kind == command_kind::child) {
+      run.end_command(index, end_of_other(draw(), "child_failed"));
+    } else if (chosen->second.request.kind == command_kind::call) {
+      run.end_command(index, end_of_other(draw(), "timeout"));
+    } else if (chosen->second.request.kind == command_kind::publish) {
+      run.end_command(index, end_of_other(draw(), "topic_full"));
     } else {
       run.fire(index);
     }
@@ -125,6 +191,7 @@ void play(scripted_run& run, std::uint64_t seed, bool crashes) {
 
 TEST_CASE("random programs tell the same story with and without crashes", "[workflow]") {
   const auto first = static_cast<std::uint64_t>(std::random_device{}());
+  std::map<runtime::run_status, int> ends;
   for (std::uint64_t i = 0; i < 300; ++i) {
     const auto seed = first + i;
     INFO("seed " << seed);
@@ -132,11 +199,16 @@ TEST_CASE("random programs tell the same story with and without crashes", "[work
     play(calm, seed, false);
     scripted_run stormy{random_program::definition(), seed};
     play(stormy, seed, true);
-    REQUIRE(stormy.end->status == runtime::run_status::completed);
+    REQUIRE(stormy.end->status == calm.end->status);
+    ++ends[calm.end->status];
     REQUIRE(stormy.end->result == calm.end->result);
     REQUIRE(stormy.record() == calm.record());
     REQUIRE(stormy.step_runs == calm.step_runs);
   }
+  CHECK(ends.size() == 3);
+  CHECK(ends.contains(runtime::run_status::completed));
+  CHECK(ends.contains(runtime::run_status::cancelled));
+  CHECK(ends.contains(runtime::run_status::continued));
 }
 
 }  // namespace callboard
