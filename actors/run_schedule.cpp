@@ -19,6 +19,8 @@ constexpr auto ahead = std::chrono::milliseconds{1500};
 constexpr auto overlap = std::chrono::milliseconds{5000};
 /// Before a lap, where the last one found nobody to wake.
 constexpr std::chrono::seconds lap_pause{10};
+/// Lsns kept apart for those who went to sleep.
+constexpr std::size_t unseen_max = 100;
 
 std::string key_at(time_ms due) {
   return runtime::timer_key({due, 0}, entity_id{});
@@ -38,9 +40,20 @@ void run_schedule::sleeps(const runtime::next_timers& until) {
 }
 
 void run_schedule::sleeps(place& by, time_ms due) const {
+  const auto at = parts_.journal.state(shard_).committed;
+  auto& first = by.unseen.emplace(at, due).first->second;
+  first = std::min(first, due);
+  while (by.unseen.size() > unseen_max) {
+    const auto oldest = by.unseen.extract(by.unseen.begin());
+    auto& next = by.unseen.begin()->second;
+    next = std::min(next, oldest.mapped());
+  }
+  look_from(by, due);
+}
+
+void run_schedule::look_from(place& by, time_ms due) {
   if (!by.next || due < *by.next) by.next = due;
   by.front = std::min(by.front, key_at(due));
-  if (is_reading_) by.slept = std::min(by.slept.value_or(due), due);
 }
 
 void run_schedule::look(const caf::actor& self) {
@@ -113,6 +126,8 @@ result<runs_found::looks> run_schedule::find(
   found.has_more = !due->rest.empty();
   found.has_timers = due->has_timers;
   found.front = found.has_more ? due->rest : std::max(by.front, key_at(horizon - overlap));
+  found.applied = reader.applied();
+  found.has_tail = found.applied < reader.committed();
   if (by.lap < by.front) {
     auto again = find_due_runs(reader, {by.view, by.lap, by.front, horizon, parts.workflows});
     if (!again) return std::unexpected{again.error()};
@@ -127,11 +142,15 @@ void run_schedule::take(place& by, runs_found::looks&& found) const {
   by.next = found.next;
   by.front = std::move(found.front);
   by.lap = std::move(found.lap);
-  if (const auto slept = std::exchange(by.slept, std::nullopt)) sleeps(by, *slept);
+  by.unseen.erase(by.unseen.begin(), by.unseen.upper_bound(found.applied));
+  if (!found.has_more) {
+    for (const auto& [at, due] : by.unseen)
+      look_from(by, due);
+  }
   if (!found.to_wake.empty() || !by.lap.empty()) {
     // Those that are due now stay in the view until they have fired.
     by.next_lap = parts_.time.boot();
-  } else if (found.has_timers || !by.next_lap) {
+  } else if (found.has_timers || found.has_tail || !by.next_lap) {
     by.next_lap = parts_.time.boot() + lap_pause;
   } else if (is_lap_due(by)) {
     by.next_lap.reset();

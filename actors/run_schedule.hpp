@@ -9,6 +9,7 @@
 
 #include <caf/actor.hpp>
 
+#include <map>
 #include <optional>
 #include <vector>
 
@@ -27,6 +28,9 @@ struct runs_found {
     bool has_more = false;
     /// Some timer is due, also of who cannot be woken.
     bool has_timers = false;
+    /// What the rows stood for, and whether more was committed than they show.
+    lsn applied{};
+    bool has_tail = false;
   };
 
   struct all_looks {
@@ -78,14 +82,16 @@ private:
     /// Keys of timers: all before `front` were looked at, and of those again all before `lap`.
     std::string front{};
     std::string lap{};
-    /// Nothing: the last one found no timer, and none was due since.
+    /// Nothing: the last one found no timer in rows that show all there was.
     std::optional<boot_time> next_lap{};
-    /// Somebody went to sleep while a look was under way.
-    std::optional<time_ms> slept{};
+    /// Sleepers whose timers may be in no row yet: when the first of them is due, by what was
+    /// committed when they went to sleep. Gone with a look at rows that stand for that.
+    std::map<lsn, time_ms> unseen{};
   };
 
   void read(const caf::actor& self, bool is_start);
   void sleeps(place& by, time_ms due) const;
+  static void look_from(place& by, time_ms due);
   [[nodiscard]] bool is_due(const place& by, time_ms now) const;
   [[nodiscard]] bool is_lap_due(const place& by) const;
   void take(place& by, runs_found::looks&& found) const;

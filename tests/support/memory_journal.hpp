@@ -36,7 +36,7 @@ public:
     {
       const std::lock_guard guard{mutex_};
       for (auto& one : shards_)
-        apply_all(one);
+        if (!holds_views_) apply_all(one);
       while (!queue_.empty() && answered.size() < appends_max) {
         auto request = std::move(queue_.front());
         queue_.pop_front();
@@ -91,9 +91,16 @@ public:
     activation_refusal_ = std::move(why);
   }
 
+  /// Views fall behind until `apply`, as those of a disk that is slow.
+  void hold_views() {
+    const std::lock_guard guard{mutex_};
+    holds_views_ = true;
+  }
+
   /// Brings all views up to what is committed.
   void apply() {
     const std::lock_guard guard{mutex_};
+    holds_views_ = false;
     for (auto& one : shards_)
       apply_all(one);
   }
@@ -381,6 +388,7 @@ private:
   std::deque<storage::append_request> queue_;
   std::optional<error> fail_next_;
   bool keep_failed_ = false;
+  bool holds_views_ = false;
   error refusal_;
   std::size_t refuse_count_ = 0;
   std::optional<error> activation_refusal_;

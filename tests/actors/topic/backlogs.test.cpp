@@ -385,4 +385,25 @@ TEST_CASE("timers of runs without code hold up no other run's", "[actors][workfl
   }
 }
 
+TEST_CASE("a timer whose row comes late is not forgotten", "[actors][workflow]") {
+  crowd all;
+  all.node.journal.hold_views();
+  all.begin("w", "test.timed", "30000");
+  SECTION("of a run that went to sleep") {
+    all.node.advance(60s);
+    CHECK_FALSE(all.has_ended("w"));
+    all.node.journal.apply();
+    all.node.advance(2s);
+    CHECK(all.has_ended("w"));
+  }
+  SECTION("of a run that was asleep when the node started") {
+    all.restart_with({"test.timed"});
+    all.node.advance(45s);
+    CHECK_FALSE(all.has_ended("w"));
+    all.node.journal.apply();
+    all.node.advance(12s);
+    CHECK(all.has_ended("w"));
+  }
+}
+
 }  // namespace callboard::testing
