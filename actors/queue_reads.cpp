@@ -117,9 +117,16 @@ result<void> read_each(std::vector<Out>& out, const Asks& asks, const Make& make
 
 }  // namespace
 
-result<void> queue_rows::apply_tail(std::optional<entity_id> queue) {
+result<void>
+queue_rows::apply_tail(std::optional<entity_id> queue, const std::vector<entity_id>& gone) {
+  const auto concerns = [&](const record& from) {
+    if (!queue || from.entity == *queue) return true;
+    return from.kind != storage::record_kind::queue_closed
+           && from.kind != storage::record_kind::queue_deleted
+           && std::ranges::find(gone, from.entity) != gone.end();
+  };
   auto visited = reader_.visit_tail([&](const record& from) {
-    if (!queue || from.entity == *queue) runtime::apply_queue_record(from, *this);
+    if (concerns(from)) runtime::apply_queue_record(from, *this);
     return !failure_;
   });
   if (failure_) return std::unexpected{*failure_};
@@ -301,7 +308,10 @@ result<runtime::queue_read_result> read_planned(
     const runtime::queue_read& plan,
     const std::vector<entity_id>& before) {
   queue_rows rows{reader};
-  if (auto applied = rows.apply_tail(queue); !applied) return std::unexpected{applied.error()};
+  const auto gone = plan.origins.empty() ? std::vector<entity_id>{} : before;
+  if (auto applied = rows.apply_tail(queue, gone); !applied) {
+    return std::unexpected{applied.error()};
+  }
   runtime::queue_read_result found;
   found.as_of = rows.as_of();
   auto done = read_each(found.segments, plan.segments, [&](const auto& ask) {

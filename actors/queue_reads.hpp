@@ -23,8 +23,10 @@ class queue_rows final : public runtime::row_source, private storage::view_write
 public:
   explicit queue_rows(storage::shard_reader& reader) : reader_{reader} {}
 
-  /// Applies the tail's records of this queue; without one, of all.
-  [[nodiscard]] result<void> apply_tail(std::optional<entity_id> queue);
+  /// Applies the tail's records of this queue; without one, of all. Of the `gone` only what changes
+  /// the rows that outlive their deletion: to take out the others would be long work.
+  [[nodiscard]] result<void>
+  apply_tail(std::optional<entity_id> queue, const std::vector<entity_id>& gone = {});
 
   [[nodiscard]] lsn as_of() const override { return reader_.committed(); }
 

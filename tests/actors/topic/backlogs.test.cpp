@@ -406,4 +406,22 @@ TEST_CASE("a timer whose row comes late is not forgotten", "[actors][workflow]")
   }
 }
 
+TEST_CASE(
+    "a task that is asked for again after its queue was deleted stays one", "[actors][queue]") {
+  const bool is_late = GENERATE(false, true);
+  crowd all;
+  all.begin("p", "test.orphan");
+  all.node.settle();
+  // Who waits for it cannot hear that it is gone.
+  all.restart_with({"test.asking"});
+  all.node.advance(2s);
+  if (is_late) all.node.journal.hold_views();
+  all.ask_for("p", 1);
+  REQUIRE(queue_client::depth(all.node.describe("llm")) == 1);
+  (void)all.node.get<actors::done>(delete_queue{queue_client::queue("llm")});
+  (void)all.node.get<queue_description>(put_queue{.queue = queue_client::queue("llm")});
+  all.ask_for("p", 1);
+  CHECK(queue_client::depth(all.node.describe("llm")) == 0);
+}
+
 }  // namespace callboard::testing
