@@ -148,7 +148,7 @@ void run_host::answer_replied() {
 // -- calls of this run ---------------------------------------------------------------------------
 
 void run_host::send_call(std::uint32_t command) {
-  if (is_retired_ || is_dead_ || !engine_) return;
+  if (!may_carry_out()) return;
   if (is_busy_) {
     return after(std::chrono::milliseconds{1}, [this, command] { send_call(command); });
   }

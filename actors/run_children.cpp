@@ -46,7 +46,7 @@ std::string run_host::child_id(std::uint32_t command, const boost::json::object&
 }
 
 void run_host::send_child(std::uint32_t command) {
-  if (is_retired_ || is_dead_ || !engine_) return;
+  if (!may_carry_out()) return;
   if (is_busy_) {
     return after(std::chrono::milliseconds{1}, [this, command] { send_child(command); });
   }
@@ -173,7 +173,7 @@ void run_host::on_child_reply(std::uint32_t command, const workflow_answer& answ
 }
 
 void run_host::await_child(std::uint32_t command) {
-  if (is_retired_ || is_dead_ || !engine_) return;
+  if (!may_carry_out()) return;
   const auto found = engine_->open().find(command);
   if (found == engine_->open().end()) return;
   const auto child = child_id(command, found->second.request.arguments);

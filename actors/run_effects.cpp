@@ -73,8 +73,13 @@ correlation_id run_host::next_correlation(std::uint32_t command) {
   return correlation_id{last_correlation_};
 }
 
+bool run_host::may_carry_out() const {
+  // While the run is busy, its engine is another thread's: then it is asked again.
+  return !is_retired_ && !is_dead_ && engine_ && (is_busy_ || !engine_->blocked());
+}
+
 void run_host::carry_out(std::uint32_t command) {
-  if (is_retired_ || is_dead_ || !engine_) return;
+  if (!may_carry_out()) return;
   const auto found = engine_->open().find(command);
   if (found == engine_->open().end()) return;
   const auto& one = found->second;
@@ -119,7 +124,7 @@ bool run_host::may_hand_on(std::uint32_t command, const detail::command_request&
 }
 
 void run_host::refuse_arguments(std::uint32_t command) {
-  if (is_retired_ || is_dead_ || !engine_) return;
+  if (!may_carry_out()) return;
   if (is_busy_) {
     return after(std::chrono::milliseconds{1}, [this, command] { refuse_arguments(command); });
   }
@@ -135,7 +140,7 @@ void run_host::refuse_arguments(std::uint32_t command) {
 // -- steps ---------------------------------------------------------------------------------------
 
 void run_host::start_step(std::uint32_t command) {
-  if (is_retired_ || is_dead_ || !engine_) return;
+  if (!may_carry_out()) return;
   if (is_busy_)
     return after(std::chrono::milliseconds{1}, [this, command] { start_step(command); });
   const auto found = engine_->open().find(command);
@@ -324,7 +329,7 @@ result<topic_name> run_host::published_to(const detail::command_request& request
 }
 
 void run_host::send_publish(std::uint32_t command) {
-  if (is_retired_ || is_dead_ || !engine_) return;
+  if (!may_carry_out()) return;
   if (is_busy_) {
     return after(std::chrono::milliseconds{1}, [this, command] { send_publish(command); });
   }

@@ -1,5 +1,6 @@
 #include "actors/run_host.hpp"
 
+#include "actors/armed_timers.hpp"
 #include "actors/router.hpp"
 #include "actors/run_sweep.hpp"
 #include "actors/stuck_runs.hpp"
@@ -141,6 +142,8 @@ void run_host::replay(std::vector<run_event> history) {
     if (owes_parent(*row_)) tell_parent();
     return;
   }
+  for (const auto& timer : timers_with_rows(history))
+    timers_[timer.command] = timer;
   engine_ = make_engine(*start_);
   unread_bytes_ = bytes_behind_code(history);
   if (!engine_) {
@@ -273,6 +276,9 @@ void run_host::drive(std::vector<run_event> inputs) {
 
 void run_host::on_driven(runtime::run_outputs outputs) {
   if (is_dead_) return home_.run_settled();
+  const bool is_read_again = std::exchange(is_replaying_, false);
+  // Code that does not fit the record adds nothing to it.
+  if (is_read_again && engine_->blocked()) outputs = {};
   if (!engine_->blocked()) unread_bytes_ = engine_->unread_bytes();
   const auto when = batch_.empty() ? now() : batch_.back().event.time;
   for (const auto command : outputs.closed) {
@@ -295,18 +301,10 @@ void run_host::on_driven(runtime::run_outputs outputs) {
     timers_[command] = {*one.due, command, one.by_wall};
     batch_timers_set_.push_back(timers_[command]);
   }
-  if (std::exchange(is_replaying_, false)) {
-    note_interrupted();
+  if (is_read_again) {
     note_answered();
     note_replay_time();
-    for (const auto& [command, one] : engine_->open()) {
-      if (one.due && has_timer(one.request.kind)) {
-        timers_[command] = {*one.due, command, one.by_wall};
-      }
-      if (std::ranges::find(batch_issued_, command) == batch_issued_.end()) {
-        send_again(command);
-      }
-    }
+    if (!engine_->blocked()) go_on_after_replay();
   }
   if (outputs.end) {
     if (outputs.end->status == run_status::continued) {
@@ -315,6 +313,21 @@ void run_host::on_driven(runtime::run_outputs outputs) {
     end_run(*outputs.end, when);
   }
   append_batch();
+}
+
+void run_host::go_on_after_replay() {
+  note_interrupted();
+  std::erase_if(timers_, [this](const auto& one) {
+    const bool is_over = !engine_->open().contains(one.first);
+    if (is_over) batch_timers_cleared_.push_back(one.second);
+    return is_over;
+  });
+  for (const auto& [command, one] : engine_->open()) {
+    if (one.due && has_timer(one.request.kind)) {
+      timers_[command] = {*one.due, command, one.by_wall};
+    }
+    if (std::ranges::find(batch_issued_, command) == batch_issued_.end()) send_again(command);
+  }
 }
 
 void run_host::note_blocked() {

@@ -301,6 +301,8 @@ private:
   /// Inputs of the current run, which are in the batch.
   void drive(std::vector<runtime::run_event> inputs);
   void on_driven(runtime::run_outputs outputs);
+  /// Its code fits: what it had under way is taken up again.
+  void go_on_after_replay();
   void begin_next_run(json with);
   [[nodiscard]] std::uint32_t newest_version(const runtime::run_start& start) const;
   void append_batch();
@@ -344,6 +346,9 @@ private:
   void leave();
 
   // -- effects (run_effects.cpp) ---------------------------------------------------------------
+  /// Commands may be handed on: the code is here and fits what is recorded. What an engine has open
+  /// that is blocked is not all true: it has not read what came behind the difference.
+  [[nodiscard]] bool may_carry_out() const;
   void carry_out(std::uint32_t command);
   void start_step(std::uint32_t command);
   void take_back_engine();
@@ -509,6 +514,7 @@ private:
   std::vector<runtime::run_timer> batch_timers_set_;
   std::vector<runtime::run_timer> batch_timers_cleared_;
 
+  /// Armed; of a run that is blocked also what may have a row still.
   std::map<std::uint32_t, runtime::run_timer> timers_;
   std::map<std::uint32_t, std::string> children_;
   std::map<std::uint32_t, queued_task> tasks_;

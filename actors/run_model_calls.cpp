@@ -39,7 +39,7 @@ bool run_host::is_model(std::uint32_t command) const {
 }
 
 void run_host::start_model(std::uint32_t command) {
-  if (is_retired_ || is_dead_ || !engine_) return;
+  if (!may_carry_out()) return;
   if (is_busy_) {
     return after(std::chrono::milliseconds{1}, [this, command] { start_model(command); });
   }

@@ -158,7 +158,6 @@ result<due_runs> find_due_runs(storage::shard_reader& reader, const timer_order&
       found.rest = key;
       return false;
     }
-    found.has_timers = true;
     if (seen.emplace(value).second) keys.emplace_back(value);
     return true;
   });
@@ -168,7 +167,9 @@ result<due_runs> find_due_runs(storage::shard_reader& reader, const timer_order&
     if (!stored) return std::unexpected{stored.error()};
     // A channel that was deleted leaves its timers behind.
     const auto row = *stored ? runtime::decode_workflow_row(**stored) : std::nullopt;
-    if (!row || row->ended || stuck_because(*row, order.code)) continue;
+    if (!row || row->ended) continue;
+    found.has_timers = true;
+    if (stuck_because(*row, order.code)) continue;
     if (auto channel = runtime::channel_of_key(key)) found.due.push_back(std::move(*channel));
   }
   return found;

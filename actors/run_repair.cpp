@@ -57,12 +57,14 @@ void run_host::answer_not_open(const waiter& to) {
 
 // -- builds --------------------------------------------------------------------------------------
 
-/// A run that another build goes on with says so, once, with the first thing it does.
+/// A run that another build goes on with says so, once, with the first thing it does. One without
+/// code that fits does not go on: who recorded it last stays known.
 void run_host::note_build(time_ms when) {
   const bool begins = std::ranges::any_of(
       batch_, [](const recorded& one) { return one.event.kind == run_event_kind::started; });
   if (begins) recorded_build_ = build_id();
   if (!row_ || row_->ended || recorded_build_ == build_id()) return;
+  if (!engine_ || engine_->blocked()) return;
   recorded_build_ = build_id();
   run_event event;
   event.kind = run_event_kind::build_changed;

@@ -6,6 +6,7 @@
 // node that died in between has copied belongs to no run.
 #include "runtime/workflow/run_rerun.hpp"
 
+#include "actors/armed_timers.hpp"
 #include "actors/router.hpp"
 #include "actors/run_host.hpp"
 #include "actors/run_rerun_reads.hpp"
@@ -21,8 +22,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <deque>
-#include <map>
 #include <string>
 #include <utility>
 #include <vector>
@@ -62,42 +61,6 @@ run_event rerun_event(const begin_rerun& ask, std::string_view how, time_ms when
   }
   event.data = std::move(data);
   return event;
-}
-
-/// Timers that are armed as far as the record tells.
-std::vector<runtime::run_timer> armed_timers(const std::vector<run_event>& history) {
-  std::map<std::uint32_t, runtime::run_timer> armed;
-  /// Signals are answered by name: who waits for one, and how many nobody has read.
-  std::map<std::string, std::deque<std::uint32_t>> waiting;
-  std::map<std::string, std::size_t> unread;
-  for (const auto& event : history) {
-    const bool is_issue = event.kind == run_event_kind::issued;
-    if (event.kind == run_event_kind::signalled) {
-      auto& readers = waiting[event.name];
-      if (readers.empty()) {
-        ++unread[event.name];
-      } else {
-        armed.erase(readers.front());
-        readers.pop_front();
-      }
-    } else if (is_issue && event.what == command_kind::signal && unread[event.name] != 0) {
-      --unread[event.name];
-    } else if (!is_issue) {
-      armed.erase(event.command);
-      for (auto& [name, readers] : waiting)
-        std::erase(readers, event.command);
-    } else {
-      if (event.what == command_kind::signal) waiting[event.name].push_back(event.command);
-      const bool is_timer = event.what != command_kind::step && event.what != command_kind::model;
-      if (event.due && is_timer) {
-        armed[event.command] = {*event.due, event.command, is_by_wall(event)};
-      }
-    }
-  }
-  std::vector<runtime::run_timer> timers;
-  for (const auto& [command, timer] : armed)
-    timers.push_back(timer);
-  return timers;
 }
 
 std::uint32_t last_command(const std::vector<run_event>& history) {

@@ -62,7 +62,7 @@ time_ms run_host::issued_at(std::uint32_t command) const {
 }
 
 void run_host::send_again(std::uint32_t command) {
-  if (is_retired_ || is_dead_ || !engine_) return;
+  if (!may_carry_out()) return;
   const auto open = engine_->open().find(command);
   if (open == engine_->open().end()) return;
   const auto& request = open->second.request;
@@ -106,7 +106,7 @@ bool run_host::takes_lookup(const control_reply& reply) {
   if (!found) return false;
   auto what = std::move(found.mapped());
   const auto command = what.command;
-  if (is_dead_ || is_retired_ || !engine_ || !engine_->open().contains(command)) return true;
+  if (!may_carry_out() || !engine_->open().contains(command)) return true;
   if (!reply.outcome) {
     if (reply.outcome.error().code == errc::topic_not_found) {
       carry_out(command);

@@ -47,7 +47,7 @@ failure queue_deleted(std::string_view queue) {
 }  // namespace
 
 void run_host::send_task(std::uint32_t command) {
-  if (is_retired_ || is_dead_ || !engine_) return;
+  if (!may_carry_out()) return;
   if (is_busy_) {
     return after(std::chrono::milliseconds{1}, [this, command] { send_task(command); });
   }

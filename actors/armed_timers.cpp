@@ -1,0 +1,85 @@
+#include "actors/armed_timers.hpp"
+
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <string>
+
+namespace callboard::actors {
+
+namespace {
+
+using runtime::run_event;
+using runtime::run_event_kind;
+using runtime::run_timer;
+
+using timers_by_command = std::map<std::uint32_t, run_timer>;
+
+struct timers_of_history {
+  timers_by_command armed;
+  /// Ended since the code did something.
+  timers_by_command ended_behind_code;
+
+  void end(std::uint32_t command) {
+    if (auto ended = armed.extract(command)) ended_behind_code.insert(std::move(ended));
+  }
+};
+
+bool is_by_code(const run_event& event) {
+  return event.kind == run_event_kind::issued || event.kind == run_event_kind::command_cancelled;
+}
+
+timers_of_history read_timers(const std::vector<run_event>& history) {
+  timers_of_history timers;
+  /// Signals are answered by name: who waits for one, and how many nobody has read.
+  std::map<std::string, std::deque<std::uint32_t>> waiting;
+  std::map<std::string, std::size_t> unread;
+  for (const auto& event : history) {
+    const bool is_issue = event.kind == run_event_kind::issued;
+    if (event.kind == run_event_kind::signalled) {
+      auto& readers = waiting[event.name];
+      if (readers.empty()) {
+        ++unread[event.name];
+      } else {
+        timers.end(readers.front());
+        readers.pop_front();
+      }
+    } else if (is_issue && event.what == command_kind::signal && unread[event.name] != 0) {
+      --unread[event.name];
+    } else if (!is_issue) {
+      timers.end(event.command);
+      for (auto& [name, readers] : waiting)
+        std::erase(readers, event.command);
+    } else {
+      if (event.what == command_kind::signal) waiting[event.name].push_back(event.command);
+      const bool is_timer = event.what != command_kind::step && event.what != command_kind::model;
+      if (event.due && is_timer) {
+        timers.armed[event.command] = {*event.due, event.command, is_by_wall(event)};
+      }
+    }
+    if (is_by_code(event)) timers.ended_behind_code.clear();
+  }
+  return timers;
+}
+
+std::vector<run_timer> listed(const timers_by_command& timers) {
+  std::vector<run_timer> list;
+  for (const auto& [command, timer] : timers)
+    list.push_back(timer);
+  return list;
+}
+
+}  // namespace
+
+std::vector<run_timer> armed_timers(const std::vector<run_event>& history) {
+  return listed(read_timers(history).armed);
+}
+
+std::vector<run_timer> timers_with_rows(const std::vector<run_event>& history) {
+  auto timers = read_timers(history);
+  timers.armed.merge(timers.ended_behind_code);
+  return listed(timers.armed);
+}
+
+}  // namespace callboard::actors

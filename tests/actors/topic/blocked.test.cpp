@@ -1,0 +1,223 @@
+// Runs whose code does not fit their record: they do nothing, however often they are read, and
+// leave nothing behind when they are ended or begun anew.
+#include "actors/run_reads.hpp"
+#include "runtime/workflow/run_codec.hpp"
+#include "runtime/workflow/run_row.hpp"
+
+#include "tests/actors/topic/virtual_broker.hpp"
+
+#include <algorithm>
+#include <atomic>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace callboard::testing {
+
+using namespace actors;
+using namespace std::chrono_literals;
+
+namespace {
+
+std::atomic<int> other_runs{0};
+
+flow<json> first_then(context& ctx, std::string second) {
+  (void)co_await ctx.step("first", [] { return 1; }).required();
+  co_return json(co_await ctx.step(std::move(second), [] { return 2; }).required());
+}
+
+flow<json> other(context& ctx) {
+  co_return json(co_await ctx.step("other", [] { return ++other_runs; }).required());
+}
+
+flow<json> long_sleep(context& ctx) {
+  co_await ctx.sleep(1h);
+  co_return json(1);
+}
+
+flow<json> patient_signal(context& ctx) {
+  const auto got = co_await ctx.signal("go", 2h).required();
+  co_return got.value_or(json("nothing"));
+}
+
+std::vector<flow<json>> parts_of(context& ctx, const std::string& second) {
+  std::vector<flow<json>> parts;
+  parts.push_back(first_then(ctx, second));
+  parts.push_back(other(ctx));
+  parts.push_back(ctx.child("test.kid", 1, {.id = "kid"}).required());
+  parts.push_back(long_sleep(ctx));
+  parts.push_back(patient_signal(ctx));
+  return parts;
+}
+
+struct kid_workflow : workflow<kid_workflow> {
+  static constexpr std::string_view type = "test.kid";
+
+  flow<json> run(context& ctx, json) { co_return co_await ctx.signal("go").required(); }
+};
+
+struct turned_workflow : workflow<turned_workflow> {
+  static constexpr std::string_view type = "test.turned";
+
+  flow<json> run(context& ctx, json) {
+    co_await all(parts_of(ctx, "second"));
+    co_return json(1);
+  }
+};
+
+/// Does something else after its first step, when the other one has not ended yet.
+struct mistaken_workflow : workflow<mistaken_workflow> {
+  static constexpr std::string_view type = "test.turned";
+
+  flow<json> run(context& ctx, json) {
+    co_await all(parts_of(ctx, "third"));
+    co_return json(1);
+  }
+};
+
+/// Leaves all the others when the first of them has ended.
+struct impatient_workflow : workflow<impatient_workflow> {
+  static constexpr std::string_view type = "test.turned";
+
+  flow<json> run(context& ctx, json) {
+    std::vector<flow<json>> parts;
+    parts.push_back(ctx.step("first", [] { return json(1); }).required());
+    parts.push_back(other(ctx));
+    parts.push_back(ctx.child("test.kid", 1, {.id = "kid"}).required());
+    co_await any(std::move(parts));
+    co_return json(1);
+  }
+};
+
+struct node {
+  explicit node(config with = {}) : broker{std::move(with), &code} { use<turned_workflow>(); }
+
+  template <class Workflow>
+  void use() {
+    code = {};
+    if (!code.add(kid_workflow::definition()) || !code.add(Workflow::definition())) {
+      FAIL("cannot add the workflows");
+    }
+  }
+
+  static topic_ref channel(const std::string& id) {
+    return virtual_broker::topic("workflow." + id);
+  }
+
+  void begin(const std::string& id, const std::string& of) {
+    REQUIRE(broker.ask_now(start_workflow{channel(id), of, "null", {}, {}}));
+    broker.advance(1s);
+  }
+
+  runtime::workflow_row row(const std::string& id) {
+    auto reader = broker.journal.read(broker.shard_of("workflow." + id));
+    return read_workflow_row(**reader, channel(id)).value().value_or(runtime::workflow_row{});
+  }
+
+  std::string shown(const std::string& id) {
+    auto answer = broker.ask_now(get_workflow{channel(id)});
+    return answer ? std::get<workflow_answer>(*answer).body : std::string{answer.error().detail};
+  }
+
+  /// As kill -9, and then somebody looks at the run.
+  void read_again(const std::string& id) {
+    broker.crash();
+    (void)shown(id);
+    broker.advance(3s);
+  }
+
+  std::size_t timer_rows(const std::string& id) {
+    std::size_t rows = 0;
+    auto reader = broker.journal.read(broker.shard_of("workflow." + id));
+    (void)(*reader)->scan(storage::view_id::workflow_timer, {}, {}, [&](auto, auto) {
+      ++rows;
+      return true;
+    });
+    return rows;
+  }
+
+  std::vector<runtime::run_event> events_of(const std::string& id) {
+    auto page = broker.ask_now(
+        read_events{.topic = channel(id), .from = runtime::from_first{}, .events_max = 100});
+    std::vector<runtime::run_event> events;
+    for (const auto& one : std::get<event_page>(*page).batch->events)
+      events.push_back(runtime::decode_run_event(one).value());
+    return events;
+  }
+
+  std::size_t count_of(const std::string& id, runtime::run_event_kind kind) {
+    return static_cast<std::size_t>(
+        std::ranges::count(events_of(id), kind, &runtime::run_event::kind));
+  }
+
+  runtime::workflow_registry code;
+  virtual_broker broker;
+};
+
+}  // namespace
+
+TEST_CASE("a blocked run does nothing however often it is read", "[actors][workflow]") {
+  node here;
+  other_runs = 0;
+  here.begin("w", "test.turned");
+  REQUIRE(other_runs == 1);
+  here.use<mistaken_workflow>();
+  here.read_again("w");
+  REQUIRE(here.row("w").status == runtime::run_status::blocked);
+  const auto last = here.row("w").last_seq;
+  for (int i = 0; i < 3; ++i)
+    here.read_again("w");
+  CHECK(here.row("w").last_seq == last);
+  CHECK(other_runs == 1);
+  CHECK(here.count_of("w", runtime::run_event_kind::completed) == 3);
+  here.use<turned_workflow>();
+  here.read_again("w");
+  CHECK(here.row("w").status == runtime::run_status::running);
+  CHECK(other_runs == 1);
+}
+
+TEST_CASE("code that does not fit leaves nothing that a run waits for", "[actors][workflow]") {
+  node here;
+  here.begin("w", "test.turned");
+  REQUIRE(here.row("kid").status == runtime::run_status::running);
+  here.use<impatient_workflow>();
+  here.read_again("w");
+  REQUIRE(here.row("w").status == runtime::run_status::blocked);
+  CHECK(here.row("w").owes->empty());
+  CHECK(here.row("kid").status == runtime::run_status::running);
+  CHECK(here.count_of("w", runtime::run_event_kind::command_cancelled) == 0);
+}
+
+TEST_CASE("a blocked run that is ended or begun anew leaves no timers", "[actors][workflow]") {
+  node here;
+  here.begin("w", "test.turned");
+  REQUIRE(here.timer_rows("w") == 2);
+  const bool has_code = GENERATE(true, false);
+  if (has_code) {
+    here.use<mistaken_workflow>();
+  } else {
+    here.code = {};
+  }
+  here.read_again("w");
+  // Nobody clears its timer as long as nobody knows what the code makes of it.
+  REQUIRE(here.broker.ask_now(signal_workflow{here.channel("w"), "go", "7", ""}));
+  here.read_again("w");
+  CHECK(here.timer_rows("w") == 2);
+  if (GENERATE(true, false)) {
+    REQUIRE(here.broker.ask_now(terminate_workflow{here.channel("w"), "enough"}));
+    REQUIRE(here.row("w").ended);
+  } else {
+    REQUIRE(here.broker.ask_now(restart_workflow{here.channel("w"), {"first", "again", "ann"}}));
+    REQUIRE(here.row("w").run == 2);
+    here.use<turned_workflow>();
+    here.read_again("w");
+    REQUIRE(here.timer_rows("w") == 2);
+    here.use<mistaken_workflow>();
+    here.read_again("w");
+    REQUIRE(here.broker.ask_now(terminate_workflow{here.channel("w"), "enough"}));
+  }
+  here.broker.settle();
+  CHECK(here.timer_rows("w") == 0);
+}
+
+}  // namespace callboard::testing
