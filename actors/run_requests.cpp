@@ -210,7 +210,8 @@ bool run_host::joins_signal(const std::string& signal_id, const waiter& from) {
 void run_host::on_cancel(const cancel_workflow& ask, waiter from) {
   from.what = waiter::ask::cancel;
   if (is_agent()) return answer(from, fail(errc::wrong_kind, "an agent cannot be cancelled"));
-  if (ask.parent && (row_->parent_cancelled || !is_child_of(*ask.parent))) {
+  // One that is not on disk yet is heard when it is.
+  if (ask.parent && ((shown_ && shown_->parent_cancelled) || !is_child_of(*ask.parent))) {
     return answer(from, control_answer{actors::done{}});
   }
   if (inputs_.size() >= std::size_t{2} * limits().inputs_waiting_max)

@@ -220,4 +220,25 @@ TEST_CASE("a blocked run that is ended or begun anew leaves no timers", "[actors
   CHECK(here.timer_rows("w") == 0);
 }
 
+TEST_CASE("a cancel that a parent repeats is answered when it is on disk", "[actors][workflow]") {
+  node here;
+  here.begin("w", "test.turned");
+  const auto kid = runtime::read_started(here.events_of("kid").front()).value();
+  const cancel_workflow told{
+      here.channel("kid"),
+      "its parent goes on",
+      workflow_parent{here.channel("w"), 1, 3, kid.parent_incarnation}};
+  const auto first = here.broker.ask(told);
+  here.broker.run();
+  const auto second = here.broker.ask(told);
+  here.broker.run();
+  CHECK_FALSE(here.broker.got.answered.contains(first));
+  CHECK_FALSE(here.broker.got.answered.contains(second));
+  here.broker.settle();
+  CHECK(here.broker.got.answered.at(first));
+  CHECK(here.broker.got.answered.at(second));
+  CHECK(here.row("kid").status == runtime::run_status::cancelled);
+  CHECK(here.count_of("kid", runtime::run_event_kind::cancel_requested) == 1);
+}
+
 }  // namespace callboard::testing
