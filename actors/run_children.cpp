@@ -151,6 +151,7 @@ bool run_host::is_parent_of(const boost::json::object& child, std::uint32_t comm
 }
 
 void run_host::on_child_reply(std::uint32_t command, const workflow_answer& answer) {
+  begun_children_.insert(command);
   if (answer.created) return;
   const auto told = runtime::parsed_or_null(answer.body);
   const auto* child = told.if_object();

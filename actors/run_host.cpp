@@ -371,6 +371,7 @@ void run_host::begin_next_run(json with) {
   auto unread = engine_->take_unread();
   owe_all();
   children_.clear();
+  begun_children_.clear();
   tasks_.clear();
   row_->state = shown_state(engine_->status(), limits().state_bytes_max);
   start_->identity.run += 1;

@@ -469,6 +469,8 @@ private:
   [[nodiscard]] std::string key() const;
   void on_check();
   void on_checked(std::uint32_t run, const std::vector<seen_wait>& all);
+  /// A child or a task that whoever is to have it has not answered for yet, or not again.
+  [[nodiscard]] bool is_on_its_way(std::uint32_t command) const;
   void note_stuck(std::optional<failure> why);
 
   run_home& home_;
@@ -517,6 +519,8 @@ private:
   /// Armed; of a run that is blocked also what may have a row still.
   std::map<std::uint32_t, runtime::run_timer> timers_;
   std::map<std::uint32_t, std::string> children_;
+  /// Commands whose child is there, as far as its answer told.
+  std::set<std::uint32_t> begun_children_;
   std::map<std::uint32_t, queued_task> tasks_;
   /// What is not told yet, by origin, with what is being written; and what was asked.
   std::map<std::string, debt> debts_;

@@ -37,15 +37,23 @@ std::string run_host::key() const {
   return runtime::workflow_key(channel_.tenant, id());
 }
 
+bool run_host::is_on_its_way(std::uint32_t command) const {
+  if (std::ranges::any_of(asked_, [&](const auto& ask) { return ask.second == command; })) {
+    return true;
+  }
+  if (const auto task = tasks_.find(command); task != tasks_.end()) {
+    return !task->second.is_accepted;
+  }
+  return !begun_children_.contains(command);
+}
+
 /// Of those that are on their way the answer tells.
 void run_host::on_check() {
   if (is_checking_ || is_busy_ || !engine_ || engine_->blocked() || row_->ended) return;
   auto waits = waits_elsewhere(looks_max);
   const auto young = now() - std::chrono::milliseconds{limits().sweep_ms};
   std::erase_if(waits, [&](const awaited& one) {
-    const bool is_asked =
-        std::ranges::any_of(asked_, [&](const auto& ask) { return ask.second == one.command; });
-    return is_asked || issued_at(one.command) > young;
+    return is_on_its_way(one.command) || issued_at(one.command) > young;
   });
   if (waits.empty()) return note_stuck(std::nullopt);
   auto posted = parts_.readers.post(
@@ -72,7 +80,7 @@ void run_host::on_checked(std::uint32_t run, const std::vector<seen_wait>& all) 
   std::optional<failure> stuck;
   std::vector<std::uint32_t> lost_queues;
   for (const auto& seen : all) {
-    if (!engine_->open().contains(seen.command)) continue;
+    if (!engine_->open().contains(seen.command) || is_on_its_way(seen.command)) continue;
     if (seen.state == wait_state::missing) {
       if (!stuck) stuck = missing(seen);
     } else if (seen.state == wait_state::queue_missing) {

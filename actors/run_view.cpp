@@ -50,6 +50,7 @@ void run_host::note(const run_event& event) {
     }
   } else if (event.kind != run_event_kind::issued) {
     children_.erase(event.command);
+    begun_children_.erase(event.command);
   }
   if (event.kind == run_event_kind::issued) {
     auto& step = steps_[event.command];

@@ -1,5 +1,5 @@
 // Runs whose code does not fit their record: they do nothing, however often they are read, and
-// leave nothing behind when they are ended or begun anew.
+// leave nothing behind when they are ended or begun anew. And what a run still has on its way.
 #include "actors/run_reads.hpp"
 #include "runtime/workflow/run_codec.hpp"
 #include "runtime/workflow/run_row.hpp"
@@ -89,13 +89,23 @@ struct impatient_workflow : workflow<impatient_workflow> {
   }
 };
 
+struct asking_workflow : workflow<asking_workflow> {
+  static constexpr std::string_view type = "test.asking";
+
+  flow<json> run(context& ctx, json) {
+    auto got = co_await ctx.task("llm", 1);
+    co_return got ? *got : json(got.error().code);
+  }
+};
+
 struct node {
   explicit node(config with = {}) : broker{std::move(with), &code} { use<turned_workflow>(); }
 
   template <class Workflow>
   void use() {
     code = {};
-    if (!code.add(kid_workflow::definition()) || !code.add(Workflow::definition())) {
+    if (!code.add(kid_workflow::definition()) || !code.add(asking_workflow::definition())
+        || !code.add(Workflow::definition())) {
       FAIL("cannot add the workflows");
     }
   }
@@ -153,6 +163,11 @@ struct node {
   runtime::workflow_registry code;
   virtual_broker broker;
 };
+
+bool says(const std::string& text, std::string_view what) {
+  INFO(text);
+  return text.find(what) != std::string::npos;
+}
 
 }  // namespace
 
@@ -239,6 +254,28 @@ TEST_CASE("a cancel that a parent repeats is answered when it is on disk", "[act
   CHECK(here.broker.got.answered.at(second));
   CHECK(here.row("kid").status == runtime::run_status::cancelled);
   CHECK(here.count_of("kid", runtime::run_event_kind::cancel_requested) == 1);
+}
+
+TEST_CASE("a task that is only being enqueued is not taken for lost", "[actors][workflow]") {
+  config with;
+  with.workflows.sweep_ms = 50;
+  node here{with};
+  (void)here.broker.ask(start_workflow{here.channel("w"), "test.asking", "null", {}, {}});
+  for (int i = 0; i < 100 && here.row("w").first_seq.raw() == 0; ++i) {
+    here.broker.run();
+    here.broker.journal.commit(1);
+  }
+  REQUIRE(here.row("w").first_seq.raw() != 0);
+  const error full{errc::overloaded, "no room", 0};
+  here.broker.journal.refuse_next(full, 100'000);
+  for (int i = 0; i < 40; ++i) {
+    here.broker.advance(50ms);
+    (void)here.broker.ask_now(check_run{here.channel("w")});
+  }
+  here.broker.journal.refuse_next(full, 0);
+  here.broker.advance(3s);
+  CHECK(here.row("w").status == runtime::run_status::running);
+  CHECK(says(here.shown("w"), R"("kind":"task")"));
 }
 
 }  // namespace callboard::testing
