@@ -505,6 +505,14 @@ result<void> check_config(const config& c) {
   if (c.groups.backoff_min_ms > c.groups.backoff_max_ms) {
     return bad_setting("groups.backoff_min_ms", "must not be above groups.backoff_max_ms");
   }
+  if (c.workflows.unread_bytes_max > c.storage.journal_queue_bytes_max / 4) {
+    return bad_setting(
+        "workflows.unread_bytes_max",
+        fmt::format(
+            "must not be above a quarter of storage.journal_queue_bytes_max ({}): what is unread is "
+            "handed on in one append; make it smaller, or the queue larger",
+            c.storage.journal_queue_bytes_max));
+  }
   if (c.log.format != "text" && c.log.format != "json") {
     return bad_setting("log.format", "is text or json");
   }

@@ -67,6 +67,17 @@ TEST_CASE("a config that is not UTF-8 is refused before it is parsed", "[base]")
   CHECK(parse_config("[node]\nid = \"gr\xc3\xbc\xc3\x9f\"\n", "good.toml"));
 }
 
+TEST_CASE("what a run hands on at once fits into the queue of the journal", "[base][config]") {
+  const auto refused = parse_config("[storage]\njournal_queue_bytes_max = 8388608\n", "test.toml");
+  REQUIRE_FALSE(refused);
+  CHECK(refused.error().code == errc::invalid_setting);
+  CHECK_THAT(refused.error().detail, Catch::Contains("workflows.unread_bytes_max"));
+  CHECK_THAT(refused.error().detail, Catch::Contains("storage.journal_queue_bytes_max (8388608)"));
+  CHECK(parse_config(
+      "[storage]\njournal_queue_bytes_max = 8388608\n[workflows]\nunread_bytes_max = 2097152\n",
+      "test.toml"));
+}
+
 TEST_CASE("providers of models have a section each and an order", "[base][config]") {
   const auto parsed = parse_config(
       "[models]\norder = [\"spare\", \"main\"]\n[models.main]\nbase_url = "
