@@ -27,6 +27,7 @@ constexpr std::uint32_t call_wait_ms = 20'000;
 /// More than an agent hands on to its next run, so that what it remembers is found here, too.
 constexpr std::size_t replies_max = 4 * detail::recent_replies::replies_max;
 constexpr std::size_t replies_bytes_max = 16 * detail::recent_replies::bytes_max;
+constexpr std::uint32_t page_events = 1000;
 
 workflow_answer reply_answer(const object& reply, bool duplicate) {
   object body{{"message", reply.at("id")}, {"duplicate", duplicate}};
@@ -57,6 +58,11 @@ void run_host::on_call(const call_agent& ask, waiter from) {
   }
   if (const auto known = replies_.find(ask.id); known != replies_.end()) {
     return answer(from, control_answer{reply_answer(known->second, true)});
+  }
+  if (is_replied(ask.id)) {
+    if (ask.wait_ms == 0) return answer_pending(from);
+    await_answer(std::move(from));
+    return find_reply(ask.id, row_->first_seq);
   }
   if (shown_ && shown_->ended) return turn_away(from);
   if (!open_messages_.contains(ask.id)) {
@@ -133,6 +139,22 @@ void run_host::recall_replies(const json& input) {
   if (!is_agent() || !input.is_object()) return;
   for (const auto& one : input.at("recent").as_array())
     note_reply(one.as_object());
+  keep_replies();
+}
+
+void run_host::keep_replies() {
+  using detail::recent_replies;
+  for (const auto& id : std::exchange(recalled_, {}))
+    replies_.erase(id);
+  std::size_t bytes = 0;
+  while (!reply_order_.empty() && recalled_.size() < recent_replies::replies_max) {
+    auto& [id, size] = reply_order_.back();
+    bytes += size;
+    if (!recalled_.empty() && bytes > recent_replies::bytes_max) return;
+    replies_bytes_ -= size;
+    recalled_.push_back(std::move(id));
+    reply_order_.pop_back();
+  }
 }
 
 void run_host::answer_replied() {
@@ -141,6 +163,72 @@ void run_host::answer_replied() {
     const auto reply = replies_.find(one.second.message);
     if (reply == replies_.end()) return false;
     answer(one.second, control_answer{reply_answer(reply->second, false)});
+    return true;
+  });
+  // Too large to be kept until now.
+  for (const auto& [number, waiting] : result_waiters_) {
+    if (waiting.what == waiter::ask::call && is_replied(waiting.message)) {
+      find_reply(waiting.message, row_->first_seq);
+    }
+  }
+}
+
+// -- replies that are no longer in memory --------------------------------------------------------
+
+bool run_host::is_replied(const std::string& message) const {
+  return signal_ids_.contains(message) && !open_messages_.contains(message);
+}
+
+bool run_host::has_caller(const std::string& message) const {
+  return std::ranges::any_of(result_waiters_, [&](const auto& one) {
+    return one.second.what == waiter::ask::call && one.second.message == message;
+  });
+}
+
+void run_host::find_reply(const std::string& message, sequence from) {
+  const bool is_asked = std::ranges::any_of(
+      found_replies_, [&](const auto& one) { return one.second.first == message; });
+  if (is_retired_ || is_dead_ || is_asked || !has_caller(message)) return;
+  const correlation_id correlation{++last_correlation_};
+  found_replies_.emplace(correlation.raw(), std::pair{message, from});
+  read_events page{.topic = channel_, .from = runtime::from_seq{from}, .events_max = page_events};
+  if (parts_.router->control({correlation, std::move(page)}, home_.run_handle())) return;
+  found_replies_.erase(correlation.raw());
+  after(retry_pause, [this, message, from] { find_reply(message, from); });
+}
+
+bool run_host::takes_found_reply(const control_reply& reply) {
+  auto found = found_replies_.extract(reply.correlation.raw());
+  if (!found) return false;
+  const auto& [message, from] = found.mapped();
+  if (!reply.outcome) {
+    if (is_retryable(reply.outcome.error().code)) {
+      after(retry_pause, [this, message, from] { find_reply(message, from); });
+    } else {
+      tell_callers(message, std::unexpected{reply.outcome.error()});
+    }
+    return true;
+  }
+  const auto* page = std::get_if<event_page>(&*reply.outcome);
+  if (page == nullptr) return true;
+  for (const auto& one : page->batch->events) {
+    if (const auto said = reply_in(one, message)) {
+      tell_callers(message, control_answer{reply_answer(*said, true)});
+      return true;
+    }
+  }
+  if (page->next_from <= page->last_seq) {
+    find_reply(message, page->next_from);
+  } else {
+    tell_callers(message, fail(errc::corruption, "the agent's channel has no reply to it"));
+  }
+  return true;
+}
+
+void run_host::tell_callers(const std::string& message, const result<control_answer>& with) {
+  std::erase_if(result_waiters_, [&](const auto& one) {
+    if (one.second.what != waiter::ask::call || one.second.message != message) return false;
+    answer(one.second, with);
     return true;
   });
 }

@@ -406,7 +406,7 @@ void run_host::on_control_reply(const control_reply& reply) {
   if (is_busy_ && !is_dead_ && !is_retired_ && lookups_.contains(reply.correlation.raw())) {
     return after(busy_pause, [this, reply] { on_control_reply(reply); });
   }
-  if (takes_lookup(reply) || takes_debt_reply(reply)) return;
+  if (takes_lookup(reply) || takes_found_reply(reply) || takes_debt_reply(reply)) return;
   const auto found = asked_.find(reply.correlation.raw());
   if (found == asked_.end()) return;
   const auto command = found->second;

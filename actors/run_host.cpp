@@ -469,12 +469,15 @@ void run_host::commit(sequence first) {
   last_seq_ = sequence{first.raw() + batch_.size() - 1};
   shown_ = row_;
   const auto when = batch_.back().event.time;
+  bool is_of_earlier = false;
   for (const auto& one : std::exchange(batch_, {})) {
     counters_.count(one.event);
     if (one.run != row_->run) {
+      is_of_earlier = true;
       if (one.event.what == command_kind::reply) note_reply(one.event.data.as_object());
       continue;
     }
+    if (std::exchange(is_of_earlier, false)) keep_replies();
     note(one.event);
     // The next attempt.
     if (one.event.kind == run_event_kind::attempt_failed) {

@@ -288,7 +288,16 @@ private:
   void note_reply(const boost::json::object& reply);
   /// What an agent's earlier runs replied.
   void recall_replies(const json& input);
+  /// Keeps what the run that has ended handed on as long as the next one goes on.
+  void keep_replies();
   void answer_replied();
+  [[nodiscard]] bool is_replied(const std::string& message) const;
+  [[nodiscard]] bool has_caller(const std::string& message) const;
+  /// Reads a reply that is no longer in memory, from this seq of the channel on.
+  void find_reply(const std::string& message, sequence from);
+  /// False: the reply is to something else.
+  [[nodiscard]] bool takes_found_reply(const control_reply& reply);
+  void tell_callers(const std::string& message, const result<control_answer>& with);
   void send_call(std::uint32_t command);
   void on_called(std::uint32_t command, const workflow_answer& reply);
 
@@ -409,6 +418,9 @@ private:
   /// False: the reply is to something else.
   [[nodiscard]] bool takes_lookup(const control_reply& reply);
   void look_through(sent_before what, const event_page& page);
+  /// The reply to a message, if that is what is stored in an agent's channel.
+  [[nodiscard]] static std::optional<boost::json::object>
+  reply_in(const runtime::delivered_event& stored, const std::string& message);
 
   // -- tasks in queues (run_tasks.cpp) ---------------------------------------------------------
   void send_task(std::uint32_t command);
@@ -501,6 +513,10 @@ private:
   /// With their sizes, of which this is the sum.
   std::deque<std::pair<std::string, std::size_t>> reply_order_;
   std::size_t replies_bytes_ = 0;
+  /// Messages whose replies the run before handed on.
+  std::vector<std::string> recalled_;
+  /// Replies that are being read, by correlation: to which message, and from where on.
+  std::map<std::uint64_t, std::pair<std::string, sequence>> found_replies_;
 
   std::deque<input> inputs_;
   /// Signals and messages in `inputs_`; and those that its code has not read, with what it has just

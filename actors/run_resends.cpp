@@ -34,19 +34,18 @@ std::string_view without_mark(std::string_view id) {
              : id;
 }
 
-/// What a reader finds of the message `id` in an agent's channel.
+}  // namespace
+
 std::optional<boost::json::object>
-reply_in(const runtime::delivered_event& stored, const std::string& id) {
+run_host::reply_in(const runtime::delivered_event& stored, const std::string& message) {
   const auto event = runtime::decode_run_event(stored);
   if (!event || event->kind != run_event_kind::issued || event->what != command_kind::reply) {
     return std::nullopt;
   }
   const auto& reply = event->data.as_object();
-  if (runtime::text_at(reply, "id") != id) return std::nullopt;
+  if (runtime::text_at(reply, "id") != message) return std::nullopt;
   return reply;
 }
-
-}  // namespace
 
 std::string run_host::command_id(std::uint32_t command) const {
   // As it was before there were incarnations.

@@ -274,6 +274,25 @@ TEST_CASE_METHOD(agent_fixture, "an agent that is never here for long forgets wh
   CHECK(says(reply("a", "add", "1", "next"), R"("result":601)"));
 }
 
+TEST_CASE_METHOD(agent_fixture, "an agent remembers what it answered however large that was") {
+  for (int i = 1; i <= 100; ++i)
+    REQUIRE(tell("a", "add", "1", "m" + std::to_string(i)));
+  // More than it keeps in memory.
+  for (int i = 1; i <= 10; ++i)
+    REQUIRE(tell("a", "fill", "200000", "f" + std::to_string(i)));
+  const auto check = [&] {
+    CHECK(says(reply("a", "fill", "200000", "f1"), R"("duplicate":true,"result":"xxx)"));
+    CHECK(says(reply("a", "fill", "200000", "f10"), R"("duplicate":true)"));
+    CHECK(says(reply("a", "add", "1", "m100"), R"("duplicate":true,"result":100)"));
+    CHECK(says(reply("a", "add", "1", "m37"), R"("duplicate":true,"result":37)"));
+    CHECK(tell("a", "fill", "200000", "f2", 0)->pending);
+    CHECK(says(shown("a"), R"("state":110)"));
+  };
+  check();
+  restart();
+  check();
+}
+
 TEST_CASE_METHOD(agent_fixture, "messages that wait outlive the run that heard them") {
   constexpr int messages = 230;
   for (int i = 1; i <= messages; ++i) {
