@@ -334,10 +334,14 @@ TEST_CASE("a cancel that a parent repeats is none for a run that was begun anew"
   REQUIRE(node.row("kid").ended);
   (void)node.get<workflow_answer>(
       restart_workflow{mortal_node::channel("kid"), {"go", "try again", "ann"}});
+  const auto page = node.get<event_page>(
+      read_events{.topic = mortal_node::channel("kid"), .from = runtime::from_first{}});
+  const auto begun =
+      runtime::read_started(runtime::decode_run_event(page.batch->events.front()).value()).value();
   const cancel_workflow repeated{
       mortal_node::channel("kid"),
       "its parent goes on without it",
-      workflow_parent{mortal_node::channel("p"), 1, 1}};
+      workflow_parent{mortal_node::channel("p"), 1, 1, begun.parent_incarnation}};
   REQUIRE(node.ask(repeated));
   node.pass(1s);
   CHECK(node.row("kid").run == 2);
