@@ -11,7 +11,6 @@
 
 #include "tests/runtime/topic/core_fixture.hpp"
 #include "tests/support/catch.hpp"
-#include "tests/support/eventually.hpp"
 #include "tests/support/memory_journal.hpp"
 
 #include <caf/actor_system.hpp>
@@ -21,10 +20,10 @@
 #include <caf/send.hpp>
 
 #include <deque>
+#include <future>
 #include <map>
 #include <memory>
 #include <optional>
-#include <semaphore>
 #include <string>
 #include <vector>
 
@@ -106,7 +105,7 @@ public:
 
   ~virtual_broker() {
     stop();
-    if (gate_) gate_->release();
+    if (gate_) gate_->set_value();
     readers_.stop();
   }
 
@@ -246,22 +245,25 @@ private:
   /// The pool answers control work in order of arrival with its only thread, which works only
   /// while this waits for it: CAF's scheduler for tests can be used by one thread at a time.
   void wait_for_readers() {
-    std::atomic<bool> done{false};
-    auto next = std::make_shared<std::binary_semaphore>(0);
-    const auto posted = readers_.post(actors::reader_pool::lane::reads, [&done, next] {
-      done = true;
-      next->acquire();
-    });
+    std::promise<void> ran;
+    std::promise<void> next;
+    auto has_run = ran.get_future();
+    const auto posted = readers_.post(
+        actors::reader_pool::lane::reads,
+        [ran = std::move(ran), opened = next.get_future()]() mutable {
+          ran.set_value();
+          opened.wait();
+        });
     REQUIRE(posted);
-    if (gate_) gate_->release();
+    if (gate_) gate_->set_value();
     gate_ = std::move(next);
     // On a machine that is busy with other things thousands of jobs take their time.
-    REQUIRE(eventually([&] { return done.load(); }, std::chrono::minutes{3}));
+    REQUIRE(has_run.wait_for(std::chrono::minutes{3}) == std::future_status::ready);
   }
 
   metrics counters_;
   actors::reader_pool readers_{time, 1, 1000};
-  std::shared_ptr<std::binary_semaphore> gate_;
+  std::optional<std::promise<void>> gate_;
   caf::actor_system_config system_config_;
   actors::broker_parts parts_{
       .settings = settings,
