@@ -3,12 +3,29 @@
 #include <boost/json/serialize.hpp>
 #include <fmt/format.h>
 
+#include <string_view>
+
 namespace callboard::runtime {
 
 namespace {
 
 /// Quotes, a colon, a comma; a number or a word.
 constexpr std::size_t overhead = 4;
+
+/// `setting` is of the section `workflows`; `does`: what its owner does with it.
+failure too_large(
+    std::string_view what, std::string_view setting, std::string_view does, std::size_t most) {
+  return {
+      failure_class::permanent,
+      fmt::format("{}_too_large", setting),
+      fmt::format(
+          "{} may have {} bytes (workflows.{}_bytes_max): put what is larger elsewhere, and {} "
+          "where it is",
+          what,
+          most,
+          setting,
+          does)};
+}
 
 }  // namespace
 
@@ -35,23 +52,11 @@ bool takes_from(std::size_t& left, const json& value) {
 }
 
 failure result_too_large(std::size_t most) {
-  return {
-      failure_class::permanent,
-      "result_too_large",
-      fmt::format(
-          "a result may have {} bytes (workflows.result_bytes_max): put what is larger elsewhere, "
-          "and give where it is",
-          most)};
+  return too_large("a result", "result", "give", most);
 }
 
 failure reply_too_large(std::size_t most) {
-  return {
-      failure_class::permanent,
-      "reply_too_large",
-      fmt::format(
-          "a reply of an agent may have {} bytes (workflows.reply_bytes_max): put what is larger "
-          "elsewhere, and give where it is",
-          most)};
+  return too_large("a reply of an agent", "reply", "give", most);
 }
 
 std::size_t unread_size(const run_event& event) {
@@ -60,13 +65,7 @@ std::size_t unread_size(const run_event& event) {
 }
 
 failure arguments_too_large(std::size_t most) {
-  return {
-      failure_class::permanent,
-      "arguments_too_large",
-      fmt::format(
-          "what a command hands on may have {} bytes (workflows.arguments_bytes_max): put what is "
-          "larger elsewhere, and hand on where it is",
-          most)};
+  return too_large("what a command hands on", "arguments", "hand on", most);
 }
 
 failure too_many_commands() {
