@@ -15,13 +15,13 @@
 #include "runtime/workflow/agent_names.hpp"
 #include "runtime/workflow/json_values.hpp"
 #include "runtime/workflow/run_codec.hpp"
+#include "runtime/workflow/signal_ledger.hpp"
 
 #include <boost/json/serialize.hpp>
 #include <caf/send.hpp>
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <deque>
 #include <map>
 #include <string>
 #include <utility>
@@ -67,32 +67,16 @@ run_event rerun_event(const begin_rerun& ask, std::string_view how, time_ms when
 /// Timers that are armed as far as the record tells.
 std::vector<runtime::run_timer> armed_timers(const std::vector<run_event>& history) {
   std::map<std::uint32_t, runtime::run_timer> armed;
-  /// Signals are answered by name: who waits for one, and how many nobody has read.
-  std::map<std::string, std::deque<std::uint32_t>> waiting;
-  std::map<std::string, std::size_t> unread;
+  runtime::signal_ledger signals;
   for (const auto& event : history) {
+    const auto answered = signals.take(event);
     const bool is_issue = event.kind == run_event_kind::issued;
-    if (event.kind == run_event_kind::signalled) {
-      auto& readers = waiting[event.name];
-      if (readers.empty()) {
-        ++unread[event.name];
-      } else {
-        armed.erase(readers.front());
-        readers.pop_front();
-      }
-    } else if (is_issue && event.what == command_kind::signal && unread[event.name] != 0) {
-      --unread[event.name];
-    } else if (!is_issue) {
-      armed.erase(event.command);
-      for (auto& [name, readers] : waiting)
-        std::erase(readers, event.command);
-    } else {
-      if (event.what == command_kind::signal) waiting[event.name].push_back(event.command);
-      const bool is_timer = event.what != command_kind::step && event.what != command_kind::model;
-      if (event.due && is_timer) {
-        armed[event.command] = {*event.due, event.command, is_by_wall(event)};
-      }
+    const bool is_timer = event.what != command_kind::step && event.what != command_kind::model;
+    if (!is_issue) armed.erase(event.command);
+    if (is_issue && is_timer && event.due) {
+      armed[event.command] = {*event.due, event.command, is_by_wall(event)};
     }
+    if (answered) armed.erase(*answered);
   }
   std::vector<runtime::run_timer> timers;
   for (const auto& [command, timer] : armed)
@@ -341,8 +325,7 @@ void run_host::leave_run(time_ms when) {
     batch_.push_back({std::move(ended), row_->run});
     owe_all();
   }
-  for (const auto& [command, timer] : std::exchange(timers_, {}))
-    batch_timers_cleared_.push_back(timer);
+  clear_timers();
   models_.cancel_all();
   asked_.clear();
   lookups_.clear();
@@ -351,6 +334,7 @@ void run_host::leave_run(time_ms when) {
   tasks_.clear();
   steps_.clear();
   signal_ids_.clear();
+  signals_ = {};
   owes_parent_ = false;
   close_engine();
 }
@@ -366,6 +350,7 @@ void run_host::close_engine() {
 
 void run_host::replay_anew() {
   steps_.clear();
+  signals_ = {};
   batch_issued_.clear();
   replay(std::exchange(anew_, {}));
   if (is_busy_) return;

@@ -2,6 +2,7 @@
 // by itself when it is put right.
 #include "actors/run_waits.hpp"
 #include "actors/topic_reads.hpp"
+#include "runtime/topic/topic_codec.hpp"
 
 #include "tests/actors/topic/broker_fixture.hpp"
 #include "tests/support/catch.hpp"
@@ -104,6 +105,28 @@ public:
 
   /// Puts an event into the channel that no history has.
   void write_nonsense(const topic_ref& channel) {
+    write(channel, [](entity_id entity, sequence last) {
+      return storage::record_draft{
+          storage::record_kind::event,
+          entity,
+          last.next(),
+          make_request(1, {"nonsense"}).events.front().stored};
+    });
+  }
+
+  /// Takes the channel away, as nothing does that can be asked for.
+  void lose(const topic_ref& channel) {
+    write(channel, [&](entity_id entity, sequence last) {
+      return storage::record_draft{
+          storage::record_kind::topic_deleted,
+          entity,
+          last,
+          runtime::encode_topic_deleted(channel, last)};
+    });
+  }
+
+  template <class Make>
+  void write(const topic_ref& channel, Make make) {
     const shard_id shard{shard_index(channel, journal->shard_count())};
     auto reader = journal->read(shard);
     REQUIRE(reader);
@@ -117,11 +140,7 @@ public:
     REQUIRE(activation);
     std::promise<bool> written;
     std::vector<storage::record_draft> records;
-    records.push_back(
-        {storage::record_kind::event,
-         (*row)->entity,
-         last.next(),
-         make_request(1, {"nonsense"}).events.front().stored});
+    records.push_back(make((*row)->entity, last));
     REQUIRE(journal->append(
         {.shard = shard,
          .activation = *activation,
@@ -163,7 +182,11 @@ TEST_CASE_METHOD(stuck_fixture, "a run whose child is gone is stuck until that i
       explained("w1"),
       "it waits for its child of type 'test.waiting' to end (workflow 'c1', which is running)"));
   CHECK(stuck() == "[]");
-  REQUIRE(ask(delete_topic{topic("workflow.c1")}));
+  // Nobody can do that while it runs.
+  const auto kept = ask(delete_topic{topic("workflow.c1")});
+  REQUIRE_FALSE(kept);
+  CHECK(kept.error().code == errc::wrong_kind);
+  lose(topic("workflow.c1"));
   REQUIRE(becomes_stuck("child_missing"));
   CHECK(says(stuck(), R"("id":"w1")"));
   CHECK(says(explained("w1"), "workflow 'c1', which does not exist"));
@@ -223,6 +246,17 @@ TEST_CASE_METHOD(stuck_fixture, "a run whose history cannot be read is found tho
   CHECK(says(stuck(), "of a run is unreadable"));
   CHECK_FALSE(says(stuck(), R"("id":"w2")"));
   CHECK(ask(get_workflow{topic("workflow.w1")}).error().code == errc::corruption);
+  // It can be ended all the same, and is then known by its row.
+  for (int life = 0; life < 2; ++life) {
+    const auto ended = read(terminate_workflow{topic("workflow.w1"), "beyond repair", "ada"});
+    CHECK(ended.at("outcome") == "terminated");
+    CHECK(says(
+        boost::json::serialize(read(get_workflow{topic("workflow.w1")})),
+        R"("message":"beyond repair")"));
+    CHECK(is_stuck_no_more());
+    restart();
+  }
+  REQUIRE(ask(delete_topic{topic("workflow.w1")}));
 }
 
 }  // namespace callboard::testing
