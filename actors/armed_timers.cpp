@@ -1,10 +1,9 @@
 #include "actors/armed_timers.hpp"
 
-#include <cstddef>
+#include "runtime/workflow/signal_ledger.hpp"
+
 #include <cstdint>
-#include <deque>
 #include <map>
-#include <string>
 
 namespace callboard::actors {
 
@@ -32,32 +31,16 @@ bool is_by_code(const run_event& event) {
 
 timers_of_history read_timers(const std::vector<run_event>& history) {
   timers_of_history timers;
-  /// Signals are answered by name: who waits for one, and how many nobody has read.
-  std::map<std::string, std::deque<std::uint32_t>> waiting;
-  std::map<std::string, std::size_t> unread;
+  runtime::signal_ledger signals;
   for (const auto& event : history) {
-    const bool is_issue = event.kind == run_event_kind::issued;
-    if (event.kind == run_event_kind::signalled) {
-      auto& readers = waiting[event.name];
-      if (readers.empty()) {
-        ++unread[event.name];
-      } else {
-        timers.end(readers.front());
-        readers.pop_front();
-      }
-    } else if (is_issue && event.what == command_kind::signal && unread[event.name] != 0) {
-      --unread[event.name];
-    } else if (!is_issue) {
+    const auto answered = signals.take(event);
+    const bool is_timed = event.what != command_kind::step && event.what != command_kind::model;
+    if (event.kind != run_event_kind::issued) {
       timers.end(event.command);
-      for (auto& [name, readers] : waiting)
-        std::erase(readers, event.command);
-    } else {
-      if (event.what == command_kind::signal) waiting[event.name].push_back(event.command);
-      const bool is_timer = event.what != command_kind::step && event.what != command_kind::model;
-      if (event.due && is_timer) {
-        timers.armed[event.command] = {*event.due, event.command, is_by_wall(event)};
-      }
+    } else if (event.due && is_timed && answered != event.command) {
+      timers.armed[event.command] = {*event.due, event.command, is_by_wall(event)};
     }
+    if (answered) timers.end(*answered);
     if (is_by_code(event)) timers.ended_behind_code.clear();
   }
   return timers;

@@ -170,7 +170,9 @@ void bindings_actor::on_published(const publish_replies& replies) {
     auto node = questions_.extract(reply.correlation.raw());
     if (!node) continue;
     if (reply.outcome) {
-      node.mapped().then(control_answer{actors::done{}});
+      const auto& events = reply.outcome->events;
+      const auto seq = events.empty() ? reply.outcome->first_seq : events.front().seq;
+      node.mapped().then(control_answer{binding_edited{seq}});
     } else {
       node.mapped().then(std::unexpected{reply.outcome.error()});
     }

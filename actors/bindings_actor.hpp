@@ -70,7 +70,7 @@ struct binding_unit {
   bool is_asleep = false;
 };
 
-/// Dead letters that are redriven or given up by hand: what is left to do of one request.
+/// Dead letters that are redriven, given up or edited by hand: what is left to do of one request.
 struct dead_work {
   pending_request request;
   group_ref binding;
@@ -123,7 +123,7 @@ private:
   void on_news(const binding_news& news);
   void on_reply(control_reply& reply);
   void ask(control_body body, std::chrono::milliseconds patience, answer_handler then);
-  /// One request with one event; answered like a question.
+  /// One request with one event; answered like a question, by where it is.
   void publish(publish_batch batch, std::chrono::milliseconds patience, answer_handler then);
   void on_published(const publish_replies& replies);
   void ask_for(
@@ -153,10 +153,19 @@ private:
   void read_dead(pending_request request, const group_description& ledger);
   void redrive(pending_request request);
   void redrive_all(pending_request request, const std::string& rule);
-  void audit_all(
-      pending_request request, const std::string& rule, const result<control_answer>& ledger);
+  void
+  audit_all(pending_request request, const std::string& rule, const result<control_answer>& ledger);
   [[nodiscard]] publish_batch
   audit_of_all(const group_ref& binding, const std::string& who, std::uint64_t count) const;
+  [[nodiscard]] publish_batch
+  audit_of_edit(const group_ref& binding, const std::string& who, sequence seq) const;
+  void describe(pending_request request);
+  void describe_all(pending_request request);
+  /// Counts the dead letters of the bindings from `next` on, and answers with all of them.
+  void count_dead(
+      std::shared_ptr<const pending_request> request,
+      std::shared_ptr<group_list> found,
+      std::size_t next);
 
   // bindings_dead.cpp: some of them, and those that are given up
   void change_dead(pending_request request);
@@ -167,6 +176,12 @@ private:
   void on_dead_page(const std::shared_ptr<dead_work>& work, const event_page& page);
   void hand_on_chosen(const std::shared_ptr<dead_work>& work);
   void settle_dead(const std::shared_ptr<dead_work>& work, const std::vector<sequence>& seqs);
+
+  // bindings_edit.cpp: one of them gets other data
+  void edit_dead(pending_request request);
+  void read_edited(const std::shared_ptr<dead_work>& work, const result<control_answer>& ledger);
+  void write_edited(const std::shared_ptr<dead_work>& work, const runtime::delivered_event& letter);
+  void replace_edited(const std::shared_ptr<dead_work>& work, const binding_edited& by);
 
   std::map<group_ref, binding_unit> units_;
   std::unordered_map<std::uint64_t, open_question> questions_;

@@ -88,6 +88,17 @@ publish_batch bindings_actor::audit_of_all(
       parts_.time.wall());
 }
 
+publish_batch bindings_actor::audit_of_edit(
+    const group_ref& binding, const std::string& who, sequence seq) const {
+  boost::json::array list;
+  list.emplace_back(seq.raw());
+  return audit(
+      binding,
+      "binding.edited",
+      {{"who", who}, {"dead_letters", std::move(list)}},
+      parts_.time.wall());
+}
+
 void bindings_actor::change_dead(pending_request request) {
   auto work = std::make_shared<dead_work>();
   if (const auto* redrive = std::get_if<redrive_binding>(&request.body)) {
@@ -131,6 +142,9 @@ void bindings_actor::find_ledger(const std::shared_ptr<dead_work>& work, std::st
 
 void bindings_actor::begin_dead(
     const std::shared_ptr<dead_work>& work, result<control_answer> ledger) {
+  if (std::holds_alternative<edit_binding_dead>(work->request.body)) {
+    return read_edited(work, ledger);
+  }
   // There is no topic of dead letters, so there are none.
   if (is_absent(ledger)) return answer_dead(*work);
   if (!ledger) return answer(work->request, std::move(ledger));

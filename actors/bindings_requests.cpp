@@ -19,7 +19,7 @@ constexpr std::size_t questions_max = 100'000;
 const group_ref& group_of(const pending_request& request) {
   return std::visit(
       []<class Body>(const Body& one) -> const group_ref& {
-        if constexpr (binding_request<Body>) {
+        if constexpr (requires { one.group; } && binding_request<Body>) {
           return one.group;
         } else {
           static const group_ref none;
@@ -39,6 +39,10 @@ std::uint64_t letters_left(const group_description& ledger) {
   for (const auto& range : ledger.acked)
     left -= std::min(left, range.last.raw() + 1 - range.first.raw());
   return left;
+}
+
+bool is_list_of_bindings(const pending_request& request) {
+  return std::holds_alternative<list_bindings>(request.body);
 }
 
 /// Leaves out what was redriven or given up by hand.
@@ -70,6 +74,9 @@ void bindings_actor::on_request(pending_request request) {
     return answer(request, fail(errc::overloaded, "too many requests about bindings wait", 500));
   }
   arm_tick();
+  if (std::holds_alternative<get_binding>(request.body)) return describe(std::move(request));
+  if (std::holds_alternative<list_bindings>(request.body)) return describe_all(std::move(request));
+  if (std::holds_alternative<edit_binding_dead>(request.body)) return edit_dead(std::move(request));
   if (std::holds_alternative<delete_binding>(request.body)) return remove(std::move(request));
   if (std::holds_alternative<list_binding_dead>(request.body)) return list_dead(std::move(request));
   if (std::holds_alternative<redrive_binding>(request.body)) return redrive(std::move(request));
@@ -77,6 +84,61 @@ void bindings_actor::on_request(pending_request request) {
     return change_dead(std::move(request));
   }
   answer(request, fail(errc::internal, "this request is not about bindings"));
+}
+
+// -- bindings with the dead letters that they have now ------------------------------------------
+
+void bindings_actor::describe(pending_request request) {
+  const auto group = group_of(request);
+  ask(get_group{group},
+      patience,
+      [this, request = std::move(request)](result<control_answer> binding) mutable {
+        if (!binding) return answer(request, std::move(binding));
+        auto found = std::make_shared<group_list>();
+        found->of_bindings = true;
+        found->groups.push_back(std::get<group_description>(*std::move(binding)));
+        count_dead(std::make_shared<const pending_request>(std::move(request)), found, 0);
+      });
+}
+
+void bindings_actor::describe_all(pending_request request) {
+  const auto topic = std::get<list_bindings>(request.body).topic;
+  ask(list_groups{topic, true},
+      patience,
+      [this, request = std::move(request)](result<control_answer> bindings) mutable {
+        if (!bindings) return answer(request, std::move(bindings));
+        auto found = std::make_shared<group_list>(std::get<group_list>(*std::move(bindings)));
+        count_dead(std::make_shared<const pending_request>(std::move(request)), found, 0);
+      });
+}
+
+/// What the group of redrives has left is what is dead; before the first redrive that is the topic.
+void bindings_actor::count_dead(
+    std::shared_ptr<const pending_request> request,
+    std::shared_ptr<group_list> found,
+    std::size_t next) {
+  if (next == found->groups.size()) {
+    const bool is_one = std::holds_alternative<get_binding>(request->body);
+    if (is_one) return answer(*request, control_answer{std::move(found->groups.front())});
+    return answer(*request, control_answer{std::move(*found)});
+  }
+  const auto& topic = is_list_of_bindings(*request) ? std::get<list_bindings>(request->body).topic
+                                                    : group_of(*request).topic;
+  const group_ref binding{topic, group_name::trusted(found->groups[next].group)};
+  auto count = [this, request, found, next](std::uint64_t dead) {
+    found->groups[next].dead = dead;
+    count_dead(request, found, next + 1);
+  };
+  ask(get_group{redrive_of(binding)},
+      patience,
+      [this, request, count, binding](result<control_answer> ledger) {
+        if (ledger) return count(letters_left(std::get<group_description>(*ledger)));
+        if (!is_absent(ledger)) return answer(*request, std::move(ledger));
+        ask(get_topic{dead_topic_of(binding)}, patience, [count](result<control_answer> letters) {
+          const auto* topic = letters ? std::get_if<topic_description>(&*letters) : nullptr;
+          count(topic == nullptr ? 0 : topic->events);
+        });
+      });
 }
 
 void bindings_actor::remove(pending_request request) {

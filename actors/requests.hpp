@@ -2,6 +2,7 @@
 // need not know actors. Every request is answered exactly once, by its correlation id.
 #pragma once
 
+#include "actors/group_requests.hpp"
 #include "actors/queue_requests.hpp"
 #include "actors/run_endings.hpp"
 #include "base/byte_budget.hpp"
@@ -9,14 +10,11 @@
 #include "base/error.hpp"
 #include "base/ids.hpp"
 #include "base/names.hpp"
-#include "runtime/group/group_settings.hpp"
-#include "runtime/group/seq_set.hpp"
 #include "runtime/topic/event_batch.hpp"
 #include "runtime/topic/position.hpp"
 #include "runtime/topic/publish.hpp"
 #include "runtime/topic/topic_settings.hpp"
 
-#include <concepts>
 #include <memory>
 #include <optional>
 #include <string>
@@ -122,177 +120,6 @@ struct event_page {
   sequence next_from{};
 };
 
-// -- consumer groups -------------------------------------------------------------------------
-
-struct group_ref {
-  topic_ref topic;
-  group_name group;
-
-  friend auto operator<=>(const group_ref&, const group_ref&) = default;
-};
-
-using runtime::group_settings;
-using runtime::nack_kind;
-
-struct put_group {
-  group_ref group;
-  std::optional<std::uint32_t> hold_ms;
-  std::optional<std::uint32_t> deliveries_max;
-  std::optional<std::uint32_t> in_flight_max;
-  std::optional<std::uint32_t> backoff_min_ms;
-  std::optional<std::uint32_t> backoff_max_ms;
-  std::optional<bool> ordered_by_subject;
-  std::optional<std::string> dead_letter_topic;
-  /// The rule of a binding, for the group that a binding stands on.
-  std::optional<std::string> binding;
-  /// Deliver what the topic holds by now and no more.
-  bool is_bounded = false;
-  /// Only for a group that is made now.
-  runtime::position from = runtime::from_first{};
-};
-
-struct get_group {
-  group_ref group;
-};
-
-struct delete_group {
-  group_ref group;
-};
-
-/// Those of clients, or those that bindings stand on.
-struct list_groups {
-  topic_ref topic;
-  bool of_bindings = false;
-};
-
-struct group_description {
-  std::string group;
-  group_settings settings;
-  /// Everything up to here is acked.
-  sequence floor{};
-  sequence last_seq{};
-  std::uint64_t lag = 0;
-  std::uint64_t in_flight = 0;
-  std::uint64_t parked = 0;
-  std::uint64_t dead_lettered = 0;
-  std::uint64_t members = 0;
-  std::uint64_t oldest_unacked_age_ms = 0;
-  /// Of the latest nack since the group became active.
-  std::string last_error;
-  /// What is acked above the floor; of the groups that redrive dead letters.
-  std::vector<runtime::seq_range> acked{};
-  bool created = false;
-};
-
-struct group_list {
-  std::vector<group_description> groups;
-  bool of_bindings = false;
-};
-
-/// Asks for up to `max` deliveries for `member`, waiting up to `wait_ms` for the first.
-struct fetch_deliveries {
-  group_ref group;
-  std::string member;
-  std::uint32_t max = 10;
-  std::uint32_t wait_ms = 0;
-};
-
-struct delivery {
-  /// Token of this delivery; names it in ack and nack. Opaque, URL-safe.
-  std::string token;
-  std::uint32_t attempt = 1;
-  runtime::delivered_event event;
-};
-
-struct delivery_list {
-  std::string epoch;
-  std::vector<delivery> deliveries;
-};
-
-/// Acks deliveries by token and, or, everything up to a seq. Answered once durable.
-struct ack_deliveries {
-  group_ref group;
-  std::vector<std::string> tokens;
-  std::optional<sequence> up_to;
-  /// Whoever holds them, and whether anybody does.
-  std::vector<sequence> seqs{};
-};
-
-struct nack_deliveries {
-  group_ref group;
-  std::vector<std::string> tokens;
-  /// Nothing: the group's backoff for this attempt.
-  std::optional<std::uint32_t> delay_ms;
-  std::string error;
-  nack_kind kind = nack_kind::retry;
-};
-
-struct ack_result {
-  /// Tokens that were no longer valid (held too long, acked before); acks of them changed nothing.
-  std::vector<std::string> lost;
-  sequence floor{};
-};
-
-/// Gives back at once what `member` holds; sent when its connection ends. Any group of any topic.
-struct leave_group {
-  group_ref group;
-  std::string member;
-};
-
-// -- bindings: made and changed by put_group, on `runtime::binding_group` -----------------------
-
-/// The binding, and its dead letters with their topic.
-struct delete_binding {
-  group_ref group;
-};
-
-/// Dead letters that wait for a redrive, from `from` on; answered by an event_page.
-struct list_binding_dead {
-  group_ref group;
-  runtime::position from = runtime::from_first{};
-  std::uint32_t events_max = 100;
-};
-
-/// Which dead letters; without anything all.
-struct binding_dead_filter {
-  /// In the topic of dead letters; at most 1000.
-  std::vector<sequence> seqs;
-  /// What the reason of the last attempt must contain.
-  std::string error_contains;
-  /// Exact type and subject of the event.
-  std::string type;
-  std::string subject;
-
-  [[nodiscard]] bool is_all() const {
-    return seqs.empty() && error_contains.empty() && type.empty() && subject.empty();
-  }
-};
-
-/// Hands dead letters of now to the binding's target again; what fails is a dead letter again.
-struct redrive_binding {
-  group_ref group;
-  binding_dead_filter filter{};
-  std::string who{};
-};
-
-/// Gives dead letters up, which are listed and handed on no more. Answered by dead_change_count.
-struct abandon_binding_dead {
-  group_ref group;
-  binding_dead_filter filter{};
-  std::string who{};
-};
-
-struct binding_redrive {
-  /// Dead letters that are being tried.
-  std::uint64_t events = 0;
-};
-
-/// What the shard's BINDINGS actor is asked.
-template <class Body>
-concept binding_request =
-    std::same_as<Body, delete_binding> || std::same_as<Body, list_binding_dead>
-    || std::same_as<Body, redrive_binding> || std::same_as<Body, abandon_binding_dead>;
-
 // -- presence --------------------------------------------------------------------------------
 
 struct presence_join {
@@ -374,12 +201,16 @@ struct cancel_workflow {
   /// Given by a parent: only its own child is cancelled, once however often this comes. Anything
   /// else is answered `done` and left alone.
   std::optional<workflow_parent> parent{};
+  /// For the record; empty if a run does it.
+  std::string who{};
 };
 
-/// Ends a run where it stands: no code runs for it, no compensation either.
+/// Ends a run where it stands: no code runs for it, no compensation either. Errors: wrong_kind (it
+/// is an agent).
 struct terminate_workflow {
   topic_ref topic;
   std::string reason;
+  std::string who{};
 };
 
 struct get_workflow {
@@ -503,10 +334,13 @@ using control_body = std::variant<
     ack_deliveries,
     nack_deliveries,
     leave_group,
+    get_binding,
+    list_bindings,
     delete_binding,
     list_binding_dead,
     redrive_binding,
     abandon_binding_dead,
+    edit_binding_dead,
     presence_join,
     presence_renew,
     presence_leave,
@@ -559,6 +393,7 @@ using control_answer = std::variant<
     delivery_list,
     ack_result,
     binding_redrive,
+    binding_edited,
     presence_members,
     workflow_answer,
     queue_description,

@@ -3,6 +3,7 @@
 #include "actors/run_host.hpp"
 #include "actors/topic_loading.hpp"
 #include "runtime/workflow/agent_names.hpp"
+#include "runtime/workflow/canonical_json.hpp"
 #include "runtime/workflow/json_values.hpp"
 #include "runtime/workflow/run_limits.hpp"
 
@@ -56,6 +57,7 @@ void run_host::on_call(const call_agent& ask, waiter from) {
     return answer(
         from, fail(errc::bad_request, "agent_cycle: the agent waits for the one that calls it"));
   }
+  if (auto reused = reused_id(ask)) return answer(from, std::unexpected{*std::move(reused)});
   if (const auto known = replies_.find(ask.id); known != replies_.end()) {
     return answer(from, control_answer{reply_answer(known->second, true)});
   }
@@ -89,7 +91,6 @@ void run_host::on_call(const call_agent& ask, waiter from) {
     if (!row_ && !begin({ask.type, {}, ask.correlation_id, {}, {}}, std::nullopt)) {
       return answer(from, fail(errc::agent_not_found, "no node has code for this agent"));
     }
-    open_messages_.insert(ask.id);
     input next;
     next.event.kind = run_event_kind::signalled;
     next.event.name = detail::agent_signal;
@@ -97,13 +98,15 @@ void run_host::on_call(const call_agent& ask, waiter from) {
     boost::json::array chain;
     for (const auto& one : ask.chain)
       chain.emplace_back(one);
-    boost::system::error_code failed;
-    auto payload = boost::json::parse(ask.payload, failed);
+    auto payload = runtime::parsed_or_null(ask.payload);
+    const auto said = runtime::hash_of_named(ask.message, payload);
+    open_messages_.emplace(ask.id, said);
     next.event.data = object{
         {"id", ask.id},
         {"message", ask.message},
-        {"payload", failed ? json{} : std::move(payload)},
-        {"chain", std::move(chain)}};
+        {"payload", std::move(payload)},
+        {"chain", std::move(chain)},
+        {"said", fmt::format("{:016x}", said)}};
     next.bytes = bytes;
     if (ask.wait_ms == 0) next.waiters.push_back(from);
     if (ask.wait_ms != 0) await_answer(std::move(from));
@@ -111,6 +114,24 @@ void run_host::on_call(const call_agent& ask, waiter from) {
   }
   if (ask.wait_ms != 0) return await_answer(std::move(from));
   if (!joins_signal(ask.id, from)) answer_pending(from);
+}
+
+std::optional<error> run_host::reused_id(const call_agent& ask) const {
+  const auto said = [&] {
+    return runtime::hash_of_named(ask.message, runtime::parsed_or_null(ask.payload));
+  };
+  const auto open = open_messages_.find(ask.id);
+  const auto reply = replies_.find(ask.id);
+  const bool is_other_reply =
+      reply != replies_.end() && reply->second.contains("said")
+      && runtime::text_at(reply->second, "said") != fmt::format("{:016x}", said());
+  if (!is_other_reply && (open == open_messages_.end() || open->second == said())) {
+    return std::nullopt;
+  }
+  return error{
+      errc::id_conflict,
+      "this agent has had another message of this key: give each message a key of its own",
+      0};
 }
 
 void run_host::answer_pending(const waiter& to) {

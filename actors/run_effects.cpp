@@ -154,6 +154,7 @@ void run_host::start_step(std::uint32_t command) {
 void run_host::take_back_engine() {
   if (!std::exchange(is_offered_, false) || loan_->ask_back()) return;
   is_busy_ = true;
+  is_code_at_work_ = true;
 }
 
 void run_host::offer_engine() {
@@ -214,11 +215,12 @@ void run_host::post_step(ready_step next) {
                 box(run_continuation{[this,
                                       took = ended_at - began,
                                       turn,
+                                      loan = std::move(loan),
                                       input = std::move(input),
                                       outputs = std::move(outputs)]() mutable {
                   note_step(took);
                   note_turn(turn);
-                  on_step_driven(std::move(input), std::move(outputs));
+                  on_step_driven(*loan, std::move(input), std::move(outputs));
                 }}));
           }
           caf::anon_send(
@@ -242,12 +244,16 @@ void run_host::post_step(ready_step next) {
   after(retry_pause, [this, command] { start_step(command); });
 }
 
-void run_host::on_step_driven(std::optional<run_event> input, runtime::run_outputs outputs) {
+void run_host::on_step_driven(
+    const engine_loan& loan, std::optional<run_event> input, runtime::run_outputs outputs) {
   --steps_running_;
+  // It was given up meanwhile.
+  if (!engine_ || !loan.is_of(engine_)) return home_.run_settled();
+  is_code_at_work_ = false;
   if (input && !is_dead_) {
     owe_if_left(*input);
     batch_.push_back({std::move(*input), row_->run});
-    return on_driven(std::move(outputs));
+    return end_turn(std::move(outputs));
   }
   is_busy_ = false;
   home_.run_settled();

@@ -152,6 +152,8 @@ boost::json::object run_host::explain() const {
       {"summary", nullptr},
       {"history_size", shown_->last_seq.raw() - shown_->first_seq.raw() + 1},
       {"inputs_waiting", inputs_.size()},
+      {"signals_unread", signals_.unread_count()},
+      {"signals_unread_bytes", signals_.unread_bytes()},
       {"steps_running_here", steps_running_ + async_steps_running_}};
   if (replay_took_) out["replay_ms"] = replay_took_->count();
   if (is_long()) {

@@ -1,6 +1,5 @@
 #include "actors/run_host.hpp"
 
-#include "actors/armed_timers.hpp"
 #include "actors/router.hpp"
 #include "actors/run_sweep.hpp"
 #include "actors/stuck_runs.hpp"
@@ -43,19 +42,6 @@ bool has_timer(command_kind kind) {
   return kind != command_kind::step && kind != command_kind::model;
 }
 
-/// Of signals that came when the code had done what it did last: it has not read them, or the
-/// engine that has its code counts them.
-std::size_t bytes_behind_code(const std::vector<run_event>& history) {
-  std::size_t bytes = 0;
-  for (const auto& event : history) {
-    if (event.kind == run_event_kind::signalled) bytes += runtime::unread_size(event);
-    if (event.kind == run_event_kind::issued || event.kind == run_event_kind::command_cancelled) {
-      bytes = 0;
-    }
-  }
-  return bytes;
-}
-
 std::string shown_state(const json& status, std::size_t most) {
   if (status.is_null()) return {};
   if (!runtime::is_larger(status, most)) return boost::json::serialize(status);
@@ -88,7 +74,12 @@ run_host::run_host(
     for (const auto& one : row_->owes->debts)
       add_debt(one);
   }
-  if (row_ && !image.history.empty()) replay(std::move(image.history));
+  if (!row_) return;
+  if (image.is_to_end && !row_->ended) {
+    if (image.history.empty() || !recall(image.history)) recall_nothing();
+  } else if (!image.history.empty()) {
+    replay(std::move(image.history));
+  }
 }
 
 run_host::~run_host() {
@@ -121,31 +112,15 @@ std::shared_ptr<runtime::run_engine> run_host::make_engine(const runtime::run_st
 }
 
 void run_host::replay(std::vector<run_event> history) {
-  auto start = runtime::read_started(history.front());
-  if (!start) {
-    log::channel("actors")->error("workflow {}: {}", id(), start.error().detail);
-    return;
-  }
-  start_ = std::move(*start);
-  start_->identity.tenant = channel_.tenant.str();
-  start_->identity.workflow_id = id();
-  recall_replies(start_->input);
-  is_being_cancelled_ = false;
-  for (const auto& event : history) {
-    if (!row_->owes && !row_->ended) owe_if_left(event);
-    note(event);
-  }
+  if (!recall(history)) return;
   // All that is owed so far is on disk.
   tell_debts();
   if (row_->ended) {
-    note_answered();
     if (owes_parent(*row_)) tell_parent();
     return;
   }
-  for (const auto& timer : timers_with_rows(history))
-    timers_[timer.command] = timer;
   engine_ = make_engine(*start_);
-  unread_bytes_ = bytes_behind_code(history);
+  unread_bytes_ = signals_.unread_bytes();
   if (!engine_) {
     row_->status = run_status::blocked;
     row_->why = failure{
@@ -158,18 +133,21 @@ void run_host::replay(std::vector<run_event> history) {
   history.front().data = start_->input;
   is_busy_ = true;
   is_replaying_ = true;
+  is_code_at_work_ = true;
   replay_began_ = parts_.time.boot();
   auto posted = parts_.user_code->post(
       reader_pool::lane::control,
       [this,
        self = home_.run_handle(),
+       number = ++turn_number_,
        engine = engine_,
        when = now(),
        history = std::move(history)]() mutable {
         auto outputs = engine->replay(history, when);
-        caf::anon_send(self, box(run_continuation{[this, outputs = std::move(outputs)]() mutable {
-                         on_driven(std::move(outputs));
-                       }}));
+        caf::anon_send(
+            self, box(run_continuation{[this, number, outputs = std::move(outputs)]() mutable {
+              on_driven(number, std::move(outputs));
+            }}));
       });
   if (!posted) is_dead_ = true;
 }
@@ -251,11 +229,13 @@ void close_if_over(runtime::run_engine& engine, const runtime::run_outputs& outp
 }
 
 void run_host::drive(std::vector<run_event> inputs) {
+  is_code_at_work_ = true;
   auto posted = parts_.user_code->post(
       reader_pool::lane::control,
       [this,
        &time = parts_.time,
        self = home_.run_handle(),
+       number = ++turn_number_,
        engine = engine_,
        inputs = std::move(inputs)]() mutable {
         const auto began = time.boot();
@@ -263,9 +243,10 @@ void run_host::drive(std::vector<run_event> inputs) {
         close_if_over(*engine, outputs);
         const auto took = time.boot() - began;
         caf::anon_send(
-            self, box(run_continuation{[this, took, outputs = std::move(outputs)]() mutable {
+            self,
+            box(run_continuation{[this, took, number, outputs = std::move(outputs)]() mutable {
               note_turn(took);
-              on_driven(std::move(outputs));
+              on_driven(number, std::move(outputs));
             }}));
       });
   if (!posted) {
@@ -274,7 +255,13 @@ void run_host::drive(std::vector<run_event> inputs) {
   }
 }
 
-void run_host::on_driven(runtime::run_outputs outputs) {
+void run_host::on_driven(std::uint64_t turn, runtime::run_outputs outputs) {
+  if (turn != turn_number_) return home_.run_settled();
+  end_turn(std::move(outputs));
+}
+
+void run_host::end_turn(runtime::run_outputs outputs) {
+  is_code_at_work_ = false;
   if (is_dead_) return home_.run_settled();
   const bool is_read_again = std::exchange(is_replaying_, false);
   // Code that does not fit the record adds nothing to it.
@@ -302,7 +289,6 @@ void run_host::on_driven(runtime::run_outputs outputs) {
     batch_timers_set_.push_back(timers_[command]);
   }
   if (is_read_again) {
-    note_answered();
     note_replay_time();
     if (!engine_->blocked()) go_on_after_replay();
   }
@@ -354,8 +340,7 @@ void run_host::end_run(const runtime::run_end& end, time_ms when) {
 
 void run_host::end_at_once(run_event with) {
   end_run({with.status, {}, with.why}, with.time);
-  for (const auto& [command, timer] : std::exchange(timers_, {}))
-    batch_timers_cleared_.push_back(timer);
+  clear_timers();
   batch_.push_back({std::move(with), row_->run});
   append_batch();
 }
@@ -384,6 +369,7 @@ void run_host::begin_next_run(json with) {
   row_->first_seq = sequence{last_seq_.raw() + batch_.size() + 1};
   row_->commands = 0;
   steps_.clear();
+  signals_ = {};
   // Those that nobody has read are recorded again; those that were answered are among the replies.
   if (is_agent()) signal_ids_.clear();
   batch_issued_.clear();
@@ -416,14 +402,17 @@ void run_host::append_batch() {
     batch_.push_back({std::move(event), row_->run});
   }
   if (batch_.empty()) {
-    note_closed(std::exchange(batch_closed_, {}), now());
+    batch_closed_.clear();
     is_busy_ = false;
     home_.run_settled();
     return pump();
   }
   if (engine_) {
-    note_length(std::exchange(row_->commands, engine_->commands()));
-    row_->state = shown_state(engine_->status(), limits().state_bytes_max);
+    // Code that does not fit its history stands where it came to.
+    if (engine_->commands() >= row_->commands) {
+      note_length(std::exchange(row_->commands, engine_->commands()));
+      row_->state = shown_state(engine_->status(), limits().state_bytes_max);
+    }
     if (!row_->ended && !engine_->blocked()) {
       row_->status = run_status::running;
       row_->why.reset();
@@ -468,7 +457,6 @@ void run_host::commit(sequence first) {
   if (takes_settlement()) return;
   last_seq_ = sequence{first.raw() + batch_.size() - 1};
   shown_ = row_;
-  const auto when = batch_.back().event.time;
   bool is_of_earlier = false;
   for (const auto& one : std::exchange(batch_, {})) {
     counters_.count(one.event);
@@ -484,9 +472,8 @@ void run_host::commit(sequence first) {
       batch_issued_.push_back(one.event.command);
     }
   }
-  for (const auto command : batch_closed_)
+  for (const auto command : std::exchange(batch_closed_, {}))
     models_.cancel(command);
-  note_closed(std::exchange(batch_closed_, {}), when);
   batch_timers_set_.clear();
   batch_timers_cleared_.clear();
   is_busy_ = false;

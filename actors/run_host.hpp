@@ -7,6 +7,8 @@
 #include "actors/broker_parts.hpp"
 #include "actors/engine_loan.hpp"
 #include "actors/requests.hpp"
+#include "actors/run_home.hpp"
+#include "actors/run_image.hpp"
 #include "actors/run_metrics.hpp"
 #include "actors/run_models.hpp"
 #include "runtime/topic/publish.hpp"
@@ -15,6 +17,7 @@
 #include "runtime/workflow/run_codec.hpp"
 #include "runtime/workflow/run_engine.hpp"
 #include "runtime/workflow/run_row.hpp"
+#include "runtime/workflow/signal_ledger.hpp"
 
 #include <caf/actor.hpp>
 
@@ -35,42 +38,21 @@ struct awaited;
 struct rerun_slice;
 struct seen_wait;
 
-/// INTERNAL: the rest of a run's work, to be done in its actor.
-struct run_continuation {
-  std::move_only_function<void()> go_on;
-};
-
-/// What committed records say of a workflow; read when its channel becomes active.
-struct run_image {
-  std::optional<runtime::workflow_row> row;
-  /// Of the current run.
-  std::vector<runtime::run_event> history;
-};
-
 /// On a thread that runs user code: lets go of what the run has in memory, once it has ended.
 void close_if_over(runtime::run_engine& engine, const runtime::run_outputs& outputs);
 
 /// Of a child that has ended, by its row: its parent does not know yet how.
 [[nodiscard]] bool owes_parent(const runtime::workflow_row& row);
 
-/// What a run needs of the actor it lives in. Called in that actor only.
-class run_home {
-public:
-  virtual ~run_home() = default;
+class run_host;
 
-  [[nodiscard]] virtual caf::actor run_handle() = 0;
-  /// Answered by `run_host::on_appended`.
-  virtual void append_transition(runtime::publish_request transition) = 0;
-  virtual void run_later(std::chrono::milliseconds delay, std::move_only_function<void()> rest) = 0;
-  /// Within a second.
-  virtual void run_at_leisure(std::move_only_function<void()> rest) = 0;
-  virtual void may_passivate() = 0;
-  virtual void run_settled() = 0;
-};
+/// Why the channel is not deleted; nothing if it may be. `run` is null for other topics.
+[[nodiscard]] std::optional<error> kept_because(const run_host* run, const delete_topic& ask);
 
 /// Lifecycle: made with its topic, gone with it. A run that has not ended is replayed at once.
-/// Bound: `workflows.inputs_waiting_max` inputs wait; beyond it signals are refused as overloaded.
-/// Survives a restart: what was committed; what was under way is begun again.
+/// Bound: `workflows.inputs_waiting_max` inputs wait, and `workflows.unread_bytes_max` of signals
+/// that the code has not read; beyond them signals are refused as overloaded. Survives a restart:
+/// what was committed; what was under way is begun again.
 class run_host final : private model_home {
 public:
   run_host(
@@ -112,6 +94,9 @@ public:
   /// It has ended before `cutoff`, and owes nobody anything, or did so `owing_kept_max` before: its
   /// channel may be deleted.
   [[nodiscard]] bool is_over(time_ms cutoff) const;
+
+  /// Its channel must stay: a workflow in it has not ended. Agents have no end.
+  [[nodiscard]] bool holds_channel() const { return row_ && !row_->ended && !is_agent(); }
 
   [[nodiscard]] bool is_settled() const { return !is_busy_ && steps_running_ == 0; }
 
@@ -257,6 +242,9 @@ private:
   void turn_away(const waiter& from);
   /// Joins those who wait for the same signal, if it is on its way.
   [[nodiscard]] bool joins_signal(const std::string& signal_id, const waiter& from);
+  [[nodiscard]] std::uint64_t said_by(const runtime::run_event& signal) const;
+  /// What the signal of this id says, if there was or is one.
+  [[nodiscard]] std::optional<std::uint64_t> signal_known(const std::string& signal_id) const;
   void answer_result(const waiter& to);
 
   // -- restart and fork (run_rerun.cpp) --------------------------------------------------------
@@ -283,6 +271,8 @@ private:
 
   // -- messages of agents (run_calls.cpp) ------------------------------------------------------
   [[nodiscard]] bool is_agent() const;
+  /// Nothing if the agent has not heard a message of this id, or heard this one.
+  [[nodiscard]] std::optional<error> reused_id(const call_agent& ask) const;
   void on_call(const call_agent& ask, waiter from);
   void answer_pending(const waiter& to);
   void note_reply(const boost::json::object& reply);
@@ -303,13 +293,20 @@ private:
 
   // -- transitions (run_host.cpp) --------------------------------------------------------------
   void replay(std::vector<runtime::run_event> history);
+  /// What the history says, without its code. False: it does not begin as one.
+  [[nodiscard]] bool recall(const std::vector<runtime::run_event>& history);
+  /// From the row alone.
+  void recall_nothing();
+  /// The code that works on something now does it for nobody: what it comes back with is dropped.
+  void give_up_turn();
   [[nodiscard]] std::shared_ptr<runtime::run_engine> make_engine(const runtime::run_start& start);
   void offer(input next);
   void pump();
   [[nodiscard]] bool prepare(input& next);
   /// Inputs of the current run, which are in the batch.
   void drive(std::vector<runtime::run_event> inputs);
-  void on_driven(runtime::run_outputs outputs);
+  void on_driven(std::uint64_t turn, runtime::run_outputs outputs);
+  void end_turn(runtime::run_outputs outputs);
   /// Its code fits: what it had under way is taken up again.
   void go_on_after_replay();
   void begin_next_run(json with);
@@ -319,12 +316,16 @@ private:
   void append_row(runtime::publish_request transition);
   void commit(sequence first);
   void note(const runtime::run_event& event);
-  void note_closed(const std::vector<std::uint32_t>& commands, time_ms when);
-  void note_answered();
+  /// With the signal that it waited for.
+  void note_heard(std::uint32_t command, time_ms when);
+  /// All that is open when the run ends.
+  void note_left(time_ms when);
   void note_blocked();
   void end_run(const runtime::run_end& end, time_ms when);
   /// Without its code.
   void end_at_once(runtime::run_event with);
+  /// All that are armed are so no more, from this transition on.
+  void clear_timers();
   /// Something is open that nothing ends unless this process works on it.
   [[nodiscard]] bool has_work() const;
   [[nodiscard]] time_ms now() const;
@@ -364,7 +365,10 @@ private:
   void offer_engine();
   void post_step(ready_step next);
   /// The step's thread has gone on with the code; nothing if the attempt was over before it ended.
-  void on_step_driven(std::optional<runtime::run_event> input, runtime::run_outputs outputs);
+  void on_step_driven(
+      const engine_loan& loan,
+      std::optional<runtime::run_event> input,
+      runtime::run_outputs outputs);
   void on_step_done(
       std::uint32_t command, std::uint32_t attempt, std::uint32_t run, outcome<json> ended);
   void arm_timer(const runtime::run_timer& timer);
@@ -506,9 +510,11 @@ private:
   std::uint32_t turns_ = 0;
   std::vector<ready_step> ready_steps_;
   std::map<std::uint32_t, shown_step> steps_;
-  std::set<std::string> signal_ids_;
-  /// Of an agent: messages without reply, and its latest replies by message.
-  std::set<std::string> open_messages_;
+  /// What each said, by its id.
+  std::map<std::string, std::uint64_t> signal_ids_;
+  runtime::signal_ledger signals_;
+  /// Of an agent: messages without reply, with what each said, and its latest replies by message.
+  std::map<std::string, std::uint64_t> open_messages_;
   std::map<std::string, boost::json::object> replies_;
   /// With their sizes, of which this is the sum.
   std::deque<std::pair<std::string, std::size_t>> reply_order_;
@@ -567,6 +573,9 @@ private:
   /// It will look whether it may leave.
   bool is_leaving_ = false;
   bool is_replaying_ = false;
+  /// Another thread works on its code, in the turn of this number.
+  bool is_code_at_work_ = false;
+  std::uint64_t turn_number_ = 0;
   bool is_carrying_out_ = false;
   bool is_retired_ = false;
   bool is_dead_ = false;

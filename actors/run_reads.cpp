@@ -110,9 +110,18 @@ read_run_image(storage::shard_reader& reader, const topic_ref& channel, entity_i
   image.row = std::move(*row);
   if (!image.row) return image;
   const auto& of = *image.row;
+  const bool is_cut = of.ended && of.last_seq.raw() >= of.first_seq.raw() + ended_events_max;
   auto visited = visit_history(reader, entity, of.first_seq, of.run, [&](auto event, const auto&) {
     image.history.push_back(std::move(event));
-    return !of.ended || image.history.size() < ended_events_max;
+    return !is_cut;
+  });
+  if (!visited) return std::unexpected{visited.error()};
+  if (!is_cut) return image;
+  // How it began, and how it came to its end.
+  const sequence from{of.last_seq.raw() + 2 - ended_events_max};
+  visited = visit_history(reader, entity, from, of.run, [&](auto event, const auto&) {
+    image.history.push_back(std::move(event));
+    return true;
   });
   if (!visited) return std::unexpected{visited.error()};
   return image;
@@ -198,6 +207,7 @@ result<workflow_answer> list_workflows_page(
     const stuck_runs& known_stuck,
     const list_workflows& ask) {
   std::map<std::string, runtime::workflow_row> found;
+  boost::json::array left_out;
   const auto fits = [&](std::string_view key, const runtime::workflow_row& row) {
     // Agents, too: they are stuck like others.
     if (ask.stuck) {
@@ -214,7 +224,10 @@ result<workflow_answer> list_workflows_page(
   last.back() = '\1';
   for (std::uint32_t i = 0; i < journal.shard_count(); ++i) {
     auto reader = journal.read(shard_id{i});
-    if (!reader) continue;  // a quarantined shard shows in /readyz, not here
+    if (!reader) {
+      left_out.push_back(i);
+      continue;
+    }
     auto tail = read_tail(**reader);
     if (!tail) return std::unexpected{tail.error()};
     std::size_t taken = 0;
@@ -239,8 +252,10 @@ result<workflow_answer> list_workflows_page(
     next = id;
   }
   if (found.size() <= ask.limit) next.clear();
-  return workflow_answer{boost::json::serialize(
-      boost::json::object{{"workflows", std::move(list)}, {"cursor", next}})};
+  boost::json::object page{{"workflows", std::move(list)}, {"cursor", next}};
+  // Of a shard that is quarantined nobody knows what there is.
+  if (!left_out.empty()) page["shards_left_out"] = std::move(left_out);
+  return workflow_answer{boost::json::serialize(page)};
 }
 
 }  // namespace callboard::actors

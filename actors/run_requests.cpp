@@ -3,6 +3,7 @@
 #include "actors/topic_loading.hpp"
 #include "base/build_id.hpp"
 #include "base/hash.hpp"
+#include "runtime/workflow/canonical_json.hpp"
 #include "runtime/workflow/json_values.hpp"
 #include "runtime/workflow/run_codec.hpp"
 #include "runtime/workflow/run_limits.hpp"
@@ -18,13 +19,25 @@ namespace callboard::actors {
 
 namespace {
 
+using runtime::run_event;
 using runtime::run_event_kind;
 using runtime::run_status;
 
 constexpr std::string_view terminated = "terminated";
 
 std::uint64_t start_hash(const std::string& type, const std::string& input) {
+  return runtime::hash_of_named(type, runtime::parsed_or_null(input));
+}
+
+/// As versions did that compared texts.
+std::uint64_t start_text_hash(const std::string& type, const std::string& input) {
   return hash_64(type + '\0' + input);
+}
+
+/// Nobody but a run does it without a name.
+json by_hand(std::string_view how, const std::string& who, const std::string& reason) {
+  if (who.empty()) return {};
+  return boost::json::object{{"how", how}, {"who", who}, {"reason", reason}};
 }
 
 error overloaded(std::string_view setting) {
@@ -51,7 +64,9 @@ void run_host::on_request(control_request request, const caf::actor& reply_to) {
   }
   auto* cancel = std::get_if<cancel_workflow>(&request.body);
   // A parent's wish that overtakes the commit of the start must not be lost.
-  const bool is_begun = shown_ || (row_ && cancel != nullptr && cancel->parent);
+  // Nor need a start be committed whose code hangs.
+  const bool is_begun = shown_ || (row_ && cancel != nullptr && cancel->parent)
+                        || (row_ && std::holds_alternative<terminate_workflow>(request.body));
   if (!is_begun) return answer(from, std::unexpected{not_there(channel_)});
   if (auto* signal = std::get_if<signal_workflow>(&request.body)) {
     on_signal(*signal, std::move(from));
@@ -86,9 +101,10 @@ void run_host::on_start(const start_workflow& ask, waiter from) {
         too_large(
             "the input of a workflow", limits().input_bytes_max, "workflows.input_bytes_max"));
   }
-  const auto hash = start_hash(ask.type, ask.input);
   if (row_) {
-    if (row_->start_hash != hash) {
+    const bool is_same = row_->start_hash == start_hash(ask.type, ask.input)
+                         || row_->start_hash == start_text_hash(ask.type, ask.input);
+    if (!is_same) {
       return answer(
           from,
           fail(
@@ -154,22 +170,56 @@ void run_host::on_signal(const signal_workflow& ask, waiter from) {
         too_large(
             "the payload of a signal", limits().signal_bytes_max, "workflows.signal_bytes_max"));
   }
-  if (!ask.id.empty() && signal_ids_.contains(ask.id)) {
-    return answer(from, control_answer{workflow_answer{R"({"duplicate":true})"}});
-  }
-  if (!ask.id.empty() && joins_signal(ask.id, from)) return;
-  if (inputs_.size() >= limits().inputs_waiting_max)
-    return answer(from, std::unexpected{overloaded("workflows.inputs_waiting_max")});
   input next;
   next.event.kind = run_event_kind::signalled;
   next.event.name = ask.signal;
   next.event.id = ask.id;
   next.event.data = runtime::parsed_or_null(ask.payload);
+  const auto known = ask.id.empty() ? std::nullopt : signal_known(ask.id);
+  if (known && *known != said_by(next.event)) {
+    return answer(
+        from,
+        fail(
+            errc::id_conflict,
+            fmt::format(
+                "workflow '{}' has had a signal of this key with another name or payload: give "
+                "each "
+                "signal a key of its own",
+                id())));
+  }
+  if (known && signal_ids_.contains(ask.id)) {
+    return answer(from, control_answer{workflow_answer{R"({"duplicate":true})"}});
+  }
+  if (known && joins_signal(ask.id, from)) return;
+  if (inputs_.size() >= limits().inputs_waiting_max)
+    return answer(from, std::unexpected{overloaded("workflows.inputs_waiting_max")});
   next.bytes = runtime::unread_overhead + ask.signal.size() + ask.id.size() + ask.payload.size();
   if (const auto why = refuses_unread(ask.signal, next.bytes))
     return answer(from, std::unexpected{*why});
   next.waiters.push_back(std::move(from));
   offer(std::move(next));
+}
+
+std::uint64_t run_host::said_by(const run_event& signal) const {
+  if (!is_agent()) return runtime::hash_of_named(signal.name, signal.data);
+  const auto& message = signal.data.as_object();
+  return runtime::hash_of_named(runtime::text_at(message, "message"), message.at("payload"));
+}
+
+std::optional<std::uint64_t> run_host::signal_known(const std::string& signal_id) const {
+  const auto is_it = [&](const run_event& event) {
+    return event.kind == run_event_kind::signalled && event.id == signal_id;
+  };
+  if (const auto found = signal_ids_.find(signal_id); found != signal_ids_.end()) {
+    return found->second;
+  }
+  for (const auto& one : inputs_) {
+    if (is_it(one.event)) return said_by(one.event);
+  }
+  for (const auto& one : batch_) {
+    if (is_it(one.event)) return said_by(one.event);
+  }
+  return std::nullopt;
 }
 
 std::optional<error> run_host::refuses_unread(const std::string& signal, std::size_t more) const {
@@ -220,13 +270,24 @@ void run_host::on_cancel(const cancel_workflow& ask, waiter from) {
   next.event.kind = run_event_kind::cancel_requested;
   next.event.data = json(ask.reason);
   next.is_by_parent = ask.parent.has_value();
+  next.event.by_hand = by_hand("cancelled", ask.who, ask.reason);
   next.waiters.push_back(std::move(from));
   offer(std::move(next));
 }
 
+/// Needs nothing of the code, which may hang: it overtakes what waits, and does not wait for a
+/// turn.
 void run_host::on_terminate(const terminate_workflow& ask, waiter from) {
   from.what = waiter::ask::terminate;
-  if (shown_->ended) return answer_committed(from);
+  if (is_agent()) {
+    return answer(
+        from,
+        fail(
+            errc::wrong_kind,
+            "an agent cannot be terminated, as it could hear no message again; to be rid of it and "
+            "its state delete its channel"));
+  }
+  if (shown_ && shown_->ended) return answer_committed(from);
   input next;
   next.event.kind = run_event_kind::ended;
   next.event.status = run_status::failed;
@@ -234,8 +295,17 @@ void run_host::on_terminate(const terminate_workflow& ask, waiter from) {
       failure_class::permanent,
       std::string{terminated},
       ask.reason.empty() ? "ended by an operator" : ask.reason};
-  next.waiters.push_back(std::move(from));
-  offer(std::move(next));
+  next.event.by_hand = by_hand(terminated, ask.who, ask.reason);
+  if (!is_code_at_work_) {
+    next.waiters.push_back(std::move(from));
+    next.run = row_->run;
+    inputs_.push_front(std::move(next));
+    return pump();
+  }
+  give_up_turn();
+  batch_waiters_.push_back(std::move(from));
+  next.event.time = std::max(now(), row_->started);
+  end_at_once(std::move(next.event));
 }
 
 void run_host::on_child_end(const end_child& ask, waiter from) {

@@ -16,6 +16,7 @@
 #include "runtime/workflow/agent_names.hpp"
 #include "runtime/workflow/json_values.hpp"
 #include "runtime/workflow/run_codec.hpp"
+#include "runtime/workflow/signal_ledger.hpp"
 
 #include <boost/json/serialize.hpp>
 #include <caf/send.hpp>
@@ -304,8 +305,7 @@ void run_host::leave_run(time_ms when) {
     batch_.push_back({std::move(ended), row_->run});
     owe_all();
   }
-  for (const auto& [command, timer] : std::exchange(timers_, {}))
-    batch_timers_cleared_.push_back(timer);
+  clear_timers();
   models_.cancel_all();
   asked_.clear();
   lookups_.clear();
@@ -315,6 +315,7 @@ void run_host::leave_run(time_ms when) {
   tasks_.clear();
   steps_.clear();
   signal_ids_.clear();
+  signals_ = {};
   owes_parent_ = false;
   close_engine();
 }
@@ -330,6 +331,7 @@ void run_host::close_engine() {
 
 void run_host::replay_anew() {
   steps_.clear();
+  signals_ = {};
   batch_issued_.clear();
   replay(std::exchange(anew_, {}));
   if (is_busy_) return;

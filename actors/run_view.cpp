@@ -33,9 +33,15 @@ void run_host::note(const run_event& event) {
     recorded_build_ = runtime::text_at(event.data.as_object(), "build");
   }
   if (event.kind == run_event_kind::signalled && !event.id.empty()) {
-    signal_ids_.insert(event.id);
-    if (is_agent()) open_messages_.insert(event.id);
+    const auto said = said_by(event);
+    signal_ids_.emplace(event.id, said);
+    if (is_agent()) open_messages_.emplace(event.id, said);
   }
+  if (event.kind == run_event_kind::ended && event.status != runtime::run_status::blocked) {
+    note_left(event.time);
+  }
+  const auto heard = signals_.take(event);
+  if (heard && event.kind == run_event_kind::signalled) note_heard(*heard, event.time);
   if (event.kind == run_event_kind::issued && event.what == command_kind::reply) {
     note_reply(event.data.as_object());
   }
@@ -64,6 +70,7 @@ void run_host::note(const run_event& event) {
     step.attempts = is_attempted(event.what) ? 1 : 0;
     step.started = event.time;
     step.due = event.due;
+    if (heard) note_heard(event.command, event.time);
     if (steps_.size() > shown_steps_max) steps_.erase(steps_.begin());
     return;
   }
@@ -97,21 +104,18 @@ void run_host::note(const run_event& event) {
   }
 }
 
-/// What was answered by an input that names no command, a signal for instance.
-void run_host::note_closed(const std::vector<std::uint32_t>& commands, time_ms when) {
-  for (const auto command : commands) {
-    const auto found = steps_.find(command);
-    if (found == steps_.end() || found->second.status != "running") continue;
-    found->second.status = "completed";
-    found->second.ended = when;
-  }
+void run_host::note_heard(std::uint32_t command, time_ms when) {
+  const auto found = steps_.find(command);
+  if (found == steps_.end()) return;
+  found->second.status = "completed";
+  found->second.ended = when;
 }
 
-/// The same after a replay, where nothing says when.
-void run_host::note_answered() {
+void run_host::note_left(time_ms when) {
   for (auto& [command, step] : steps_) {
-    const bool is_open = engine_ && engine_->open().contains(command);
-    if (!is_open && step.status == "running") step.status = "completed";
+    if (step.status != "running" && step.status != "retrying") continue;
+    step.status = "abandoned";
+    step.ended = when;
   }
 }
 
@@ -165,6 +169,7 @@ workflow_answer run_host::describe(bool created) const {
     steps.push_back(std::move(one));
   }
   out["steps"] = std::move(steps);
+  if (row.commands > steps_.size()) out["steps_omitted"] = row.commands - steps_.size();
   return {.body = boost::json::serialize(out), .created = created};
 }
 

@@ -1,7 +1,6 @@
 #include "actors/shard_actor.hpp"
 
 #include "actors/companions.hpp"
-#include "actors/reader_pool.hpp"
 #include "actors/retention_sweep.hpp"
 #include "actors/run_alarms.hpp"
 #include "actors/run_schedule.hpp"
@@ -90,9 +89,7 @@ public:
         [this](const boxed<companion_append_failed>& message) { on_failed(message->activation); },
         [this](boxed<held_floor>& message) {
           const auto found = topics_.find(message->topic);
-          if (found != topics_.end() && found->second.actor) {
-            send(found->second.actor, message);
-          }
+          if (found != topics_.end() && found->second.actor) send(found->second.actor, message);
         },
         [this](boxed<sweep_told>& message) { wake(sweep_.take(*message), false); },
         [this](boxed<runs_found>& message) { wake(schedule_.take(*message, handle()), true); },
@@ -272,9 +269,8 @@ private:
   void refuse(const waiting& one, const error& why) {
     if (const auto* publish = std::get_if<waiting_publish>(&one)) {
       publish_replies replies;
-      for (const auto& request : publish->message->batch.requests) {
+      for (const auto& request : publish->message->batch.requests)
         replies.replies.push_back({request.correlation, std::unexpected{why}});
-      }
       send(publish->reply_to, box(std::move(replies)));
     } else if (const auto* control = std::get_if<waiting_control>(&one)) {
       send(
@@ -290,14 +286,9 @@ private:
   // -- loading and making --------------------------------------------------------------------
 
   void load(const topic_ref& name) {
-    auto posted = parts_.readers.post(
-        reader_pool::lane::control,
-        [self = handle(), &parts = parts_, shard = shard_, name, activation = current()] {
-          caf::anon_send(self, box(topic_loaded{name, activation, load_topic(parts, shard, name)}));
-        });
-    if (!posted) {
-      send(this, box(topic_loaded{name, current(), std::unexpected{posted.error()}}));
-    }
+    const auto slot = topics_.find(name);
+    const bool is_to_end = slot != topics_.end() && slot->second.ends_run(name);
+    load_for(handle(), parts_, shard_, current(), name, is_to_end);
   }
 
   [[nodiscard]] activation_id current() const { return activation_.value_or(activation_id{}); }
@@ -448,9 +439,8 @@ private:
   void become_active(const topic_ref& name, topic_slot& slot, const topic_active& news) {
     slot.stage = topic_stage::active;
     // Who waited for the topic to be made comes before the event that makes it interesting.
-    for (auto& one : interest_.take(name)) {
+    for (auto& one : interest_.take(name))
       send(slot.actor, std::move(one.message), one.relay);
-    }
     // Nobody holds back what never goes.
     if (!is_channel(name.topic) || has_retention(slot.settings)) companions_.tell(news);
     interest_.tell(news);

@@ -403,8 +403,8 @@ private:
       auto& next = changes_.front();
       const auto& image = core_.image();
       if (const auto* deletion = std::get_if<delete_topic>(&next.request.body)) {
-        if (deletion->if_ended_before && !(run_ && run_->is_over(*deletion->if_ended_before))) {
-          answer(next, fail(errc::wrong_kind, "the workflow is not over, or not for so long"));
+        if (auto why = kept_because(run_.get(), *deletion)) {
+          answer(next, std::unexpected{*std::move(why)});
           send(parent_, box(topic_busy{image.name}));
           changes_.pop_front();
           continue;

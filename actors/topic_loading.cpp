@@ -1,11 +1,15 @@
 #include "actors/topic_loading.hpp"
 
+#include "actors/boxed.hpp"
+#include "actors/reader_pool.hpp"
 #include "actors/run_reads.hpp"
 #include "actors/run_sweep.hpp"
+#include "actors/shard_messages.hpp"
 #include "actors/stuck_runs.hpp"
 #include "actors/topic_reads.hpp"
 #include "runtime/workflow/agent_names.hpp"
 
+#include <caf/send.hpp>
 #include <fmt/format.h>
 
 namespace callboard::actors {
@@ -24,7 +28,8 @@ std::string key_of(const topic_ref& channel) {
 void note_readable(const broker_parts& parts, const topic_ref& name, const result<run_image>& run) {
   if (parts.stuck == nullptr) return;
   const auto key = key_of(name);
-  const bool is_empty = run && run->row && run->history.empty();
+  const bool is_empty =
+      run && run->row && !run->row->ended && !run->is_to_end && run->history.empty();
   if (!run && run.error().code == errc::corruption) {
     parts.stuck->note(key, unreadable_history(run.error().detail));
   } else if (is_empty) {
@@ -32,6 +37,18 @@ void note_readable(const broker_parts& parts, const topic_ref& name, const resul
   } else if (const auto known = parts.stuck->find(key); known && known->code == unreadable_code) {
     parts.stuck->clear(key);
   }
+}
+
+/// A run that has ended, or is to, is known by its row; all others need their history.
+result<run_image>
+read_run(storage::shard_reader& reader, const topic_ref& name, entity_id entity, bool is_to_end) {
+  auto run = read_run_image(reader, name, entity);
+  if (!run && run.error().code == errc::corruption) {
+    auto row = read_workflow_row(reader, name);
+    if (row && *row && (is_to_end || (*row)->ended)) run = run_image{.row = std::move(*row)};
+  }
+  if (run) run->is_to_end = is_to_end;
+  return run;
 }
 
 }  // namespace
@@ -97,7 +114,8 @@ make_topic_core(const broker_parts& parts, runtime::topic_image image) {
   return std::make_unique<runtime::topic_core>(std::move(image), limits);
 }
 
-result<loaded_topic> load_topic(const broker_parts& parts, shard_id shard, const topic_ref& name) {
+result<loaded_topic>
+load_topic(const broker_parts& parts, shard_id shard, const topic_ref& name, bool is_to_end) {
   auto reader = parts.journal.read(shard);
   if (!reader) return std::unexpected{reader.error()};
   const auto row = find_topic_row(**reader, name);
@@ -107,7 +125,7 @@ result<loaded_topic> load_topic(const broker_parts& parts, shard_id shard, const
   if (!image) return std::unexpected{image.error()};
   loaded_topic loaded;
   if (is_channel(name.topic)) {
-    auto run = read_run_image(**reader, name, image->entity);
+    auto run = read_run(**reader, name, image->entity, is_to_end);
     note_readable(parts, name, run);
     if (!run) return std::unexpected{run.error()};
     loaded.run = std::move(*run);
@@ -122,6 +140,21 @@ result<loaded_topic> load_topic(const broker_parts& parts, shard_id shard, const
   });
   if (!read) return std::unexpected{read.error()};
   return loaded;
+}
+
+void load_for(
+    const caf::actor& to,
+    const broker_parts& parts,
+    shard_id shard,
+    activation_id activation,
+    const topic_ref& name,
+    bool is_to_end) {
+  auto posted = parts.readers.post(reader_pool::lane::control, [=, &parts] {
+    auto loaded = load_topic(parts, shard, name, is_to_end);
+    caf::anon_send(to, box(topic_loaded{name, activation, std::move(loaded)}));
+  });
+  if (posted) return;
+  caf::anon_send(to, box(topic_loaded{name, activation, std::unexpected{posted.error()}}));
 }
 
 }  // namespace callboard::actors

@@ -7,6 +7,8 @@
 #include "base/names.hpp"
 #include "runtime/topic/topic_core.hpp"
 
+#include <caf/actor.hpp>
+
 #include <memory>
 #include <optional>
 
@@ -42,8 +44,19 @@ void forget_stuck(const broker_parts& parts, const topic_ref& channel);
 [[nodiscard]] std::unexpected<error>
 too_large(std::string_view what, std::uint64_t most, std::string_view setting);
 
-[[nodiscard]] result<loaded_topic>
-load_topic(const broker_parts& parts, shard_id shard, const topic_ref& name);
+/// `is_to_end`: its run is about to be terminated, so that nothing of it is executed, and a history
+/// nobody can read is no error.
+[[nodiscard]] result<loaded_topic> load_topic(
+    const broker_parts& parts, shard_id shard, const topic_ref& name, bool is_to_end = false);
+
+/// Sends `to` the `topic_loaded` of this activation.
+void load_for(
+    const caf::actor& to,
+    const broker_parts& parts,
+    shard_id shard,
+    activation_id activation,
+    const topic_ref& name,
+    bool is_to_end);
 
 [[nodiscard]] std::unique_ptr<runtime::topic_core>
 make_topic_core(const broker_parts& parts, runtime::topic_image image);

@@ -1,6 +1,7 @@
 #include "actors/topic_reads.hpp"
 
 #include "actors/topic_answers.hpp"
+#include "actors/topic_loading.hpp"
 #include "base/log.hpp"
 
 #include <fmt/format.h>
@@ -375,7 +376,7 @@ result<event_page> read_event_page(storage::journal& journal, const read_events&
   if (!reader) return std::unexpected{reader.error()};
   const auto row = find_topic_row(**reader, ask.topic);
   if (!row) return std::unexpected{row.error()};
-  if (!*row) return no_such_topic(ask.topic);
+  if (!*row) return std::unexpected{not_there(ask.topic)};
   const auto image = read_topic_image(**reader, **row, journal.state(shard).incarnation);
   if (!image) return std::unexpected{image.error()};
   const auto start = resolve(**reader, *image, ask.from);

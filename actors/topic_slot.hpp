@@ -5,6 +5,7 @@
 #include "actors/requests.hpp"
 #include "actors/topic_actor.hpp"
 #include "actors/topic_interest.hpp"
+#include "runtime/workflow/agent_names.hpp"
 
 #include <caf/actor.hpp>
 
@@ -46,6 +47,13 @@ struct topic_slot {
   [[nodiscard]] bool begins_run() const {
     const auto* first = held.empty() ? nullptr : std::get_if<waiting_control>(&held.front());
     return first != nullptr && std::holds_alternative<start_workflow>(first->message->body);
+  }
+
+  /// What was asked first is to terminate the run of this channel.
+  [[nodiscard]] bool ends_run(const topic_ref& name) const {
+    const auto* first = held.empty() ? nullptr : std::get_if<waiting_control>(&held.front());
+    return first != nullptr && std::holds_alternative<terminate_workflow>(first->message->body)
+           && !runtime::is_agent_channel(name.topic);
   }
 };
 

@@ -1,4 +1,4 @@
-// callboard binding list|show|put|delete|dead|redrive|abandon
+// callboard binding list|show|put|delete|dead|redrive|abandon|edit
 #include "cli/client/raw_json.hpp"
 #include "cli/families.hpp"
 #include "cli/object_text.hpp"
@@ -42,6 +42,10 @@ struct binding_options {
   std::vector<std::uint64_t> seqs;
   std::string error_contains;
   bool all = false;
+  std::uint64_t seq = 0;
+  /// JSON, or text if it `is_text`.
+  std::string data;
+  bool is_text = false;
 };
 
 std::string
@@ -108,6 +112,9 @@ std::pair<CLI::App&, std::shared_ptr<binding_options>> add_one(
     binding_work work) {
   auto o = std::make_shared<binding_options>();
   auto& command = add_command(family, run, name, description, example, [&run, o, work] {
+    if (!o->is_text && !o->data.empty() && !client::is_json(o->data)) {
+      return run.misuse("this is not JSON; with --text it is taken as a string");
+    }
     return run.with_server([&](client::api& api) { return work(run, api, *o); });
   });
   command.add_option("topic", o->topic, "name of the topic")->required()->type_name("TOPIC");
@@ -132,7 +139,8 @@ result<void> list(const context& run, client::api& api, const binding_options& o
        {"POSITION", "position"},
        {"LAG", "lag"},
        {"IN FLIGHT", "in_flight"},
-       {"DEAD", "dead_lettered"}});
+       {"DEAD", "dead"},
+       {"EVER DEAD", "dead_lettered"}});
   return {};
 }
 
@@ -194,6 +202,15 @@ result<void> redrive(const context& run, client::api& api, const binding_options
 
 result<void> abandon(const context& run, client::api& api, const binding_options& o) {
   return change_dead(run, api, o, "/dead/abandon");
+}
+
+result<void> edit(const context& run, client::api& api, const binding_options& o) {
+  object_text body;
+  body.raw("data", o.is_text ? client::json_quoted(o.data) : o.data);
+  auto answered = api.call("PUT", binding_path(api, o, fmt::format("/dead/{}", o.seq)), body.str());
+  if (!answered) return std::unexpected{answered.error()};
+  print_object(run, *answered);
+  return {};
 }
 
 /// `redrive` and `abandon`.
@@ -284,6 +301,20 @@ void add_binding(CLI::App& app, context& run) {
       family, run, "redrive", "try the dead letters again, all or those that are named", redrive);
   add_dead_change(
       family, run, "abandon", "give dead letters up: those that are named, or --all", abandon);
+  auto [edit_command, e] = add_one(
+      family,
+      run,
+      "edit",
+      "give a dead letter other data, to be redriven then; prints its new seq",
+      "callboard binding edit orders start 7 '{\"total\":40}'",
+      edit);
+  edit_command.add_option("seq", e->seq, "of the dead letter, as `binding dead` lists it")
+      ->required()
+      ->type_name("SEQ");
+  edit_command.add_option("data", e->data, "what the event shall have, as JSON")
+      ->required()
+      ->type_name("DATA");
+  edit_command.add_flag("--text", e->is_text, "DATA is a string, not JSON");
 }
 
 }  // namespace callboard::cli

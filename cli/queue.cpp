@@ -1,5 +1,5 @@
-// callboard queue list|show|set|delete|push|task|lease|complete|fail|extend|dead|redrive|abandon|
-// audit
+// callboard queue list|show|set|delete|push|task|lease|complete|fail|extend|dead|redrive|
+// abandon|edit|audit
 #include "cli/client/raw_json.hpp"
 #include "cli/families.hpp"
 #include "cli/object_text.hpp"
@@ -277,6 +277,13 @@ result<void> abandon(const context& run, client::api& api, const queue_options& 
   return change_dead(run, api, o, "/dead/abandon");
 }
 
+result<void> edit(const context& run, client::api& api, const queue_options& o) {
+  object_text body;
+  body.raw("payload", json_of(o));
+  return print_answer(
+      run, api.call("PUT", queue_path(api, o, fmt::format("/dead/{}", o.task)), body.str()));
+}
+
 /// The latest page is the last one, so all are asked for and `--limit` of them are kept.
 result<void> audit(const context& run, client::api& api, const queue_options& o) {
   std::string after;
@@ -413,6 +420,19 @@ void add_dead(CLI::App& family, context& run) {
       about::queue);
   add_filter(dead_command, *d);
   dead_command.add_option("--limit", d->limit, "how many at most")->capture_default_str();
+  auto [edit_command, e] = add_one(
+      family,
+      run,
+      {"edit",
+       "give a dead letter another payload, to be redriven then",
+       R"(callboard queue edit llm 17 '{"prompt":"hello"}')",
+       edit},
+      about::queue);
+  edit_command.add_option("task", e->task, "number of the task")->required()->type_name("TASK");
+  edit_command.add_option("payload", e->json, "what to do, as JSON")
+      ->required()
+      ->type_name("PAYLOAD");
+  edit_command.add_flag("--text", e->is_text, "PAYLOAD is a string, not JSON");
   auto [audit_command, a] = add_one(
       family,
       run,

@@ -24,6 +24,7 @@ struct token_options {
   std::vector<std::string> subscribe;
   std::vector<std::string> work;
   bool admin = false;
+  bool is_without_repair = false;
   std::uint32_t lifetime_s = 3600;
 };
 
@@ -48,6 +49,7 @@ exit_code issue(const context& run, const token_options& o) {
       .subscribe = o.subscribe,
       .work = o.work,
       .admin = o.admin,
+      .repair = !o.is_without_repair,
       .lifetime = std::chrono::seconds{o.lifetime_s}};
   auto token = gateway::issue_token(settings.auth, claims, system_clock{}.wall());
   if (!token) return run.misuse(token.error().detail);
@@ -90,6 +92,10 @@ void add_token(CLI::App& app, context& run) {
       ->type_name("QUEUE")
       ->allow_extra_args(false);
   command.add_flag("--admin", o->admin, "may administer the node");
+  command.add_flag(
+      "--no-repair",
+      o->is_without_repair,
+      "may signal workflows that it may publish to, but neither terminate nor repair them");
   command.add_option("--lifetime", o->lifetime_s, "seconds until it expires")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();

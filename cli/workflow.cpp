@@ -5,6 +5,7 @@
 #include "cli/object_text.hpp"
 #include "cli/output.hpp"
 #include "cli/workflow_history.hpp"
+#include "cli/workflow_output.hpp"
 
 #include <fmt/format.h>
 
@@ -71,41 +72,6 @@ client::http_request request_of(std::string method, std::string target, const wo
 }
 
 // -- one workflow ------------------------------------------------------------------------------
-
-/// The members of an object and, for people, its list `name` as a table below them.
-void print_with_list(
-    const context& run,
-    const std::string& body,
-    std::string_view name,
-    const std::vector<column>& columns) {
-  const auto members = client::json_members(body);
-  if (run.wants_json() || !members) return print_object(run, body);
-  object_text rest;
-  for (const auto& [member, value] : *members) {
-    if (member != name) rest.raw(member, std::string{value});
-  }
-  print_object(run, rest.str());
-  const auto list = client::json_elements(client::find_member(*members, name));
-  if (!list || list->empty()) return;
-  run.io.out << '\n';
-  print_list(run, body, name, columns);
-}
-
-void print_workflow(const context& run, const std::string& body) {
-  print_with_list(
-      run,
-      body,
-      "steps",
-      {{"COMMAND", "command"},
-       {"KIND", "kind"},
-       {"NAME", "name"},
-       {"STATUS", "status"},
-       {"ATTEMPTS", "attempts"},
-       {"STARTED MS", "started_ms"},
-       {"ENDED MS", "ended_ms"},
-       {"DUE MS", "due_ms"},
-       {"ERROR", "error.message"}});
-}
 
 result<void> start(const context& run, client::api& api, const workflow_options& o) {
   object_text body;

@@ -3,6 +3,7 @@
 #include "cli/families.hpp"
 #include "cli/object_text.hpp"
 #include "cli/output.hpp"
+#include "cli/workflow_output.hpp"
 
 #include <fmt/format.h>
 
@@ -27,15 +28,21 @@ struct repair_options {
   bool is_text = false;
 };
 
-result<void> post(
-    const context& run,
-    client::api& api,
-    const repair_options& o,
-    const std::string& rest,
-    object_text body) {
+result<std::string>
+post(client::api& api, const repair_options& o, const std::string& rest, object_text body) {
   if (!o.reason.empty()) body.text("reason", o.reason);
   const auto path = api.tenant_path("/workflows/" + client::percent_encoded(o.id) + rest);
-  auto answer = api.call("POST", path, body.str());
+  return api.call("POST", path, body.str());
+}
+
+/// By what answers with the workflow as it is now.
+result<void> print_begun(const context& run, const result<std::string>& answer) {
+  if (!answer) return std::unexpected{answer.error()};
+  print_workflow(run, *answer);
+  return {};
+}
+
+result<void> print_ended(const context& run, const result<std::string>& answer) {
   if (!answer) return std::unexpected{answer.error()};
   print_object(run, *answer);
   return {};
@@ -45,7 +52,7 @@ result<void> restart(const context& run, client::api& api, const repair_options&
   object_text body;
   body.text("from", o.from);
   body.number("version", o.version);
-  return post(run, api, o, "/restart", std::move(body));
+  return print_begun(run, post(api, o, "/restart", std::move(body)));
 }
 
 result<void> fork(const context& run, client::api& api, const repair_options& o) {
@@ -53,11 +60,11 @@ result<void> fork(const context& run, client::api& api, const repair_options& o)
   body.text("id", o.new_id);
   if (!o.from.empty()) body.text("from", o.from);
   body.number("version", o.version);
-  return post(run, api, o, "/fork", std::move(body));
+  return print_begun(run, post(api, o, "/fork", std::move(body)));
 }
 
 result<void> skip(const context& run, client::api& api, const repair_options& o) {
-  return post(run, api, o, fmt::format("/commands/{}/skip", o.command), {});
+  return print_ended(run, post(api, o, fmt::format("/commands/{}/skip", o.command), {}));
 }
 
 result<void> resolve(const context& run, client::api& api, const repair_options& o) {
@@ -70,7 +77,8 @@ result<void> resolve(const context& run, client::api& api, const repair_options&
     why.text("message", o.error_message);
     body.raw("error", why.str());
   }
-  return post(run, api, o, fmt::format("/commands/{}/resolve", o.command), std::move(body));
+  const auto rest = fmt::format("/commands/{}/resolve", o.command);
+  return print_ended(run, post(api, o, rest, std::move(body)));
 }
 
 using repair_work = result<void> (*)(const context&, client::api&, const repair_options&);

@@ -81,6 +81,7 @@ void append_binding(std::string& out, const actors::group_description& group) {
       group.settings.dead_letter_topic,
       group.oldest_unacked_age_ms);
   append_json_string(out, group.last_error);
+  if (group.dead) fmt::format_to(std::back_inserter(out), R"(,"dead":{})", *group.dead);
   out += '}';
 }
 
@@ -156,6 +157,10 @@ struct answer_writer {
 
   void operator()(const actors::binding_redrive& redrive) const {
     fmt::format_to(std::back_inserter(out), R"({{"redriving":{}}})", redrive.events);
+  }
+
+  void operator()(const actors::binding_edited& edited) const {
+    fmt::format_to(std::back_inserter(out), R"({{"seq":{}}})", edited.seq.raw());
   }
 
   void operator()(const actors::delivery_list& list) const {

@@ -110,6 +110,10 @@ result<void> read_scopes(const json::object& scopes, principal& who) {
     if (!admin->is_bool()) return refused("the token's 'callboard.admin' is not a boolean");
     who.admin = admin->as_bool();
   }
+  if (const auto* repair = scopes.if_contains("repair")) {
+    if (!repair->is_bool()) return refused("the token's 'callboard.repair' is not a boolean");
+    who.repair = repair->as_bool();
+  }
   who.tenant = std::move(*tenant);
   who.publish = std::move(*publish);
   who.subscribe = std::move(*subscribe);

@@ -54,6 +54,7 @@ struct token_claims {
   std::vector<std::string> subscribe;
   std::vector<std::string> work;
   bool admin = false;
+  bool repair = true;
   std::chrono::seconds lifetime{3600};
 };
 

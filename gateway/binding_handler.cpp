@@ -113,6 +113,22 @@ result<action> change_dead(exchange& now, const http_request& request) {
   return actors::control_body{std::move(ask)};
 }
 
+/// The data is whatever JSON the event shall have.
+result<action>
+edit_dead(const http_environment& environment, exchange& now, const http_request& request) {
+  actors::edit_binding_dead ask{binding_of(now), sequence{now.route->seq}, {}, now.who->subject};
+  auto body = json_members::parse(request.body);
+  if (!body.has("data")) body.refuse("'data' must say what the event shall have as its data");
+  ask.data = body.value("data").value_or("null");
+  if (auto sound = body.finish(); !sound) return std::unexpected{sound.error()};
+  const auto most = environment.sessions.settings.limits.event_bytes_max;
+  if (ask.data.size() > most) {
+    return fail(
+        errc::too_large, fmt::format("'data' may have limits.event_bytes_max = {} bytes", most));
+  }
+  return actors::control_body{std::move(ask)};
+}
+
 }  // namespace
 
 result<action>
@@ -122,13 +138,15 @@ handle_binding(const http_environment& environment, exchange& now, const http_re
   }
   switch (now.route->at) {
   case endpoint::bindings:
-    return actors::control_body{actors::list_groups{topic_of(now), true}};
+    return actors::control_body{actors::list_bindings{topic_of(now)}};
   case endpoint::binding_dead:
     return dead(environment, now);
   case endpoint::binding_redrive:
     return change_dead<actors::redrive_binding>(now, request);
   case endpoint::binding_abandon:
     return change_dead<actors::abandon_binding_dead>(now, request);
+  case endpoint::binding_dead_letter:
+    return edit_dead(environment, now, request);
   default:
     break;
   }
@@ -136,7 +154,7 @@ handle_binding(const http_environment& environment, exchange& now, const http_re
   if (now.method == http_method::delete_) {
     return actors::control_body{actors::delete_binding{binding_of(now)}};
   }
-  return actors::control_body{actors::get_group{binding_of(now)}};
+  return actors::control_body{actors::get_binding{binding_of(now)}};
 }
 
 }  // namespace callboard::gateway

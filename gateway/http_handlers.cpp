@@ -258,6 +258,7 @@ result<action> handle_request(
   case endpoint::binding_dead:
   case endpoint::binding_redrive:
   case endpoint::binding_abandon:
+  case endpoint::binding_dead_letter:
     return handle_binding(environment, now, request);
   case endpoint::presence:
     return actors::control_body{actors::presence_list{topic_of(now)}};

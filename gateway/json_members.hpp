@@ -22,6 +22,11 @@ public:
   /// No member is given.
   [[nodiscard]] bool is_empty() const { return members_.empty(); }
 
+  /// The member is given, be it as null.
+  [[nodiscard]] bool has(std::string_view name) const {
+    return members_.contains({name.data(), name.size()});
+  }
+
   /// Each returns nothing if the member is absent, null or bad.
   [[nodiscard]] std::optional<std::string> text(std::string_view name);
   [[nodiscard]] std::optional<std::uint64_t>

@@ -19,6 +19,8 @@ struct principal {
   std::vector<topic_pattern> subscribe;
   std::vector<std::string> work;
   bool admin = false;
+  /// To terminate and repair workflows that it may steer.
+  bool repair = true;
   /// When the token ends; nothing in a node without authentication.
   std::optional<time_ms> expires;
 

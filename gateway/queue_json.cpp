@@ -24,11 +24,11 @@ constexpr std::array<std::string_view, 4> phase_names{"waiting", "leased", "dead
 constexpr std::uint64_t u32_max = std::numeric_limits<std::uint32_t>::max();
 constexpr std::uint64_t ms_max = 86'400'000;
 constexpr std::uint64_t delay_ms_max = 31'622'400'000;
-constexpr std::uint32_t wait_ms_max = 25'000;
+/// What is between may cut a connection that is silent for longer.
+constexpr std::uint32_t wait_ms_max = 15'000;
 constexpr std::size_t tasks_max = 1000;
 /// Of one lease request.
 constexpr std::uint64_t leases_max = 100;
-constexpr std::size_t error_size_max = 4096;
 
 std::optional<std::uint32_t>
 small(json_members& body, std::string_view name, std::uint64_t min, std::uint64_t max) {
@@ -141,6 +141,15 @@ void add_row(std::string& out, const runtime::task_row& row) {
 
 }  // namespace
 
+std::string cut_to(std::string text, std::size_t most) {
+  if (text.size() <= most) return text;
+  auto end = most;
+  while (end != 0 && (static_cast<unsigned char>(text[end]) & 0xc0U) == 0x80U)
+    --end;
+  text.resize(end);
+  return text;
+}
+
 // -- requests ---------------------------------------------------------------------------------
 
 result<actors::put_queue> parse_put_queue(const queue_ref& queue, std::string_view text) {
@@ -202,10 +211,9 @@ parse_fail(const tenant_name& tenant, const std::string& lease, std::string_view
   auto body = json_members::parse(text);
   actors::fail_task failed{tenant, {}};
   failed.fail.lease = lease;
-  failed.fail.error = body.text("error").value_or("");
+  failed.fail.error = cut_to(body.text("error").value_or(""), task_error_size_max);
   failed.fail.is_retryable = body.flag("retryable").value_or(true);
   failed.fail.retry_after_ms = body.number("retry_after_ms", 0, ms_max * 7);
-  if (failed.fail.error.size() > error_size_max) body.refuse("'error' may have 4096 bytes");
   return finish(body, std::move(failed));
 }
 
@@ -257,6 +265,9 @@ result<actors::change_dead> parse_dead_edit(
   actors::change_dead edit{queue, {}};
   edit.change.what = runtime::dead_command::action::edit;
   edit.change.tasks = {task};
+  if (!body.has("payload")) {
+    body.refuse("'payload' must say what the task shall have as its payload");
+  }
   edit.change.payload = payload_of(body);
   if (auto sound = check_size(edit.change.payload, payload_max); !sound) {
     return std::unexpected{sound.error()};

@@ -79,6 +79,7 @@ constexpr unsigned methods_of(endpoint at) {
   case endpoint::lease_fail:
   case endpoint::lease_extend:
     return post;
+  case endpoint::binding_dead_letter:
   case endpoint::queue_dead_task:
     return put;
   case endpoint::group_member:
@@ -139,6 +140,15 @@ group_route(const std::vector<std::string>& path, std::size_t rest, route_match&
   return nothing_here();
 }
 
+result<void> take_seq(const std::string& text, route_match& match) {
+  const auto* end = text.data() + text.size();
+  const auto [stopped, failed] = std::from_chars(text.data(), end, match.seq);
+  if (failed != std::errc{} || stopped != end || match.seq == 0) {
+    return fail(errc::bad_request, "a dead letter is known by its seq, a number");
+  }
+  return found(match, endpoint::binding_dead_letter);
+}
+
 /// `bindings/{binding}...` below a topic.
 result<void> binding_route(const std::vector<std::string>& path, route_match& match) {
   match.at = endpoint::bindings;
@@ -154,6 +164,7 @@ result<void> binding_route(const std::vector<std::string>& path, route_match& ma
   if (path.size() == 9 && path[7] == "dead" && path[8] == "abandon") {
     return found(match, endpoint::binding_abandon);
   }
+  if (path.size() == 9 && path[7] == "dead") return take_seq(path[8], match);
   return nothing_here();
 }
 
@@ -354,6 +365,7 @@ std::string_view route_class(endpoint at) {
   case endpoint::binding_dead:
   case endpoint::binding_redrive:
   case endpoint::binding_abandon:
+  case endpoint::binding_dead_letter:
     return "bindings";
   case endpoint::group_fetch:
     return "fetch";

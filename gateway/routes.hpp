@@ -33,6 +33,7 @@ enum class endpoint : std::uint8_t {
   binding_dead,
   binding_redrive,
   binding_abandon,
+  binding_dead_letter,
   presence,
   presence_member,
   workflows,
@@ -90,6 +91,8 @@ struct route_match {
   std::string agent_type;
   queue_name queue;
   std::uint64_t task = 0;
+  /// Of a dead letter.
+  std::uint64_t seq = 0;
   /// Of a workflow, by its index.
   std::uint32_t command = 0;
 

@@ -46,6 +46,7 @@ claims_json(const config::auth_section& settings, const token_claims& claims, ti
   scopes["subscribe"] = array_of(claims.subscribe);
   scopes["work"] = array_of(claims.work);
   scopes["admin"] = claims.admin;
+  if (!claims.repair) scopes["repair"] = false;
   json::object all;
   if (!settings.issuer.empty()) all["iss"] = settings.issuer;
   if (!settings.audience.empty()) all["aud"] = settings.audience;

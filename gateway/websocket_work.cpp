@@ -1,5 +1,6 @@
 // Task queues of a WebSocket session: work, complete, fail, extend. What a connection holds is
 // released when it ends.
+#include "gateway/queue_json.hpp"
 #include "gateway/websocket_session.hpp"
 
 #include <algorithm>
@@ -13,7 +14,6 @@ constexpr std::uint32_t wait_ms = 20'000;
 /// Tasks of one answer: their payloads are in memory until the client has taken them.
 constexpr std::uint64_t tasks_max = 100;
 constexpr std::size_t lease_size_max = 100;
-constexpr std::size_t error_size_max = 4096;
 constexpr std::uint32_t lease_ms_max = 86'400'000;
 
 }  // namespace
@@ -123,13 +123,14 @@ void websocket_session::perform(const op_id& id, ops::complete op) {
 
 void websocket_session::perform(const op_id& id, ops::fail op) {
   if (!may_end(id, op.lease)) return;
-  if (op.error.size() > error_size_max) {
-    return fail_op(id, {errc::too_large, "\"error\" may have 4096 bytes"});
-  }
   const auto lease = op.lease;
   actors::fail_task failed{
       who_.tenant,
-      {{}, std::move(op.lease), std::move(op.error), op.is_retryable, op.retry_after_ms}};
+      {{},
+       std::move(op.lease),
+       cut_to(std::move(op.error), task_error_size_max),
+       op.is_retryable,
+       op.retry_after_ms}};
   if (ask(id, std::move(failed))) return_credit(lease);
 }
 

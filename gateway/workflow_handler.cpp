@@ -4,12 +4,15 @@
 #include "gateway/json_members.hpp"
 #include "gateway/json_text.hpp"
 #include "gateway/problem.hpp"
+#include "gateway/workflow_rights.hpp"
+#include "runtime/workflow/run_event.hpp"
 
 #include <boost/json/parse.hpp>
 #include <boost/json/serialize.hpp>
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <type_traits>
 #include <utility>
 
 namespace callboard::gateway {
@@ -22,13 +25,6 @@ constexpr std::string_view channel_prefix = "workflow.";
 
 topic_ref channel_of(const exchange& now) {
   return {now.route->tenant, topic_name::trusted(now.route->topic)};
-}
-
-result<void> may_steer(const exchange& now, std::string_view channel) {
-  if (now.who->may_publish(channel)) return {};
-  return fail(
-      errc::forbidden,
-      fmt::format("the token does not allow to publish to '{}', so not to steer it", channel));
 }
 
 /// `topic`: where the run's updates go as well; empty: nowhere.
@@ -99,7 +95,14 @@ result<action> list(exchange& now) {
   if (!limit) return std::unexpected{limit.error()};
   list.limit = std::min(*limit, workflows_per_page_max);
   if (const auto* type = now.target.find("type")) list.type = *type;
-  if (const auto* status = now.target.find("status")) list.status = *status;
+  if (const auto* status = now.target.find("status")) {
+    const auto known = runtime::run_status_named(*status);
+    if (!known || *known == runtime::run_status::continued) {
+      return fail(
+          errc::bad_request, "'status' is running, completed, failed, cancelled or blocked");
+    }
+    list.status = *status;
+  }
   if (const auto* stuck = now.target.find("stuck")) {
     if (*stuck != "true" && *stuck != "false") {
       return fail(errc::bad_request, "'stuck' is true or false");
@@ -155,11 +158,15 @@ result<action> signal(exchange& now, const http_request& request) {
 /// `cancel` and `terminate`.
 template <class Ask>
 result<action> end(exchange& now, const http_request& request) {
-  if (auto may = may_steer(now, now.route->topic); !may) return std::unexpected{may.error()};
+  const bool is_repair = std::is_same_v<Ask, actors::terminate_workflow>;
+  const auto may = is_repair ? may_repair(now, now.route->topic) : may_steer(now, now.route->topic);
+  if (!may) return std::unexpected{may.error()};
   auto body = json_members::parse(request.body);
   auto reason = body.text("reason");
   if (auto sound = body.finish(); !sound) return std::unexpected{sound.error()};
-  return actors::control_body{Ask{channel_of(now), reason.value_or("")}};
+  Ask ask{channel_of(now), reason.value_or("")};
+  ask.who = who_of(now);
+  return actors::control_body{std::move(ask)};
 }
 
 }  // namespace

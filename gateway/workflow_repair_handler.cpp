@@ -2,6 +2,7 @@
 #include "base/config.hpp"
 #include "gateway/http_handlers.hpp"
 #include "gateway/json_members.hpp"
+#include "gateway/workflow_rights.hpp"
 #include "runtime/workflow/run_codec.hpp"
 
 #include <boost/json/serialize.hpp>
@@ -19,17 +20,6 @@ constexpr std::size_t reason_bytes_max = 1024;
 
 topic_ref channel_of(const exchange& now) {
   return {now.route->tenant, topic_name::trusted(now.route->topic)};
-}
-
-result<void> may_steer(const exchange& now, std::string_view channel) {
-  if (now.who->may_publish(channel)) return {};
-  return fail(
-      errc::forbidden,
-      fmt::format("the token does not allow to publish to '{}', so not to steer it", channel));
-}
-
-std::string who_of(const exchange& now) {
-  return now.who->subject.empty() ? "anonymous" : now.who->subject;
 }
 
 std::string reason_in(json_members& body) {
@@ -129,7 +119,7 @@ result<action> resolve(const exchange& now, const http_request& request) {
 }  // namespace
 
 result<action> handle_workflow_repair(exchange& now, const http_request& request) {
-  if (auto may = may_steer(now, now.route->topic); !may) return std::unexpected{may.error()};
+  if (auto may = may_repair(now, now.route->topic); !may) return std::unexpected{may.error()};
   switch (now.route->at) {
   case endpoint::workflow_restart:
     return restart(now, request);

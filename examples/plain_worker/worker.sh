@@ -3,7 +3,9 @@
 #
 # Runs COMMAND once per task, with the payload on its standard input, TASK, ATTEMPT and FENCING in
 # its environment. Exit 0 completes the task, with what it printed as the result; 75 (EX_TEMPFAIL)
-# lets it be tried again; anything else fails the attempt. The lease is extended while it runs.
+# lets it be tried again; anything else fails the attempt. The lease is extended while it runs; if it
+# is lost all the same, COMMAND is stopped, as another worker has the task. What came of it is told
+# until the server has answered.
 # CALLBOARD_SERVER, CALLBOARD_TENANT and CALLBOARD_TOKEN are used as by `callboard`; COUNT=N stops
 # after N tasks.
 set -u
@@ -18,6 +20,31 @@ post() { # PATH, body on stdin
     ${CALLBOARD_TOKEN:+--header "Authorization: Bearer $CALLBOARD_TOKEN"} --data-binary @- "$base$1"
 }
 
+tell() { # PATH BODY
+  tries=0
+  while [ "$tries" -lt "$lease_s" ]; do
+    if said=$(printf '%s' "$2" | post "$1"); then
+      case $said in
+        *'"retry_after_ms"'*) ;;
+        *) printf '%s' "$said"; return ;;
+      esac
+    fi
+    tries=$((tries + 1))
+    sleep "$tries"
+  done
+  echo "task $(member task): what came of it could not be told" >&2
+}
+
+keep() { # extends the lease for as long as it is ours
+  while sleep $((lease_s / 3)); do
+    case $(printf '{}' | post "/leases/$lease/extend") in
+      *'"lease_lost"'*)
+        kill "$command"
+        return ;;
+    esac
+  done
+}
+
 quoted() { # stdin as a JSON string: text, not bytes
   tr -d '\000-\010\013-\037' | sed 's/\\/\\\\/g; s/"/\\"/g; s/	/\\t/g' | sed ':a; N; $!ba; s/\n/\\n/g' |
     sed '1s/^/"/; $s/$/"/'
@@ -30,8 +57,11 @@ member() { # NAME of a number, or of a text without escapes
 count=${COUNT:-0}
 done=0
 output=$(mktemp) || exit 1
-trap 'rm -f "$output"' EXIT
-trap 'exit 143' TERM INT
+input=$(mktemp) || exit 1
+command=
+keeper=
+trap 'rm -f "$input" "$output"' EXIT
+trap 'kill $command $keeper 2>/dev/null; exit 143' TERM INT
 
 while [ "$count" -eq 0 ] || [ "$done" -lt "$count" ]; do
   answer=$(printf '{"worker":"sh-%s","max":1,"lease_ms":%s000,"wait_ms":20000}' "$$" "$lease_s" |
@@ -42,22 +72,26 @@ while [ "$count" -eq 0 ] || [ "$done" -lt "$count" ]; do
     *) printf '%s\n' "$answer" >&2; sleep 1; continue ;;
   esac
   # The payload stands between these two: its own text cannot be mistaken for the end of the task.
-  payload=$(printf '%s' "$answer" |
-    sed 's/^{"tasks":\[{[^{]*"lease_ms":[0-9]*,"payload"://; s/,"enqueued":"[^"]*","deadline":"[^"]*"}\]}$//')
+  printf '%s' "$answer" |
+    sed 's/^{"tasks":\[{[^{]*"lease_ms":[0-9]*,"payload"://; s/,"enqueued":"[^"]*","deadline":"[^"]*"}\]}$//' >"$input"
   answer=${answer%%,\"payload\":*}
   lease=$(member lease)
-  (while sleep $((lease_s / 3)); do printf '{}' | post "/leases/$lease/extend" >/dev/null; done) &
+  TASK=$(member task) ATTEMPT=$(member attempt) FENCING=$(member fencing) "$@" \
+    <"$input" >"$output" 2>&1 &
+  command=$!
+  keep &
   keeper=$!
-  printf '%s' "$payload" |
-    TASK=$(member task) ATTEMPT=$(member attempt) FENCING=$(member fencing) "$@" >"$output" 2>&1
+  wait "$command"
   status=$?
   kill "$keeper" 2>/dev/null
   wait "$keeper" 2>/dev/null
+  command=
+  keeper=
   text=$(head -c 4000 "$output" | quoted)
   case $status in
-    0) printf '{"result":%s}' "${text:-null}" | post "/leases/$lease/complete" ;;
-    75) printf '{"error":%s,"retry_after_ms":1000}' "${text:-\"\"}" | post "/leases/$lease/fail" ;;
-    *) printf '{"error":%s}' "${text:-\"\"}" | post "/leases/$lease/fail" ;;
+    0) tell "/leases/$lease/complete" "{\"result\":${text:-null}}" ;;
+    75) tell "/leases/$lease/fail" "{\"error\":${text:-\"\"},\"retry_after_ms\":1000}" ;;
+    *) tell "/leases/$lease/fail" "{\"error\":${text:-\"\"}}" ;;
   esac
   done=$((done + 1))
 done

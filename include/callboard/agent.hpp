@@ -171,8 +171,7 @@ private:
       auto ended = co_await table().dispatch(
           self, within, std::string{message.at("message").as_string()}, message.at("payload"));
       if (!ended) base.state_ = std::move(before);
-      const json said =
-          co_await ctx.reply(reply_of(message.at("id").as_string(), ended)).required();
+      const json said = co_await ctx.reply(reply_of(message, ended)).required();
       base.replies_.remember(said.as_object());
     }
     ctx.set_status(to_json(base.state_));
@@ -187,8 +186,10 @@ private:
       replies_.remember(one.as_object());
   }
 
-  static boost::json::object reply_of(std::string_view id, outcome<json>& ended) {
-    boost::json::object reply{{"id", id}};
+  static boost::json::object reply_of(const boost::json::object& message, outcome<json>& ended) {
+    boost::json::object reply{{"id", message.at("id")}};
+    // By which the same id with other words is told from a repetition.
+    if (const auto* said = message.if_contains("said")) reply["said"] = *said;
     if (ended) {
       reply["result"] = std::move(*ended);
     } else {

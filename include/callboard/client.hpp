@@ -116,8 +116,8 @@ struct lease_options {
   std::uint32_t tasks_max = 1;
   /// 0: the queue's.
   std::chrono::milliseconds lease{0};
-  /// How long the node waits for a task; at most 25 s.
-  std::chrono::milliseconds wait{20'000};
+  /// How long the node waits for a task; at most 15 s.
+  std::chrono::milliseconds wait{15'000};
 };
 
 struct leased_task {

@@ -4,6 +4,9 @@
 
 #include "callboard/context.hpp"
 
+#include <boost/json/parse.hpp>
+#include <boost/json/serialize.hpp>
+
 #include <exception>
 #include <functional>
 #include <optional>
@@ -23,13 +26,33 @@ public:
   }
 
   /// Latest first; each is retried by its policy, and one that fails for good does not keep the
-  /// others from running.
+  /// others from running: `told_by` says so.
   flow<void> undo_all(context& ctx) {
     while (!undos_.empty()) {
       auto last = std::move(undos_.back());
       undos_.pop_back();
-      (void)co_await ctx.step(std::move(last.name), std::move(last.body));
+      const auto name = last.name;
+      const auto undone = co_await ctx.step(std::move(last.name), std::move(last.body));
+      if (!undone) not_undone_.emplace_back(name, undone.error());
     }
+  }
+
+  /// `why` with the compensations that failed for good: in words, and as `not_undone` of its
+  /// details.
+  [[nodiscard]] failure told_by(failure why) const {
+    if (not_undone_.empty()) return why;
+    boost::json::array list;
+    for (const auto& [name, reason] : not_undone_) {
+      why.message += "; '" + name + "' failed, so that is not undone";
+      list.push_back(
+          boost::json::object{{"step", name}, {"code", reason.code}, {"message", reason.message}});
+    }
+    boost::system::error_code failed;
+    auto details = boost::json::parse(why.details, failed);
+    if (failed || !details.is_object()) details = boost::json::object{};
+    details.as_object()["not_undone"] = std::move(list);
+    why.details = boost::json::serialize(details);
+    return why;
   }
 
 private:
@@ -39,15 +62,18 @@ private:
   };
 
   std::vector<undo> undos_;
+  std::vector<std::pair<std::string, failure>> not_undone_;
 };
 
 /// Runs `body(saga&)`. Whatever it throws (`run_failed`, cancelling, a bug) is thrown on once the
-/// compensations are through. C++ cannot await in a handler, so the handler is left first.
+/// compensations are through; a `run_failed` with what could not be undone. C++ cannot await in a
+/// handler, so the handler is left first.
 template <class F>
 [[nodiscard]] auto run_saga(context& ctx, F body) -> std::invoke_result_t<F&, saga&> {
   using T = typename std::invoke_result_t<F&, saga&>::value_type;
   saga undos;
   std::exception_ptr thrown;
+  std::optional<failure> why;
   std::optional<std::conditional_t<std::is_void_v<T>, nothing, T>> result;
   try {
     if constexpr (std::is_void_v<T>) {
@@ -56,11 +82,15 @@ template <class F>
     } else {
       result.emplace(co_await body(undos));
     }
+  } catch (const run_failed& failed) {
+    thrown = std::current_exception();
+    why = failed.why();
   } catch (...) {
     thrown = std::current_exception();
   }
   if (thrown) {
     co_await ctx.shielded([&undos](context& inner) -> flow<void> { return undos.undo_all(inner); });
+    if (why) throw run_failed{undos.told_by(*std::move(why))};
     std::rethrow_exception(thrown);
   }
   if constexpr (!std::is_void_v<T>) co_return std::move(*result);

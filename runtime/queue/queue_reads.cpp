@@ -187,6 +187,12 @@ void queue_core::loaded_dead(
     if (is_dead) apply_dead(command, *rows[i], now);
     (is_dead ? changed.changed : changed.missing).push_back(command.tasks[i]);
   }
+  if (command.what == dead_command::action::edit && changed.changed.empty()) {
+    return refuse(
+        command.key,
+        {errc::task_not_found,
+         "the queue has no such dead letter; `queue dead` lists those that it has"});
+  }
   switch (command.what) {
   case dead_command::action::redrive:
     audit.action = "redrive";

@@ -356,9 +356,11 @@ bool run_engine::park_if_commands_are_missing() {
 
 json run_engine::reply_that_fits(const json& reply) const {
   if (!is_larger(reply, limits_.reply_bytes_max)) return reply;
-  return boost::json::object{
+  boost::json::object fits{
       {"id", reply.at("id")},
       {"error", describe_failure(reply_too_large(limits_.reply_bytes_max))}};
+  if (const auto* said = reply.as_object().if_contains("said")) fits["said"] = *said;
+  return fits;
 }
 
 void run_engine::record_issue(std::uint32_t index, open_command& one) {

@@ -152,6 +152,12 @@ TEST_CASE("dead letters are listed, driven again and given up", "[cli][queue]") 
   CHECK(
       server.asked(3)
       == call{"POST /v1/tenants/default/queues/llm/dead/abandon", R"({"fairness_key":"ada"})"});
+  (void)server.printed({"edit", "llm", "7", R"({"prompt":"hi"})"});
+  CHECK(
+      server.asked(4)
+      == call{"PUT /v1/tenants/default/queues/llm/dead/7", R"({"payload":{"prompt":"hi"}})"});
+  (void)server.printed({"edit", "llm", "7", "hi", "--text"});
+  CHECK(server.asked(5).second == R"({"payload":"hi"})");
 }
 
 TEST_CASE("queues are listed page by page, shown, set and deleted", "[cli][queue]") {

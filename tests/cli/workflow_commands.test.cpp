@@ -256,6 +256,13 @@ TEST_CASE("a workflow is ended and explained", "[cli][workflow]") {
       server.requests().at(1), Catch::StartsWith("GET /v1/tenants/default/workflows/o1/explain"));
 }
 
+TEST_CASE("a workflow that is begun anew is shown like any other", "[cli][workflow]") {
+  scripted_answers server{{std::string{order}}};
+  const auto as_table = printed(server, {"show", "o1"});
+  CHECK(printed(server, {"restart", "o1", "--from", "charge"}) == as_table);
+  CHECK(printed(server, {"fork", "o1", "--id", "o2"}) == as_table);
+}
+
 TEST_CASE("a workflow is put right", "[cli][workflow]") {
   scripted_answers server{{R"({"id":"o1","run":2,"workflows":[],"cursor":""})"}};
   (void)printed(server, {"restart", "o1", "--from", "charge", "--reason", "why"});

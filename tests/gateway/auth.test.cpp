@@ -86,8 +86,22 @@ TEST_CASE("an issued token verifies, with either kind of key", "[gateway][auth]"
     CHECK(who->may_subscribe("orders.*"));
     CHECK(who->work == std::vector<std::string>{"llm"});
     CHECK(who->admin);
+    CHECK(who->repair);
     CHECK(who->expires == now + std::chrono::seconds{60});
   }
+}
+
+TEST_CASE("a token may say that it repairs nothing", "[gateway][auth]") {
+  key_files keys;
+  const auto verifier = keys.verifier();
+  auto claims = usual_claims();
+  claims.repair = false;
+  const auto token = issue_token(keys.settings, claims, now);
+  REQUIRE(token.has_value());
+  const auto who = verifier->verify(*token, now);
+  REQUIRE(who.has_value());
+  CHECK_FALSE(who->repair);
+  CHECK(who->may_publish("orders.eu.1"));
 }
 
 TEST_CASE("times count with the leeway and not beyond", "[gateway][auth]") {
@@ -176,6 +190,7 @@ TEST_CASE("claims that are missing or of the wrong kind are refused", "[gateway]
       R"({"sub":"a",)" + exp + R"(,"callboard":{"tenant":"acme","publish":["a..b"]}})",
       R"({"sub":"a",)" + exp + R"(,"callboard":{"tenant":"acme","subscribe":[1]}})",
       R"({"sub":"a",)" + exp + R"(,"callboard":{"tenant":"acme","admin":1}})",
+      R"({"sub":"a",)" + exp + R"(,"callboard":{"tenant":"acme","repair":"no"}})",
       "[]",
       "not json",
   };

@@ -43,8 +43,8 @@ std::map<std::string, std::set<std::string>> described() {
 std::string filled_in(std::string path) {
   for (auto open = path.find('{'); open != std::string::npos; open = path.find('{')) {
     const auto size = path.find('}') - open + 1;
-    const bool is_number =
-        path.compare(open, size, "{task}") == 0 || path.compare(open, size, "{index}") == 0;
+    const auto name = std::string_view{path}.substr(open, size);
+    const bool is_number = name == "{task}" || name == "{index}" || name == "{seq}";
     path.replace(open, size, is_number ? "1" : "x");
   }
   return path;

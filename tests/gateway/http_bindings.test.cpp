@@ -110,9 +110,9 @@ TEST_CASE_METHOD(http_fixture, "a binding is put on a group of its own", "[gatew
   CHECK(client.ask(request("POST", "/start", queue_rule)).status == 405);
 
   CHECK(client.ask(request("GET", "")).status == 204);
-  CHECK(last<actors::list_groups>(*this).of_bindings);
+  CHECK(last<actors::list_bindings>(*this).topic.topic.str() == "orders.1");
   CHECK(client.ask(request("GET", "/start")).status == 204);
-  CHECK(last<actors::get_group>(*this).group.group.str() == "~start");
+  CHECK(last<actors::get_binding>(*this).group.group.str() == "~start");
   CHECK(client.ask(request("DELETE", "/start")).status == 204);
   CHECK(last<actors::delete_binding>(*this).group.group.str() == "~start");
   CHECK(client.ask(request("GET", "/start/dead?from=7&limit=5")).status == 204);
@@ -137,6 +137,17 @@ TEST_CASE_METHOD(http_fixture, "a binding is put on a group of its own", "[gatew
     INFO(body);
     CHECK(client.ask(request("POST", "/start/dead/abandon", body)).status == 400);
   }
+  CHECK(client.ask(request("PUT", "/start/dead/7", R"({"data":{"n":1}})")).status == 204);
+  const auto edit = last<actors::edit_binding_dead>(*this);
+  CHECK(edit.seq == sequence{7});
+  CHECK(edit.data == R"({"n":1})");
+  CHECK(client.ask(request("PUT", "/start/dead/7", R"({"data":null})")).status == 204);
+  for (const auto body : {"", "{}", R"({"data":1,"x":2})"}) {
+    INFO(body);
+    CHECK(client.ask(request("PUT", "/start/dead/7", body)).status == 400);
+  }
+  CHECK(client.ask(request("PUT", "/start/dead/0", R"({"data":1})")).status == 400);
+  CHECK(client.ask(request("POST", "/start/dead/7", R"({"data":1})")).status == 405);
   // A list that came out empty is not all of them.
   for (const auto body :
        {R"({"seqs":[]})", R"({"all":false})", R"({"type":""})", R"({"all":true,"seqs":[3]})"}) {

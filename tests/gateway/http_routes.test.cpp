@@ -488,3 +488,60 @@ TEST_CASE("tokens open what they name and nothing else", "[gateway][routes]") {
           .status
       == 401);
 }
+
+TEST_CASE("a token without repair may signal a workflow and no more", "[gateway][routes]") {
+  temp_dir folder;
+  config::auth_section auth;
+  auth.hs256_secret_file = folder.str() + "/secret";
+  std::ofstream{auth.hs256_secret_file} << "0123456789abcdef0123456789abcdef";
+  const auto verifier = gateway::token_verifier::from(auth);
+  REQUIRE(verifier.has_value());
+  http_fixture fixture;
+  fixture.run([&] { fixture.sessions->verifier = verifier->get(); });
+  for (const bool repair : {true, false}) {
+    const auto token = *gateway::issue_token(
+        auth,
+        {.subject = "ada",
+         .tenant = tenant_name::trusted("acme"),
+         .publish = {"workflow.>"},
+         .subscribe = {"workflow.>"},
+         .repair = repair,
+         .lifetime = 60s},
+        fixture.time.wall());
+    const auto with = "Authorization: Bearer " + token + "\r\n";
+    auto client = fixture.connect();
+    const auto status = [&](std::string_view path, std::string_view body) {
+      return client.ask(request("POST", path, body, with)).status;
+    };
+    CHECK(status("/workflows/w1/signals/approve", "true") == 204);
+    CHECK(status("/workflows/w1/cancel", "") == 204);
+    CHECK(last<actors::cancel_workflow>(fixture).who == "ada");
+    const auto repaired = repair ? 204U : 403U;
+    CHECK(status("/workflows/w1/terminate", R"({"reason":"x"})") == repaired);
+    if (repair) CHECK(last<actors::terminate_workflow>(fixture).who == "ada");
+    CHECK(status("/workflows/w1/restart", R"({"from":"1"})") == repaired);
+    CHECK(status("/workflows/w1/fork", R"({"id":"w2"})") == repaired);
+    CHECK(status("/workflows/w1/commands/1/skip", "") == repaired);
+    CHECK(status("/workflows/w1/commands/1/resolve", R"({"result":1})") == repaired);
+  }
+}
+
+TEST_CASE_METHOD(
+    http_fixture, "what is asked of workflows and queues must make sense", "[gateway][routes]") {
+  auto client = connect();
+  CHECK(client.ask(request("GET", "/workflows?status=failed")).status == 204);
+  CHECK(last<actors::list_workflows>(*this).status == "failed");
+  for (const auto* status : {"bogus", "continued", ""}) {
+    INFO(status);
+    CHECK(client.ask(request("GET", fmt::format("/workflows?status={}", status))).status == 400);
+  }
+  CHECK(client.ask(request("PUT", "/queues/llm/dead/7", R"({"payload":null})")).status == 204);
+  CHECK(last<actors::change_dead>(*this).change.payload.view() == "null");
+  CHECK(client.ask(request("PUT", "/queues/llm/dead/7", "{}")).status == 400);
+  // A worker need not know how much of it is kept, and no character is cut in two.
+  const auto text = std::string(4095, 'x') + "\xc3\xa9" + std::string(100, 'y');
+  const auto failed =
+      client.ask(request("POST", "/leases/1.2.3/fail", fmt::format(R"({{"error":"{}"}})", text)));
+  INFO(failed.body);
+  CHECK(last<actors::fail_task>(*this).fail.error == std::string(4095, 'x'));
+}

@@ -375,6 +375,54 @@ TEST_CASE_METHOD(
 
 TEST_CASE_METHOD(
     binding_fixture,
+    "a dead letter can be given other data, and is counted as long as it is one",
+    "[actors][binding]") {
+  const auto which = binding("orders", "start");
+  const auto dead = [&] { return get<group_description>(get_binding{which}).dead; };
+  publish_data("orders", 3, R"({"n":3})", "order.placed");
+  (void)bind(which, start_rule);
+  wait_until_handled(which);
+  CHECK(dead() == 0);
+  publish_data("orders", 1, R"({"n":"a b"})", "order.placed");
+  publish_data("orders", 2, R"({"n":"c d"})", "order.placed");
+  wait_until_handled(which);
+  CHECK(dead() == 2);
+  const auto edit = [&](std::uint64_t seq, const std::string& data) {
+    return ask(edit_binding_dead{which, sequence{seq}, data, "ada"});
+  };
+  CHECK(edit(9, "1").error().code == errc::task_not_found);
+  CHECK(
+      ask(edit_binding_dead{binding("orders", "other"), sequence{1}, "1", "ada"}).error().code
+      == errc::binding_not_found);
+  const auto edited = edit(1, R"({"n":1})");
+  REQUIRE(edited);
+  CHECK(std::get<binding_edited>(*edited).seq == sequence{3});
+  // It has taken the place of the first.
+  CHECK(dead() == 2);
+  CHECK(edit(1, R"({"n":1})").error().code == errc::task_not_found);
+  const auto letters = dead_letters(which);
+  REQUIRE(letters.size() == 2);
+  CHECK(letters[1].id() == "e1");
+  CHECK_FALSE(letters[1].history_at_death().empty());
+  CHECK(get<binding_redrive>(redrive_binding{which, {.seqs = {sequence{3}}}, "ada"}).events == 1);
+  CHECK(workflow_ids() == std::vector<std::string>{"o-1", "o-3"});
+  CHECK(dead() == 1);
+  restart();
+  CHECK(dead() == 1);
+  const auto listed = get<group_list>(list_bindings{topic("orders")});
+  REQUIRE(listed.groups.size() == 1);
+  CHECK(listed.groups[0].dead == 1);
+  CHECK(listed.groups[0].dead_lettered == 2);
+  const auto told = get<event_page>(read_events{
+      {which.topic.tenant, runtime::binding_audit_topic(which.topic.topic, which.group)},
+      runtime::from_first{}});
+  REQUIRE(told.batch->events.size() == 2);
+  const auto& first = told.batch->events.front();
+  CHECK(runtime::bound_event::read(first.stored, first.time)->type() == "binding.edited");
+}
+
+TEST_CASE_METHOD(
+    binding_fixture,
     "a signal waits for its workflow to be started, and blocks nobody else",
     "[actors][binding]") {
   const auto which = binding("orders", "signals");

@@ -182,10 +182,10 @@ TEST_CASE_METHOD(agent_fixture, "a handler that fails answers why and leaves the
 TEST_CASE_METHOD(
     agent_fixture, "a reply that is too large is told as such, and the agent goes on") {
   settings.workflows.reply_bytes_max = 1000;
-  settings.workflows.result_bytes_max = 2000;
+  settings.workflows.result_bytes_max = 8000;
   restart();
   CHECK(says(reply("a", "fill", "100", "m1"), "xxxx"));
-  const auto told = tell("a", "fill", "3000", "m2");
+  const auto told = tell("a", "fill", "9000", "m2");
   REQUIRE(told);
   CHECK(told->failed);
   CHECK(says(told->body, R"("code":"reply_too_large")"));
@@ -193,7 +193,7 @@ TEST_CASE_METHOD(
   // As it was recorded, also by a replay under another limit, and by the next run.
   settings.workflows.reply_bytes_max = 1 << 20;
   restart();
-  CHECK(says(tell("a", "fill", "3000", "m2")->body, "reply_too_large"));
+  CHECK(says(tell("a", "fill", "9000", "m2")->body, "reply_too_large"));
   for (int i = 0; i < 110; ++i)
     REQUIRE(tell("a", "add", "1", "n" + std::to_string(i)));
   restart();
@@ -212,6 +212,11 @@ TEST_CASE_METHOD(agent_fixture, "an agent is no workflow that can be started or 
   REQUIRE(tell("a", "add", "1", "m1"));
   CHECK(ask(signal_workflow{channel, "message", "1", "x"}).error().code == errc::wrong_kind);
   CHECK(ask(cancel_workflow{channel, "enough"}).error().code == errc::wrong_kind);
+  CHECK(ask(terminate_workflow{channel, "enough"}).error().code == errc::wrong_kind);
+  // Also when that is what wakes it.
+  restart();
+  CHECK(ask(terminate_workflow{channel, "enough"}).error().code == errc::wrong_kind);
+  CHECK(says(reply("a", "add", "1", "m2"), R"("result":2)"));
   call_agent stranger;
   stranger.topic = topic("workflow.agent.nobody.a");
   stranger.type = "agent:nobody";
@@ -229,6 +234,31 @@ TEST_CASE_METHOD(agent_fixture, "agents ask each other, and a circle is told at 
   const std::string through_b =
       R"({"key":"b","message":"ask","payload":{"key":"a","message":"add","payload":1}})";
   CHECK(says(reply("a", "ask", through_b, "m3"), R"("result":"failed: agent_cycle")"));
+}
+
+TEST_CASE_METHOD(agent_fixture, "the key of a message stands for what it said") {
+  const auto fill = [&](int from, int to) {
+    for (int i = from; i < to; ++i)
+      REQUIRE(tell("a", "add", "0", "n" + std::to_string(i)));
+  };
+  const auto is_known = [&] {
+    CHECK(says(reply("a", "add", "2", "m1"), R"("duplicate":true,"result":2)"));
+    for (const auto& other : {tell("a", "add", "3", "m1"), tell("a", "spoil", "2", "m1")}) {
+      REQUIRE_FALSE(other);
+      CHECK(other.error().code == errc::id_conflict);
+    }
+  };
+  fill(0, 70);
+  REQUIRE(says(reply("a", "add", "2", "m1"), R"("result":2)"));
+  is_known();
+  restart();
+  is_known();
+  // The run that heard it has ended, and nothing of it is in memory.
+  fill(70, 120);
+  CHECK(says(shown("a"), R"("run":2)"));
+  is_known();
+  restart();
+  is_known();
 }
 
 TEST_CASE_METHOD(agent_fixture, "a caller need not wait longer than it wants to") {

@@ -6,6 +6,7 @@
 #include "actors/run_waits.hpp"
 #include "actors/stuck_runs.hpp"
 
+#include "tests/actors/topic/foreign_record.hpp"
 #include "tests/actors/topic/virtual_broker.hpp"
 
 #include <algorithm>
@@ -497,7 +498,10 @@ TEST_CASE("a run that was stuck leaves the list when it goes on, also from disk"
   };
   node.begin("p", "test.trusting");
   REQUIRE(node.comes([&] { return node.open_tasks() == 1; }));
-  (void)node.get<done>(delete_topic{mortal_node::channel("kid")});
+  auto lost = lose_channel(
+      node.broker.journal, node.broker.shard_of("workflow.kid"), mortal_node::channel("kid"));
+  node.live();
+  REQUIRE(lost.get());
   node.pass(150s);
   REQUIRE(says(stuck(), "child_missing"));
   // It is read again, by a process that knows.

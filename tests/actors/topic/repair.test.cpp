@@ -273,6 +273,14 @@ TEST_CASE_METHOD(repair_fixture, "a long record is copied in slices") {
   CHECK(says(ended("w1"), R"("result":7)"));
   CHECK(first_runs == 5);
   CHECK(shown("w1").at("run").as_int64() == 3);
+  // Once it has ended, how it came to that is shown, and that it is not all.
+  restart();
+  const auto last = shown("w1");
+  CHECK(last.at("steps").as_array().back().at("name") == "go");
+  CHECK(last.at("steps").as_array().back().at("status") == "completed");
+  const auto omitted = last.at("steps_omitted").as_int64();
+  CHECK(omitted + static_cast<std::int64_t>(last.at("steps").as_array().size()) == 3004);
+  CHECK(last.at("input").as_int64() == 3);
 }
 
 /// For people: `actors_topic_test '[slow]'`.

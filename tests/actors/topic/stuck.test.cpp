@@ -1,16 +1,15 @@
 // Runs that nothing would ever wake: each is listed with its reason, counted, and leaves the list
 // by itself when it is put right.
 #include "actors/run_waits.hpp"
-#include "actors/topic_reads.hpp"
 
 #include "tests/actors/topic/broker_fixture.hpp"
+#include "tests/actors/topic/foreign_record.hpp"
 #include "tests/support/catch.hpp"
 #include "tests/support/eventually.hpp"
 
 #include <boost/json/parse.hpp>
 #include <boost/json/serialize.hpp>
 
-#include <future>
 #include <string>
 #include <utility>
 
@@ -104,32 +103,23 @@ public:
 
   /// Puts an event into the channel that no history has.
   void write_nonsense(const topic_ref& channel) {
-    const shard_id shard{shard_index(channel, journal->shard_count())};
-    auto reader = journal->read(shard);
-    REQUIRE(reader);
-    const auto row = find_topic_row(**reader, channel);
-    REQUIRE(row);
-    REQUIRE(*row);
-    const auto description = ask(get_topic{channel});
-    REQUIRE(description);
-    const auto last = std::get<topic_description>(*description).last_seq;
-    const auto activation = journal->begin_activation(shard);
-    REQUIRE(activation);
-    std::promise<bool> written;
-    std::vector<storage::record_draft> records;
-    records.push_back(
-        {storage::record_kind::event,
-         (*row)->entity,
-         last.next(),
-         make_request(1, {"nonsense"}).events.front().stored});
-    REQUIRE(journal->append(
-        {.shard = shard,
-         .activation = *activation,
-         .records = std::move(records),
-         .listener = [&](storage::append_stage, const result<storage::append_receipt>& outcome) {
-           written.set_value(outcome.has_value());
-         }}));
-    REQUIRE(written.get_future().get());
+    auto written =
+        write_past(*journal, shard_of(channel), channel, [](entity_id entity, sequence last) {
+          return storage::record_draft{
+              storage::record_kind::event,
+              entity,
+              last.next(),
+              make_request(1, {"nonsense"}).events.front().stored};
+        });
+    REQUIRE(written.get());
+  }
+
+  void lose(const topic_ref& channel) {
+    REQUIRE(lose_channel(*journal, shard_of(channel), channel).get());
+  }
+
+  [[nodiscard]] shard_id shard_of(const topic_ref& channel) const {
+    return shard_id{shard_index(channel, journal->shard_count())};
   }
 };
 
@@ -163,7 +153,11 @@ TEST_CASE_METHOD(stuck_fixture, "a run whose child is gone is stuck until that i
       explained("w1"),
       "it waits for its child of type 'test.waiting' to end (workflow 'c1', which is running)"));
   CHECK(stuck() == "[]");
-  REQUIRE(ask(delete_topic{topic("workflow.c1")}));
+  // Nobody can do that while it runs.
+  const auto kept = ask(delete_topic{topic("workflow.c1")});
+  REQUIRE_FALSE(kept);
+  CHECK(kept.error().code == errc::wrong_kind);
+  lose(topic("workflow.c1"));
   REQUIRE(becomes_stuck("child_missing"));
   CHECK(says(stuck(), R"("id":"w1")"));
   CHECK(says(explained("w1"), "workflow 'c1', which does not exist"));
@@ -178,8 +172,10 @@ TEST_CASE_METHOD(stuck_fixture, "a run whose child is gone is stuck until that i
 TEST_CASE_METHOD(stuck_fixture, "a stuck run that is deleted leaves the list, also for its next") {
   start_one("w1", "test.parent");
   REQUIRE(eventually([&] { return says(explained("w1"), R"("child":{"id":"c1","run":1,)"); }));
-  REQUIRE(ask(delete_topic{topic("workflow.c1")}));
+  lose(topic("workflow.c1"));
   REQUIRE(becomes_stuck("child_missing"));
+  REQUIRE(ask(terminate_workflow{topic("workflow.w1"), "", "ann"}));
+  CHECK(stuck() == "[]");
   REQUIRE(ask(delete_topic{topic("workflow.w1")}));
   CHECK(stuck() == "[]");
   start_one("w1", "test.waiting");
@@ -223,6 +219,17 @@ TEST_CASE_METHOD(stuck_fixture, "a run whose history cannot be read is found tho
   CHECK(says(stuck(), "of a run is unreadable"));
   CHECK_FALSE(says(stuck(), R"("id":"w2")"));
   CHECK(ask(get_workflow{topic("workflow.w1")}).error().code == errc::corruption);
+  // It can be ended all the same, and is then known by its row.
+  for (int life = 0; life < 2; ++life) {
+    const auto ended = read(terminate_workflow{topic("workflow.w1"), "beyond repair", "ada"});
+    CHECK(ended.at("outcome") == "terminated");
+    CHECK(says(
+        boost::json::serialize(read(get_workflow{topic("workflow.w1")})),
+        R"("message":"beyond repair")"));
+    CHECK(is_stuck_no_more());
+    restart();
+  }
+  REQUIRE(ask(delete_topic{topic("workflow.w1")}));
 }
 
 }  // namespace callboard::testing

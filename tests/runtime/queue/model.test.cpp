@@ -387,9 +387,15 @@ private:
 
   void take_note(std::uint64_t key, const result<queue_outcome>& outcome) {
     if (!outcome) {
-      REQUIRE(
-          (outcome.error().code == errc::lease_lost || outcome.error().code == errc::overloaded
-           || outcome.error().code == errc::cancelled));
+      const auto code = outcome.error().code;
+      const auto change = dead_keys_.find(key);
+      const bool is_edit =
+          change != dead_keys_.end() && change->second == dead_command::action::edit;
+      if (is_edit) REQUIRE((code == errc::task_not_found || code == errc::overloaded));
+      if (!is_edit) {
+        REQUIRE((code == errc::lease_lost || code == errc::overloaded || code == errc::cancelled));
+      }
+      dead_keys_.erase(key);
       completes_.erase(key);
       enqueue_keys_.erase(key);
       return;

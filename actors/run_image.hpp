@@ -1,0 +1,20 @@
+// What committed records say of a workflow; read when its channel becomes active.
+#pragma once
+
+#include "runtime/workflow/run_event.hpp"
+#include "runtime/workflow/run_row.hpp"
+
+#include <optional>
+#include <vector>
+
+namespace callboard::actors {
+
+struct run_image {
+  std::optional<runtime::workflow_row> row;
+  /// Of the current run.
+  std::vector<runtime::run_event> history;
+  /// It is about to be terminated: nothing of it is to be executed, whatever its history is.
+  bool is_to_end = false;
+};
+
+}  // namespace callboard::actors

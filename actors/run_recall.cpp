@@ -1,0 +1,75 @@
+// What is known of a run by its row and its record, without its code, which may hang, not fit or
+// not be here: enough to show it, and to end it.
+#include "actors/armed_timers.hpp"
+#include "actors/run_host.hpp"
+#include "base/log.hpp"
+#include "runtime/workflow/run_codec.hpp"
+
+#include <utility>
+
+namespace callboard::actors {
+
+namespace {
+
+using runtime::run_event;
+
+}  // namespace
+
+void run_host::recall_nothing() {
+  start_.emplace();
+  start_->identity.tenant = channel_.tenant.str();
+  start_->identity.workflow_id = id();
+  start_->identity.type = row_->type;
+  start_->identity.version = row_->version;
+  start_->identity.run = row_->run;
+  start_->identity.correlation_id = row_->correlation_id;
+}
+
+bool run_host::recall(const std::vector<run_event>& history) {
+  auto start = runtime::read_started(history.front());
+  if (!start) {
+    log::channel("actors")->error("workflow {}: {}", id(), start.error().detail);
+    return false;
+  }
+  start_ = std::move(*start);
+  start_->identity.tenant = channel_.tenant.str();
+  start_->identity.workflow_id = id();
+  recall_replies(start_->input);
+  is_being_cancelled_ = false;
+  for (const auto& event : history) {
+    if (!row_->owes && !row_->ended) owe_if_left(event);
+    note(event);
+  }
+  if (row_->ended) return true;
+  for (const auto& timer : timers_with_rows(history))
+    timers_[timer.command] = timer;
+  return true;
+}
+
+/// The engine is let go of and not closed: it is another thread's, perhaps for ever.
+void run_host::give_up_turn() {
+  ++turn_number_;
+  is_code_at_work_ = false;
+  is_replaying_ = false;
+  engine_.reset();
+}
+
+void run_host::clear_timers() {
+  for (const auto& [command, timer] : std::exchange(timers_, {}))
+    batch_timers_cleared_.push_back(timer);
+}
+
+std::optional<error> kept_because(const run_host* run, const delete_topic& ask) {
+  if (ask.if_ended_before) {
+    if (run != nullptr && run->is_over(*ask.if_ended_before)) return std::nullopt;
+    return error{errc::wrong_kind, "the workflow is not over, or not for so long", 0};
+  }
+  if (run == nullptr || !run->holds_channel()) return std::nullopt;
+  return error{
+      errc::wrong_kind,
+      "the workflow has not ended, and without its channel nobody would tell its children and "
+      "tasks: cancel or terminate it first",
+      0};
+}
+
+}  // namespace callboard::actors
