@@ -1,5 +1,6 @@
 // What clients ask of bindings beyond their groups: to delete one with its dead letters, to show
 // those, and to try them again.
+#include "actors/absence.hpp"
 #include "actors/bindings_actor.hpp"
 #include "runtime/binding/binding_names.hpp"
 
@@ -66,7 +67,7 @@ group_ref redrive_of(const group_ref& binding) {
 bool is_absent(const result<control_answer>& outcome) {
   if (outcome) return false;
   const auto code = outcome.error().code;
-  return code == errc::binding_not_found || code == errc::topic_not_found;
+  return code == errc::binding_not_found || is_not_there(code);
 }
 
 void bindings_actor::on_request(pending_request request) {

@@ -3,6 +3,7 @@
 // that a restart, a failed append or too much at a time costs nothing but a look at the disk.
 #include "actors/queues_actor.hpp"
 #include "actors/router.hpp"
+#include "actors/telling.hpp"
 #include "base/log.hpp"
 
 #include <spdlog/spdlog.h>
@@ -35,13 +36,6 @@ constexpr boot_time page_pause = 1s;
 
 std::size_t size_of(const runtime::task_ending& ending) {
   return ending.origin.size() + ending.text.size();
-}
-
-/// Also a run that is gone for good has nothing more to be told.
-bool is_heard(const control_reply& reply) {
-  if (reply.outcome) return true;
-  const auto code = reply.outcome.error().code;
-  return code == errc::workflow_not_found || code == errc::topic_not_found;
 }
 
 }  // namespace

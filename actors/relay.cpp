@@ -1,5 +1,7 @@
 #include "actors/relay.hpp"
 
+#include "actors/absence.hpp"
+
 #include <algorithm>
 #include <utility>
 
@@ -270,7 +272,7 @@ void relay::answer(const result<event_page>& page) {
 
 void relay::fail_read(const error& why) {
   const bool trimmed = why.code == errc::cursor_expired && answering_.from;
-  const bool passing = is_retryable(why.code) || why.code == errc::topic_not_found;
+  const bool passing = is_retryable(why.code) || is_not_there(why.code);
   if (trimmed) {
     // What was asked for is gone: the oldest page shows where the gap ends.
     std::erase(answering_.readers, nullptr);

@@ -1,5 +1,6 @@
 // What another process may have sent already: looked for where it went before it is sent again, so
 // that it counts once however long the node was down.
+#include "actors/absence.hpp"
 #include "actors/router.hpp"
 #include "actors/run_host.hpp"
 #include "base/hash.hpp"
@@ -107,7 +108,7 @@ bool run_host::takes_lookup(const control_reply& reply) {
   const auto command = what.command;
   if (!may_carry_out() || !engine_->open().contains(command)) return true;
   if (!reply.outcome) {
-    if (reply.outcome.error().code == errc::topic_not_found) {
+    if (is_not_there(reply.outcome.error().code)) {
       carry_out(command);
     } else {
       log::channel("actors")->warn(

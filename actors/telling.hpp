@@ -2,6 +2,7 @@
 // pauses, until the answer says that it is heard.
 #pragma once
 
+#include "actors/absence.hpp"
 #include "actors/requests.hpp"
 
 #include <algorithm>
@@ -22,10 +23,9 @@ inline constexpr std::chrono::milliseconds telling_pause_max{10'000};
 /// by and by: a shard that is damaged can be repaired.
 [[nodiscard]] inline bool is_heard(const control_reply& reply) {
   if (reply.outcome) return true;
-  switch (reply.outcome.error().code) {
-  case errc::workflow_not_found:
-  case errc::agent_not_found:
-  case errc::topic_not_found:
+  const auto code = reply.outcome.error().code;
+  if (is_not_there(code)) return true;
+  switch (code) {
   case errc::queue_not_found:
   case errc::not_found:
   case errc::wrong_kind:

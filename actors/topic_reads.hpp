@@ -70,7 +70,7 @@ describe_topic(storage::journal& journal, const topic_ref& name);
 [[nodiscard]] result<topic_list>
 list_topics_page(storage::journal& journal, const list_topics& ask);
 
-/// Errors: topic_not_found; cursor_expired with the first available seq.
+/// Errors: as `not_there` says; cursor_expired with the first available seq.
 [[nodiscard]] result<event_page> read_event_page(storage::journal& journal, const read_events& ask);
 
 }  // namespace callboard::actors
