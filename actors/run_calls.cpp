@@ -7,7 +7,6 @@
 #include "runtime/workflow/json_values.hpp"
 #include "runtime/workflow/run_limits.hpp"
 
-#include <boost/json/parse.hpp>
 #include <boost/json/serialize.hpp>
 #include <fmt/format.h>
 
@@ -57,7 +56,11 @@ void run_host::on_call(const call_agent& ask, waiter from) {
     return answer(
         from, fail(errc::bad_request, "agent_cycle: the agent waits for the one that calls it"));
   }
-  if (auto reused = reused_id(ask)) return answer(from, std::unexpected{*std::move(reused)});
+  auto payload = runtime::value_of("the payload of a message", ask.payload);
+  if (!payload) return answer(from, std::unexpected{payload.error()});
+  const auto said = runtime::hash_of_named(ask.message, *payload);
+  if (auto reused = reused_id(ask.id, said))
+    return answer(from, std::unexpected{*std::move(reused)});
   if (const auto known = replies_.find(ask.id); known != replies_.end()) {
     return answer(from, control_answer{reply_answer(known->second, true)});
   }
@@ -98,13 +101,11 @@ void run_host::on_call(const call_agent& ask, waiter from) {
     boost::json::array chain;
     for (const auto& one : ask.chain)
       chain.emplace_back(one);
-    auto payload = runtime::parsed_or_null(ask.payload);
-    const auto said = runtime::hash_of_named(ask.message, payload);
     open_messages_.emplace(ask.id, said);
     next.event.data = object{
         {"id", ask.id},
         {"message", ask.message},
-        {"payload", std::move(payload)},
+        {"payload", *std::move(payload)},
         {"chain", std::move(chain)},
         {"said", fmt::format("{:016x}", said)}};
     next.bytes = bytes;
@@ -116,16 +117,13 @@ void run_host::on_call(const call_agent& ask, waiter from) {
   if (!joins_signal(ask.id, from)) answer_pending(from);
 }
 
-std::optional<error> run_host::reused_id(const call_agent& ask) const {
-  const auto said = [&] {
-    return runtime::hash_of_named(ask.message, runtime::parsed_or_null(ask.payload));
-  };
-  const auto open = open_messages_.find(ask.id);
-  const auto reply = replies_.find(ask.id);
+std::optional<error> run_host::reused_id(const std::string& id, std::uint64_t said) const {
+  const auto open = open_messages_.find(id);
+  const auto reply = replies_.find(id);
   const bool is_other_reply =
       reply != replies_.end() && reply->second.contains("said")
-      && runtime::text_at(reply->second, "said") != fmt::format("{:016x}", said());
-  if (!is_other_reply && (open == open_messages_.end() || open->second == said())) {
+      && runtime::text_at(reply->second, "said") != fmt::format("{:016x}", said);
+  if (!is_other_reply && (open == open_messages_.end() || open->second == said)) {
     return std::nullopt;
   }
   return error{
@@ -297,7 +295,13 @@ void run_host::send_call(std::uint32_t command) {
 
 void run_host::on_called(std::uint32_t command, const workflow_answer& reply) {
   if (reply.pending) return send_call(command);
-  const auto body = boost::json::parse(reply.body).as_object();
+  const auto told = read_json(reply.body);
+  if (!told || !told->is_object()) {
+    return fail_command(
+        command,
+        runtime::not_json("the answer of the agent", told ? "is no object" : told.error()));
+  }
+  const auto& body = told->get_object();
   if (reply.failed) return fail_command(command, runtime::read_failure(body.at("error")));
   complete_command(command, body.at("result"));
 }

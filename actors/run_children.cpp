@@ -153,7 +153,7 @@ bool run_host::is_parent_of(const boost::json::object& child, std::uint32_t comm
 void run_host::on_child_reply(std::uint32_t command, const workflow_answer& answer) {
   begun_children_.insert(command);
   if (answer.created) return;
-  const auto told = runtime::parsed_or_null(answer.body);
+  const auto told = read_json(answer.body).value_or(nullptr);
   const auto* child = told.if_object();
   const auto status =
       child == nullptr ? std::nullopt : runtime::run_status_named(text_at(*child, "status"));

@@ -288,7 +288,7 @@ void run_host::fail_command(std::uint32_t command, failure why) {
   input next;
   next.event.kind = run_event_kind::failed;
   next.event.command = command;
-  next.event.why = std::move(why);
+  next.event.why = runtime::recordable(std::move(why));
   offer(std::move(next));
 }
 

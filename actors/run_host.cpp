@@ -44,6 +44,9 @@ bool has_timer(command_kind kind) {
 
 std::string shown_state(const json& status, std::size_t most) {
   if (status.is_null()) return {};
+  if (const auto flaw = flaw_of(status)) {
+    return fmt::format(R"({{"state_not_json":"it {}"}})", *flaw);
+  }
   if (!runtime::is_larger(status, most)) return boost::json::serialize(status);
   return fmt::format(
       R"({{"state_too_large":"more than {} bytes, which is workflows.state_bytes_max"}})", most);

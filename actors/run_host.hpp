@@ -124,8 +124,7 @@ private:
 
   struct beginning {
     std::string type;
-    /// JSON
-    std::string input;
+    json input;
     std::string correlation_id;
     std::optional<workflow_parent> parent;
     std::string mirror;
@@ -271,8 +270,8 @@ private:
 
   // -- messages of agents (run_calls.cpp) ------------------------------------------------------
   [[nodiscard]] bool is_agent() const;
-  /// Nothing if the agent has not heard a message of this id, or heard this one.
-  [[nodiscard]] std::optional<error> reused_id(const call_agent& ask) const;
+  /// Nothing if the agent has not heard a message of this id, or heard this one: `said` of it.
+  [[nodiscard]] std::optional<error> reused_id(const std::string& id, std::uint64_t said) const;
   void on_call(const call_agent& ask, waiter from);
   void answer_pending(const waiter& to);
   void note_reply(const boost::json::object& reply);

@@ -23,16 +23,18 @@ using runtime::run_event_kind;
 void run_host::on_resolve(const resolve_command& ask, waiter from) {
   from.what = waiter::ask::resolve;
   from.command = ask.command;
+  auto with = runtime::value_of("what the command ends with", ask.with);
+  if (!with) return answer(from, std::unexpected{with.error()});
   input next;
   next.run = shown_->run;
   next.event.command = ask.command;
   next.event.by_hand = object{{"how", ask.how}, {"who", ask.who}, {"reason", ask.reason}};
   if (ask.failed) {
     next.event.kind = run_event_kind::failed;
-    next.event.why = runtime::read_failure(runtime::parsed_or_null(ask.with));
+    next.event.why = runtime::read_failure(*with);
   } else {
     next.event.kind = run_event_kind::completed;
-    next.event.data = runtime::parsed_or_null(ask.with);
+    next.event.data = *std::move(with);
   }
   next.waiters.push_back(std::move(from));
   offer(std::move(next));
@@ -75,7 +77,7 @@ void run_host::note_build(time_ms when) {
 
 /// The mismatch with the builds that recorded and attempted it.
 failure run_host::with_builds(failure why) const {
-  auto details = runtime::parsed_or_null(why.details);
+  auto details = json_or_text(why.details);
   if (!details.is_object()) details = object{};
   details.as_object()["recorded_build"] = recorded_build_;
   details.as_object()["build"] = build_id();

@@ -25,10 +25,6 @@ using runtime::run_status;
 
 constexpr std::string_view terminated = "terminated";
 
-std::uint64_t start_hash(const std::string& type, const std::string& input) {
-  return runtime::hash_of_named(type, runtime::parsed_or_null(input));
-}
-
 /// As versions did that compared texts.
 std::uint64_t start_text_hash(const std::string& type, const std::string& input) {
   return hash_64(type + '\0' + input);
@@ -101,8 +97,10 @@ void run_host::on_start(const start_workflow& ask, waiter from) {
         too_large(
             "the input of a workflow", limits().input_bytes_max, "workflows.input_bytes_max"));
   }
+  auto input = runtime::value_of("the input of a workflow", ask.input);
+  if (!input) return answer(from, std::unexpected{input.error()});
   if (row_) {
-    const bool is_same = row_->start_hash == start_hash(ask.type, ask.input)
+    const bool is_same = row_->start_hash == runtime::hash_of_named(ask.type, *input)
                          || row_->start_hash == start_text_hash(ask.type, ask.input);
     if (!is_same) {
       return answer(
@@ -118,7 +116,7 @@ void run_host::on_start(const start_workflow& ask, waiter from) {
     return;
   }
   if (copy_) return answer(from, fail(errc::overloaded, "a fork takes this id now; retry", 100));
-  if (!begin({ask.type, ask.input, ask.correlation_id, ask.parent, ask.mirror}, from)) {
+  if (!begin({ask.type, *std::move(input), ask.correlation_id, ask.parent, ask.mirror}, from)) {
     answer(
         from,
         fail(errc::bad_request, fmt::format("this node has no workflow type '{}'", ask.type)));
@@ -139,7 +137,7 @@ bool run_host::begin(const beginning& what, std::optional<waiter> from) {
       fmt::format("{}/{}/{}", channel_.tenant.str(), id(), now().time_since_epoch().count()));
   start.incarnation = start.seed;
   start.build = build_id();
-  start.input = runtime::parsed_or_null(what.input);
+  start.input = what.input;
   if (what.parent) {
     start.parent_id = what.parent->channel.topic.str().substr(runtime::channel_prefix.size());
     start.parent_run = what.parent->run;
@@ -150,7 +148,7 @@ bool run_host::begin(const beginning& what, std::optional<waiter> from) {
   row.type = what.type;
   row.version = code->version;
   row.correlation_id = what.correlation_id;
-  row.start_hash = start_hash(what.type, what.input);
+  row.start_hash = runtime::hash_of_named(what.type, what.input);
   row.started = now();
   row.first_seq = last_seq_.next();
   engine_ = make_engine(start);
@@ -170,11 +168,13 @@ void run_host::on_signal(const signal_workflow& ask, waiter from) {
         too_large(
             "the payload of a signal", limits().signal_bytes_max, "workflows.signal_bytes_max"));
   }
+  auto payload = runtime::value_of("the payload of a signal", ask.payload);
+  if (!payload) return answer(from, std::unexpected{payload.error()});
   input next;
   next.event.kind = run_event_kind::signalled;
   next.event.name = ask.signal;
   next.event.id = ask.id;
-  next.event.data = runtime::parsed_or_null(ask.payload);
+  next.event.data = *std::move(payload);
   const auto known = ask.id.empty() ? std::nullopt : signal_known(ask.id);
   if (known && *known != said_by(next.event)) {
     return answer(
@@ -318,12 +318,14 @@ void run_host::on_child_end(const end_child& ask, waiter from) {
   input next;
   next.run = ask.run;
   next.event.command = ask.command;
-  if (!ask.why.empty()) {
+  auto result = runtime::value_of("the result of the child", ask.result);
+  if (!ask.why.empty() || !result) {
     next.event.kind = run_event_kind::failed;
-    next.event.why = runtime::read_failure(runtime::parsed_or_null(ask.why));
+    next.event.why = result ? runtime::read_failure(read_json(ask.why).value_or(nullptr))
+                            : failure{failure_class::permanent, "not_json", result.error().detail};
   } else {
     next.event.kind = run_event_kind::completed;
-    next.event.data = runtime::parsed_or_null(ask.result);
+    next.event.data = *std::move(result);
   }
   next.waiters.push_back(std::move(from));
   offer(std::move(next));

@@ -6,7 +6,6 @@
 #include "runtime/queue/priority_names.hpp"
 #include "runtime/workflow/json_values.hpp"
 
-#include <boost/json/parse.hpp>
 #include <boost/json/serialize.hpp>
 #include <fmt/format.h>
 
@@ -27,14 +26,6 @@ constexpr auto retry_pause = std::chrono::milliseconds{200};
 std::uint64_t number_at(const object& from, std::string_view key) {
   const auto* value = from.if_contains(key);
   return value != nullptr && value->is_number() ? value->to_number<std::uint64_t>() : 0;
-}
-
-/// Workers complete with whatever they like.
-json result_of(const std::string& text) {
-  if (text.empty()) return {};
-  boost::system::error_code failed;
-  auto value = boost::json::parse(text, failed);
-  return failed ? json(text) : value;
 }
 
 failure queue_deleted(std::string_view queue) {
@@ -110,7 +101,8 @@ void run_host::on_task_end(const end_task& ask, waiter from) {
   next.event.kind =
       ask.how == task_end::completed ? run_event_kind::completed : run_event_kind::failed;
   if (ask.how == task_end::completed) {
-    next.event.data = result_of(ask.text);
+    // Workers complete with whatever they like.
+    next.event.data = json_or_text(ask.text);
   } else if (ask.how == task_end::dead) {
     next.event.why = failure{
         failure_class::permanent,

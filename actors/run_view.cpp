@@ -150,9 +150,8 @@ workflow_answer run_host::describe(bool created) const {
           runtime::format_incarnation(start_->parent_incarnation);
     }
   }
-  out["state"] = runtime::parsed_or_null(row.state);
-  if (row.status == runtime::run_status::completed)
-    out["result"] = runtime::parsed_or_null(row.result);
+  out["state"] = json_or_text(row.state);
+  if (row.status == runtime::run_status::completed) out["result"] = json_or_text(row.result);
   if (row.why) out["error"] = runtime::describe_failure(*row.why);
   boost::json::array steps;
   for (const auto& [command, step] : steps_) {
@@ -176,7 +175,7 @@ workflow_answer run_host::describe(bool created) const {
 workflow_answer run_host::describe_result() const {
   object out{{"id", id()}, {"status", name_of(shown_->status)}};
   if (shown_->status == runtime::run_status::completed)
-    out["result"] = runtime::parsed_or_null(shown_->result);
+    out["result"] = json_or_text(shown_->result);
   if (shown_->why) out["error"] = runtime::describe_failure(*shown_->why);
   return {.body = boost::json::serialize(out), .pending = !shown_->ended};
 }

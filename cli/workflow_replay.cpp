@@ -9,11 +9,11 @@
 #include "runtime/workflow/run_check.hpp"
 #include "runtime/workflow/run_codec.hpp"
 
-#include <boost/json/parse.hpp>
 #include <boost/json/serialize.hpp>
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <callboard/json_text.hpp>
 #include <cerrno>
 #include <chrono>
 #include <cstring>
@@ -80,10 +80,9 @@ exit_code replay_here(
     const replay_options& o,
     const runtime::workflow_registry& classes,
     const std::string& history) {
-  boost::system::error_code failed;
-  const auto parsed = boost::json::parse(history, failed);
+  const auto parsed = read_json(history);
   const auto* events =
-      failed || !parsed.is_object() ? nullptr : parsed.get_object().if_contains("events");
+      !parsed || !parsed->is_object() ? nullptr : parsed->get_object().if_contains("events");
   if (events == nullptr || !events->is_array()) {
     return run.misuse("the history is not what `workflow history --output json` prints");
   }

@@ -4,7 +4,6 @@
 #include "gateway/json_text.hpp"
 #include "gateway/problem.hpp"
 
-#include <boost/json/parse.hpp>
 #include <boost/json/serialize.hpp>
 #include <fmt/format.h>
 
@@ -44,17 +43,16 @@ call(const http_environment& environment, exchange& now, const http_request& req
   auto id = idempotency_key(request);
   if (!id) return std::unexpected{id.error()};
   if (id->empty()) id = make_uuid(environment.sessions.time.wall());
-  boost::system::error_code failed;
-  const auto payload =
-      request.body.empty() ? boost::json::value{} : boost::json::parse(request.body, failed);
-  if (failed) return std::unexpected{not_json("the payload of a message", request.body)};
+  const auto payload = request.body.empty() ? result<boost::json::value>{nullptr}
+                                            : parse_value("the payload of a message", request.body);
+  if (!payload) return std::unexpected{payload.error()};
   auto wait = wait_of(now, request);
   if (!wait) return std::unexpected{wait.error()};
   actors::call_agent call;
   call.topic = {now.route->tenant, topic_name::trusted(channel)};
   call.type = "agent:" + now.route->agent_type;
   call.message = now.route->member;
-  call.payload = boost::json::serialize(payload);
+  call.payload = boost::json::serialize(*payload);
   call.id = std::move(*id);
   call.wait_ms = *wait;
   return actors::control_body{std::move(call)};
@@ -73,8 +71,11 @@ handle_agent(const http_environment& environment, exchange& now, const http_requ
 }
 
 error agent_failure(const actors::workflow_answer& answer) {
-  const auto body = boost::json::parse(answer.body);
-  const auto& why = body.at("error");
+  const auto body = read_json(answer.body).value_or(nullptr);
+  const auto* told = body.if_object();
+  const auto* found = told == nullptr ? nullptr : told->if_contains("error");
+  if (found == nullptr) return {errc::agent_failed, "the agent's answer is unreadable", 0};
+  const auto& why = *found;
   return {
       errc::agent_failed,
       fmt::format(

@@ -3,7 +3,6 @@
 #include "gateway/event_fields.hpp"
 #include "gateway/json_text.hpp"
 
-#include <boost/json/parse.hpp>
 #include <boost/json/serialize.hpp>
 #include <fmt/format.h>
 
@@ -16,16 +15,13 @@ namespace json = boost::json;
 json_members json_members::parse(std::string_view body) {
   json_members members;
   if (trim_json(body).empty()) return members;
-  json::error_code failed;
-  json::parse_options options;
-  options.max_depth = json_depth_max;
-  auto value = json::parse({body.data(), body.size()}, failed, {}, options);
-  if (failed) {
-    members.first_ = not_json("the body", body);
-  } else if (!value.is_object()) {
+  auto value = parse_value("the body", body);
+  if (!value) {
+    members.first_ = value.error();
+  } else if (!value->is_object()) {
     members.refuse("the body must be a JSON object");
   } else {
-    members.members_ = std::move(value.as_object());
+    members.members_ = std::move(value->as_object());
   }
   return members;
 }

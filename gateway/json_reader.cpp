@@ -310,7 +310,7 @@ result<client_op> read_complete(const raw_frame& raw) {
   value_reader read;
   read.text(op.lease, raw.lease, "lease", true);
   if (!raw.result.empty()) {
-    if (auto checked = check_json(raw.result); !checked) read.fail_with(checked.error());
+    if (auto checked = check_value(raw.result); !checked) read.fail_with(checked.error());
     op.result = raw.result;
   }
   return finish(read, std::move(op));

@@ -3,6 +3,8 @@
 #include <boost/json/basic_parser_impl.hpp>
 #include <fmt/format.h>
 
+#include <cmath>
+
 namespace callboard::gateway {
 
 namespace {
@@ -14,8 +16,12 @@ struct ignore_all {
   static constexpr std::size_t max_key_size = static_cast<std::size_t>(-1);
   static constexpr std::size_t max_string_size = static_cast<std::size_t>(-1);
 
+  bool finite_only = false;
+
   using code = boost::json::error_code;
   using text = boost::json::string_view;
+
+  explicit ignore_all(bool finite) : finite_only{finite} {}
 
   static bool on_document_begin(code&) { return true; }
 
@@ -43,7 +49,11 @@ struct ignore_all {
 
   static bool on_uint64(std::uint64_t, text, code&) { return true; }
 
-  static bool on_double(double, text, code&) { return true; }
+  bool on_double(double number, text, code& failed) const {
+    if (!finite_only || std::isfinite(number)) return true;
+    failed = boost::json::error::exponent_overflow;
+    return false;
+  }
 
   static bool on_bool(bool, code&) { return true; }
 
@@ -129,14 +139,22 @@ std::size_t append_escape(std::string& out, std::string_view raw, std::size_t at
   return at;
 }
 
-}  // namespace
-
-result<void> check_json(std::string_view text) {
+result<void> check(std::string_view text, bool finite_only) {
   boost::json::parse_options options;
   options.max_depth = json_depth_max;
-  boost::json::basic_parser<ignore_all> parser{options};
+  boost::json::basic_parser<ignore_all> parser{options, finite_only};
   boost::json::error_code failed;
   const auto used = parser.write_some(false, text.data(), text.size(), failed);
+  if (failed == boost::json::error::too_deep) {
+    return fail(
+        errc::invalid_json,
+        fmt::format("nested deeper than {} levels at byte {}", json_depth_max, used));
+  }
+  if (failed == boost::json::error::exponent_overflow) {
+    return fail(
+        errc::invalid_json,
+        fmt::format("not valid here: no double holds the number before byte {}", used));
+  }
   if (failed) {
     return fail(
         errc::invalid_json, fmt::format("not valid JSON at byte {}: {}", used, failed.message()));
@@ -148,65 +166,24 @@ result<void> check_json(std::string_view text) {
   return {};
 }
 
-error not_json(std::string_view what, std::string_view text) {
-  const auto checked = check_json(text);
-  return {
+}  // namespace
+
+result<void> check_json(std::string_view text) {
+  return check(text, false);
+}
+
+result<void> check_value(std::string_view text) {
+  return check(text, true);
+}
+
+result<boost::json::value> parse_value(std::string_view what, std::string_view text) {
+  auto value = accept_json(text, json_depth_max);
+  if (value) return *std::move(value);
+  const auto checked = check_value(text);
+  return fail(
       errc::invalid_json,
-      fmt::format("{} is {}", what, checked ? "not valid JSON" : checked.error().detail)};
-}
-
-std::optional<char32_t> next_code_point(std::string_view text, std::size_t& at) {
-  const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(text[i]); };
-  const auto lead = byte(at);
-  if (lead < 0x80) {
-    ++at;
-    return lead;
-  }
-  const std::size_t size = lead >= 0xF0 ? 4 : lead >= 0xE0 ? 3 : 2;
-  if (lead < 0xC2 || lead > 0xF4 || at + size > text.size()) return std::nullopt;
-  char32_t point = lead & (0x7FU >> size);
-  for (std::size_t i = 1; i < size; ++i) {
-    if ((byte(at + i) & 0xC0U) != 0x80) return std::nullopt;
-    point = (point << 6) | (byte(at + i) & 0x3FU);
-  }
-  constexpr char32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
-  if (point < least[size] || point > 0x10FFFF) return std::nullopt;
-  if (point >= 0xD800 && point <= 0xDFFF) return std::nullopt;
-  at += size;
-  return point;
-}
-
-bool is_utf8(std::string_view text) {
-  std::size_t at = 0;
-  while (at < text.size()) {
-    if (static_cast<unsigned char>(text[at]) < 0x80) {
-      ++at;
-    } else if (!next_code_point(text, at)) {
-      return false;
-    }
-  }
-  return true;
-}
-
-void append_utf8(std::string& out, char32_t point) {
-  const auto put = [&](char32_t byte) {
-    out += static_cast<char>(static_cast<unsigned char>(byte));
-  };
-  if (point < 0x80) {
-    put(point);
-  } else if (point < 0x800) {
-    put(0xC0 | (point >> 6));
-    put(0x80 | (point & 0x3F));
-  } else if (point < 0x10000) {
-    put(0xE0 | (point >> 12));
-    put(0x80 | ((point >> 6) & 0x3F));
-    put(0x80 | (point & 0x3F));
-  } else {
-    put(0xF0 | (point >> 18));
-    put(0x80 | ((point >> 12) & 0x3F));
-    put(0x80 | ((point >> 6) & 0x3F));
-    put(0x80 | (point & 0x3F));
-  }
+      checked ? fmt::format("{} {}", what, value.error())
+              : fmt::format("{} is {}", what, checked.error().detail));
 }
 
 std::string_view trim_json(std::string_view text) {

@@ -3,7 +3,11 @@
 #pragma once
 
 #include "base/error.hpp"
+#include "base/utf8.hpp"
 
+#include <boost/json/value.hpp>
+
+#include <callboard/json_text.hpp>
 #include <cstddef>
 #include <optional>
 #include <string>
@@ -11,24 +15,17 @@
 
 namespace callboard::gateway {
 
-/// Levels of arrays and objects that a client's JSON may have.
-inline constexpr std::size_t json_depth_max = 64;
-
 /// Checks that `text` is exactly one JSON value (RFC 8259, strict: valid UTF-8, no lone surrogates,
-/// no trailing commas or comments). Errors: invalid_json with the byte offset.
+/// no trailing commas or comments) of at most `json_depth_max` levels. For what is only handed
+/// through: a number may be one that no double holds. Errors: invalid_json with the byte offset.
 [[nodiscard]] result<void> check_json(std::string_view text);
 
-/// What to say of text that is no JSON value: "`what` is not valid JSON at byte …".
-[[nodiscard]] error not_json(std::string_view what, std::string_view text);
+/// The same for what code computes with: also refuses numbers that no double holds.
+[[nodiscard]] result<void> check_value(std::string_view text);
 
-/// True if `text` is UTF-8 without overlong forms and surrogates.
-[[nodiscard]] bool is_utf8(std::string_view text);
-
-/// Decodes the code point at `text[at]` and moves `at` behind it; nothing if it is not UTF-8.
-[[nodiscard]] std::optional<char32_t> next_code_point(std::string_view text, std::size_t& at);
-
-/// Appends one code point as UTF-8.
-void append_utf8(std::string& out, char32_t point);
+/// The value of `text`, which `check_value` would accept. `what`: begins the words of an error.
+/// Errors: invalid_json.
+[[nodiscard]] result<boost::json::value> parse_value(std::string_view what, std::string_view text);
 
 /// What follows takes text that `check_json` accepted.
 

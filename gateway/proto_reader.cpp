@@ -107,7 +107,7 @@ result<client_op> read_work(const v1::Work& from) {
 
 result<client_op> read_complete(const v1::CompleteTask& from) {
   if (!from.result().empty()) {
-    if (auto checked = check_json(from.result()); !checked) {
+    if (auto checked = check_value(from.result()); !checked) {
       return std::unexpected{checked.error()};
     }
   }

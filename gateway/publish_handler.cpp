@@ -1,4 +1,5 @@
 // POST events: five ways to write an event, one publish request.
+#include "base/utf8.hpp"
 #include "gateway/auth.hpp"
 #include "gateway/control_json.hpp"
 #include "gateway/event_codec.hpp"
@@ -127,6 +128,7 @@ result<std::string> idempotency_key(const http_request& request) {
   if (key.empty() || key.size() > idempotency_key_size_max) {
     return fail(errc::bad_request, "Idempotency-Key must have 1 to 255 characters");
   }
+  if (!is_utf8(key)) return fail(errc::bad_request, "Idempotency-Key must be UTF-8");
   return key;
 }
 

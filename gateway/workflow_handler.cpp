@@ -7,7 +7,6 @@
 #include "gateway/workflow_rights.hpp"
 #include "runtime/workflow/run_event.hpp"
 
-#include <boost/json/parse.hpp>
 #include <boost/json/serialize.hpp>
 #include <fmt/format.h>
 
@@ -147,11 +146,10 @@ result<action> signal(exchange& now, const http_request& request) {
   signal.topic = channel_of(now);
   signal.signal = now.route->member;
   signal.id = std::move(*id);
-  boost::system::error_code failed;
-  const auto payload =
-      request.body.empty() ? boost::json::value{} : boost::json::parse(request.body, failed);
-  if (failed) return std::unexpected{not_json("the payload of a signal", request.body)};
-  signal.payload = boost::json::serialize(payload);
+  const auto payload = request.body.empty() ? result<boost::json::value>{nullptr}
+                                            : parse_value("the payload of a signal", request.body);
+  if (!payload) return std::unexpected{payload.error()};
+  signal.payload = boost::json::serialize(*payload);
   return actors::control_body{std::move(signal)};
 }
 

@@ -1,8 +1,7 @@
 #include "cli/client/public_answers.hpp"
 
-#include <boost/json/parse.hpp>
-
 #include <array>
+#include <callboard/json_text.hpp>
 
 namespace callboard {
 
@@ -67,13 +66,12 @@ failure failure_of(const error& why) {
 
 outcome<boost::json::object> object_in(std::string_view body) {
   if (body.empty()) return boost::json::object{};
-  boost::system::error_code failed;
-  auto value = boost::json::parse(body, failed);
-  if (failed || !value.is_object()) {
+  auto value = read_json(body);
+  if (!value || !value->is_object()) {
     return std::unexpected{failure_of(
         {.code = errc::invalid_json, .detail = "the server's answer is no JSON object"})};
   }
-  return std::move(value.as_object());
+  return std::move(value->as_object());
 }
 
 std::string text_of(const boost::json::object& from, std::string_view name) {

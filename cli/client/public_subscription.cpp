@@ -2,10 +2,10 @@
 
 #include "cli/client/public_answers.hpp"
 
-#include <boost/json/parse.hpp>
 #include <boost/json/serialize.hpp>
 
 #include <algorithm>
+#include <callboard/json_text.hpp>
 #include <thread>
 
 namespace callboard {
@@ -90,9 +90,8 @@ outcome<std::optional<received_event>> subscription::state::next(milliseconds wa
     } else if (auto message = socket_->receive(left); !message) {
       done = std::unexpected{message.error()};
     } else if (*message) {
-      boost::system::error_code failed;
-      const auto frame = boost::json::parse((*message)->data, failed);
-      if (!failed && frame.is_object()) done = take(frame.as_object());
+      const auto frame = read_json((*message)->data);
+      if (frame && frame->is_object()) done = take(frame->as_object());
     } else {
       return std::nullopt;
     }

@@ -4,6 +4,8 @@
 #include <boost/json/serialize.hpp>
 #include <fmt/format.h>
 
+#include <callboard/json_text.hpp>
+
 namespace callboard::client {
 
 namespace {
@@ -139,9 +141,7 @@ std::string json_quoted(std::string_view text) {
 }
 
 bool is_json(std::string_view text) {
-  boost::system::error_code problem;
-  boost::json::parse({text.data(), text.size()}, problem);
-  return !problem;
+  return read_json(text).has_value();
 }
 
 }  // namespace callboard::client

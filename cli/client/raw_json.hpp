@@ -31,7 +31,7 @@ using json_member_list = std::vector<std::pair<std::string_view, std::string_vie
 /// `text` as a JSON string with quotes.
 [[nodiscard]] std::string json_quoted(std::string_view text);
 
-/// True if `text` is one complete JSON value (checked strictly).
+/// True if `text` is one complete JSON value (checked strictly), be it deeper than nodes take.
 [[nodiscard]] bool is_json(std::string_view text);
 
 }  // namespace callboard::client

@@ -12,6 +12,7 @@
 //   };
 #pragma once
 
+#include "callboard/json_text.hpp"
 #include "callboard/workflow.hpp"
 
 #include <boost/json/array.hpp>
@@ -161,8 +162,9 @@ private:
 
   static flow<json> live(Derived& self, agent& base, context& ctx, json input) {
     base.open(input);
+    json shown = to_json(base.state_);
     for (std::uint32_t handled = 0; handled < messages_per_run; ++handled) {
-      ctx.set_status(to_json(base.state_));
+      ctx.set_status(shown);
       const json heard = co_await ctx.signal(std::string{detail::agent_signal}).required();
       const auto& message = heard.as_object();
       const auto& chain = message.at("chain").as_array();
@@ -170,13 +172,31 @@ private:
       State before = base.state_;
       auto ended = co_await table().dispatch(
           self, within, std::string{message.at("message").as_string()}, message.at("payload"));
-      if (!ended) base.state_ = std::move(before);
+      // Else it would be lost with the run, which cannot hand it on.
+      json changed = to_json(base.state_);
+      if (const auto flaw = ended ? flaw_of(changed) : std::nullopt) {
+        ended = std::unexpected{flawed_state(*flaw)};
+      }
       const json said = co_await ctx.reply(reply_of(message, ended)).required();
+      // As it was told, also by a build that did not look.
+      if (!ended && said.as_object().contains("error")) {
+        base.state_ = std::move(before);
+      } else {
+        shown = std::move(changed);
+      }
       base.replies_.remember(said.as_object());
     }
-    ctx.set_status(to_json(base.state_));
+    ctx.set_status(shown);
     co_return ctx.continue_as_new(
-        boost::json::object{{"state", to_json(base.state_)}, {"recent", base.replies_.all()}});
+        boost::json::object{{"state", std::move(shown)}, {"recent", base.replies_.all()}});
+  }
+
+  static failure flawed_state(const std::string& flaw) {
+    return {
+        failure_class::permanent,
+        "not_json",
+        "the state of the agent " + flaw
+            + ", so it cannot be recorded as JSON, and stays as it was"};
   }
 
   void open(const json& input) {

@@ -3,8 +3,8 @@
 #pragma once
 
 #include "callboard/context.hpp"
+#include "callboard/json_text.hpp"
 
-#include <boost/json/parse.hpp>
 #include <boost/json/serialize.hpp>
 
 #include <exception>
@@ -47,9 +47,8 @@ public:
       list.push_back(
           boost::json::object{{"step", name}, {"code", reason.code}, {"message", reason.message}});
     }
-    boost::system::error_code failed;
-    auto details = boost::json::parse(why.details, failed);
-    if (failed || !details.is_object()) details = boost::json::object{};
+    auto details = json_or_text(why.details);
+    if (!details.is_object()) details = boost::json::object{};
     details.as_object()["not_undone"] = std::move(list);
     why.details = boost::json::serialize(details);
     return why;

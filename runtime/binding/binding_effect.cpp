@@ -34,7 +34,7 @@ struct effect_maker {
     auto channel = to.id.empty() ? topic_name::parse(std::string{channel_prefix} + event_id)
                                  : channel_of(channel_prefix, to.id, event);
     if (!channel) return std::unexpected{channel.error()};
-    auto input = to.takes_event ? result<std::string>{event.event_text()} : event.data_text();
+    auto input = to.takes_event ? event.event_text() : event.data_text();
     if (!input) return std::unexpected{input.error()};
     return start_effect{*std::move(channel), to.type, *std::move(input), event.correlation_id()};
   }

@@ -4,11 +4,11 @@
 #include "runtime/queue/priority_names.hpp"
 
 #include <boost/json/object.hpp>
-#include <boost/json/parse.hpp>
 #include <boost/json/serialize.hpp>
 #include <fmt/format.h>
 
 #include <array>
+#include <callboard/json_text.hpp>
 #include <optional>
 #include <set>
 
@@ -233,13 +233,13 @@ bool event_filter::matches(const bound_event& event) const {
 }
 
 result<binding_rule> parse_binding(std::string_view text) {
-  boost::system::error_code failed;
-  const auto parsed = boost::json::parse(text, failed);
-  if (failed || !parsed.is_object()) {
+  const auto parsed = accept_json(text, json_depth_max);
+  if (!parsed) return fail(errc::invalid_json, "the body " + parsed.error());
+  if (!parsed->is_object()) {
     return fail(errc::invalid_json, "the body must be a JSON object with 'target'");
   }
   binding_rule rule;
-  member_reader body{parsed.get_object(), {}};
+  member_reader body{parsed->get_object(), {}};
   read_filter(body, rule.filter);
   read_target(body, rule.target);
   if (auto sound = body.finish(); !sound) return std::unexpected{sound.error()};

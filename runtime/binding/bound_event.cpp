@@ -5,8 +5,9 @@
 #include "runtime/topic/event_batch.hpp"
 
 #include <boost/json/object.hpp>
-#include <boost/json/parse.hpp>
 #include <boost/json/serialize.hpp>
+
+#include <callboard/json_text.hpp>
 
 namespace callboard::runtime {
 
@@ -82,19 +83,25 @@ const boost::json::value* bound_event::data() {
   if (!std::exchange(is_parsed_, true)) {
     if (form_ == data_form::text) value_.emplace(data_);
     if (form_ == data_form::json) {
-      boost::system::error_code failed;
-      auto parsed = boost::json::parse(data_, failed);
-      if (!failed) value_.emplace(std::move(parsed));
+      auto parsed = accept_json(data_, json_depth_max);
+      if (parsed) value_.emplace(*std::move(parsed));
+      if (!parsed) flaw_ = std::move(parsed.error());
     }
   }
   return value_ ? &*value_ : nullptr;
 }
 
-result<std::string> bound_event::data_text() const {
+result<void> bound_event::check_data() {
+  if (data() != nullptr || flaw_.empty()) return {};
+  return fail(errc::invalid_event, "the event's data " + flaw_);
+}
+
+result<std::string> bound_event::data_text() {
   switch (form_) {
   case data_form::none:
     break;
   case data_form::json:
+    if (auto sound = check_data(); !sound) return std::unexpected{sound.error()};
     return data_;
   case data_form::text:
     return boost::json::serialize(boost::json::string{data_});
@@ -107,7 +114,8 @@ result<std::string> bound_event::data_text() const {
   return "null";
 }
 
-std::string bound_event::event_text() const {
+result<std::string> bound_event::event_text() {
+  if (auto sound = check_data(); !sound) return std::unexpected{sound.error()};
   boost::json::object out{
       {"specversion", "1.0"}, {"id", id_}, {"source", source_}, {"type", type_}, {"time", time_}};
   if (!subject_.empty()) out["subject"] = subject_;

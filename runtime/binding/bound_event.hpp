@@ -40,14 +40,19 @@ public:
   /// Attempts and reasons, as the dead letter tells them; empty for other events.
   [[nodiscard]] const std::string& history_at_death() const { return history_at_death_; }
 
-  /// The data as JSON; null if there is none, or it is binary or no JSON. A text is a JSON string.
+  /// The data as JSON; null if there is none, or it is binary or no JSON that a target may get. A
+  /// text is a JSON string.
   [[nodiscard]] const boost::json::value* data();
 
-  /// The same as text: `null` without data. Errors: invalid_event for binary data.
-  [[nodiscard]] result<std::string> data_text() const;
+  /// Errors: invalid_event for JSON that no target may get, as it is too deep or has a number that
+  /// no double holds: topics take what nobody has to compute with.
+  [[nodiscard]] result<void> check_data();
 
-  /// The whole CloudEvent as a JSON object.
-  [[nodiscard]] std::string event_text() const;
+  /// The same as text: `null` without data. Errors: as `check_data`, and for binary data.
+  [[nodiscard]] result<std::string> data_text();
+
+  /// The whole CloudEvent as a JSON object. Errors: as `check_data`.
+  [[nodiscard]] result<std::string> event_text();
 
 private:
   enum class data_form : std::uint8_t { none, json, text, binary };
@@ -68,6 +73,8 @@ private:
   std::string data_;
   bool is_parsed_ = false;
   std::optional<boost::json::value> value_;
+  /// Of the data, as `accept_json` words it.
+  std::string flaw_;
 };
 
 }  // namespace callboard::runtime

@@ -94,6 +94,7 @@ result<std::string> template_text::look_up(bound_event& event, attribute which) 
 }
 
 result<std::string> template_text::look_up(bound_event& event, const data_path& path) {
+  if (auto sound = event.check_data(); !sound) return std::unexpected{sound.error()};
   const auto* value = event.data();
   std::string walked = "data";
   for (const auto& name : path) {

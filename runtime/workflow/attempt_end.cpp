@@ -23,13 +23,19 @@ run_event event_of(
     one.ended = std::unexpected{result_too_large(result_bytes_max)};
   }
   if (one.ended) {
+    if (const auto flaw = flaw_of(*one.ended)) {
+      one.ended =
+          std::unexpected{not_json(fmt::format("the result of '{}'", step.request.name), *flaw)};
+    }
+  }
+  if (one.ended) {
     event.kind = run_event_kind::completed;
     event.data = std::move(*one.ended);
     if (is_model) event.attempt = one.attempt;
     return event;
   }
   const auto& retry = step.request.retry;
-  auto why = std::move(one.ended.error());
+  auto why = recordable(std::move(one.ended.error()));
   event.attempt = one.attempt;
   if (is_model && why.code == interrupted_code) {
     event.kind = run_event_kind::attempt_failed;

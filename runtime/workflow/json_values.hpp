@@ -1,11 +1,11 @@
 // Reading and showing the JSON that histories, rows and answers are made of.
 #pragma once
 
+#include "base/error.hpp"
 #include "base/ids.hpp"
 
-#include <boost/json/parse.hpp>
-
 #include <callboard/json.hpp>
+#include <callboard/json_text.hpp>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -18,11 +18,13 @@ namespace callboard::runtime {
   return value != nullptr && value->is_string() ? std::string{value->get_string()} : std::string{};
 }
 
-/// Null if `text` is no JSON.
-[[nodiscard]] inline json parsed_or_null(std::string_view text) {
-  boost::system::error_code failed;
-  auto value = boost::json::parse(text, failed);
-  return failed ? json{} : value;
+/// The value of a text that is to be recorded; nothing is null. `what`: begins the words of an
+/// error. Errors: invalid_json.
+[[nodiscard]] inline result<json> value_of(std::string_view what, std::string_view text) {
+  if (text.empty()) return json{};
+  auto value = accept_json(text);
+  if (value) return *std::move(value);
+  return fail(errc::invalid_json, std::string{what} + ' ' + value.error());
 }
 
 /// As times are shown: milliseconds since 1970.

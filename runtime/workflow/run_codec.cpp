@@ -7,7 +7,6 @@
 #include "runtime/workflow/json_values.hpp"
 #include "runtime/workflow/run_check.hpp"
 
-#include <boost/json/parse.hpp>
 #include <boost/json/serialize.hpp>
 #include <fmt/format.h>
 
@@ -283,25 +282,25 @@ result<run_event> decode_run_event(const delivered_event& stored) {
   if (!from) {
     return fail(errc::corruption, fmt::format("event {} of a run is unreadable", stored.seq.raw()));
   }
-  boost::system::error_code failed;
-  auto data = boost::json::parse(from->json(), failed);
+  auto data = read_json(from->json());
   static const object none;
   const auto kind =
-      failed ? std::nullopt : kind_of(from->type(), data.is_object() ? data.get_object() : none);
+      data ? kind_of(from->type(), data->is_object() ? data->get_object() : none) : std::nullopt;
   if (!kind) {
     return fail(
         errc::corruption,
         fmt::format(
-            "event {} of a run, of type '{}', is not part of a history",
+            "event {} of a run, of type '{}', {}",
             stored.seq.raw(),
-            from->type()));
+            from->type(),
+            data ? "is not part of a history" : data.error()));
   }
   run_event event;
   event.kind = *kind;
   event.time = parse_time(from->time()).value_or(stored.time);
   event.command = static_cast<std::uint32_t>(integer_extension(*from, "command"));
   event.run = static_cast<std::uint32_t>(integer_extension(*from, "run"));
-  read_members(event, from->type(), std::move(data));
+  read_members(event, from->type(), *std::move(data));
   return event;
 }
 
@@ -399,7 +398,7 @@ std::string format_incarnation(std::uint64_t incarnation) {
 boost::json::object describe_failure(const failure& why) {
   object data{{"class", name_of(why.kind)}, {"code", why.code}, {"message", why.message}};
   if (why.retry_after_ms != 0) data["retry_after_ms"] = why.retry_after_ms;
-  if (!why.details.empty()) data["details"] = parsed_or_null(why.details);
+  if (!why.details.empty()) data["details"] = json_or_text(why.details);
   return data;
 }
 

@@ -1,5 +1,7 @@
 #include "runtime/workflow/run_engine.hpp"
 
+#include "base/utf8.hpp"
+#include "runtime/workflow/agent_names.hpp"
 #include "runtime/workflow/run_codec.hpp"
 
 #include <boost/json/serialize.hpp>
@@ -7,6 +9,7 @@
 
 #include <algorithm>
 #include <exception>
+#include <stdexcept>
 #include <utility>
 
 namespace callboard::runtime {
@@ -39,6 +42,19 @@ json without_arguments(command_kind kind) {
   const boost::json::object said{{"arguments_too_large", true}};
   if (kind == command_kind::update) return boost::json::object{{"data", said}};
   return said;
+}
+
+/// Such a command is not recorded: it fails in every replay at the same place. A reply is not
+/// asked, as it says so itself.
+std::optional<failure> flaw_in(const detail::command_request& request) {
+  if (request.kind == command_kind::reply) return std::nullopt;
+  if (!is_utf8(request.name)) {
+    return not_json(fmt::format("the name of a {}", name_of(request.kind)), "is not UTF-8");
+  }
+  const auto flaw = flaw_of(request.arguments, code_depth_max, argument_levels);
+  if (!flaw) return std::nullopt;
+  return not_json(
+      fmt::format("what the {} '{}' hands on", name_of(request.kind), request.name), *flaw);
 }
 
 }  // namespace
@@ -255,20 +271,35 @@ run_end run_engine::end_of_root() {
     if (is_larger(next_input_ ? *next_input_ : value, limits_.result_bytes_max)) {
       return {run_status::failed, {}, result_too_large(limits_.result_bytes_max)};
     }
+    if (auto flawed = flaw_in_end(value)) return {run_status::failed, {}, std::move(flawed)};
     if (next_input_) return {run_status::continued, std::move(*next_input_), std::nullopt};
     return {run_status::completed, std::move(value), std::nullopt};
   } catch (const run_failed& thrown) {
-    return {run_status::failed, {}, thrown.why()};
+    return {run_status::failed, {}, recordable(thrown.why())};
   } catch (const cancelled&) {
     return {run_status::cancelled, {}, std::nullopt};
   } catch (const std::exception& thrown) {
-    return {run_status::failed, {}, failure{failure_class::bug, "exception", thrown.what()}};
+    return {
+        run_status::failed,
+        {},
+        recordable(failure{failure_class::bug, "exception", thrown.what()})};
   } catch (...) {
     return {
         run_status::failed,
         {},
         failure{failure_class::bug, "exception", "something that is no std::exception"}};
   }
+}
+
+/// Of the result of the run, or of the input for its next.
+std::optional<failure> run_engine::flaw_in_end(const json& value) const {
+  if (!next_input_) {
+    const auto flaw = flaw_of(value);
+    return flaw ? std::optional{not_json("the result of the run", *flaw)} : std::nullopt;
+  }
+  const bool is_agent = is_agent_type(identity_.type);
+  const auto flaw = flaw_of(*next_input_, code_depth_max, is_agent ? agent_input_levels : 0);
+  return flaw ? std::optional{not_json("the input for the next run", *flaw)} : std::nullopt;
 }
 
 run_outputs run_engine::take_outputs() {
@@ -287,6 +318,10 @@ void run_engine::issue(detail::command_request request, detail::command_slot& sl
   }
   if (commands_left_ == 0) {
     slot.answer = std::unexpected{too_many_commands()};
+    return;
+  }
+  if (auto flawed = flaw_in(request)) {
+    slot.answer = std::unexpected{*std::move(flawed)};
     return;
   }
   commands_left_ = takes_from(bytes_left_, request.arguments) ? commands_left_ - 1 : 0;
@@ -355,10 +390,13 @@ bool run_engine::park_if_commands_are_missing() {
 }
 
 json run_engine::reply_that_fits(const json& reply) const {
-  if (!is_larger(reply, limits_.reply_bytes_max)) return reply;
-  boost::json::object fits{
-      {"id", reply.at("id")},
-      {"error", describe_failure(reply_too_large(limits_.reply_bytes_max))}};
+  std::optional<failure> why;
+  if (is_larger(reply, limits_.reply_bytes_max)) why = reply_too_large(limits_.reply_bytes_max);
+  if (const auto flaw = flaw_of(reply, code_depth_max, argument_levels)) {
+    why = not_json("a reply of an agent", *flaw);
+  }
+  if (!why) return reply;
+  boost::json::object fits{{"id", reply.at("id")}, {"error", describe_failure(*why)}};
   if (const auto* said = reply.as_object().if_contains("said")) fits["said"] = *said;
   return fits;
 }
@@ -443,6 +481,7 @@ std::uint64_t run_engine::random() {
 }
 
 std::uint32_t run_engine::version(const std::string& change, std::uint32_t current) {
+  if (!is_utf8(change)) throw std::invalid_argument{"the name of a change is not UTF-8"};
   if (const auto known = versions_.find(change); known != versions_.end()) return known->second;
   const auto index = last_index_ + 1;
   const auto recorded = recorded_.find(index);

@@ -155,6 +155,7 @@ private:
   [[nodiscard]] bool agrees(std::uint32_t index, const detail::command_request& request);
   bool park_if_commands_are_missing();
   void record_issue(std::uint32_t index, open_command& one);
+  [[nodiscard]] std::optional<failure> flaw_in_end(const json& value) const;
   [[nodiscard]] json reply_that_fits(const json& reply) const;
   void answer_at_once(std::uint32_t index);
   void close_command(std::uint32_t index);

@@ -1,9 +1,12 @@
 #include "runtime/workflow/run_limits.hpp"
 
+#include "base/utf8.hpp"
+
 #include <boost/json/serialize.hpp>
 #include <fmt/format.h>
 
 #include <string_view>
+#include <utility>
 
 namespace callboard::runtime {
 
@@ -57,6 +60,27 @@ failure result_too_large(std::size_t most) {
 
 failure reply_too_large(std::size_t most) {
   return too_large("a reply of an agent", "reply", "give", most);
+}
+
+failure not_json(std::string_view what, std::string_view flaw) {
+  return {
+      failure_class::permanent,
+      "not_json",
+      fmt::format(
+          "{} {}, so it cannot be recorded as JSON: give what has at most {} levels, UTF-8 and "
+          "finite numbers",
+          what,
+          flaw,
+          code_depth_max)};
+}
+
+failure recordable(failure why) {
+  why.code = as_utf8(std::move(why.code));
+  why.message = as_utf8(std::move(why.message));
+  if (!why.details.empty() && !accept_json(why.details)) {
+    why.details = boost::json::serialize(json_or_text(why.details));
+  }
+  return why;
 }
 
 std::size_t unread_size(const run_event& event) {

@@ -7,8 +7,10 @@
 
 #include <callboard/failure.hpp>
 #include <callboard/json.hpp>
+#include <callboard/json_text.hpp>
 #include <cstddef>
 #include <cstdint>
+#include <string_view>
 
 namespace callboard::runtime {
 
@@ -29,6 +31,17 @@ struct run_limits {
 inline constexpr std::uint32_t turn_commands_max = 10'000;
 inline constexpr std::size_t turn_bytes_max = 16U << 20;
 
+/// Levels that an agent puts around its state and around the replies it remembers when it goes on
+/// as a new run; each of those may have `code_depth_max`.
+inline constexpr std::size_t agent_input_levels = 3;
+
+/// Levels that a command puts around what it hands on.
+inline constexpr std::size_t argument_levels = 1;
+
+static_assert(
+    record_depth_max > code_depth_max + agent_input_levels + argument_levels,
+    "what is recorded has to be read again");
+
 /// True if `value` takes more than `most` bytes as JSON, give or take what is escaped. Stops
 /// counting there.
 [[nodiscard]] bool is_larger(const json& value, std::size_t most);
@@ -44,6 +57,14 @@ inline constexpr std::size_t turn_bytes_max = 16U << 20;
 
 /// What a message gets instead of a reply that is larger.
 [[nodiscard]] failure reply_too_large(std::size_t most);
+
+/// What becomes of what code gives, or hands on, that no JSON says: `what` it is, and its flaw as
+/// `flaw_of` words it.
+[[nodiscard]] failure not_json(std::string_view what, std::string_view flaw);
+
+/// `why` with words that can be recorded: bytes that are not UTF-8 are replaced, and details that
+/// are no JSON become a JSON string.
+[[nodiscard]] failure recordable(failure why);
 
 /// What a signal or a message that is not read counts for, however short it is: it is written again
 /// with its names when the run goes on as a new one.

@@ -5,7 +5,6 @@
 #include "runtime/workflow/json_values.hpp"
 #include "runtime/workflow/run_codec.hpp"
 
-#include <boost/json/parse.hpp>
 #include <boost/json/serialize.hpp>
 
 namespace callboard::runtime {
@@ -77,8 +76,7 @@ workflow_row decode(const journal::WorkflowRow& from) {
   row.state = from.state();
   row.result = from.result();
   if (!from.error().empty()) {
-    boost::system::error_code failed;
-    row.why = read_failure(boost::json::parse(from.error(), failed));
+    row.why = read_failure(read_json(from.error()).value_or(nullptr));
   }
   row.needs_wake = from.needs_wake();
   row.commands = from.commands();

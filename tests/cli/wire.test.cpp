@@ -90,6 +90,7 @@ TEST_CASE("JSON strings are quoted and unquoted", "[client]") {
   CHECK(json_text(R"("\u00e4\n")") == "\xc3\xa4\n");
   CHECK(json_text("12").empty());
   CHECK(is_json("[1]"));
+  CHECK(is_json(std::string(64, '[') + std::string(64, ']')));
   CHECK_FALSE(is_json("hello"));
   CHECK_FALSE(is_json("1 2"));
 }

@@ -7,6 +7,7 @@
 #include "tests/actors/topic/broker_fixture.hpp"
 #include "tests/runtime/binding/sample_event.hpp"
 #include "tests/support/catch.hpp"
+#include "tests/support/deep_json.hpp"
 #include "tests/support/eventually.hpp"
 
 #include <boost/json.hpp>
@@ -14,6 +15,7 @@
 
 #include <atomic>
 #include <callboard/agent.hpp>
+#include <callboard/json_text.hpp>
 #include <string>
 #include <vector>
 
@@ -150,7 +152,7 @@ public:
 
   object result_of(const std::string& id) {
     const auto answer = get<workflow_answer>(await_workflow{topic("workflow." + id), 10'000});
-    return boost::json::parse(answer.body).as_object();
+    return read_json(answer.body).value().as_object();
   }
 
   std::vector<std::string> workflow_ids() {
@@ -342,6 +344,40 @@ TEST_CASE_METHOD(
   CHECK(shown(which).dead_lettered == 3);
   CHECK_THAT(shown(which).last_error, Catch::Contains(": "));
   CHECK_THAT(history_of(which), Catch::Contains("refused"));
+}
+
+TEST_CASE_METHOD(
+    binding_fixture,
+    "an event that no target could compute with is a dead letter",
+    "[actors][binding][json]") {
+  make_queue("llm");
+  const auto whole = binding("orders", "whole");
+  const std::vector<std::pair<group_ref, std::string>> rules{
+      {whole, R"({"target":{"workflow":{"type":"test.echo","id":"{id}","input":"event"}}})"},
+      {binding("orders", "data"), R"({"target":{"workflow":{"type":"test.echo","id":"d-{id}"}}})"},
+      {binding("orders", "keyed"), R"({"target":{"signal":{"workflow":"{data.n}","name":"go"}}})"},
+      {binding("orders", "notes"),
+       R"({"target":{"agent":{"type":"notebook","key":"{subject}","message":"note"}}})"},
+      {binding("orders", "work"), R"({"target":{"queue":{"queue":"llm"}}})"}};
+  publish_data("orders", 1, R"({"n":1,"most":1e400})");
+  publish_data("orders", 2, deep_text(json_depth_max + 1));
+  for (const auto& [which, rule] : rules) {
+    INFO(rule);
+    (void)bind(which, rule);
+    wait_until_handled(which);
+    CHECK(dead_letters(which).size() == 2);
+    CHECK_THAT(
+        history_of(which),
+        Catch::Contains("the event's data has a number that no double holds")
+            || Catch::Contains("the event's data is nested deeper than 64 levels"));
+  }
+  CHECK(tasks_in("llm") == 0);
+  CHECK(workflow_ids().empty());
+  publish_data("orders", 3, deep_text(json_depth_max));
+  wait_until_handled(whole);
+  restart();
+  CHECK(
+      boost::json::serialize(result_of("e3").at("result").at("data")) == deep_text(json_depth_max));
 }
 
 TEST_CASE_METHOD(

@@ -324,10 +324,12 @@ TEST_CASE_METHOD(proto_client, "tasks are worked on in proto frames", "[ws][prot
   op.Clear();
   op.set_id(4);
   op.mutable_complete()->set_lease("l2");
-  op.mutable_complete()->set_result("{]");
-  ask(op);
-  const auto told_now = told();
-  CHECK(told_now.back().error().code() == "invalid_json");
+  for (const auto* result : {"{]", "[1e400]"}) {
+    op.mutable_complete()->set_result(result);
+    ask(op);
+    const auto told_now = told();
+    CHECK(told_now.back().error().code() == "invalid_json");
+  }
   op.mutable_complete()->set_result("[1]");
   ask(op);
   CHECK(last_asked<actors::complete_task>().complete.result == "[1]");

@@ -75,6 +75,11 @@ TEST_CASE_METHOD(queue_worker, "a worker holds at most its credits", "[ws][work]
     ask(R"({"op":"complete","id":3,"lease":"l2"})");
     CHECK(leases() == 3);
   }
+  SECTION("a result that nobody could compute with is refused, and the lease stays") {
+    ask(R"({"op":"complete","id":2,"lease":"l2","result":[1e400]})");
+    CHECK_THAT(only_frame(), Contains("invalid_json") && Contains("no double holds"));
+    CHECK(leases() == 2);
+  }
   SECTION("what failed too") {
     ask(R"({"op":"fail","id":2,"lease":"l1","error":"boom","retryable":false})");
     CHECK(leases() == 3);
