@@ -43,6 +43,21 @@ struct echo_workflow : workflow<echo_workflow> {
   flow<json> run(context&, json input) { co_return input; }
 };
 
+/// Shows what no JSON says, and fails with words that are no UTF-8.
+struct showing_workflow : workflow<showing_workflow> {
+  static constexpr std::string_view type = "test.showing";
+
+  flow<json> run(context& ctx, json) {
+    ctx.set_status(deep_value(code_depth_max + 1));
+    co_await ctx.step("fails", []() -> outcome<json> {
+      return std::unexpected{failure{failure_class::permanent, "odd", "\xff"}};
+    });
+    co_await ctx.signal("go").required();
+    ctx.set_status(std::numeric_limits<double>::infinity());
+    co_return 1;
+  }
+};
+
 /// Hands its state on to a new run after each message that says so.
 struct keeper : agent<keeper, json> {
   static constexpr std::string_view type = "keeper";
@@ -71,6 +86,7 @@ struct gathering {
     REQUIRE(code.add(gathering_workflow::definition()));
     REQUIRE(code.add(echo_workflow::definition()));
     REQUIRE(code.add(keeper::definition()));
+    REQUIRE(code.add(showing_workflow::definition()));
     node.crash();
   }
 
@@ -197,6 +213,22 @@ TEST_CASE("what is deeper or no double is refused, and the run lives", "[actors]
   check_refused(all.tell("keep", "1e400", "b"), number);
   all.restart();
   CHECK_THAT(all.reply("keep", "7", "c"), Catch::Contains(R"("result":7)"));
+}
+
+TEST_CASE("a status that is no JSON is told as such", "[actors][workflow][json]") {
+  gathering all;
+  REQUIRE(all.ask(start_workflow{all.where(), "test.showing", "1", {}, {}}));
+  all.restart();
+  CHECK_THAT(
+      all.shown(),
+      Catch::Contains(R"("state":{"state_not_json":"it is nested deeper than 128 levels"})")
+          && Catch::Contains("\"message\":\"\u{FFFD}\""));
+  REQUIRE(all.ask(signal_workflow{all.where(), "go", "", {}}));
+  all.restart();
+  CHECK_THAT(
+      all.shown(),
+      Catch::Contains(R"("state":{"state_not_json":"it has a number that no double holds"})")
+          && Catch::Contains(R"("result":1)"));
 }
 
 TEST_CASE("an agent keeps its state when a handler makes it too deep", "[actors][agent][json]") {
