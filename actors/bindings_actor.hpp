@@ -91,6 +91,16 @@ struct dead_work {
 /// The group through which a binding's dead letters are redriven, on their topic.
 [[nodiscard]] group_ref redrive_of(const group_ref& binding);
 
+/// What the ledger of redrives has behind its floor.
+[[nodiscard]] runtime::seq_set settled_in(const group_description& ledger);
+
+/// If `seqs`, in their order and not empty, were settled too: there would be more gaps than `most`.
+[[nodiscard]] bool opens_too_many_gaps(
+    const runtime::seq_set& settled, std::span<const sequence> seqs, std::uint32_t most);
+
+/// What is said of that; `done` were settled before.
+[[nodiscard]] error too_many_gaps(std::uint32_t most, std::uint64_t done);
+
 /// True if it says that the topic or the binding does not exist.
 [[nodiscard]] bool is_absent(const result<control_answer>& outcome);
 

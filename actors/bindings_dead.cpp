@@ -30,20 +30,6 @@ constexpr std::chrono::milliseconds patience = 10s;
 /// Letters read at a time, which is what may be under way at the target.
 constexpr std::uint32_t page_events = 256;
 
-/// The ledger would have more gaps than it may.
-error too_many_gaps(std::uint32_t most, std::uint64_t done) {
-  return {
-      errc::too_large,
-      fmt::format(
-          "those that were redriven or given up one by one lie in {} places between the others, "
-          "and "
-          "no more are kept (groups.dead_letter_gaps_max): redrive all, or redrive or give up the "
-          "oldest first; {} were done",
-          most,
-          done),
-      0};
-}
-
 bool fits(
     const binding_dead_filter& filter, sequence seq, const result<runtime::bound_event>& event) {
   if (!filter.seqs.empty() && std::ranges::find(filter.seqs, seq) == filter.seqs.end()) {
@@ -78,6 +64,36 @@ audit(const group_ref& binding, std::string_view type, boost::json::object data,
 }
 
 }  // namespace
+
+runtime::seq_set settled_in(const group_description& ledger) {
+  runtime::seq_set settled;
+  for (const auto& range : ledger.acked)
+    settled.add(range);
+  return settled;
+}
+
+bool opens_too_many_gaps(
+    const runtime::seq_set& settled, std::span<const sequence> seqs, std::uint32_t most) {
+  auto after = settled;
+  for (const auto seq : seqs)
+    after.add(seq);
+  const auto ranges = after.ranges();
+  // One range more is always left for the oldest, which close gaps as they go.
+  const auto is_oldest = ranges.front().first == seqs.front();
+  return ranges.size() > most + (is_oldest ? 1U : 0U) && ranges.size() > settled.ranges().size();
+}
+
+error too_many_gaps(std::uint32_t most, std::uint64_t done) {
+  return {
+      errc::too_large,
+      fmt::format(
+          "those that were redriven, edited or given up one by one lie in {} places between the "
+          "others, and no more are kept (groups.dead_letter_gaps_max): redrive all, or redrive or "
+          "give up the oldest first; {} were done",
+          most,
+          done),
+      0};
+}
 
 publish_batch bindings_actor::audit_of_all(
     const group_ref& binding, const std::string& who, std::uint64_t count) const {
@@ -151,8 +167,7 @@ void bindings_actor::begin_dead(
   const auto& known = std::get<group_description>(*ledger);
   work->last = known.last_seq;
   work->next = known.floor.next();
-  for (const auto& range : known.acked)
-    work->settled.add(range);
+  work->settled = settled_in(known);
   if (!work->filter.seqs.empty()) {
     work->next = std::max(work->next, std::ranges::min(work->filter.seqs));
     work->last = std::min(work->last, std::ranges::max(work->filter.seqs));
@@ -188,24 +203,17 @@ void bindings_actor::on_dead_page(const std::shared_ptr<dead_work>& work, const 
   }
   work->next = page.batch->events.empty() ? work->last.next() : page.next_from;
   if (work->chosen.empty()) return read_dead_page(work);
-  // As if all of them were taken: before anything is done about them.
-  auto after = work->settled;
+  std::vector<sequence> seqs;
   for (const auto& one : work->chosen)
-    after.add(one.seq);
-  const auto ranges = after.ranges();
-  // One range more is always left for the oldest, which close gaps as they go.
-  const auto is_oldest = ranges.front().first == work->chosen.front().seq;
+    seqs.push_back(one.seq);
+  // Before anything is done about them.
   const auto most = parts_.settings.groups.dead_letter_gaps_max;
-  if (ranges.size() > most + (is_oldest ? 1U : 0U)
-      && ranges.size() > work->settled.ranges().size()) {
+  if (opens_too_many_gaps(work->settled, seqs, most)) {
     return answer(work->request, std::unexpected{too_many_gaps(most, work->done)});
   }
-  std::vector<sequence> seqs;
   boost::json::array list;
-  for (const auto& one : work->chosen) {
-    seqs.push_back(one.seq);
-    list.emplace_back(one.seq.raw());
-  }
+  for (const auto seq : seqs)
+    list.emplace_back(seq.raw());
   auto told = audit(
       work->binding,
       work->is_redrive ? "binding.redriven" : "binding.abandoned",

@@ -46,12 +46,6 @@ edited_letter(const runtime::delivered_event& letter, const std::string& data) {
   return runtime::encoded_event{shared_bytes{std::move(stored)}};
 }
 
-bool is_settled(const group_description& ledger, sequence seq) {
-  return seq <= ledger.floor || std::ranges::any_of(ledger.acked, [&](const auto& range) {
-           return range.first <= seq && seq <= range.last;
-         });
-}
-
 }  // namespace
 
 void bindings_actor::edit_dead(pending_request request) {
@@ -71,8 +65,14 @@ void bindings_actor::read_edited(
     const std::shared_ptr<dead_work>& work, const result<control_answer>& ledger) {
   if (is_absent(ledger)) return answer(work->request, no_such_letter(work->next));
   if (!ledger) return answer(work->request, std::unexpected{ledger.error()});
-  if (is_settled(std::get<group_description>(*ledger), work->next)) {
+  const auto& known = std::get<group_description>(*ledger);
+  work->settled = settled_in(known);
+  if (work->next <= known.floor || work->settled.contains(work->next)) {
     return answer(work->request, no_such_letter(work->next));
+  }
+  const auto most = parts_.settings.groups.dead_letter_gaps_max;
+  if (opens_too_many_gaps(work->settled, {&work->next, 1}, most)) {
+    return answer(work->request, std::unexpected{too_many_gaps(most, 0)});
   }
   read_events read;
   read.topic = redrive_of(work->binding).topic;

@@ -41,7 +41,7 @@ void run_host::note(const run_event& event) {
     note_left(event.time);
   }
   const auto heard = signals_.take(event);
-  if (heard && event.kind == run_event_kind::signalled) note_heard(*heard, event.time);
+  if (heard && event.kind != run_event_kind::issued) note_heard(*heard, event.time);
   if (event.kind == run_event_kind::issued && event.what == command_kind::reply) {
     note_reply(event.data.as_object());
   }

@@ -116,6 +116,13 @@ result<action> change_dead(exchange& now, const http_request& request) {
 /// The data is whatever JSON the event shall have.
 result<action>
 edit_dead(const http_environment& environment, exchange& now, const http_request& request) {
+  // What the binding does with other data, whoever may publish could have it do.
+  if (!now.who->admin && !now.who->may_publish(now.route->topic)) {
+    return fail(
+        errc::forbidden,
+        "to give a dead letter other data needs the admin claim, or the right to publish to the "
+        "topic");
+  }
   actors::edit_binding_dead ask{binding_of(now), sequence{now.route->seq}, {}, now.who->subject};
   auto body = json_members::parse(request.body);
   if (!body.has("data")) body.refuse("'data' must say what the event shall have as its data");

@@ -39,7 +39,7 @@ keep() { # extends the lease for as long as it is ours
   while sleep $((lease_s / 3)); do
     case $(printf '{}' | post "/leases/$lease/extend") in
       *'"lease_lost"'*)
-        kill "$command"
+        kill "$command" 2>/dev/null
         return ;;
     esac
   done
@@ -83,15 +83,16 @@ while [ "$count" -eq 0 ] || [ "$done" -lt "$count" ]; do
   keeper=$!
   wait "$command"
   status=$?
-  kill "$keeper" 2>/dev/null
-  wait "$keeper" 2>/dev/null
   command=
-  keeper=
   text=$(head -c 4000 "$output" | quoted)
   case $status in
     0) tell "/leases/$lease/complete" "{\"result\":${text:-null}}" ;;
     75) tell "/leases/$lease/fail" "{\"error\":${text:-\"\"},\"retry_after_ms\":1000}" ;;
     *) tell "/leases/$lease/fail" "{\"error\":${text:-\"\"}}" ;;
   esac
+  # Until here: whoever else got the task meanwhile would do it again.
+  kill "$keeper" 2>/dev/null
+  wait "$keeper" 2>/dev/null
+  keeper=
   done=$((done + 1))
 done

@@ -192,6 +192,15 @@ TEST_CASE_METHOD(
   for (const auto rule : {queue_rule, workflow_rule, signal_rule, agent_rule})
     CHECK(put({.admin = true}, rule) == 204);
 
+  // Other data could make it do what only a publish could.
+  const auto edit = [&](const claims& who) {
+    return ask_as(who, "PUT", "/b/dead/7", R"({"data":1})");
+  };
+  CHECK(edit(reader) == 403);
+  CHECK(edit({.publish = {"orders.>"}, .subscribe = reads}) == 204);
+  CHECK(edit({.publish = {"orders.>"}}) == 403);
+  CHECK(edit({.admin = true}) == 204);
+
   // To look, and to drive again what somebody has bound, takes the right to read.
   for (const auto& [method, path] :
        {std::pair{"GET", "/b"},

@@ -686,6 +686,10 @@ TEST_CASE_METHOD(
   CHECK(
       ask(abandon_binding_dead{which, {.type = "order.other"}, "bob"}).error().code
       == errc::too_large);
+  const auto edited = ask(edit_binding_dead{which, sequence{7}, R"({"m":2})", "bob"});
+  REQUIRE_FALSE(edited);
+  CHECK(edited.error().code == errc::too_large);
+  CHECK(dead_letters(which).size() == 7);
   // What closes gaps is taken, and the oldest do.
   REQUIRE(give_up({4}));
   REQUIRE(give_up({7}));

@@ -71,6 +71,39 @@ TEST_CASE("the first command that waits for a signal gets it", "[workflow][signa
   CHECK(ledger.unread_count() == 1);
 }
 
+TEST_CASE("a command that is cancelled had no signal", "[workflow][signals]") {
+  // Both signals were there before the code was: it saw the second name first, cancelled who waited
+  // for the other, and asked for that again.
+  signal_ledger ledger;
+  CHECK_FALSE(ledger.take(signal("b")));
+  CHECK_FALSE(ledger.take(signal("a", "long")));
+  CHECK(ledger.take(issued(1, "a")) == 1);
+  CHECK(ledger.take(issued(2, "b")) == 2);
+  CHECK_FALSE(ledger.take(ended(1, run_event_kind::command_cancelled)));
+  CHECK(ledger.unread_count() == 1);
+  CHECK(ledger.unread_bytes() == unread_overhead + 1 + 6);
+  CHECK(ledger.take(issued(3, "a")) == 3);
+  CHECK(ledger.unread_bytes() == 0);
+  // The next signal of the name is nobody's.
+  CHECK_FALSE(ledger.take(signal("a")));
+  CHECK(ledger.unread_count() == 1);
+}
+
+TEST_CASE("a signal goes on to who waits behind one that is cancelled", "[workflow][signals]") {
+  signal_ledger ledger;
+  CHECK_FALSE(ledger.take(issued(1, "a")));
+  CHECK_FALSE(ledger.take(issued(2, "a")));
+  // One turn: time is up for something else, the signal comes; and the code gives up on 1.
+  CHECK_FALSE(ledger.take(ended(9, run_event_kind::timer_fired)));
+  CHECK(ledger.take(signal("a")) == 1);
+  CHECK(ledger.take(ended(1, run_event_kind::command_cancelled)) == 2);
+  CHECK(ledger.unread_count() == 0);
+  // What was given in an earlier turn is not taken back.
+  CHECK_FALSE(ledger.take(signal("a")));
+  CHECK_FALSE(ledger.take(ended(2, run_event_kind::command_cancelled)));
+  CHECK(ledger.unread_count() == 1);
+}
+
 TEST_CASE("values that mean the same have one text", "[workflow][signals]") {
   CHECK(
       canonical(R"({"a":1,"b":{"d":[1,2],"c":null}})")
