@@ -10,6 +10,8 @@ if(NOT CMAKE_BUILD_TYPE)
   set(CMAKE_BUILD_TYPE RelWithDebInfo)
 endif()
 set(CMAKE_CXX_FLAGS_RELWITHDEBINFO "-O2 -g1")
+# Lines are what a sanitizer's report shows; more costs an eighth of the build.
+set(CMAKE_CXX_FLAGS_DEBUG "-g1")
 
 find_program(CALLBOARD_CCACHE ccache)
 if(CALLBOARD_CCACHE)
