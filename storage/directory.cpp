@@ -7,11 +7,14 @@
 
 #include <cerrno>
 #include <charconv>
+#include <chrono>
 #include <cstring>
 #include <fcntl.h>
 #include <fstream>
 #include <iterator>
+#include <string>
 #include <sys/file.h>
+#include <thread>
 #include <unistd.h>
 #include <utility>
 
@@ -21,15 +24,40 @@ namespace {
 
 constexpr std::string_view title = "callboard data directory";
 
+/// A process that was killed keeps its locks until the kernel has taken it down.
+constexpr std::chrono::milliseconds lock_pause{20};
+constexpr int lock_tries_max = 150;
+
 std::unexpected<error> os_failure(std::string_view doing, const std::filesystem::path& path) {
   return fail(errc::io_error, fmt::format("{} {}: {}", doing, path.string(), std::strerror(errno)));
 }
 
-std::string holder_of(const std::filesystem::path& lock) {
+std::string pid_in(const std::filesystem::path& lock) {
   std::ifstream file{lock};
   std::string pid;
   std::getline(file, pid);
+  return pid;
+}
+
+std::string holder_of(const std::filesystem::path& lock) {
+  const auto pid = pid_in(lock);
   return pid.empty() ? "another process" : fmt::format("another process (pid {})", pid);
+}
+
+/// Takes the lock of the open file, with patience for a holder that is not this process. False,
+/// with errno, if it cannot.
+bool lock_file(int descriptor, const std::filesystem::path& path) {
+  for (int tries = 1; ::flock(descriptor, LOCK_EX | LOCK_NB) != 0; ++tries) {
+    const int code = errno;
+    const bool may_let_go = code == EWOULDBLOCK && pid_in(path) != std::to_string(::getpid())
+                            && tries < lock_tries_max;
+    if (!may_let_go && code != EINTR) {
+      errno = code;
+      return false;
+    }
+    std::this_thread::sleep_for(lock_pause);
+  }
+  return true;
 }
 
 /// Takes the value of a line "name value\n" off the front of `text`.
@@ -66,7 +94,7 @@ struct open_file {
 result<directory_lock> directory_lock::take(const directory_paths& paths) {
   const int descriptor = ::open(paths.lock.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0640);
   if (descriptor < 0) return os_failure("opening", paths.lock);
-  if (::flock(descriptor, LOCK_EX | LOCK_NB) != 0) {
+  if (!lock_file(descriptor, paths.lock)) {
     const int code = errno;
     ::close(descriptor);
     if (code != EWOULDBLOCK) {

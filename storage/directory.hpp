@@ -33,7 +33,8 @@ struct directory_paths {
 /// Holds a data directory for this process; let go when destroyed or the process dies.
 class directory_lock {
 public:
-  /// Errors: locked (another process, or another journal of this one), io_error.
+  /// Waits up to 3 s for another process that may be ending. Errors: locked (another process, or
+  /// another journal of this one), io_error.
   [[nodiscard]] static result<directory_lock> take(const directory_paths& paths);
 
   directory_lock(directory_lock&& other) noexcept;
