@@ -13,10 +13,12 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <array>
 #include <callboard/json_text.hpp>
 #include <cerrno>
 #include <chrono>
 #include <cstring>
+#include <fcntl.h>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
@@ -128,35 +130,74 @@ private:
   std::string path_;
 };
 
-/// The same command in another program, which has the classes; it prints the answer.
-exit_code replay_there(const context& run, const replay_options& o, const std::string& history) {
-  const auto file = history_file::write(history);
-  if (!file) return run.refuse(file.error());
-  run.io.out.flush();
-  std::vector<std::string> words{
-      o.against, "--output", run.output, "workflow", "replay", o.id, "--history", (*file)->path()};
-  if (o.version != 0) {
-    words.emplace_back("--code-version");
-    words.push_back(std::to_string(o.version));
+struct program_end {
+  std::string output;
+  int status = 0;
+};
+
+/// Runs `words`, the first of which is a path, and reads what it prints; its errors are shown.
+result<program_end> run_program(std::vector<std::string> words) {
+  std::array<int, 2> ends{};
+  if (::pipe2(ends.data(), O_CLOEXEC) != 0) {
+    return fail(errc::io_error, fmt::format("cannot make a pipe: {}", std::strerror(errno)));
   }
   std::vector<char*> arguments;
   for (auto& word : words)
     arguments.push_back(word.data());
   arguments.push_back(nullptr);
+  ::posix_spawn_file_actions_t actions{};
+  ::posix_spawn_file_actions_init(&actions);
+  ::posix_spawn_file_actions_adddup2(&actions, ends[1], STDOUT_FILENO);
   pid_t child = 0;
-  if (const int failed =
-          ::posix_spawnp(&child, o.against.c_str(), nullptr, nullptr, arguments.data(), environ);
-      failed != 0) {
+  const int failed =
+      ::posix_spawn(&child, words.front().c_str(), &actions, nullptr, arguments.data(), environ);
+  ::posix_spawn_file_actions_destroy(&actions);
+  ::close(ends[1]);
+  program_end end;
+  std::array<char, 4096> piece{};
+  while (failed == 0) {
+    const auto count = ::read(ends[0], piece.data(), piece.size());
+    if (count < 0 && errno == EINTR) continue;
+    if (count <= 0) break;
+    end.output.append(piece.data(), static_cast<std::size_t>(count));
+  }
+  ::close(ends[0]);
+  if (failed != 0) {
+    return fail(
+        errc::not_found, fmt::format("cannot run {}: {}", words.front(), std::strerror(failed)));
+  }
+  while (::waitpid(child, &end.status, 0) < 0 && errno == EINTR) {
+  }
+  return end;
+}
+
+/// The same command in another program, which has the classes.
+exit_code replay_there(const context& run, const replay_options& o, const std::string& history) {
+  const auto file = history_file::write(history);
+  if (!file) return run.refuse(file.error());
+  std::vector<std::string> words{
+      o.against, "--output", "json", "workflow", "replay", o.id, "--history", (*file)->path()};
+  if (o.version != 0) {
+    words.emplace_back("--code-version");
+    words.push_back(std::to_string(o.version));
+  }
+  const auto end = run_program(std::move(words));
+  if (!end) return run.refuse(end.error());
+  const auto answer = read_json(end->output);
+  const auto* fits =
+      !answer || !answer->is_object() ? nullptr : answer->get_object().if_contains("fits");
+  if (fits == nullptr || !fits->is_bool()) {
+    const bool has_refused =
+        WIFEXITED(end->status) && WEXITSTATUS(end->status) == static_cast<int>(exit_code::refused);
+    // It has said why.
+    if (has_refused && end->output.empty()) return exit_code::refused;
     return run.refuse(
-        {errc::not_found, fmt::format("cannot run {}: {}", o.against, std::strerror(failed)), 0});
+        {errc::wrong_kind,
+         fmt::format("{} does not answer as a program of Callboard does", o.against),
+         0});
   }
-  int status = 0;
-  while (::waitpid(child, &status, 0) < 0 && errno == EINTR) {
-  }
-  if (!WIFEXITED(status)) {
-    return run.refuse({errc::internal, fmt::format("{} did not end by itself", o.against), 0});
-  }
-  return static_cast<exit_code>(WEXITSTATUS(status));
+  print_object(run, boost::json::serialize(*answer));
+  return fits->get_bool() ? exit_code::done : exit_code::refused;
 }
 
 exit_code replay(const context& run, const replay_options& o) {

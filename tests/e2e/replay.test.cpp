@@ -52,6 +52,9 @@ TEST_CASE("a replay tells whether code fits, and changes nothing", "[e2e][replay
   CHECK(module.status == 1);
   CHECK(text_of(json::parse(module.out).at("error"), "code") == "no_code");
   CHECK(replay(node, {"t1", "--against", "/nonexistent"}).status == 1);
+  // Programs that know nothing of workflows.
+  CHECK(replay(node, {"t1", "--against", "/bin/true"}).status == 1);
+  CHECK(replay(node, {"t1", "--against", "/bin/echo"}).status == 1);
   CHECK(replay(node, {"nobody"}).status == 1);
 
   // From a file, without the node; and of a run that has ended.
