@@ -222,6 +222,20 @@ result<void> add_queues(
   return {};
 }
 
+/// How long the task of the queue that has waited longest could have been leased.
+result<std::optional<std::uint64_t>>
+oldest_age(storage::journal& journal, shard_id shard, const named_queue& queue) {
+  const auto& waiting = queue.counters.waiting;
+  if (std::ranges::all_of(waiting, [](auto count) { return count == 0; })) return std::nullopt;
+  auto reader = journal.read(shard);
+  if (!reader) return std::unexpected{reader.error()};
+  const auto now = journal.shard_time(shard);
+  auto oldest = oldest_ready(**reader, queue.row.entity, waiting, now, oldest_keys_max);
+  if (!oldest) return std::unexpected{oldest.error()};
+  if (!*oldest) return std::nullopt;
+  return static_cast<std::uint64_t>(std::max<std::int64_t>((now - **oldest).count(), 0));
+}
+
 }  // namespace
 
 result<std::vector<named_queue>>
@@ -254,7 +268,7 @@ read_queues(storage::shard_reader& reader, const std::optional<tenant_name>& of)
 }
 
 result<queue_list> list_queues_page(storage::journal& journal, const list_queues& ask) {
-  std::map<std::string, named_queue> found;
+  std::map<std::string, std::pair<shard_id, named_queue>> found;
   for (std::uint32_t shard = 0; shard < journal.shard_count(); ++shard) {
     auto reader = journal.read(shard_id{shard});
     if (!reader) return std::unexpected{reader.error()};
@@ -262,12 +276,14 @@ result<queue_list> list_queues_page(storage::journal& journal, const list_queues
     if (!queues) return std::unexpected{queues.error()};
     for (auto& one : *queues) {
       if (one.name.queue.str() <= ask.after) continue;
-      found.emplace(one.name.queue.str(), std::move(one));
+      auto name = one.name.queue.str();
+      found.emplace(std::move(name), std::pair{shard_id{shard}, std::move(one)});
       if (found.size() > ask.limit + std::size_t{1}) found.erase(std::prev(found.end()));
     }
   }
   queue_list page;
-  for (const auto& [name, one] : found) {
+  for (const auto& [name, place] : found) {
+    const auto& [shard, one] = place;
     if (page.queues.size() == ask.limit) {
       page.next_after = page.queues.back().queue;
       break;
@@ -278,6 +294,9 @@ result<queue_list> list_queues_page(storage::journal& journal, const list_queues
     made.waiting = one.counters.waiting;
     made.leased = one.counters.leased;
     made.dead = one.counters.dead;
+    auto age = oldest_age(journal, shard, one);
+    if (!age) return std::unexpected{age.error()};
+    made.oldest_ready_age_ms = *age;
   }
   return page;
 }

@@ -118,6 +118,9 @@ struct gone_endings {
 [[nodiscard]] result<runtime::stored_task>
 read_whole_task(storage::shard_reader& reader, entity_id queue, runtime::task_id task);
 
+/// Fairness keys of one priority that are looked at to find the task that has waited longest.
+inline constexpr std::uint32_t oldest_keys_max = 1000;
+
 /// Since when the task that has waited longest could have been leased; nothing if none can be.
 /// Looks at the first `keys_max` fairness keys of each priority. `waiting`: where there is
 /// anything.

@@ -43,8 +43,8 @@ struct delete_queue {
   queue_ref queue;
 };
 
-/// In order of name, after `after`. Counters as of the last commit; what is known only while a
-/// queue is at work (waiting workers) is left out.
+/// In order of name, after `after`. As of the last commit; what is known only while a queue is at
+/// work (waiting workers) is left out.
 struct list_queues {
   tenant_name tenant;
   std::string after;
@@ -57,8 +57,8 @@ struct queue_description {
   std::array<std::uint64_t, runtime::priority_count> waiting{};
   std::uint64_t leased = 0;
   std::uint64_t dead = 0;
-  /// Requests for leases that wait for a task.
-  std::uint64_t workers_waiting = 0;
+  /// Requests for leases that wait for a task; nothing where that is not known.
+  std::optional<std::uint64_t> workers_waiting;
   /// How long the task that has waited longest could have been leased.
   std::optional<std::uint64_t> oldest_ready_age_ms;
   bool created = false;

@@ -14,8 +14,6 @@ constexpr std::size_t worker_size_max = 300;
 constexpr std::size_t key_size_max = 1024;
 constexpr std::size_t result_size_max = 1 << 20;
 constexpr std::size_t dead_page_max = 500;
-/// Fairness keys of one priority that are looked at to find the task that has waited longest.
-constexpr std::uint32_t oldest_keys_max = 1000;
 constexpr std::uint32_t ms_max = 86'400'000;
 
 error lost() {

@@ -70,6 +70,10 @@ void add(std::string& out, fmt::format_string<Args...> form, Args&&... args) {
   fmt::format_to(std::back_inserter(out), form, std::forward<Args>(args)...);
 }
 
+std::string number_or_null(const std::optional<std::uint64_t>& number) {
+  return number ? std::to_string(*number) : "null";
+}
+
 template <class Items, class Append>
 void add_array(std::string& out, const Items& items, Append append) {
   out += '[';
@@ -299,15 +303,11 @@ void append_members(std::string& out, const actors::queue_description& queue) {
   for (std::size_t i = 0; i < priority_names.size(); ++i)
     add(out, R"({}"{}":{})", i == 0 ? "" : ",", priority_names[i], queue.waiting[i]);
   add(out,
-      R"(}},"in_flight":{},"dead":{},"workers_waiting":{},"oldest_age_ms":)",
+      R"(}},"in_flight":{},"dead":{},"workers_waiting":{},"oldest_age_ms":{})",
       queue.leased,
       queue.dead,
-      queue.workers_waiting);
-  if (queue.oldest_ready_age_ms) {
-    add(out, "{}", *queue.oldest_ready_age_ms);
-  } else {
-    out += "null";
-  }
+      number_or_null(queue.workers_waiting),
+      number_or_null(queue.oldest_ready_age_ms));
 }
 
 void append_members(std::string& out, const actors::queue_list& list) {

@@ -208,6 +208,14 @@ TEST_CASE_METHOD(queue_client, "a queue at rest is forgotten and found again", "
   CHECK(describe("q").leased == 0);
   CHECK(depth(describe("q")) == 1);
   CHECK(describe("q").oldest_ready_age_ms.value() > 1000);
+  // Also in a list, where who waits is not known.
+  push("empty", "one");
+  (void)lease("empty", 1);
+  const auto list = get<actors::queue_list>(actors::list_queues{queue("q").tenant, "", 9});
+  REQUIRE(list.queues.size() == 2);
+  CHECK_FALSE(list.queues[0].oldest_ready_age_ms);
+  CHECK(list.queues[1].oldest_ready_age_ms.value() > 1000);
+  CHECK_FALSE(list.queues[1].workers_waiting);
 }
 
 TEST_CASE_METHOD(queue_client, "the same dedupe key is the same task", "[actors][queue]") {
