@@ -86,6 +86,9 @@ struct dead_work {
   /// Of their topic.
   std::string epoch;
   std::uint64_t done = 0;
+  /// Of those that were tried: what the target refused, and why the last of it.
+  std::uint64_t refused = 0;
+  std::string last_error;
 };
 
 /// The group through which a binding's dead letters are redriven, on their topic.

@@ -17,6 +17,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <set>
+#include <span>
 #include <string>
 #include <utility>
 
@@ -176,7 +178,13 @@ void bindings_actor::begin_dead(
 }
 
 void bindings_actor::answer_dead(const dead_work& work) {
-  if (work.is_redrive) return answer(work.request, control_answer{binding_redrive{work.done}});
+  if (work.is_redrive) {
+    binding_redrive told{work.done, work.refused, work.last_error};
+    const std::set named(work.filter.seqs.begin(), work.filter.seqs.end());
+    if (!named.empty())
+      told.missing = named.size() - std::min(named.size(), told.events + told.refused);
+    return answer(work.request, control_answer{std::move(told)});
+  }
   answer(work.request, control_answer{dead_change_count{work.done}});
 }
 
@@ -232,10 +240,15 @@ void bindings_actor::hand_on_chosen(const std::shared_ptr<dead_work>& work) {
   const auto ended = [this, work, taken, open] {
     if (--*open == 0) settle_dead(work, *taken);
   };
+  const auto refused = [work, ended](const error& why) {
+    ++work->refused;
+    work->last_error = fmt::format("{}: {}", name_of(why.code), why.detail);
+    ended();
+  };
   for (const auto& one : std::exchange(work->chosen, {})) {
     auto event = runtime::bound_event::read(one.stored, one.time);
     if (!event) {
-      ended();
+      refused(event.error());
       continue;
     }
     auto id = event->key_at_death();
@@ -245,13 +258,14 @@ void bindings_actor::hand_on_chosen(const std::shared_ptr<dead_work>& work) {
     }
     auto effect = runtime::make_effect(work->rule, *event, id);
     if (!effect) {
-      ended();
+      refused(effect.error());
       continue;
     }
     ask(request_of(work->binding.topic.tenant, *std::move(effect)),
         patience,
-        [taken, ended, seq = one.seq](const result<control_answer>& answered) {
-          if (answered) taken->push_back(seq);
+        [taken, ended, refused, seq = one.seq](const result<control_answer>& answered) {
+          if (!answered) return refused(answered.error());
+          taken->push_back(seq);
           ended();
         });
   }

@@ -202,8 +202,13 @@ struct abandon_binding_dead {
 };
 
 struct binding_redrive {
-  /// Dead letters that are being tried.
+  /// Dead letters that are being tried; of some, those that the target has taken.
   std::uint64_t events = 0;
+  /// Of some: those that it refused, and why it did the last of them; and those that were named and
+  /// are no dead letters now.
+  std::uint64_t refused = 0;
+  std::string last_error{};
+  std::uint64_t missing = 0;
 };
 
 /// Where the dead letter is from now on.

@@ -8,6 +8,7 @@
 #include <fmt/ranges.h>
 
 #include <CLI/CLI.hpp>
+#include <charconv>
 #include <memory>
 #include <optional>
 #include <ostream>
@@ -182,7 +183,8 @@ result<void> dead(const context& run, client::api& api, const binding_options& o
   return {};
 }
 
-result<void>
+/// Gives the answer, which is shown.
+result<std::string>
 change_dead(const context& run, client::api& api, const binding_options& o, std::string_view rest) {
   object_text body;
   if (!o.seqs.empty()) body.raw("seqs", fmt::format("[{}]", fmt::join(o.seqs, ",")));
@@ -191,17 +193,32 @@ change_dead(const context& run, client::api& api, const binding_options& o, std:
   add_text(body, "type", o.type);
   add_text(body, "subject", o.subject);
   auto answered = api.call("POST", binding_path(api, o, rest), body.str());
-  if (!answered) return std::unexpected{answered.error()};
-  print_object(run, *answered);
-  return {};
+  if (answered) print_object(run, *answered);
+  return answered;
+}
+
+std::uint64_t number_in(const std::string& answer, std::string_view name) {
+  const auto members = client::json_members(answer);
+  const auto text = members ? client::find_member(*members, name) : std::string_view{};
+  std::uint64_t number = 0;
+  std::from_chars(text.data(), text.data() + text.size(), number);
+  return number;
 }
 
 result<void> redrive(const context& run, client::api& api, const binding_options& o) {
-  return change_dead(run, api, o, "/dead/redrive");
+  const auto answer = change_dead(run, api, o, "/dead/redrive");
+  if (!answer) return std::unexpected{answer.error()};
+  if (number_in(*answer, "redriving") != 0) return {};
+  if (const auto refused = number_in(*answer, "refused"); refused != 0) {
+    return fail(errc::wrong_kind, fmt::format("the target refused all {}", refused));
+  }
+  if (number_in(*answer, "missing") == 0) return {};
+  return fail(errc::task_not_found, "none of these is a dead letter; `binding dead` lists them");
 }
 
 result<void> abandon(const context& run, client::api& api, const binding_options& o) {
-  return change_dead(run, api, o, "/dead/abandon");
+  const auto answer = change_dead(run, api, o, "/dead/abandon");
+  return answer ? result<void>{} : std::unexpected{answer.error()};
 }
 
 result<void> edit(const context& run, client::api& api, const binding_options& o) {

@@ -156,7 +156,15 @@ struct answer_writer {
   }
 
   void operator()(const actors::binding_redrive& redrive) const {
-    fmt::format_to(std::back_inserter(out), R"({{"redriving":{}}})", redrive.events);
+    fmt::format_to(std::back_inserter(out), R"({{"redriving":{})", redrive.events);
+    if (redrive.refused != 0) {
+      fmt::format_to(std::back_inserter(out), R"(,"refused":{},"last_error":)", redrive.refused);
+      append_json_string(out, redrive.last_error);
+    }
+    if (redrive.missing != 0) {
+      fmt::format_to(std::back_inserter(out), R"(,"missing":{})", redrive.missing);
+    }
+    out += '}';
   }
 
   void operator()(const actors::binding_edited& edited) const {

@@ -5,9 +5,12 @@
 #include "runtime/binding/binding_names.hpp"
 #include "runtime/json_string.hpp"
 
-#include <fmt/format.h>
+#include <boost/json/parse.hpp>
+#include <boost/json/serialize.hpp>
+#include <fmt/ranges.h>
 
 #include <algorithm>
+#include <cstdint>
 
 namespace callboard::runtime {
 
@@ -15,22 +18,34 @@ namespace {
 
 constexpr std::size_t topic_size_max = 255;
 
-std::string history_json(const std::vector<attempt_record>& history) {
-  std::string out = "[";
-  for (const auto& attempt : history) {
-    if (out.size() > 1) out += ',';
-    out += fmt::format(
-        R"({{"attempt":{},"delivered_ms":{},"member":)",
-        attempt.number,
-        attempt.delivered.time_since_epoch().count());
-    append_json_string(out, attempt.member);
-    out += R"(,"outcome":)";
-    append_json_string(out, attempt.outcome);
-    out += R"(,"error":)";
-    append_json_string(out, attempt.error);
-    out += '}';
+std::string attempt_json(const attempt_record& attempt) {
+  auto out = fmt::format(
+      R"({{"attempt":{},"delivered_ms":{},"member":)",
+      attempt.number,
+      attempt.delivered.time_since_epoch().count());
+  append_json_string(out, attempt.member);
+  out += R"(,"outcome":)";
+  append_json_string(out, attempt.outcome);
+  out += R"(,"error":)";
+  append_json_string(out, attempt.error);
+  return out + '}';
+}
+
+/// Of those before, which are a JSON array unless somebody forged them, as many of the last as
+/// there is room for.
+std::string history_json(const std::string& before, const std::vector<attempt_record>& history) {
+  std::vector<std::string> shown;
+  boost::system::error_code failed;
+  const auto parsed = boost::json::parse(before.empty() ? "[]" : before, failed);
+  if (!failed && parsed.is_array()) {
+    for (const auto& one : parsed.get_array())
+      shown.push_back(boost::json::serialize(one));
   }
-  return out + ']';
+  for (const auto& attempt : history)
+    shown.push_back(attempt_json(attempt));
+  const auto dropped = shown.size() - std::min(shown.size(), attempt_history_max);
+  return fmt::format(
+      "[{}]", fmt::join(shown.begin() + static_cast<std::ptrdiff_t>(dropped), shown.end(), ","));
 }
 
 void set_text(v1::Event& event, const std::string& name, std::string value) {
@@ -85,7 +100,13 @@ make_dead_letter(const dead_letter& letter, const dead_letter_origin& origin) {
   if (!event.ParseFromArray(proto.data(), static_cast<int>(proto.size()))) {
     return fail(errc::corruption, fmt::format("event {} is unreadable", letter.event.seq.raw()));
   }
+  std::string before;
+  std::int64_t attempts_before = 0;
   if (has_died_before(event, origin)) {
+    if (const auto* text = text_of(event, "deadletterhistory")) before = *text;
+    const auto counted = std::ranges::find(
+        event.extensions(), std::string_view{"deadletterattempts"}, &v1::Extension::name);
+    if (counted != event.extensions().end()) attempts_before = std::max(0, counted->integer());
     // Its target must know it again, so it stays the letter of the event that died first.
     erase_letter_attributes(event, [](std::string_view name) {
       return name != "deadletterattempts" && name != "deadletterhistory";
@@ -98,8 +119,9 @@ make_dead_letter(const dead_letter& letter, const dead_letter_origin& origin) {
   auto& extensions = *event.mutable_extensions();
   auto& attempts = *event.add_extensions();
   attempts.set_name("deadletterattempts");
-  attempts.set_integer(static_cast<std::int32_t>(letter.attempts));
-  set_text(event, "deadletterhistory", history_json(letter.history));
+  attempts.set_integer(static_cast<std::int32_t>(
+      std::min<std::int64_t>(attempts_before + letter.attempts, INT32_MAX)));
+  set_text(event, "deadletterhistory", history_json(before, letter.history));
   std::sort(extensions.begin(), extensions.end(), [](const auto& a, const auto& b) {
     return a.name() < b.name();
   });

@@ -443,6 +443,14 @@ TEST_CASE_METHOD(
   CHECK(get<binding_redrive>(redrive_binding{which, {.seqs = {sequence{3}}}, "ada"}).events == 1);
   CHECK(workflow_ids() == std::vector<std::string>{"o-1", "o-3"});
   CHECK(dead() == 1);
+  // Of these one is no dead letter, and the other cannot be a name.
+  const auto some =
+      get<binding_redrive>(redrive_binding{which, {.seqs = {sequence{2}, sequence{3}}}, "ada"});
+  CHECK(some.events == 0);
+  CHECK(some.refused == 1);
+  CHECK_THAT(some.last_error, Catch::Contains("o-c d"));
+  CHECK(some.missing == 1);
+  CHECK(dead() == 1);
   restart();
   CHECK(dead() == 1);
   const auto listed = get<group_list>(list_bindings{topic("orders")});
@@ -452,7 +460,7 @@ TEST_CASE_METHOD(
   const auto told = get<event_page>(read_events{
       {which.topic.tenant, runtime::binding_audit_topic(which.topic.topic, which.group)},
       runtime::from_first{}});
-  REQUIRE(told.batch->events.size() == 2);
+  REQUIRE(told.batch->events.size() == 3);
   const auto& first = told.batch->events.front();
   CHECK(runtime::bound_event::read(first.stored, first.time)->type() == "binding.edited");
 }

@@ -2,10 +2,13 @@
 
 #include "base/hash.hpp"
 #include "proto/event.pb.h"
+#include "runtime/binding/binding_names.hpp"
 
 #include "tests/support/catch.hpp"
 
+#include <algorithm>
 #include <map>
+#include <string>
 
 namespace callboard::runtime {
 
@@ -72,6 +75,41 @@ TEST_CASE("a dead letter keeps the event and tells how it died", "[runtime][grou
   CHECK(made->content() == hash_64(event_proto(made->stored)));
   // The same letter again is the same bytes: publishing it twice is harmless.
   CHECK(make_dead_letter(letter_of(event), origin)->stored == made->stored);
+}
+
+TEST_CASE("a letter that dies again tells of all its attempts", "[runtime][group]") {
+  v1::Event event;
+  event.set_id("order-1");
+  event.set_source("/shop");
+  const auto binding = binding_group("start").value();
+  const tenant_name acme = tenant_name::trusted("acme");
+  const dead_letter_origin first{{acme, topic_name::trusted("orders")}, "7-1", binding};
+  const auto once = make_dead_letter(letter_of(event), first);
+  REQUIRE(once);
+  const auto texts_of = [](const v1::Event& letter) {
+    std::map<std::string, std::string> texts;
+    for (const auto& one : letter.extensions())
+      texts[one.name()] = one.has_text() ? one.text() : std::to_string(one.integer());
+    return texts;
+  };
+  const auto key = texts_of(decoded(*once)).at("deadletterkey");
+  const dead_letter_origin again{
+      {acme, binding_dead_topic(first.topic.topic, binding)}, "8-1", redrive_group(binding)};
+  auto letter = decoded(*once);
+  for (std::uint32_t deaths = 2; deaths <= 40; ++deaths) {
+    const auto made = make_dead_letter(letter_of(letter), again);
+    REQUIRE(made);
+    letter = decoded(*made);
+    const auto texts = texts_of(letter);
+    CHECK(texts.at("deadletterkey") == key);
+    CHECK(texts.at("deadletterattempts") == std::to_string(2 * deaths));
+    const auto& history = texts.at("deadletterhistory");
+    std::size_t attempts = 0;
+    for (auto at = history.find("delivered_ms"); at != std::string::npos;
+         at = history.find("delivered_ms", at + 1))
+      ++attempts;
+    CHECK(attempts == std::min<std::size_t>(2 * deaths, attempt_history_max));
+  }
 }
 
 TEST_CASE("the dead-letter topic is always a topic", "[runtime][group]") {
