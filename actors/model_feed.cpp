@@ -8,6 +8,7 @@ void model_feed::begin(std::uint32_t round) {
   {
     const std::lock_guard guard{mutex_};
     waiting_.round = round;
+    pause_.reset();
     waiting_.text.clear();
     urged_ = false;
   }
@@ -25,9 +26,20 @@ void model_feed::add(std::string_view text) {
   if (wanted) tell_(*wanted);
 }
 
+void model_feed::rest(pause between) {
+  const std::lock_guard guard{mutex_};
+  pause_ = std::move(between);
+}
+
+std::optional<model_feed::pause> model_feed::resting() const {
+  const std::lock_guard guard{mutex_};
+  return pause_;
+}
+
 void model_feed::end(model::chat_outcome outcome) {
   {
     const std::lock_guard guard{mutex_};
+    pause_.reset();
     waiting_.outcome.emplace(std::move(outcome));
   }
   tell_(look::now);

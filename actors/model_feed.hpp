@@ -1,6 +1,7 @@
 // What a model says, on its way from the client's thread to the run that asked.
 #pragma once
 
+#include "base/ids.hpp"
 #include "model/failure.hpp"
 
 #include <cstdint>
@@ -31,20 +32,31 @@ public:
     std::optional<model::chat_outcome> outcome;
   };
 
+  /// Between two rounds.
+  struct pause {
+    std::uint32_t round = 0;
+    std::string why;
+    boot_time next{};
+  };
+
   explicit model_feed(std::function<void(look)> tell) : tell_{std::move(tell)} {}
 
   // The client's thread.
   void begin(std::uint32_t round);
   void add(std::string_view text);
+  void rest(pause between);
   void end(model::chat_outcome outcome);
 
   // The run.
   [[nodiscard]] taken take();
+  /// Nothing while somebody is asked.
+  [[nodiscard]] std::optional<pause> resting() const;
 
 private:
   const std::function<void(look)> tell_;
-  std::mutex mutex_;
+  mutable std::mutex mutex_;
   taken waiting_;
+  std::optional<pause> pause_;
   bool told_ = false;
   bool urged_ = false;
 };

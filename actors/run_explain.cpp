@@ -4,6 +4,7 @@
 #include "actors/run_waits.hpp"
 #include "actors/stuck_runs.hpp"
 #include "actors/task_origin.hpp"
+#include "base/rfc3339.hpp"
 #include "runtime/workflow/json_values.hpp"
 #include "runtime/workflow/run_codec.hpp"
 #include "runtime/workflow/run_rerun.hpp"
@@ -183,6 +184,20 @@ boost::json::object run_host::explain() const {
     if (step.attempts != 0) one["attempts"] = step.attempts;
     if (step.due) one["due_ms"] = runtime::shown_ms(*step.due);
     if (step.why) one["error"] = runtime::describe_failure(*step.why);
+    if (const auto pause = models_.pause_of(command)) {
+      const auto next = parts_.time.wall()
+                        + std::chrono::ceil<std::chrono::milliseconds>(
+                            std::max(pause->next - parts_.time.boot(), boot_time{0}));
+      one["request"] = object{
+          {"number", pause->round},
+          {"last_error", pause->why},
+          {"next_ms", runtime::shown_ms(next)}};
+      one["detail"] = fmt::format(
+          "request {} failed: {}; the next may begin from {} on",
+          pause->round,
+          pause->why,
+          format_time(next));
+    }
     waiting.push_back(std::move(one));
   }
   // Of many commands the oldest are no longer shown as steps; they are waited for all the same.

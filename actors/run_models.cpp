@@ -113,7 +113,11 @@ result<void> run_models::start(ask what, run_identity run) {
       request_of(what),
       {.on_attempt = [feed](std::uint32_t round) { feed->begin(round); },
        .on_delta = [feed](std::uint32_t, std::uint64_t, std::string_view text) { feed->add(text); },
-       .on_done = [feed](model::chat_outcome ended) { feed->end(std::move(ended)); }});
+       .on_done = [feed](model::chat_outcome ended) { feed->end(std::move(ended)); },
+       .on_pause =
+           [feed](std::uint32_t round, const model::failure& why, boot_time next) {
+             feed->rest({round, why.detail, next});
+           }});
   if (!begun) {
     const auto& why = begun.error();
     if (why.code == errc::overloaded || why.code == errc::draining) return std::unexpected{why};
@@ -131,6 +135,11 @@ void run_models::cancel(std::uint32_t command) {
   if (found == open_.end()) return;
   calls_->cancel(found->second.id);
   open_.erase(found);
+}
+
+std::optional<model_feed::pause> run_models::pause_of(std::uint32_t command) const {
+  const auto found = open_.find(command);
+  return found == open_.end() ? std::nullopt : found->second.feed->resting();
 }
 
 void run_models::cancel_all() {

@@ -12,6 +12,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -60,6 +61,9 @@ public:
 
   /// What was shown last did not go out: whoever watches gets all text of calls under way next.
   void frames_lost();
+
+  /// Of a call that waits for its next request to a provider.
+  [[nodiscard]] std::optional<model_feed::pause> pause_of(std::uint32_t command) const;
 
   /// All text of calls under way, for somebody who has seen nothing of it.
   [[nodiscard]] std::vector<runtime::encoded_event> so_far() const;

@@ -10,6 +10,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <utility>
 
 namespace callboard::actors {
@@ -47,6 +48,13 @@ seen_wait look_at_child(storage::journal& journal, std::uint32_t command, const 
       {{"child", object{{"id", id}, {"run", (*row)->run}, {"status", status}}}}};
 }
 
+/// Of its latest attempt that had one, whoever redrove or edited it meanwhile.
+std::string last_error(const runtime::task_row& row) {
+  const auto failed = std::ranges::find_if(
+      row.history.rbegin(), row.history.rend(), [](const auto& one) { return !one.error.empty(); });
+  return failed == row.history.rend() ? std::string{} : failed->error;
+}
+
 object shown_task(const runtime::task_row& row) {
   const auto& state = row.state;
   object task{
@@ -64,29 +72,33 @@ object shown_task(const runtime::task_row& row) {
   } else {
     task["ready_ms"] = runtime::shown_ms(state.ready);
   }
-  if (!row.history.empty()) task["last_error"] = row.history.back().error;
+  if (auto error = last_error(row); !error.empty()) task["last_error"] = std::move(error);
   return task;
 }
 
 std::string in_words(const runtime::task_row& row) {
   const auto& state = row.state;
+  const auto error = last_error(row);
+  const auto before = error.empty() ? std::string{} : fmt::format("; an attempt before: {}", error);
   if (row.phase == runtime::task_phase::leased) {
     return fmt::format(
         "task {}: worker '{}' has had it since {}, under a lease of {} ms that it may renew "
-        "(attempt {} of {})",
+        "(attempt {} of {}){}",
         state.task.raw(),
         row.lease.worker,
         format_time(row.lease.started),
         row.lease.duration_ms,
         state.attempts + 1,
-        state.attempts_max);
+        state.attempts_max,
+        before);
   }
   return fmt::format(
-      "task {}: no worker has it; attempt {} of {} may begin from {} on",
+      "task {}: no worker has it; attempt {} of {} may begin from {} on{}",
       state.task.raw(),
       state.attempts + 1,
       state.attempts_max,
-      format_time(state.ready));
+      format_time(state.ready),
+      before);
 }
 
 /// The task of a queue of that name that was deleted, if somebody is still to be told of it.

@@ -35,6 +35,9 @@ struct chat_callbacks {
   std::move_only_function<void(std::uint32_t attempt, std::uint64_t index, std::string_view text)>
       on_delta;
   std::move_only_function<void(chat_outcome outcome)> on_done;
+  /// The attempt has failed, and the next one, perhaps elsewhere, comes at `next` or after it.
+  std::move_only_function<void(std::uint32_t attempt, const failure& why, boot_time next)>
+      on_pause = nullptr;
 };
 
 /// What a client stands on; all of it outlives the client.

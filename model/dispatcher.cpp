@@ -261,6 +261,9 @@ void dispatcher::try_again(call& one, failure failed) {
   const bool others = one.at + 1 < one.chain.size();
   const auto next = one.retries.after(failed, left, others, parts_.random);
   one.last_failure = failed;
+  if (next.step != next_step::give_up && one.callbacks.on_pause) {
+    one.callbacks.on_pause(one.attempt, failed, now + next.delay);
+  }
   switch (next.step) {
   case next_step::give_up:
     return finish(one, std::unexpected{std::move(failed)});

@@ -20,6 +20,16 @@ void heard::said(std::uint32_t attempt, std::uint64_t index, std::string_view te
   deltas_.push_back({attempt, index, std::string{text}});
 }
 
+void heard::pause(const model::failure& why, boot_time next) {
+  const std::lock_guard guard{mutex_};
+  pauses_.emplace_back(why, next);
+}
+
+std::vector<std::pair<model::failure, boot_time>> heard::pauses() const {
+  const std::lock_guard guard{mutex_};
+  return pauses_;
+}
+
 void heard::done(model::chat_outcome outcome) {
   const std::lock_guard guard{mutex_};
   if (!outcomes_.empty()) disorder_ = "two ends";
@@ -98,7 +108,11 @@ asking::start(const model::chat_request& request, const std::shared_ptr<heard>& 
            [told](std::uint32_t attempt, std::uint64_t index, std::string_view text) {
              told->said(attempt, index, text);
            },
-       .on_done = [told](model::chat_outcome outcome) { told->done(std::move(outcome)); }});
+       .on_done = [told](model::chat_outcome outcome) { told->done(std::move(outcome)); },
+       .on_pause =
+           [told](std::uint32_t, const model::failure& why, boot_time next) {
+             told->pause(why, next);
+           }});
 }
 
 std::shared_ptr<heard> asking::ask(const model::chat_request& request) {

@@ -26,6 +26,7 @@ public:
 
   void attempt(std::uint32_t number);
   void said(std::uint32_t attempt, std::uint64_t index, std::string_view text);
+  void pause(const model::failure& why, boot_time next);
   void done(model::chat_outcome outcome);
 
   /// Waits for the end; fails the test if none comes.
@@ -34,6 +35,8 @@ public:
   [[nodiscard]] bool is_done() const;
   [[nodiscard]] std::vector<std::uint32_t> attempts() const;
   [[nodiscard]] std::vector<delta> deltas() const;
+  /// What it waited for between attempts: why, and until when.
+  [[nodiscard]] std::vector<std::pair<model::failure, boot_time>> pauses() const;
 
   /// Text of the last attempt, as a listener has it.
   [[nodiscard]] std::string text() const;
@@ -51,6 +54,7 @@ private:
   std::condition_variable ended_;
   std::vector<std::uint32_t> attempts_;
   std::vector<delta> deltas_;
+  std::vector<std::pair<model::failure, boot_time>> pauses_;
   std::vector<model::chat_outcome> outcomes_;
   std::string disorder_;
 };

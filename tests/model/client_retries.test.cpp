@@ -190,6 +190,10 @@ TEST_CASE("nobody is asked before the time that was named", "[model][retries]") 
   asking asker{{settings_for(provider)}, &time};
   const auto told = asker.ask(keyed("early"));
   REQUIRE(eventually([&] { return asker.stats().backing_off == 1; }));
+  const auto pauses = told->pauses();
+  REQUIRE(pauses.size() == 1);
+  CHECK(pauses[0].first.kind == failure_kind::rate);
+  CHECK(pauses[0].second >= time.boot() + seconds{100});
   time.advance(seconds{99});
   // Another call goes all the way: by then the thread has seen the time.
   CHECK(asker.answer(question("between", false)).has_value());

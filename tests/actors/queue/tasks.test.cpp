@@ -122,12 +122,13 @@ public:
     return ask(done);
   }
 
-  [[nodiscard]] result<control_answer> give_up(const leased_task& task, const std::string& why) {
+  [[nodiscard]] result<control_answer>
+  give_up(const leased_task& task, const std::string& why, bool is_for_good = true) {
     fail_task ended{which().tenant, {}};
     ended.fail.lease = task.lease;
     ended.fail.error = why;
     ended.fail.retry_after_ms = std::nullopt;
-    ended.fail.is_retryable = false;
+    ended.fail.is_retryable = !is_for_good;
     return ask(ended);
   }
 
@@ -290,7 +291,10 @@ TEST_CASE_METHOD(task_fixture, "a run says who has its task") {
   CHECK(explains("w1", R"("lease_ms":60000)"));
   CHECK(explains("w1", "worker 'w' has had it since"));
   CHECK(explains("w1", "under a lease of 60000 ms that it may renew (attempt 1 of 2)"));
-  REQUIRE(complete(task, "7"));
+  REQUIRE(give_up(task, "the shelf is empty", false));
+  REQUIRE(eventually([&] { return explains("w1", R"("last_error":"the shelf is empty")"); }));
+  CHECK(explains("w1", "; an attempt before: the shelf is empty"));
+  REQUIRE(complete(lease_one(), "7"));
   CHECK(says(outcome_of("w1"), R"("result":[7])"));
 }
 

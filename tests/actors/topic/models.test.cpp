@@ -228,6 +228,26 @@ TEST_CASE_METHOD(model_fixture, "an answer is shown in few frames and recorded",
   CHECK_FALSE(models.is_cancelled(1));
 }
 
+TEST_CASE_METHOD(model_fixture, "a call that waits for its next request says why", "[model]") {
+  begin("w1");
+  auto& call = models.call(1);
+  const auto explained = [&] {
+    const auto told = ask(explain_workflow{topic("workflow.w1")});
+    REQUIRE(told);
+    return std::get<workflow_answer>(*told).body;
+  };
+  call.told.on_attempt(1);
+  CHECK_FALSE(says(explained(), "request"));
+  call.told.on_pause(
+      1, refusal(model::failure_kind::rate), system_clock{}.boot() + std::chrono::seconds{8});
+  CHECK(says(explained(), R"("request":{"number":1,"last_error":"busy","next_ms":)"));
+  CHECK(says(explained(), "request 1 failed: busy; the next may begin from "));
+  call.told.on_attempt(2);
+  CHECK_FALSE(says(explained(), "request"));
+  call.told.on_done(answer("at last"));
+  CHECK(says(outcome_of("w1"), "completed"));
+}
+
 TEST_CASE_METHOD(model_fixture, "what an attempt says too late is dropped", "[model]") {
   begin("w1");
   auto& first = models.call(1);
