@@ -24,7 +24,7 @@ import urllib.error
 import urllib.request
 
 LEASE_MS = 30_000
-WAIT_MS = 20_000
+WAIT_MS = 5_000
 
 
 class Refused(Exception):
@@ -134,7 +134,8 @@ def main():
     given = options.parse_args()
     queue = Queue(given.server.rstrip("/"), given.tenant, given.queue, given.token)
     stopping = threading.Event()
-    # The task at hand is finished; while it waits for one, the connection's end takes it back.
+    # The task at hand is finished first, and so is a long poll: a task that just came with its
+    # answer would have to wait for the end of a lease.
     signal.signal(signal.SIGTERM, lambda *_: stopping.set())
     done, pause = 0, 0.2
     while not stopping.is_set() and (given.count == 0 or done < given.count):

@@ -4,8 +4,8 @@
 # Runs COMMAND once per task, with the payload on its standard input, TASK, ATTEMPT and FENCING in
 # its environment. Exit 0 completes the task, with what it printed as the result; 75 (EX_TEMPFAIL)
 # lets it be tried again; anything else fails the attempt. The lease is extended while it runs; if it
-# is lost all the same, COMMAND is stopped, as another worker has the task. What came of it is told
-# until the server has answered.
+# is lost all the same, or cannot be extended for as long as it lasts, COMMAND is stopped, as another
+# worker has the task. What came of it is told until the server has answered.
 # CALLBOARD_SERVER, CALLBOARD_TENANT and CALLBOARD_TOKEN are used as by `callboard`; COUNT=N stops
 # after N tasks.
 set -u
@@ -35,13 +35,18 @@ tell() { # PATH BODY
   echo "task $(member task): what came of it could not be told" >&2
 }
 
-keep() { # extends the lease for as long as it is ours
+keep() { # extends the lease for as long as it is ours, or may be
+  until=$(($(date +%s) + lease_s))
   while sleep $((lease_s / 3)); do
+    asked=$(date +%s)
     case $(printf '{}' | post "/leases/$lease/extend") in
-      *'"lease_lost"'*)
-        kill "$command" 2>/dev/null
-        return ;;
+      *'"lease_lost"'*) until=0 ;;
+      *'"lease_ms"'*) until=$((asked + lease_s)) ;;
     esac
+    if [ "$(date +%s)" -ge "$until" ]; then
+      kill "$command" 2>/dev/null
+      return
+    fi
   done
 }
 

@@ -15,6 +15,7 @@ import os
 import signal
 import sys
 import threading
+import traceback
 import urllib.parse
 
 LEASE_MS = 30_000
@@ -80,12 +81,14 @@ def look_up(payload):
 
 
 def carry_out(node, tenant, task, stopping):
+    ticket = ""
     try:
+        ticket = task["payload"]["ticket"]
         how, body = "complete", {"result": look_up(task["payload"])}
-    except (KeyError, TypeError) as wrong:
+    except (AttributeError, KeyError, TypeError) as wrong:
         how, body = "fail", {"error": f"cannot read the task: {wrong}", "retryable": False}
     told = {"tenant": tenant, "task": task["task"], "attempt": task["attempt"],
-            "ticket": task["payload"].get("ticket", ""), "answer": how}
+            "ticket": ticket, "answer": how}
     while not stopping.is_set():
         try:
             node.post(f"/leases/{task['lease']}/{how}", body)
@@ -120,6 +123,10 @@ def serve(given, tenant, stopping):
             stopping.wait(refusal.retry_after)
         except ConnectionError:
             stopping.wait(PAUSE_SECONDS)
+        except Exception:
+            # A mistake of this program: better gone, and started again, than there and deaf.
+            traceback.print_exc()
+            os._exit(1)
 
 
 def main():
