@@ -52,6 +52,15 @@ result<tail_of_runs> read_tail(storage::shard_reader& reader) {
   return latest;
 }
 
+/// As its own actor shows it: it is blocked where its code is not.
+runtime::workflow_row as_shown(runtime::workflow_row row, const runtime::workflow_registry* code) {
+  auto why = stuck_because(row, code);
+  if (!why || row.status == runtime::run_status::blocked) return row;
+  row.status = runtime::run_status::blocked;
+  row.why = std::move(why);
+  return row;
+}
+
 boost::json::object shown(
     const std::string& id, const runtime::workflow_row& row, const std::optional<failure>& stuck) {
   boost::json::object out{
@@ -233,15 +242,18 @@ result<workflow_answer> list_workflows_page(
     std::size_t taken = 0;
     auto scanned = (*reader)->scan(view_id::workflow, first, last, [&](auto key, auto value) {
       if (tail->contains(std::string{key})) return true;
-      auto row = runtime::decode_workflow_row(value);
-      if (!row || !fits(key, *row)) return true;
-      found.emplace(std::string{key.substr(prefix.size())}, std::move(*row));
+      auto stored = runtime::decode_workflow_row(value);
+      if (!stored) return true;
+      auto row = as_shown(std::move(*stored), code);
+      if (!fits(key, row)) return true;
+      found.emplace(std::string{key.substr(prefix.size())}, std::move(row));
       return ++taken <= ask.limit;
     });
     if (!scanned) return std::unexpected{scanned.error()};
     for (auto& [key, progress] : *tail) {
-      if (!progress || key < first || key >= last || !fits(key, progress->row)) continue;
-      found.emplace(key.substr(prefix.size()), std::move(progress->row));
+      if (!progress || key < first || key >= last) continue;
+      auto row = as_shown(std::move(progress->row), code);
+      if (fits(key, row)) found.emplace(key.substr(prefix.size()), std::move(row));
     }
   }
   boost::json::array list;

@@ -6,6 +6,7 @@
 #include "actors/stuck_runs.hpp"
 #include "actors/topic_loading.hpp"
 #include "base/log.hpp"
+#include "runtime/workflow/run_codec.hpp"
 #include "runtime/workflow/workflow_registry.hpp"
 
 #include <fmt/format.h>
@@ -26,14 +27,27 @@ std::string in_words(std::string key) {
   return key;
 }
 
-/// Keeps the first `checks_max` behind `after`.
+/// Keeps the first `most` behind `after`.
 void keep_first(
-    std::map<std::string, topic_ref>& kept, const std::string& after, const std::string& key) {
-  if (key <= after || (kept.size() == checks_max && key > kept.rbegin()->first)) return;
+    std::map<std::string, topic_ref>& kept,
+    const std::string& after,
+    const std::string& key,
+    std::size_t most) {
+  if (key <= after || (kept.size() == most && key > kept.rbegin()->first)) return;
   auto channel = runtime::channel_of_key(key);
   if (!channel) return;
   kept.emplace(key, *std::move(channel));
-  if (kept.size() > checks_max) kept.erase(std::prev(kept.end()));
+  if (kept.size() > most) kept.erase(std::prev(kept.end()));
+}
+
+/// Its code may not fit any more.
+bool is_of_other_build(const run_image& run, const runtime::workflow_registry& code) {
+  if (!run.row || run.row->ended) return false;
+  std::string recorded;
+  for (const auto& event : run.history) {
+    if (auto build = runtime::build_in(event)) recorded = *std::move(build);
+  }
+  return recorded != code.build_of(run.row->type, run.row->version);
 }
 
 bool is_expired(const runtime::workflow_row& row, const std::optional<time_ms>& cutoff) {
@@ -96,9 +110,9 @@ result<sweep_found> look_through(storage::shard_reader& reader, const sweep_orde
       auto channel = by_row->code == "no_code" ? std::nullopt : runtime::channel_of_key(key);
       if (channel) found.blocked.emplace(key, *std::move(channel));
     } else if (row.needs_wake) {
-      keep_first(found.working, order.working_after, key);
+      keep_first(found.working, order.working_after, key, checks_max);
     } else {
-      keep_first(found.parked, order.parked_after, key);
+      keep_first(found.parked, order.parked_after, key, reads_max);
     }
   });
   if (!visited) return std::unexpected{visited.error()};
@@ -125,7 +139,8 @@ struct run_sweep::seen {
 
 private:
   void count_stuck(std::map<std::string, failure> found);
-  void read_histories(const broker_parts& parts, shard_id shard, const sweep_found& found);
+  void read_histories(
+      const broker_parts& parts, shard_id shard, const sweep_found& found, const caf::actor& self);
   void have_checked(const broker_parts& parts, const sweep_found& found, const caf::actor& self);
 };
 
@@ -168,7 +183,7 @@ void run_sweep::seen::look(const broker_parts& parts, shard_id shard, const caf:
         "workflows of shard {} cannot be looked through: {}", shard.raw(), found.error().detail);
     return;
   }
-  if (!has_read_all) read_histories(parts, shard, *found);
+  if (!has_read_all) read_histories(parts, shard, *found, self);
   have_checked(parts, *found, self);
   count_stuck(std::move(found->stuck));
   for (auto& channel : found->expired) {
@@ -189,14 +204,19 @@ void run_sweep::seen::count_stuck(std::map<std::string, failure> found) {
   stuck = std::move(found);
 }
 
-/// Loading notes what it cannot read. Those that work were loaded when the shard began.
+/// Loading notes what it cannot read. Those that work were loaded when the shard began; those that
+/// another build has recorded are replayed now, in their actors.
 void run_sweep::seen::read_histories(
-    const broker_parts& parts, shard_id shard, const sweep_found& found) {
+    const broker_parts& parts, shard_id shard, const sweep_found& found, const caf::actor& self) {
   for (const auto& [key, channel] : found.parked) {
-    (void)load_topic(parts, shard, channel);
+    const auto loaded = load_topic(parts, shard, channel);
+    if (loaded && loaded->run && is_of_other_build(*loaded->run, *parts.workflows)
+        && !parts.router->control({correlation_id{}, check_run{channel}}, self)) {
+      return;
+    }
     parked_after = key;
   }
-  has_read_all = found.parked.size() < checks_max;
+  has_read_all = found.parked.size() < reads_max;
 }
 
 void run_sweep::seen::have_checked(

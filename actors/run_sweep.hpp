@@ -40,7 +40,7 @@ stuck_because(const runtime::workflow_row& row, const runtime::workflow_registry
 /// What has ended but still has to tell somebody is kept so much longer than its retention.
 inline constexpr std::chrono::hours owing_kept_max{30 * 24};
 
-/// What one look at the rows of a shard gives. At most `expired_max` and `checks_max` of each.
+/// What one look at the rows of a shard gives. At most `expired_max`, `checks_max` and `reads_max`.
 struct sweep_found {
   /// By key.
   std::map<std::string, failure> stuck;
@@ -66,6 +66,7 @@ struct sweep_order {
 
 inline constexpr std::size_t expired_max = 500;
 inline constexpr std::size_t checks_max = 20;
+inline constexpr std::size_t reads_max = 200;
 
 /// Tail included. Reader pool only. Errors: corruption.
 [[nodiscard]] result<sweep_found>
@@ -74,8 +75,10 @@ look_through(storage::shard_reader& reader, const sweep_order& order);
 /// Counts the shard's stuck workflows in the gauge `workflows_stuck`, logs each when it becomes so,
 /// and deletes those that ended longer ago than `workflows.retention_s`. With each look it has
 /// `checks_max` runs see whether what they wait for is still there, and reads the histories of
-/// `checks_max` that are parked, each once: so it comes to all of them. Works on the reader pool,
-/// one look at a time. Survives a restart: nothing, so that each is looked at and logged again.
+/// `reads_max` that are parked, each once: so it comes to all of them. Those that another build has
+/// recorded are replayed, so that it is known whether their code still fits, though nothing wakes
+/// them. Works on the reader pool, one look at a time. Survives a restart: nothing, so that each is
+/// looked at and logged again.
 class run_sweep {
 public:
   run_sweep(const broker_parts& parts, shard_id shard);

@@ -44,27 +44,59 @@ std::string find_in(std::string_view notes) {
   return {};
 }
 
-/// Of the first object, which is the executable.
-int visit(dl_phdr_info* info, std::size_t, void* into) {
-  for (int i = 0; i < info->dlpi_phnum; ++i) {
-    const auto& segment = info->dlpi_phdr[i];
+std::string find_in(const dl_phdr_info& object) {
+  for (int i = 0; i < object.dlpi_phnum; ++i) {
+    const auto& segment = object.dlpi_phdr[i];
     if (segment.p_type != PT_NOTE) continue;
-    const auto* begin = reinterpret_cast<const char*>(info->dlpi_addr + segment.p_vaddr);
-    auto found = find_in({begin, segment.p_memsz});
-    if (!found.empty()) *static_cast<std::string*>(into) = std::move(found);
+    const auto* begin = reinterpret_cast<const char*>(object.dlpi_addr + segment.p_vaddr);
+    if (auto found = find_in({begin, segment.p_memsz}); !found.empty()) return found;
   }
+  return {};
+}
+
+bool holds(const dl_phdr_info& object, const void* address) {
+  const auto at = reinterpret_cast<ElfW(Addr)>(address);
+  for (int i = 0; i < object.dlpi_phnum; ++i) {
+    const auto& segment = object.dlpi_phdr[i];
+    const auto begin = object.dlpi_addr + segment.p_vaddr;
+    if (segment.p_type == PT_LOAD && begin <= at && at < begin + segment.p_memsz) return true;
+  }
+  return false;
+}
+
+struct search {
+  const void* address;
+  std::string found;
+};
+
+int visit(dl_phdr_info* object, std::size_t, void* into) {
+  auto& wanted = *static_cast<search*>(into);
+  if (!holds(*object, wanted.address)) return 0;
+  wanted.found = find_in(*object);
   return 1;
 }
 
 }  // namespace
 
 const std::string& build_id() {
+  // The first object is the executable.
   static const auto id = [] {
     std::string found;
-    ::dl_iterate_phdr(visit, &found);
+    ::dl_iterate_phdr(
+        [](dl_phdr_info* object, std::size_t, void* into) {
+          *static_cast<std::string*>(into) = find_in(*object);
+          return 1;
+        },
+        &found);
     return found;
   }();
   return id;
+}
+
+std::string build_id_of(const void* address) {
+  search wanted{address, {}};
+  ::dl_iterate_phdr(visit, &wanted);
+  return wanted.found;
 }
 
 }  // namespace callboard

@@ -1,4 +1,5 @@
-// Which build of the program this is: two builds that differ in a byte differ here.
+// Which build of the program, or of a library of its, this is: two builds that differ in a byte
+// differ here.
 #pragma once
 
 #include <string>
@@ -7,5 +8,8 @@ namespace callboard {
 
 /// 16 hexadecimal digits of the GNU build id of the executable; empty if it was linked without one.
 [[nodiscard]] const std::string& build_id();
+
+/// The same of the object, a shared library perhaps, that has this code or data.
+[[nodiscard]] std::string build_id_of(const void* address);
 
 }  // namespace callboard

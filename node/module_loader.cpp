@@ -1,5 +1,6 @@
 #include "node/module_loader.hpp"
 
+#include "base/build_id.hpp"
 #include "runtime/workflow/workflow_registry.hpp"
 
 #include <fmt/format.h>
@@ -51,8 +52,9 @@ result<void> load_module(const std::string& path, runtime::workflow_registry& in
   }
   std::vector<workflow_definition> classes;
   describe(&classes);
+  const auto build = build_id_of(reinterpret_cast<const void*>(describe));
   for (auto& one : classes) {
-    if (auto added = into.add(std::move(one)); !added) {
+    if (auto added = into.add(std::move(one), build); !added) {
       return fail(added.error().code, fmt::format("{}: {}", path, added.error().detail));
     }
   }

@@ -387,6 +387,13 @@ run_event make_parted(std::uint64_t seed) {
   return event;
 }
 
+std::optional<std::string> build_in(const run_event& event) {
+  const bool says_build =
+      event.kind == run_event_kind::started || event.kind == run_event_kind::build_changed;
+  if (!says_build || !event.data.is_object()) return std::nullopt;
+  return text_at(event.data.get_object(), "build");
+}
+
 std::uint64_t read_parted(const run_event& event) {
   return event.data.is_object() ? hexadecimal_at(event.data.get_object(), "seed") : 0;
 }

@@ -48,6 +48,9 @@ struct run_start {
 /// Errors: corruption.
 [[nodiscard]] result<run_start> read_started(const run_event& event);
 
+/// The build that goes on with the run from this event on; nothing if it is the one before.
+[[nodiscard]] std::optional<std::string> build_in(const run_event& event);
+
 /// What a restart or a fork writes behind the copy.
 [[nodiscard]] run_event make_parted(std::uint64_t seed);
 [[nodiscard]] std::uint64_t read_parted(const run_event& event);

@@ -438,10 +438,11 @@ TEST_CASE_METHOD(repair_fixture, "an open command is ended by hand") {
 }
 
 TEST_CASE_METHOD(repair_fixture, "workflows that nothing would wake are listed with the reason") {
-  const auto list = [&](bool stuck) {
+  const auto list = [&](bool stuck, std::string status = {}) {
     list_workflows ask;
     ask.tenant = topic("x").tenant;
     ask.stuck = stuck;
+    ask.status = std::move(status);
     return boost::json::serialize(read(std::move(ask)).at("workflows"));
   };
   start_one("w1", "test.held");
@@ -454,9 +455,14 @@ TEST_CASE_METHOD(repair_fixture, "workflows that nothing would wake are listed w
   CHECK(says(list(true), R"("id":"w1")"));
   CHECK(says(list(true), R"("stuck":{"class":"bug","code":"no_code")"));
   CHECK_FALSE(says(list(true), "w2"));
+  // As `show` says.
+  CHECK(says(list(false, "blocked"), R"("id":"w1")"));
+  CHECK_FALSE(says(list(false, "blocked"), "w2"));
+  CHECK(list(false, "running") == "[]");
   workflows = std::move(kept);
   restart();
   CHECK(list(true) == "[]");
+  CHECK(list(false, "blocked") == "[]");
 }
 
 TEST_CASE_METHOD(repair_fixture, "what is too large for a history fails at once") {

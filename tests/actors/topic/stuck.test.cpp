@@ -146,6 +146,16 @@ TEST_CASE_METHOD(stuck_fixture, "a blocked run leaves the list when its code fit
       boost::json::serialize(read(await_workflow{topic("workflow.w1"), 10'000})), R"("result":7)"));
 }
 
+TEST_CASE_METHOD(stuck_fixture, "code that fits no more is found though nothing wakes the run") {
+  start_one("w1", "test.changing");
+  REQUIRE(eventually([&] { return says(explained("w1"), "the signal 'go'"); }));
+  workflows = {};
+  REQUIRE(workflows.add(mistaken_workflow::definition(), "00000000deadbeef"));
+  restart();
+  // Nobody asks for it, and it waits for a signal.
+  CHECK(becomes_stuck("command_differs"));
+}
+
 TEST_CASE_METHOD(stuck_fixture, "a run whose child is gone is stuck until that is put right") {
   start_one("w1", "test.parent");
   REQUIRE(eventually([&] { return says(explained("w1"), R"("child":{"id":"c1","run":1,)"); }));
