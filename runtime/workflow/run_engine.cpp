@@ -393,7 +393,9 @@ json run_engine::reply_that_fits(const json& reply) const {
   std::optional<failure> why;
   if (is_larger(reply, limits_.reply_bytes_max)) why = reply_too_large(limits_.reply_bytes_max);
   if (const auto flaw = flaw_of(reply, code_depth_max, argument_levels)) {
-    why = not_json("a reply of an agent", *flaw);
+    const auto* told = reply.as_object().if_contains("error");
+    why =
+        told != nullptr ? recordable(read_failure(*told)) : not_json("a reply of an agent", *flaw);
   }
   if (!why) return reply;
   boost::json::object fits{{"id", reply.at("id")}, {"error", describe_failure(*why)}};

@@ -65,7 +65,8 @@ struct keeper : agent<keeper, json> {
   static void handlers(handler_table<keeper>& on) {
     on.message("keep", &keeper::keep)
         .message("wrap", &keeper::wrap)
-        .message("spoil", &keeper::spoil);
+        .message("spoil", &keeper::spoil)
+        .message("curse", &keeper::curse);
   }
 
   flow<json> keep(context&, json what) {
@@ -75,6 +76,11 @@ struct keeper : agent<keeper, json> {
 
   flow<void> wrap(context&, json) {
     state() = deep_value(1, state());
+    co_return;
+  }
+
+  flow<void> curse(context&, json) {
+    throw run_failed{{failure_class::permanent, "cursed", "\xff"}};
     co_return;
   }
 
@@ -241,6 +247,9 @@ TEST_CASE("an agent keeps its state when a handler makes it too deep", "[actors]
   CHECK_THAT(
       all.reply("spoil", "0", "c"),
       Catch::Contains("not_json") && Catch::Contains("has a number that no double holds"));
+  CHECK_THAT(
+      all.reply("curse", "0", "f"),
+      Catch::Contains("cursed") && Catch::Contains("\u{FFFD}") && !Catch::Contains("not_json"));
   all.restart();
   const auto shown =
       all.node.get<workflow_answer>(get_workflow{virtual_broker::topic("workflow.agent.keeper.k")})
