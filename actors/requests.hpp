@@ -242,6 +242,9 @@ struct call_agent {
   std::vector<std::string> chain;
   std::string correlation_id;
   std::uint32_t wait_ms = 0;
+  /// Whoever made its id makes no other of it: one that was heard stands for it, whatever it says.
+  /// A run that computes its message anew may word it otherwise.
+  bool id_suffices = false;
 };
 
 /// In order of id, after `after`. Empty type or status: all. `stuck`: only those that nothing would

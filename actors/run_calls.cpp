@@ -59,8 +59,9 @@ void run_host::on_call(const call_agent& ask, waiter from) {
   auto payload = runtime::value_of("the payload of a message", ask.payload);
   if (!payload) return answer(from, std::unexpected{payload.error()});
   const auto said = runtime::hash_of_named(ask.message, *payload);
-  if (auto reused = reused_id(ask.id, said))
+  if (auto reused = ask.id_suffices ? std::nullopt : reused_id(ask.id, said)) {
     return answer(from, std::unexpected{*std::move(reused)});
+  }
   if (const auto known = replies_.find(ask.id); known != replies_.end()) {
     return answer(from, control_answer{reply_answer(known->second, true)});
   }
@@ -287,6 +288,7 @@ void run_host::send_call(std::uint32_t command) {
   call.id = command_id(command);
   call.correlation_id = row_->correlation_id;
   call.wait_ms = call_wait_ms;
+  call.id_suffices = true;
   const auto correlation = next_correlation(command);
   if (parts_.router->control({correlation, std::move(call)}, home_.run_handle())) return;
   asked_.erase(correlation.raw());

@@ -362,6 +362,7 @@ void run_host::send_publish(std::uint32_t command) {
   auto& one = batch.requests.emplace_back();
   one.correlation = next_correlation(command);
   one.events.push_back(encode(event));
+  one.id_suffices = true;
   const auto correlation = one.correlation;
   if (parts_.router->publish(std::move(batch), home_.run_handle())) return;
   asked_.erase(correlation.raw());

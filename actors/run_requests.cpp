@@ -100,7 +100,9 @@ void run_host::on_start(const start_workflow& ask, waiter from) {
   auto input = runtime::value_of("the input of a workflow", ask.input);
   if (!input) return answer(from, std::unexpected{input.error()});
   if (row_) {
-    const bool is_same = row_->start_hash == runtime::hash_of_named(ask.type, *input)
+    // Its parent may word anew what it asked for before.
+    const bool is_its_own = ask.parent && is_child_of(*ask.parent);
+    const bool is_same = is_its_own || row_->start_hash == runtime::hash_of_named(ask.type, *input)
                          || row_->start_hash == start_text_hash(ask.type, ask.input);
     if (!is_same) {
       return answer(

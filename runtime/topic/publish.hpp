@@ -27,6 +27,9 @@ struct publish_request {
   frame_role role = frame_role::event;
   /// The one relay that gets it; 0 = all. Ephemeral ones only.
   std::uint64_t only_relay = 0;
+  /// Whoever made the ids makes no other event of them: one that is there stands for it, whatever
+  /// it says. A run that computes its event anew may word it otherwise.
+  bool id_suffices = false;
   /// Records of the topic's entity that stand or fall with these events: what a transition of a
   /// run changes besides its channel.
   std::vector<storage::record_draft> with;

@@ -261,7 +261,7 @@ result<std::vector<topic_core::verdict>> topic_core::judge(const publish_request
     const auto& event = request.events[i];
     const auto identity = event.identity();
     if (const auto seen = look_up(identity)) {
-      if (seen->content != event.content()) {
+      if (!request.id_suffices && seen->content != event.content()) {
         return fail(
             errc::id_conflict,
             fmt::format(

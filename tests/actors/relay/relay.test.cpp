@@ -268,6 +268,20 @@ TEST_CASE("history trimmed under a reader is told", "[relay]") {
       == lines{"started e1:1", "gap trimmed 2-5", "e1:6", "e1:7", "e1:8", "e1:9", "caught_up"});
 }
 
+TEST_CASE("what is not there when it is read is waited for, whatever it is", "[relay]") {
+  const auto code =
+      GENERATE(errc::topic_not_found, errc::workflow_not_found, errc::agent_not_found);
+  fake_topic topic;
+  topic.last = 2;
+  topic.attach();
+  subscriber s{topic, runtime::from_first{}};
+  topic.stand_in.on_page(topic.asked.front().first, fail(code, "it was deleted meanwhile"));
+  topic.asked.clear();
+  topic.stand_in.on_tick(boot_time{});
+  topic.answer_all();
+  CHECK(s.output.take() == lines{"started e1:0", "e1:1", "e1:2", "caught_up"});
+}
+
 TEST_CASE("a shard that cannot be read ends its subscriptions", "[relay]") {
   fake_topic topic;
   topic.last = 9;
