@@ -23,6 +23,9 @@ public:
     return engine_ == engine;
   }
 
+  /// Whoever has it.
+  [[nodiscard]] const std::shared_ptr<runtime::run_engine>& engine() const { return engine_; }
+
   void offer() { holder_.store(holder::nobody, std::memory_order_release); }
 
   /// False: a step took it first, and what came of it is on its way to the actor.

@@ -247,8 +247,11 @@ void run_host::post_step(ready_step next) {
 void run_host::on_step_driven(
     const engine_loan& loan, std::optional<run_event> input, runtime::run_outputs outputs) {
   --steps_running_;
-  // It was given up meanwhile.
-  if (!engine_ || !loan.is_of(engine_)) return home_.run_settled();
+  if (!engine_ || !loan.is_of(engine_)) {
+    // It was given up meanwhile, so this is the last to know its code.
+    close(loan.engine());
+    return home_.run_settled();
+  }
   is_code_at_work_ = false;
   if (input && !is_dead_) {
     owe_if_left(*input);

@@ -381,6 +381,7 @@ void run_host::begin_next_run(json with) {
   asked_.clear();
   lookups_.clear();
   models_.cancel_all();
+  close_engine();
   engine_ = make_engine(*start_);
   std::vector<run_event> inputs{runtime::make_started(*start_)};
   // A replay begins with this run, so it must find them here, in their order.
@@ -495,11 +496,7 @@ void run_host::commit(sequence first) {
     models_.cancel_all();
     for (const auto& [number, one] : std::exchange(result_waiters_, {}))
       answer_result(one);
-    waiting_bytes_ = 0;
-    for (auto& one : std::exchange(inputs_, {})) {
-      for (const auto& waiting : one.waiters)
-        turn_away(waiting);
-    }
+    turn_away_inputs();
     close_engine();
     if (owes_parent(*row_) && !owes_parent_) tell_parent();
   }

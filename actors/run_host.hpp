@@ -239,6 +239,7 @@ private:
   void answer(const waiter& to, result<control_answer> with);
   void answer_committed(const waiter& to);
   void turn_away(const waiter& from);
+  void turn_away_inputs();
   /// Joins those who wait for the same signal, if it is on its way.
   [[nodiscard]] bool joins_signal(const std::string& signal_id, const waiter& from);
   [[nodiscard]] std::uint64_t said_by(const runtime::run_event& signal) const;
@@ -260,6 +261,7 @@ private:
   void end_copy(std::size_t first_new);
   void leave_run(time_ms when);
   void close_engine();
+  void close(std::shared_ptr<runtime::run_engine> ended);
   void replay_anew();
 
   // -- repair (run_repair.cpp) -----------------------------------------------------------------

@@ -52,6 +52,7 @@ void run_host::give_up_turn() {
   is_code_at_work_ = false;
   is_replaying_ = false;
   engine_.reset();
+  loan_.reset();
 }
 
 void run_host::clear_timers() {

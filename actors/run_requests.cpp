@@ -394,6 +394,18 @@ void run_host::answer_committed(const waiter& to) {
   answer(to, control_answer{workflow_answer{fmt::format(R"({{"outcome":"{}"}})", outcome)}});
 }
 
+/// What waits behind a restart is for the run that it begins.
+void run_host::turn_away_inputs() {
+  const auto anew =
+      std::ranges::find_if(inputs_, [](const input& one) { return one.rerun != nullptr; });
+  for (auto one = inputs_.begin(); one != anew; ++one) {
+    waiting_bytes_ -= one->bytes;
+    for (const auto& waiting : one->waiters)
+      turn_away(waiting);
+  }
+  inputs_.erase(inputs_.begin(), anew);
+}
+
 /// For inputs that came when the run had ended.
 void run_host::turn_away(const waiter& from) {
   const bool is_end = from.what == waiter::ask::task_end || from.what == waiter::ask::child_end;

@@ -321,8 +321,11 @@ void run_host::leave_run(time_ms when) {
 }
 
 void run_host::close_engine() {
-  if (!engine_) return;
-  auto ended = std::exchange(engine_, nullptr);
+  if (engine_) close(std::exchange(engine_, nullptr));
+}
+
+/// No other thread has it.
+void run_host::close(std::shared_ptr<runtime::run_engine> ended) {
   if (ended->is_closed()) return;
   // User code runs in the destructors of its frame.
   (void)parts_.user_code->post(
@@ -333,9 +336,16 @@ void run_host::replay_anew() {
   steps_.clear();
   signals_ = {};
   batch_issued_.clear();
-  replay(std::exchange(anew_, {}));
+  auto history = std::exchange(anew_, {});
+  // Code that hangs must not come before what ends it.
+  const bool is_to_end = !inputs_.empty() && inputs_.front().event.kind == run_event_kind::ended;
+  if (!is_to_end) {
+    replay(std::move(history));
+  } else if (!recall(history)) {
+    recall_nothing();
+  }
   if (is_busy_) return;
-  // There is no code for it.
+  // There is no code for it, or it is ended at once.
   home_.run_settled();
   pump();
 }

@@ -196,7 +196,7 @@ private:
               {errc::forbidden, "the channel of a workflow belongs to its run", 0});
         }
         const auto found = topics_.find(body.topic);
-        if (found != topics_.end() && found->second.stage == topic_stage::active) {
+        if (found != topics_.end() && found->second.hears(body)) {
           // What comes behind a deletion is for the next topic of this name.
           if constexpr (std::is_same_v<Body, delete_topic>) {
             found->second.stage = topic_stage::passivating;
@@ -288,6 +288,7 @@ private:
   void load(const topic_ref& name) {
     const auto slot = topics_.find(name);
     const bool is_to_end = slot != topics_.end() && slot->second.ends_run(name);
+    if (slot != topics_.end()) slot->second.is_read_to_end = is_to_end;
     load_for(handle(), parts_, shard_, current(), name, is_to_end);
   }
 
@@ -298,6 +299,9 @@ private:
     if (found == topics_.end() || found->second.stage != topic_stage::loading) return;
     if (message.activation != current()) return load(message.topic);
     if (!message.outcome) {
+      if (!found->second.is_read_to_end && found->second.ends_run(message.topic)) {
+        return load(message.topic);
+      }
       const auto& why = message.outcome.error();
       if (is_channel(message.topic.topic) && is_retryable(why.code)) schedule_.look_again();
       return fail_slot(found->first, why);
@@ -348,6 +352,8 @@ private:
     spawn_into(slot, {make_topic_core(parts_, std::move(image)), run_image{}});
     forward(slot, slot.held.front());
     slot.held.pop_front();
+    for (auto& one : slot.take_endings())
+      forward(slot, one);
   }
 
   void on_born(const topic_born& message) {

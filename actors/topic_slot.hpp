@@ -9,9 +9,13 @@
 
 #include <caf/actor.hpp>
 
+#include <algorithm>
 #include <deque>
+#include <iterator>
 #include <optional>
+#include <type_traits>
 #include <variant>
+#include <vector>
 
 namespace callboard::actors {
 
@@ -36,6 +40,8 @@ struct topic_slot {
   bool is_retired = false;
   /// It is to be loaded again once it has ended, whoever asks.
   bool is_wanted = false;
+  /// It is being read to be ended.
+  bool is_read_to_end = false;
   caf::actor actor;
   std::deque<waiting> held;
   /// What the topic has, or will have once it is made.
@@ -49,11 +55,31 @@ struct topic_slot {
     return first != nullptr && std::holds_alternative<start_workflow>(first->message->body);
   }
 
-  /// What was asked first is to terminate the run of this channel.
+  /// The run of this channel is to be terminated, whoever else asks for it: that needs less of it
+  /// than all that might come before.
   [[nodiscard]] bool ends_run(const topic_ref& name) const {
-    const auto* first = held.empty() ? nullptr : std::get_if<waiting_control>(&held.front());
-    return first != nullptr && std::holds_alternative<terminate_workflow>(first->message->body)
-           && !runtime::is_agent_channel(name.topic);
+    return !runtime::is_agent_channel(name.topic) && std::ranges::any_of(held, terminates);
+  }
+
+  /// Also one that is only being begun hears what ends it, as its code may hang.
+  template <class Body>
+  [[nodiscard]] bool hears(const Body&) const {
+    if (stage == topic_stage::active) return true;
+    return std::is_same_v<Body, terminate_workflow> && stage == topic_stage::making && actor;
+  }
+
+  /// What is held to end a run that is only being begun.
+  [[nodiscard]] std::vector<waiting> take_endings() {
+    std::vector<waiting> endings;
+    std::ranges::copy_if(held, std::back_inserter(endings), terminates);
+    std::erase_if(held, terminates);
+    return endings;
+  }
+
+private:
+  static bool terminates(const waiting& one) {
+    const auto* control = std::get_if<waiting_control>(&one);
+    return control != nullptr && std::holds_alternative<terminate_workflow>(control->message->body);
   }
 };
 

@@ -11,7 +11,9 @@
 #include <chrono>
 #include <map>
 #include <string>
+#include <thread>
 #include <utility>
+#include <vector>
 
 namespace callboard::testing {
 
@@ -23,9 +25,12 @@ bool says(const std::string& text, std::string_view what) {
   return text.find(what) != std::string::npos;
 }
 
-/// The code of `hanging_workflow` hangs while this is so: at its start, or behind its signal.
+/// The code of a workflow here hangs there while this is so.
 std::atomic<bool> hangs_at_start{false};
 std::atomic<bool> hangs_behind_signal{false};
+std::atomic<bool> hangs_in_step{false};
+std::atomic<bool> hangs_when_destroyed{false};
+std::atomic<bool> is_behind_step{false};
 std::atomic<int> began{0};
 
 void let_go(std::atomic<bool>& hang) {
@@ -76,6 +81,37 @@ struct other_workflow : workflow<other_workflow> {
   }
 };
 
+/// Says when it is destroyed, which takes until it is let go.
+std::atomic<bool> is_destroyed{false};
+std::atomic<std::thread::id> hung_on;
+std::atomic<std::thread::id> destroyed_on;
+
+struct slow_to_go {
+  slow_to_go() = default;
+  slow_to_go(const slow_to_go&) = delete;
+  slow_to_go& operator=(const slow_to_go&) = delete;
+
+  ~slow_to_go() {
+    destroyed_on = std::this_thread::get_id();
+    is_destroyed = true;
+    hangs_when_destroyed.wait(true);
+  }
+};
+
+/// Hangs in the turn that its step begins, which is on the step's thread.
+struct stepping_on_workflow : workflow<stepping_on_workflow> {
+  static constexpr std::string_view type = "test.stepping_on";
+
+  flow<json> run(context& ctx, json) {
+    const slow_to_go last;
+    co_await ctx.step("hang", [] { hangs_in_step.wait(true); }).required();
+    hung_on = std::this_thread::get_id();
+    is_behind_step = true;
+    hangs_behind_signal.wait(true);
+    co_return co_await ctx.signal("end").required();
+  }
+};
+
 struct patient_workflow : workflow<patient_workflow> {
   static constexpr std::string_view type = "test.patient";
 
@@ -91,16 +127,23 @@ public:
     if (!workflows.add(hanging_workflow::definition())
         || !workflows.add(leading_workflow::definition())
         || !workflows.add(patient_workflow::definition())
+        || !workflows.add(stepping_on_workflow::definition())
         || !workflows.add(stepping_workflow::definition())) {
       FAIL("cannot add the workflows");
     }
     hangs_at_start = false;
     hangs_behind_signal = false;
+    is_behind_step = false;
+    is_destroyed = false;
+    hangs_in_step = false;
+    hangs_when_destroyed = false;
   }
 
   // So that the pools can end.
   ~endings_fixture() {
     let_go(hangs_at_start);
+    let_go(hangs_in_step);
+    let_go(hangs_when_destroyed);
     let_go(hangs_behind_signal);
   }
 
@@ -121,6 +164,29 @@ public:
   std::string terminate(const std::string& id) {
     auto answer = ask(terminate_workflow{topic("workflow." + id), "enough", "ada"});
     return answer ? std::get<workflow_answer>(*answer).body : answer.error().detail;
+  }
+
+  /// All at once, in this order; their answers.
+  std::vector<result<control_answer>> ask_all(std::vector<control_body> all) {
+    constexpr std::uint64_t first = 1'000'000;
+    for (std::size_t i = 0; i < all.size(); ++i)
+      REQUIRE(router->control({correlation_id{first + i}, std::move(all[i])}, self()));
+    return answers_to(first, all.size());
+  }
+
+  std::vector<result<control_answer>> answers_to(std::uint64_t first, std::size_t count) {
+    std::map<std::uint64_t, result<control_answer>> got;
+    while (got.size() < count) {
+      (*client)->receive(
+          [&](boxed<control_reply>& reply) {
+            got.emplace(reply->correlation.raw(), std::move(reply->outcome));
+          },
+          caf::after(patience) >> [] { FAIL("no answer"); });
+    }
+    std::vector<result<control_answer>> answers;
+    for (std::size_t i = 0; i < count; ++i)
+      answers.push_back(std::move(got.at(first + i)));
+    return answers;
   }
 
   /// What `shown` says of a command.
@@ -165,24 +231,13 @@ TEST_CASE_METHOD(endings_fixture, "a run whose code hangs can be terminated") {
   SECTION("behind a signal") {
     begin("w1", "test.hanging");
     hangs_behind_signal = true;
-    REQUIRE(router->control(
-        {correlation_id{1'000'000}, signal_workflow{topic("workflow.w1"), "go", "1", {}}}, self()));
     // Neither what was before it in the queue nor the code holds it up.
-    REQUIRE(router->control(
-        {correlation_id{1'000'001}, signal_workflow{topic("workflow.w1"), "go", "1", {}}}, self()));
-    REQUIRE(router->control(
-        {correlation_id{1'000'002}, terminate_workflow{topic("workflow.w1"), "enough", "ada"}},
-        self()));
-    std::map<std::uint64_t, result<control_answer>> got;
-    while (got.size() < 3) {
-      (*client)->receive(
-          [&](boxed<control_reply>& reply) {
-            got.emplace(reply->correlation.raw(), std::move(reply->outcome));
-          },
-          caf::after(patience) >> [] { FAIL("no answer"); });
-    }
-    REQUIRE(got.at(1'000'002));
-    CHECK(says(std::get<workflow_answer>(*got.at(1'000'002)).body, R"("outcome":"terminated")"));
+    const auto got = ask_all(
+        {signal_workflow{topic("workflow.w1"), "go", "1", {}},
+         signal_workflow{topic("workflow.w1"), "go", "1", {}},
+         terminate_workflow{topic("workflow.w1"), "enough", "ada"}});
+    REQUIRE(got[2]);
+    CHECK(says(std::get<workflow_answer>(*got[2]).body, R"("outcome":"terminated")"));
     CHECK(says(shown("w1"), R"("code":"terminated")"));
     let_go(hangs_behind_signal);
     restart();
@@ -198,6 +253,74 @@ TEST_CASE_METHOD(endings_fixture, "a run whose code hangs can be terminated") {
     CHECK(says(shown("w1"), R"("status":"failed")"));
     CHECK(history("w1") == "workflow.started signal.awaited workflow.failed ");
   }
+}
+
+TEST_CASE_METHOD(endings_fixture, "a run whose code hangs in its first turn can be terminated") {
+  hangs_at_start = true;
+  const control_body start = start_workflow{topic("workflow.w1"), "test.hanging", "1", {}, {}};
+  const control_body end = terminate_workflow{topic("workflow.w1"), "enough", "ada"};
+  std::vector<result<control_answer>> got;
+  if (GENERATE(true, false)) {
+    got = ask_all({start, end});
+  } else {
+    const auto before = began.load();
+    REQUIRE(router->control({correlation_id{1'000'000}, start}, self()));
+    REQUIRE(eventually([&] { return began > before; }));
+    REQUIRE(router->control({correlation_id{1'000'001}, end}, self()));
+    got = answers_to(1'000'000, 2);
+  }
+  REQUIRE(got[0]);
+  REQUIRE(got[1]);
+  CHECK(says(std::get<workflow_answer>(*got[1]).body, R"("outcome":"terminated")"));
+  CHECK(says(shown("w1"), R"("code":"terminated")"));
+  CHECK(history("w1") == "workflow.started workflow.failed ");
+  let_go(hangs_at_start);
+  restart();
+  CHECK(says(shown("w1"), R"("code":"terminated")"));
+}
+
+TEST_CASE_METHOD(endings_fixture, "a restart that a terminate overtakes is done behind it") {
+  begin("w1", "test.hanging");
+  REQUIRE(eventually([&] { return says(shown("w1"), R"("kind":"signal")"); }));
+  hangs_behind_signal = true;
+  REQUIRE(router->control(
+      {correlation_id{1'000'000}, signal_workflow{topic("workflow.w1"), "go", "1", {}}}, self()));
+  REQUIRE(router->control(
+      {correlation_id{1'000'001},
+       restart_workflow{topic("workflow.w1"), {"go", "try again", "ann"}}},
+      self()));
+  REQUIRE(eventually([&] {
+    auto explained = ask(explain_workflow{topic("workflow.w1")});
+    return explained && says(std::get<workflow_answer>(*explained).body, R"("inputs_waiting":1)");
+  }));
+  REQUIRE(router->control(
+      {correlation_id{1'000'002}, terminate_workflow{topic("workflow.w1"), "enough", "ada"}},
+      self()));
+  const auto got = answers_to(1'000'000, 3);
+  REQUIRE(got[1]);
+  CHECK(says(std::get<workflow_answer>(*got[1]).body, R"("run":2)"));
+  REQUIRE(got[2]);
+  CHECK(says(std::get<workflow_answer>(*got[2]).body, R"("outcome":"terminated")"));
+  CHECK(says(shown("w1"), R"("run":2)"));
+  CHECK(says(shown("w1"), R"("status":"running")"));
+  let_go(hangs_behind_signal);
+}
+
+TEST_CASE_METHOD(endings_fixture, "code that was given up is destroyed where turns run") {
+  hangs_in_step = true;
+  hangs_behind_signal = true;
+  hangs_when_destroyed = true;
+  begin("w1", "test.stepping_on");
+  REQUIRE(eventually([&] { return says(shown("w1"), R"("kind":"step")"); }));
+  let_go(hangs_in_step);
+  REQUIRE(eventually([] { return is_behind_step.load(); }));
+  CHECK(says(terminate("w1"), R"("outcome":"terminated")"));
+  let_go(hangs_behind_signal);
+  REQUIRE(eventually([] { return is_destroyed.load(); }));
+  // Not on its step's thread either, and its actor answers meanwhile.
+  CHECK(destroyed_on.load() != hung_on.load());
+  CHECK(says(shown("w1"), R"("code":"terminated")"));
+  let_go(hangs_when_destroyed);
 }
 
 TEST_CASE_METHOD(endings_fixture, "a run that is not in memory is terminated without its code") {

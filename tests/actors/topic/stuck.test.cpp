@@ -218,6 +218,35 @@ TEST_CASE_METHOD(stuck_fixture, "what a run waits for is looked at without wakin
   CHECK(look_at_task("1/2/f/workflow.w").state == wait_state::missing);
 }
 
+TEST_CASE_METHOD(stuck_fixture, "an unreadable run can be terminated though others ask for it") {
+  start_one("w1", "test.waiting");
+  REQUIRE(eventually([&] { return says(explained("w1"), "the signal 'go'"); }));
+  write_nonsense(topic("workflow.w1"));
+  restart();
+  const auto channel = topic("workflow.w1");
+  router->attach({channel, 10}, self());
+  // The relay waits, so the run is read again and again.
+  CHECK(ask(get_workflow{channel}).error().code == errc::corruption);
+  // Also right behind somebody else who asks.
+  if (GENERATE(false, true)) {
+    REQUIRE(router->control({correlation_id{1'000'000}, get_workflow{channel}}, self()));
+    REQUIRE(router->control(
+        {correlation_id{1'000'001}, terminate_workflow{channel, "beyond repair", "ada"}}, self()));
+    int answers = 0;
+    while (answers < 2) {
+      (*client)->receive(
+          [&](boxed<control_reply>& reply) {
+            ++answers;
+            if (reply->correlation.raw() == 1'000'001) CHECK(reply->outcome);
+          },
+          caf::after(patience) >> [] { FAIL("no answer"); });
+    }
+  } else {
+    CHECK(ask(terminate_workflow{channel, "beyond repair", "ada"}));
+  }
+  CHECK(says(boost::json::serialize(read(get_workflow{channel})), R"("message":"beyond repair")"));
+}
+
 TEST_CASE_METHOD(stuck_fixture, "a run whose history cannot be read is found though nobody asks") {
   start_one("w1", "test.waiting");
   start_one("w2", "test.waiting");
