@@ -82,6 +82,9 @@ run_host::run_host(
     if (image.history.empty() || !recall(image.history)) recall_nothing();
   } else if (!image.history.empty()) {
     replay(std::move(image.history));
+  } else if (row_->ended) {
+    // Its row says what it owes; whose child it was nobody can read.
+    tell_debts();
   }
 }
 

@@ -95,8 +95,8 @@ public:
   /// channel may be deleted.
   [[nodiscard]] bool is_over(time_ms cutoff) const;
 
-  /// Its channel must stay: a workflow in it has not ended. Agents have no end.
-  [[nodiscard]] bool holds_channel() const { return row_ && !row_->ended && !is_agent(); }
+  /// Why its channel must stay: the workflow has not ended, or not told it. Agents have no end.
+  [[nodiscard]] std::optional<error> holds_channel() const;
 
   [[nodiscard]] bool is_settled() const { return !is_busy_ && steps_running_ == 0; }
 

@@ -2,9 +2,13 @@
 // not be here: enough to show it, and to end it.
 #include "actors/armed_timers.hpp"
 #include "actors/run_host.hpp"
+#include "actors/run_sweep.hpp"
 #include "base/log.hpp"
 #include "runtime/workflow/run_codec.hpp"
 
+#include <fmt/format.h>
+
+#include <string_view>
 #include <utility>
 
 namespace callboard::actors {
@@ -12,6 +16,9 @@ namespace callboard::actors {
 namespace {
 
 using runtime::run_event;
+
+/// Most of what a run that has ended must tell is heard within this time.
+constexpr std::uint32_t holding_retry_ms = 500;
 
 }  // namespace
 
@@ -60,17 +67,34 @@ void run_host::clear_timers() {
     batch_timers_cleared_.push_back(timer);
 }
 
+std::optional<error> run_host::holds_channel() const {
+  if (is_agent() || (!row_ && !is_busy_)) return std::nullopt;
+  if (row_ && !row_->ended) {
+    return error{
+        errc::wrong_kind,
+        "the workflow has not ended, and without its channel nobody would tell its children and "
+        "tasks: cancel or terminate it first",
+        0};
+  }
+  const auto under_way = [this]() -> std::string_view {
+    if (is_busy_) return "its latest change is being written";
+    if (*row_->ended < now() - owing_kept_max) return {};
+    if (start_ && owes_parent(*row_)) return "its parent is still being told how it ended";
+    return has_debts() ? "the children and tasks that it left are still being told" : "";
+  }();
+  if (under_way.empty()) return std::nullopt;
+  return error{
+      errc::overloaded,
+      fmt::format("{}, which nobody would do without the workflow's channel; retry", under_way),
+      holding_retry_ms};
+}
+
 std::optional<error> kept_because(const run_host* run, const delete_topic& ask) {
   if (ask.if_ended_before) {
     if (run != nullptr && run->is_over(*ask.if_ended_before)) return std::nullopt;
     return error{errc::wrong_kind, "the workflow is not over, or not for so long", 0};
   }
-  if (run == nullptr || !run->holds_channel()) return std::nullopt;
-  return error{
-      errc::wrong_kind,
-      "the workflow has not ended, and without its channel nobody would tell its children and "
-      "tasks: cancel or terminate it first",
-      0};
+  return run == nullptr ? std::nullopt : run->holds_channel();
 }
 
 }  // namespace callboard::actors

@@ -1,6 +1,7 @@
-// What becomes of a run's channel around its end: it is begun anew while what the run owes others
-// is still being told.
+// What becomes of a run's channel around its end: it is begun anew, or deleted, while what the run
+// owes others is still being told.
 #include "actors/run_reads.hpp"
+#include "actors/run_sweep.hpp"
 
 #include "tests/actors/topic/virtual_broker.hpp"
 #include "tests/support/catch.hpp"
@@ -94,6 +95,14 @@ struct family {
   virtual_broker broker{{}, &code};
 };
 
+bool is_told_to_retry(const result<control_answer>& answer, std::string_view why) {
+  if (answer) return false;
+  INFO(answer.error().detail);
+  CHECK(is_retryable(answer.error().code));
+  CHECK(answer.error().retry_after_ms > 0);
+  return answer.error().detail.find(why) != std::string::npos;
+}
+
 }  // namespace
 
 TEST_CASE("a restart is not lost, however far the end of its run is", "[actors][workflow]") {
@@ -169,6 +178,45 @@ TEST_CASE("what ends a run comes before the replay of a restart", "[actors][work
   CHECK(node.row("kid").run == 2);
   CHECK(node.shown("kid").at("error").at("code") == "terminated");
   CHECK(node.row("p").ended);
+}
+
+TEST_CASE("a channel stays as long as its run has to tell others of its end", "[actors]") {
+  family node;
+  node.begin();
+  SECTION("while the end is written") {
+    node.broker.ask(terminate_workflow{family::channel("kid"), "enough", "ann"});
+    node.broker.run();
+    CHECK(is_told_to_retry(node.ask_only(delete_topic{family::channel("kid")}), "being written"));
+    node.broker.advance(2s);
+    CHECK(node.row("p").status == runtime::run_status::failed);
+    CHECK(node.remove("kid"));
+  }
+  SECTION("to its children") {
+    node.broker.ask(terminate_workflow{family::channel("p"), "enough", "ann"});
+    node.broker.run();
+    node.broker.journal.commit(1);
+    CHECK(
+        is_told_to_retry(node.ask_only(delete_topic{family::channel("p")}), "children and tasks"));
+    node.broker.advance(2s);
+    CHECK(node.row("kid").status == runtime::run_status::cancelled);
+    CHECK(node.remove("p"));
+  }
+  SECTION("to its parent, but not for ever") {
+    // Which cannot hear it.
+    auto kept = std::exchange(node.code, {});
+    REQUIRE(node.code.add(kid_workflow::definition()));
+    node.broker.crash();
+    REQUIRE(node.broker.ask_now(signal_workflow{family::channel("kid"), "go", "7", {}}));
+    node.broker.advance(2s);
+    REQUIRE(node.row("kid").ended);
+    CHECK(is_told_to_retry(node.remove("kid"), "parent"));
+    node.broker.tick(owing_kept_max - 1min);
+    node.broker.advance(1s);
+    CHECK(is_told_to_retry(node.remove("kid"), "parent"));
+    node.broker.tick(2min);
+    node.broker.advance(1s);
+    CHECK(node.remove("kid"));
+  }
 }
 
 }  // namespace callboard::testing
