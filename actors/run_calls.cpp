@@ -119,14 +119,17 @@ void run_host::on_call(const call_agent& ask, waiter from) {
 }
 
 std::optional<error> run_host::reused_id(const std::string& id, std::uint64_t said) const {
+  // Also of those that are answered, as far as this run has read them.
+  const auto heard = signal_ids_.find(id);
+  if (heard != signal_ids_.end() && heard->second == said) return std::nullopt;
   const auto open = open_messages_.find(id);
   const auto reply = replies_.find(id);
   const bool is_other_reply =
       reply != replies_.end() && reply->second.contains("said")
       && runtime::text_at(reply->second, "said") != fmt::format("{:016x}", said);
-  if (!is_other_reply && (open == open_messages_.end() || open->second == said)) {
-    return std::nullopt;
-  }
+  const bool is_other = is_other_reply || heard != signal_ids_.end()
+                        || (open != open_messages_.end() && open->second != said);
+  if (!is_other) return std::nullopt;
   return error{
       errc::id_conflict,
       "this agent has had another message of this key: give each message a key of its own",

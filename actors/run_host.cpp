@@ -3,7 +3,6 @@
 #include "actors/router.hpp"
 #include "actors/run_sweep.hpp"
 #include "actors/stuck_runs.hpp"
-#include "base/build_id.hpp"
 #include "base/hash.hpp"
 #include "base/log.hpp"
 #include "runtime/workflow/run_limits.hpp"
@@ -297,6 +296,9 @@ void run_host::end_turn(runtime::run_outputs outputs) {
   if (is_read_again) {
     note_replay_time();
     if (!engine_->blocked()) go_on_after_replay();
+    // A copy begins without.
+    if (row_->state.empty()) row_->state = shown_state(engine_->status(), limits().state_bytes_max);
+    if (shown_) shown_->state = row_->state;
   }
   if (outputs.end) {
     if (outputs.end->status == run_status::continued) {
@@ -370,7 +372,7 @@ void run_host::begin_next_run(json with) {
   if (start_->incarnation == 0) start_->incarnation = start_->seed;
   start_->seed = hash_64(fmt::format("{}/{}", engine_->seed(), start_->identity.run));
   start_->input = std::move(with);
-  start_->build = build_id();
+  start_->build = build_of(start_->identity);
   row_->run = start_->identity.run;
   row_->first_seq = sequence{last_seq_.raw() + batch_.size() + 1};
   row_->commands = 0;

@@ -269,6 +269,7 @@ private:
   void answer_not_open(const waiter& to);
   void note_build(time_ms when);
   [[nodiscard]] failure with_builds(failure why) const;
+  [[nodiscard]] const std::string& build_of(const run_identity& what) const;
 
   // -- messages of agents (run_calls.cpp) ------------------------------------------------------
   [[nodiscard]] bool is_agent() const;

@@ -4,6 +4,7 @@
 #include "base/build_id.hpp"
 #include "runtime/workflow/json_values.hpp"
 #include "runtime/workflow/run_codec.hpp"
+#include "runtime/workflow/workflow_registry.hpp"
 
 #include <boost/json/serialize.hpp>
 #include <fmt/format.h>
@@ -59,19 +60,27 @@ void run_host::answer_not_open(const waiter& to) {
 
 // -- builds --------------------------------------------------------------------------------------
 
+/// Of the module that has the class, or of this program.
+const std::string& run_host::build_of(const run_identity& what) const {
+  return parts_.workflows == nullptr ? build_id()
+                                     : parts_.workflows->build_of(what.type, what.version);
+}
+
 /// A run that another build goes on with says so, once, with the first thing it does. One without
 /// code that fits does not go on: who recorded it last stays known.
 void run_host::note_build(time_ms when) {
+  if (!row_ || !start_) return;
+  const auto& build = build_of(start_->identity);
   const bool begins = std::ranges::any_of(
       batch_, [](const recorded& one) { return one.event.kind == run_event_kind::started; });
-  if (begins) recorded_build_ = build_id();
-  if (!row_ || row_->ended || recorded_build_ == build_id()) return;
+  if (begins) recorded_build_ = build;
+  if (row_->ended || recorded_build_ == build) return;
   if (!engine_ || engine_->blocked()) return;
-  recorded_build_ = build_id();
+  recorded_build_ = build;
   run_event event;
   event.kind = run_event_kind::build_changed;
   event.time = when;
-  event.data = object{{"build", build_id()}};
+  event.data = object{{"build", build}};
   batch_.push_back({std::move(event), row_->run});
 }
 
@@ -80,7 +89,7 @@ failure run_host::with_builds(failure why) const {
   auto details = json_or_text(why.details);
   if (!details.is_object()) details = object{};
   details.as_object()["recorded_build"] = recorded_build_;
-  details.as_object()["build"] = build_id();
+  details.as_object()["build"] = build_of(start_->identity);
   why.details = boost::json::serialize(details);
   return why;
 }

@@ -1,7 +1,6 @@
 // What clients, children and parents ask of a run, and what they are told.
 #include "actors/run_host.hpp"
 #include "actors/topic_loading.hpp"
-#include "base/build_id.hpp"
 #include "base/hash.hpp"
 #include "runtime/workflow/canonical_json.hpp"
 #include "runtime/workflow/json_values.hpp"
@@ -138,7 +137,7 @@ bool run_host::begin(const beginning& what, std::optional<waiter> from) {
   start.seed = hash_64(
       fmt::format("{}/{}/{}", channel_.tenant.str(), id(), now().time_since_epoch().count()));
   start.incarnation = start.seed;
-  start.build = build_id();
+  start.build = build_of(start.identity);
   start.input = what.input;
   if (what.parent) {
     start.parent_id = what.parent->channel.topic.str().substr(runtime::channel_prefix.size());

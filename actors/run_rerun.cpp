@@ -11,7 +11,6 @@
 #include "actors/run_host.hpp"
 #include "actors/run_rerun_reads.hpp"
 #include "actors/topic_loading.hpp"
-#include "base/build_id.hpp"
 #include "base/hash.hpp"
 #include "runtime/workflow/agent_names.hpp"
 #include "runtime/workflow/json_values.hpp"
@@ -129,7 +128,7 @@ bool run_host::begins_anew(input& next) {
   start->identity.workflow_id = id();
   start->identity.run = is_fork ? 1 : row_->run + 1;
   if (ask.order.version != 0) start->identity.version = ask.order.version;
-  start->build = build_id();
+  start->build = build_of(start->identity);
   const auto when = row_ ? std::max(now(), row_->started) : now();
   const auto seed = hash_64(fmt::format(
       "{}/{}/{}/{}/{}",
@@ -278,7 +277,7 @@ void run_host::end_copy(std::size_t first_new) {
   row.commands = last_command(anew_);
   row.first_seq = copy->first_seq.value_or(sequence{last_seq_.raw() + batch_.size() + 1});
   start_ = start;
-  recorded_build_ = build_id();
+  recorded_build_ = build_of(start.identity);
   auto parted = runtime::make_parted(copy->seed);
   parted.time = std::max(now(), copy->when);
   anew_.push_back(std::move(parted));

@@ -13,6 +13,14 @@ TEST_CASE("a node runs the classes of a module", "[e2e][agent]") {
   CHECK(number_of(client.post("/agents/counter/likes/add", "5").json(), "result") == 5);
   // What a handler throws in the library is caught in the node.
   CHECK(client.post("/agents/counter/likes/add", "-9").code() == "agent_failed");
+  // What it records names the library's build, not the node's.
+  const auto build_in = [&](const std::string& channel) {
+    return text_of(client.history(channel).front().event.at("data"), "build");
+  };
+  REQUIRE(client.post("/workflows", R"({"type":"bench.sleeper","id":"own"})").status == 201);
+  CHECK(build_in("workflow.own").size() == 16);
+  CHECK(build_in("workflow.agent.counter.likes").size() == 16);
+  CHECK(build_in("workflow.agent.counter.likes") != build_in("workflow.own"));
   server.kill();
   server.start();
   broker again{server.where()};

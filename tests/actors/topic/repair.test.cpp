@@ -107,6 +107,26 @@ struct generous_workflow : workflow<generous_workflow> {
   }
 };
 
+struct stated_workflow : workflow<stated_workflow> {
+  static constexpr std::string_view type = "test.stated";
+
+  flow<json> run(context& ctx, json) {
+    (void)co_await ctx.step("first", [] { return ++first_runs; }).required();
+    ctx.set_status("drafted");
+    co_return co_await ctx.signal("go").required();
+  }
+};
+
+/// Has the workflow of that id as its child.
+struct circular_workflow : workflow<circular_workflow> {
+  static constexpr std::string_view type = "test.circular";
+
+  flow<json> run(context& ctx, json id) {
+    const auto got = co_await ctx.child("test.circular", id, {.id = from_json<std::string>(id)});
+    co_return got ? *got : json(got.error().code);
+  }
+};
+
 struct held_workflow : workflow<held_workflow> {
   static constexpr std::string_view type = "test.held";
 
@@ -146,6 +166,8 @@ public:
     if (!workflows.add(fragile_workflow::definition())
         || !workflows.add(large_workflow::definition())
         || !workflows.add(held_workflow::definition())
+        || !workflows.add(stated_workflow::definition())
+        || !workflows.add(circular_workflow::definition())
         || !workflows.add(generous_workflow::definition())
         || !workflows.add(long_workflow::definition())) {
       FAIL("cannot add the workflows");
@@ -349,6 +371,30 @@ TEST_CASE_METHOD(repair_fixture, "a run may be restarted into another version") 
   CHECK(says(ended("w1"), R"("code":"broken")"));
   CHECK(shown("w1").at("version").as_int64() == 1);
   CHECK(restart_from("w1", "1", 7).error().code == errc::bad_request);
+}
+
+TEST_CASE_METHOD(repair_fixture, "a fork shows the state that its code has come to") {
+  const auto state_of = [&](const std::string& id) {
+    return boost::json::serialize(shown(id).at("state"));
+  };
+  start_one("w1", "test.stated");
+  REQUIRE(eventually([&] { return state_of("w1") == R"("drafted")"; }));
+  REQUIRE(fork_from("w1", "w2", "go"));
+  CHECK(eventually([&] { return state_of("w2") == R"("drafted")"; }));
+  restart();
+  CHECK(eventually([&] { return state_of("w2") == R"("drafted")"; }));
+}
+
+TEST_CASE_METHOD(repair_fixture, "a workflow that would wait for itself hears so") {
+  const auto begin = [&](const std::string& id, const std::string& child) {
+    REQUIRE(
+        ask(start_workflow{topic("workflow." + id), "test.circular", '"' + child + '"', "", {}}));
+  };
+  begin("w1", "w1");
+  CHECK(says(ended("w1"), R"("result":"child_cycle")"));
+  // A child that would be its own.
+  begin("w2", "w3");
+  CHECK(says(ended("w2"), R"("result":"child_cycle")"));
 }
 
 TEST_CASE_METHOD(repair_fixture, "restarts that make no sense are refused and change nothing") {
