@@ -32,6 +32,12 @@ constexpr std::chrono::milliseconds patience = 10s;
 /// Letters read at a time, which is what may be under way at the target.
 constexpr std::uint32_t page_events = 256;
 
+/// Attempts are counted anew after a redrive, and older ones may have failed otherwise.
+std::string_view last_death(std::string_view history) {
+  const auto begin = history.rfind(R"({"attempt":1,)");
+  return begin == std::string_view::npos ? history : history.substr(begin);
+}
+
 bool fits(
     const binding_dead_filter& filter, sequence seq, const result<runtime::bound_event>& event) {
   if (!filter.seqs.empty() && std::ranges::find(filter.seqs, seq) == filter.seqs.end()) {
@@ -41,7 +47,7 @@ bool fits(
   if (!event) return !filter.seqs.empty();
   return (filter.type.empty() || event->type() == filter.type)
          && (filter.subject.empty() || event->subject() == filter.subject)
-         && event->history_at_death().find(filter.error_contains) != std::string::npos;
+         && last_death(event->history_at_death()).contains(filter.error_contains);
 }
 
 /// For the binding's audit topic.
@@ -180,8 +186,11 @@ void bindings_actor::begin_dead(
 void bindings_actor::answer_dead(const dead_work& work) {
   if (work.is_redrive) {
     binding_redrive told{work.done, work.refused, work.last_error};
-    const std::set named(work.filter.seqs.begin(), work.filter.seqs.end());
-    if (!named.empty())
+    const auto& filter = work.filter;
+    const std::set named(filter.seqs.begin(), filter.seqs.end());
+    const bool is_by_name =
+        filter.type.empty() && filter.subject.empty() && filter.error_contains.empty();
+    if (!named.empty() && is_by_name)
       told.missing = named.size() - std::min(named.size(), told.events + told.refused);
     return answer(work.request, control_answer{std::move(told)});
   }

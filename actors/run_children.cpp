@@ -56,13 +56,13 @@ void run_host::send_child(std::uint32_t command) {
   const auto child = child_id(command, request.arguments);
   auto topic = topic_name::parse(std::string{runtime::channel_prefix} + child);
   if (!topic) return fail_command(command, topic.error());
-  if (child == id() || child == start_->parent_id) {
+  if (child == id()) {
     return fail_command(
         command,
         failure{
             failure_class::bug,
             "child_cycle",
-            fmt::format("workflow '{}' waits for this one, so neither would ever end", child)});
+            fmt::format("workflow '{}' would wait for itself and never end", child)});
   }
   // Else it would be found running, and then be cancelled.
   if (still_cancels(child)) {

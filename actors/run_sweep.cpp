@@ -208,11 +208,13 @@ void run_sweep::seen::count_stuck(std::map<std::string, failure> found) {
 /// another build has recorded are replayed now, in their actors.
 void run_sweep::seen::read_histories(
     const broker_parts& parts, shard_id shard, const sweep_found& found, const caf::actor& self) {
+  std::size_t replays = 0;
   for (const auto& [key, channel] : found.parked) {
     const auto loaded = load_topic(parts, shard, channel);
-    if (loaded && loaded->run && is_of_other_build(*loaded->run, *parts.workflows)
-        && !parts.router->control({correlation_id{}, check_run{channel}}, self)) {
-      return;
+    if (loaded && loaded->run && is_of_other_build(*loaded->run, *parts.workflows)) {
+      // Those that work are not to wait for many of these.
+      if (++replays > checks_max) return;
+      if (!parts.router->control({correlation_id{}, check_run{channel}}, self)) return;
     }
     parked_after = key;
   }

@@ -172,9 +172,11 @@ private:
       State before = base.state_;
       auto ended = co_await table().dispatch(
           self, within, std::string{message.at("message").as_string()}, message.at("payload"));
+      // What a handler leaves behind that failed may be no state at all.
+      const bool is_sound = ended.has_value();
+      json changed = is_sound ? to_json(base.state_) : json{};
       // Else it would be lost with the run, which cannot hand it on.
-      json changed = to_json(base.state_);
-      if (const auto flaw = ended ? flaw_of(changed) : std::nullopt) {
+      if (const auto flaw = is_sound ? flaw_of(changed) : std::nullopt) {
         ended = std::unexpected{flawed_state(*flaw)};
       }
       const json said = co_await ctx.reply(reply_of(message, ended)).required();
@@ -182,7 +184,7 @@ private:
       if (!ended && said.as_object().contains("error")) {
         base.state_ = std::move(before);
       } else {
-        shown = std::move(changed);
+        shown = is_sound ? std::move(changed) : to_json(base.state_);
       }
       base.replies_.remember(said.as_object());
     }
