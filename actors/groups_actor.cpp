@@ -211,6 +211,12 @@ void groups_actor::on_attached(const relay_attached& message) {
     return;
   }
   auto waiting = std::exchange(topic->waiting, {});
+  if (message.is_unknown) {
+    // Its groups stay as they are; a later tick attaches again.
+    for (const auto& request : waiting)
+      answer(request, fail(errc::overloaded, "the topic cannot be read now; retry", 200));
+    return;
+  }
   if (!message.exists) {
     for (const auto& request : waiting) {
       answer(request, fail(errc::topic_not_found, "there is no such topic"));

@@ -24,6 +24,8 @@ struct attach_relay {
 struct relay_attached {
   topic_ref topic;
   bool exists = false;
+  /// Nobody knows whether there is such a topic: it cannot be read now.
+  bool is_unknown = false;
   /// Only while there is no such topic: the shard cannot remember the relay, which must attach
   /// again after a while to hear of one.
   bool ask_again = false;

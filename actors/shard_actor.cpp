@@ -1,5 +1,6 @@
 #include "actors/shard_actor.hpp"
 
+#include "actors/absence.hpp"
 #include "actors/companions.hpp"
 #include "actors/retention_sweep.hpp"
 #include "actors/run_alarms.hpp"
@@ -279,7 +280,7 @@ private:
     } else {
       // The relay waits until the topic can be read or is made.
       const auto& attach = std::get<waiting_attach>(one);
-      interest_.wait(attach);
+      interest_.wait(attach, is_not_there(why.code));
     }
   }
 

@@ -7,11 +7,13 @@
 
 namespace callboard::actors {
 
-void topic_interest::wait(const waiting_attach& one) {
+void topic_interest::wait(const waiting_attach& one, bool is_absent) {
   const auto& topic = one.message->topic;
   const bool is_full = absent_.size() >= topics_max_ && !absent_.contains(topic);
   shard_.send(
-      one.relay, box(relay_attached{.topic = topic, .exists = false, .ask_again = is_full}));
+      one.relay,
+      box(relay_attached{
+          .topic = topic, .exists = false, .is_unknown = !is_absent, .ask_again = is_full}));
   if (is_full) return;
   auto& relays = absent_[topic];
   const auto known = std::ranges::find(relays, one.relay, &waiting_attach::relay);

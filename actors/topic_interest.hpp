@@ -30,7 +30,8 @@ public:
 
   /// Tells the relay that there is no such topic and keeps it until there is. Relays of more than
   /// `topics_max` topics must ask again.
-  void wait(const waiting_attach& one);
+  /// `is_absent` false: whether there is one cannot be told now.
+  void wait(const waiting_attach& one, bool is_absent = true);
 
   void forget(const topic_ref& topic, const caf::actor& relay);
 

@@ -670,6 +670,24 @@ TEST_CASE_METHOD(
 }
 
 TEST_CASE_METHOD(
+    binding_fixture,
+    "a node that stops while a topic is being looked for keeps its groups",
+    "[actors][binding]") {
+  const auto which = binding("orders", "start");
+  publish_data("orders", 1, R"({"n":"a b"})", "order.placed");
+  (void)bind(which, start_rule);
+  wait_until_handled(which);
+  REQUIRE(shown(which).dead_lettered == 1);
+  for (int n = 0; n < 40; ++n) {
+    // Nobody waits for the answer.
+    (void)router->control(
+        {correlation_id{1'000'000U + static_cast<unsigned>(n)}, get_binding{which}}, self());
+    restart();
+  }
+  CHECK(shown(which).dead_lettered == 1);
+}
+
+TEST_CASE_METHOD(
     binding_fixture, "dead letters given up here and there are bounded", "[actors][binding]") {
   settings.groups.dead_letter_gaps_max = 2;
   const auto which = binding("orders", "start");
