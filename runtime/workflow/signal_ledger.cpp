@@ -7,9 +7,7 @@
 namespace callboard::runtime {
 
 std::optional<std::uint32_t> signal_ledger::take(const run_event& event) {
-  const bool is_output = event.kind == run_event_kind::issued
-                         || event.kind == run_event_kind::command_cancelled
-                         || event.kind == run_event_kind::ended;
+  const bool is_output = !is_input(event.kind);
   if (!is_output && is_behind_output_) given_.clear();
   is_behind_output_ = is_output;
   if (event.kind == run_event_kind::signalled) return on_signal(event);
