@@ -65,6 +65,9 @@ local_router::local_router(caf::actor_system& system, broker_parts& parts)
          .shard = shard_id{i}}));
   }
   add_gauges();
+  // A shard that begins wakes runs, and what they send goes to any shard: all must be there.
+  for (const auto& shard : shards_)
+    caf::anon_send(shard, box(begin_shard{}));
 }
 
 void local_router::add_gauges() {

@@ -101,6 +101,7 @@ public:
           schedule_.look(handle());
           arm_schedule();
         },
+        [](const boxed<begin_shard>&) {},
         [this](const boxed<stop_shard>&) { on_stop(); },
         [this](const boxed<shard_tick>&) { on_tick(); },
     };
@@ -591,7 +592,7 @@ private:
 }  // namespace
 
 caf::actor spawn_shard(caf::actor_system& system, const shard_setup& setup) {
-  return system.spawn<shard_actor>(setup);
+  return system.spawn<shard_actor, caf::lazy_init>(setup);
 }
 
 }  // namespace callboard::actors

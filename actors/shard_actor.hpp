@@ -33,6 +33,9 @@ struct shard_setup {
 /// topics and ends after them; on exit_msg it ends at once.
 struct stop_shard {};
 
+/// Has a shard begin that was only spawned so far; so does any other message.
+struct begin_shard {};
+
 [[nodiscard]] caf::actor spawn_shard(caf::actor_system& system, const shard_setup& setup);
 
 }  // namespace callboard::actors

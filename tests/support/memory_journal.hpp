@@ -91,6 +91,9 @@ public:
     activation_refusal_ = std::move(why);
   }
 
+  /// Called whenever a shard begins to be active, on its thread.
+  void on_activation(std::function<void()> hear) { heard_activation_ = std::move(hear); }
+
   /// Views fall behind until `apply`, as those of a disk that is slow.
   void hold_views() {
     const std::lock_guard guard{mutex_};
@@ -127,6 +130,7 @@ public:
   // -- storage::journal ------------------------------------------------------------------------
 
   [[nodiscard]] result<activation_id> begin_activation(shard_id shard) override {
+    if (heard_activation_) heard_activation_();
     const std::lock_guard guard{mutex_};
     if (activation_refusal_) return std::unexpected{*activation_refusal_};
     auto& one = shards_.at(shard.raw());
@@ -392,6 +396,7 @@ private:
   error refusal_;
   std::size_t refuse_count_ = 0;
   std::optional<error> activation_refusal_;
+  std::function<void()> heard_activation_;
 };
 
 }  // namespace callboard::testing
