@@ -4,7 +4,6 @@
 #include "tests/e2e/broker.hpp"
 #include "tests/e2e/kill_everywhere.hpp"
 #include "tests/support/catch.hpp"
-#include "tests/support/eventually.hpp"
 
 #include <string>
 
@@ -27,12 +26,7 @@ class killed_node : public killed_life {
 public:
   explicit killed_node(const std::string& position) {
     begin(CALLBOARD_KILL_AT_JOURNAL, position);
-    is_done_ = eventually([&] { return drive(); }, milliseconds{60'000});
-    // What is asked afterwards must not be what kills it.
-    if (is_done_ && !was_killed()) {
-      kill();
-      start();
-    }
+    is_done_ = live([this] { return drive(); });
   }
 
   [[nodiscard]] bool is_done() const { return is_done_; }

@@ -4,7 +4,6 @@
 #include "tests/e2e/broker.hpp"
 #include "tests/e2e/kill_everywhere.hpp"
 #include "tests/support/catch.hpp"
-#include "tests/support/eventually.hpp"
 
 #include <string>
 
@@ -17,7 +16,7 @@ class killed_leaver : public killed_life {
 public:
   explicit killed_leaver(const std::string& position) {
     begin(CALLBOARD_KILL_AT_JOURNAL, position);
-    is_over_ = eventually([&] { return drive(); }, milliseconds{60'000});
+    is_over_ = live([this] { return drive(); });
   }
 
   /// Neither the child nor the task is left.

@@ -3,6 +3,7 @@
 
 #include "tests/e2e/broker.hpp"
 #include "tests/support/catch.hpp"
+#include "tests/support/eventually.hpp"
 #include "tests/support/server_process.hpp"
 #include "tests/support/temp_dir.hpp"
 
@@ -50,7 +51,14 @@ protected:
     }
   }
 
-  void kill() { server_->kill(); }
+  /// Calls `drive` until it says that all is done, at most for a minute; true if it did. What is
+  /// asked afterwards is answered to the end: no position can come then.
+  template <class Drive>
+  [[nodiscard]] bool live(Drive drive) {
+    const bool is_done = eventually(drive, milliseconds{60'000});
+    if (!was_killed_) start();
+    return is_done;
+  }
 
   /// Starts another node if the first was killed; false if there is none.
   [[nodiscard]] bool revive() {
