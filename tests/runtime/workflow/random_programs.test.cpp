@@ -1,13 +1,19 @@
-// Random programs of every kind of command, some of which are cancelled on their way or go on as
-// new, run once without and once with crashes after every transition: the record and the end must
-// be the same, and no completed step may run again.
+// Random programs of every kind of command and of sagas, some of which fail, are cancelled on their
+// way or go on as new, run once without and once with crashes after every transition: the record
+// and the end must be the same, and no completed step may run again.
 #include "tests/runtime/workflow/scripted_run.hpp"
 #include "tests/support/catch.hpp"
 
+#include <callboard/saga.hpp>
 #include <callboard/workflow.hpp>
+#include <cstdlib>
+#include <exception>
 #include <map>
+#include <optional>
 #include <random>
 #include <string>
+#include <utility>
+#include <vector>
 
 namespace callboard {
 
@@ -43,40 +49,33 @@ struct random_program : workflow<random_program> {
   }
 
   static flow<std::uint64_t> one(context& ctx, std::uint64_t seed, int depth) {
-    constexpr std::uint64_t leaves = 12;
-    constexpr std::uint64_t all_kinds = 16;
-    switch (seed % (depth > 0 ? all_kinds : leaves)) {
-    case 0:
-      co_await ctx.sleep(std::chrono::milliseconds{seed % 1000 + 1}).required();
-      co_return 1;
-    case 1:
-      co_await ctx.update(seed).required();
-      co_return 2;
-    case 2:
-      co_return ctx.random();
-    case 3: {
-      auto failed =
-          co_await ctx.step("fails", []() -> outcome<int> { return give_up("no", "never"); });
-      co_return failed ? 3 : 4;
+    constexpr std::uint64_t kinds = 23;
+    constexpr std::uint64_t nesting_kinds = 6;
+    const auto kind = seed % (depth > 0 ? kinds : kinds - nesting_kinds);
+    if (kind >= kinds - nesting_kinds) {
+      return nesting(ctx, kind - (kinds - nesting_kinds), seed, depth - 1);
     }
-    case 4:
-      ctx.set_status(seed);
-      co_return ctx.version(std::to_string(seed % 5), 2);
-    case 5:
-      co_return co_await ctx.step("adds", [seed] { return seed / 2; }).required();
-    case 6: {
+    constexpr std::uint64_t asking_kinds = 6;
+    if (kind < asking_kinds) return asking(ctx, kind, seed);
+    return alone(ctx, kind - asking_kinds, seed);
+  }
+
+  /// What others answer.
+  static flow<std::uint64_t> asking(context& ctx, std::uint64_t kind, std::uint64_t seed) {
+    switch (kind) {
+    case 0: {
       model_request request;
       request.messages.emplace_back(user_message(std::to_string(seed)));
       auto reply = co_await ctx.model("asks", std::move(request));
       co_return reply ? reply->text.size() + reply->usage->total : 5;
     }
-    case 7: {
+    case 1: {
       task_options options;
       if (seed % 2 == 0) options.timeout = std::chrono::milliseconds{seed % 100 + 1};
       auto done = co_await ctx.task<json>("queue", seed, options);
       co_return done ? 6 : 7;
     }
-    case 8: {
+    case 2: {
       const auto name = "s" + std::to_string(seed % signal_names);
       if (seed % 2 == 0) {
         const auto got = co_await ctx.signal<std::uint64_t>(name, 50ms);
@@ -85,40 +84,143 @@ struct random_program : workflow<random_program> {
       const auto got = co_await ctx.signal<std::uint64_t>(name);
       co_return got ? *got : 10;
     }
-    case 9: {
+    case 3: {
       auto ended = co_await ctx.child<std::uint64_t>("other", seed);
       co_return ended ? *ended : ended.error().code.size();
     }
-    case 10: {
+    case 4: {
       auto told = co_await ctx.call<std::uint64_t>("agent", "key", "ask", seed);
       co_return told ? *told : told.error().code.size();
     }
-    case 11: {
+    default: {
       auto seq = co_await ctx.publish("out", seed);
       co_return seq ? *seq : 11;
     }
-    case 12:
-      co_return co_await block(ctx, seed, depth - 1);
-    case 13:
+    }
+  }
+
+  /// What needs nobody else.
+  static flow<std::uint64_t> alone(context& ctx, std::uint64_t kind, std::uint64_t seed) {
+    switch (kind) {
+    case 0:
+      co_await ctx.sleep(std::chrono::milliseconds{seed % 1000 + 1}).required();
+      co_return 1;
+    case 1:
+      // Some lie in the past.
+      co_await ctx.sleep_until(ctx.now() + std::chrono::milliseconds{seed % 100} - 20ms).required();
+      co_return 12;
+    case 2:
+      co_await ctx.update(seed).required();
+      co_return 2;
+    case 3:
+      co_return ctx.random();
+    case 4:
+      co_return std::stoull(ctx.uuid().substr(0, 8), nullptr, 16);
+    case 5:
+      co_return static_cast<std::uint64_t>(ctx.now().time_since_epoch().count());
+    case 6: {
+      auto failed =
+          co_await ctx.step("fails", []() -> outcome<int> { return give_up("no", "never"); });
+      co_return failed ? 3 : 4;
+    }
+    case 7:
+      ctx.set_status(seed);
+      co_return ctx.version(std::to_string(seed % 5), 2);
+    case 8:
+      co_return co_await ctx.step("adds", [seed] { return seed / 2; }).required();
+    case 9:
+      co_return co_await elsewhere(ctx, seed);
+    default:
+      // Ends what it is part of, unless that is a saga that goes on.
+      co_return co_await ctx
+          .step("refuses", []() -> outcome<std::uint64_t> { return give_up("refused", "no"); })
+          .required();
+    }
+  }
+
+  /// Told later, told to have failed, or never told.
+  static flow<std::uint64_t> elsewhere(context& ctx, std::uint64_t seed) {
+    const auto body = [seed](const step_attempt&, step_promise<std::uint64_t> done) {
+      if (seed % 3 == 0) done.complete(seed / 3);
+      if (seed % 3 == 1) done.fail(failure{failure_class::permanent, "lost", "no"});
+    };
+    const auto told = co_await ctx.async_step<std::uint64_t>("elsewhere", body);
+    co_return told ? *told : told.error().code.size();
+  }
+
+  static flow<std::uint64_t>
+  nesting(context& ctx, std::uint64_t kind, std::uint64_t seed, int depth) {
+    switch (kind) {
+    case 0:
+      co_return co_await block(ctx, seed, depth);
+    case 1:
       co_return co_await ctx.shielded(
-          [seed, depth](context& inner) { return block(inner, seed, depth - 1); });
-    case 14: {
-      std::vector<flow<std::uint64_t>> parts;
-      for (std::uint64_t i = 0; i < seed % 3 + 1; ++i)
-        parts.push_back(block(ctx, seed + i, depth - 1));
+          [seed, depth](context& inner) { return block(inner, seed, depth); });
+    case 2:
+      co_return co_await undone(ctx, seed, depth);
+    case 3:
+      co_return co_await undone_by_hand(ctx, seed, depth);
+    case 4: {
       std::uint64_t sum = 0;
-      for (const auto part : co_await all(std::move(parts)))
+      for (const auto part : co_await all(parts(ctx, seed, depth)))
         sum = mix(sum, part);
       co_return sum;
     }
     default: {
-      std::vector<flow<std::uint64_t>> parts;
-      for (std::uint64_t i = 0; i < seed % 3 + 1; ++i)
-        parts.push_back(block(ctx, seed + i, depth - 1));
-      const auto first = co_await any(std::move(parts));
+      const auto first = co_await any(parts(ctx, seed, depth));
       co_return mix(first.index, first.value);
     }
     }
+  }
+
+  static std::vector<flow<std::uint64_t>> parts(context& ctx, std::uint64_t seed, int depth) {
+    std::vector<flow<std::uint64_t>> made;
+    for (std::uint64_t i = 0; i < seed % 3 + 1; ++i)
+      made.push_back(block(ctx, seed + i, depth));
+    return made;
+  }
+
+  /// A saga; its failure is told in place of a result, or thrown on.
+  static flow<std::uint64_t> undone(context& ctx, std::uint64_t seed, int depth) {
+    std::optional<failure> why;
+    try {
+      co_return co_await run_saga(ctx, [&ctx, seed, depth](saga& undos) -> flow<std::uint64_t> {
+        std::mt19937_64 draw{seed};
+        std::uint64_t sum = 0;
+        const auto count = draw() % 3 + 1;
+        for (std::uint64_t i = 0; i < count; ++i) {
+          const bool fails = draw() % 4 == 0;
+          undos.compensate(
+              "undoes " + std::to_string(i), [fails](const step_attempt&) -> outcome<void> {
+                if (fails) return give_up("stays", "as it is");
+                return {};
+              });
+          sum = mix(sum, co_await block(ctx, draw(), depth));
+        }
+        if (draw() % 2 == 0) throw run_failed{failure{failure_class::permanent, "enough", ""}};
+        co_return sum;
+      });
+    } catch (const run_failed& failed) {
+      why = failed.why();
+    }
+    if (seed % 4 == 0) throw run_failed{*std::move(why)};
+    co_return mix(why->code.size(), why->details.size());
+  }
+
+  /// What a saga does, with a part of the program to undo another.
+  static flow<std::uint64_t> undone_by_hand(context& ctx, std::uint64_t seed, int depth) {
+    std::exception_ptr thrown;
+    std::uint64_t sum = 0;
+    try {
+      sum = co_await block(ctx, seed, depth);
+    } catch (...) {
+      thrown = std::current_exception();
+    }
+    if (thrown) {
+      (void)co_await ctx.shielded([seed](context& inner) { return block(inner, ~seed, 0); });
+      std::rethrow_exception(thrown);
+    }
+    co_return sum;
   }
 };
 
@@ -130,6 +232,52 @@ json payload(std::uint64_t seed) {
 outcome<json> end_of_other(std::uint64_t seed, std::string code) {
   if (seed % 3 != 0) return json(seed % 100);
   return give_up(std::move(code), "no");
+}
+
+/// Answers one open command, with a draw of how.
+void answer(scripted_run& run, std::uint32_t index, std::mt19937_64& draw) {
+  const auto& one = run.engine->open().at(index);
+  switch (one.request.kind) {
+  case command_kind::step:
+    if (draw() % 5 == 0) {
+      run.fail_attempt(index, "interrupted");
+    } else {
+      run.run_step(index);
+    }
+    return;
+  case command_kind::model:
+    if (draw() % 3 == 0) {
+      run.fail_attempt(index, draw() % 2 == 0 ? "interrupted" : "overloaded");
+    } else {
+      run.answer_model(index, std::string(draw() % 20, 'x'));
+    }
+    return;
+  case command_kind::task:
+    if (draw() % 3 == 0) {
+      run.end_command(index, give_up("task_dead", "no"));
+    } else {
+      run.end_command(index, json(draw() % 100));
+    }
+    return;
+  case command_kind::signal:
+    if (one.due && draw() % 2 == 0) {
+      run.fire(index);
+    } else {
+      run.signal(std::string{one.request.name}, payload(draw()));
+    }
+    return;
+  case command_kind::child:
+    run.end_command(index, end_of_other(draw(), "child_failed"));
+    return;
+  case command_kind::call:
+    run.end_command(index, end_of_other(draw(), "timeout"));
+    return;
+  case command_kind::publish:
+    run.end_command(index, end_of_other(draw(), "topic_full"));
+    return;
+  default:
+    run.fire(index);
+  }
 }
 
 /// Answers open commands in an order drawn from `seed`, with a signal or a cancel in between;
@@ -144,44 +292,11 @@ void play(scripted_run& run, std::uint64_t seed, bool crashes) {
       run.cancel();
     } else if (between < 4) {
       run.signal("s" + std::to_string(draw() % signal_names), payload(draw()));
-    }
-    if (between < 4) {
-      if (crashes && !run.end) run.crash();
-      continue;
-    }
-    auto chosen = run.engine->open().begin();
-    std::advance(chosen, static_cast<std::ptrdiff_t>(draw() % run.engine->open().size()));
-    const auto index = chosen->first;
-    run.now += std::chrono::milliseconds{draw() % 50};
-    if (chosen->second.request.kind == command_kind::step) {
-      run.run_step(index);
-    } else if (chosen->second.request.kind == command_kind::model) {
-      if (draw() % 3 == 0) {
-        run.fail_attempt(index, draw() % 2 == 0 ? "interrupted" : "overloaded");
-      } else {
-        run.answer_model(index, std::string(draw() % 20, 'x'));
-      }
-    } else if (chosen->second.request.kind == command_kind::task) {
-      if (draw() % 3 == 0) {
-        run.end_command(
-            index, std::unexpected{failure{failure_class::permanent, "task_dead", "no"}});
-      } else {
-        run.end_command(index, json(draw() % 100));
-      }
-    } else if (chosen->second.request.kind == command_kind::signal) {
-      if (chosen->second.due && draw() % 2 == 0) {
-        run.fire(index);
-      } else {
-        run.signal(std::string{chosen->second.request.name}, payload(draw()));
-      }
-    } else if (chosen->second.request.kind == command_kind::child) {
-      run.end_command(index, end_of_other(draw(), "child_failed"));
-    } else if (chosen->second.request.kind == command_kind::call) {
-      run.end_command(index, end_of_other(draw(), "timeout"));
-    } else if (chosen->second.request.kind == command_kind::publish) {
-      run.end_command(index, end_of_other(draw(), "topic_full"));
     } else {
-      run.fire(index);
+      auto chosen = run.engine->open().begin();
+      std::advance(chosen, static_cast<std::ptrdiff_t>(draw() % run.engine->open().size()));
+      run.now += std::chrono::milliseconds{draw() % 50};
+      answer(run, chosen->first, draw);
     }
     if (crashes && !run.end) run.crash();
   }
@@ -190,11 +305,14 @@ void play(scripted_run& run, std::uint64_t seed, bool crashes) {
 }  // namespace
 
 TEST_CASE("random programs tell the same story with and without crashes", "[workflow]") {
-  const auto first = static_cast<std::uint64_t>(std::random_device{}());
+  const char* given = std::getenv("CALLBOARD_SEED");
+  const auto first = given != nullptr ? std::strtoull(given, nullptr, 10)
+                                      : static_cast<std::uint64_t>(std::random_device{}());
   std::map<runtime::run_status, int> ends;
-  for (std::uint64_t i = 0; i < 300; ++i) {
+  std::map<std::string, int> steps;
+  for (std::uint64_t i = 0; i < 1'000; ++i) {
     const auto seed = first + i;
-    INFO("seed " << seed);
+    INFO("CALLBOARD_SEED=" << seed);
     scripted_run calm{random_program::definition(), seed};
     play(calm, seed, false);
     scripted_run stormy{random_program::definition(), seed};
@@ -202,11 +320,17 @@ TEST_CASE("random programs tell the same story with and without crashes", "[work
     REQUIRE(stormy.end->status == calm.end->status);
     ++ends[calm.end->status];
     REQUIRE(stormy.end->result == calm.end->result);
+    REQUIRE(stormy.end->why == calm.end->why);
     REQUIRE(stormy.record() == calm.record());
     REQUIRE(stormy.step_runs == calm.step_runs);
+    for (const auto& [name, count] : calm.step_runs)
+      steps[name] += count;
   }
-  CHECK(ends.size() == 3);
+  for (const auto* name : {"undoes 0", "undoes 1", "undoes 2", "elsewhere"})
+    CHECK(steps.contains(name));
+  CHECK(ends.size() == 4);
   CHECK(ends.contains(runtime::run_status::completed));
+  CHECK(ends.contains(runtime::run_status::failed));
   CHECK(ends.contains(runtime::run_status::cancelled));
   CHECK(ends.contains(runtime::run_status::continued));
 }
