@@ -5,10 +5,10 @@
 #include "tests/e2e/broker.hpp"
 #include "tests/e2e/chores.hpp"
 #include "tests/e2e/kill_everywhere.hpp"
+#include "tests/e2e/what_was_done.hpp"
 #include "tests/support/catch.hpp"
 
 #include <cstdlib>
-#include <fstream>
 #include <map>
 #include <set>
 #include <string>
@@ -45,13 +45,7 @@ public:
     return provider_.counts();
   }
 
-  [[nodiscard]] std::map<std::string, int> effects() const {
-    std::map<std::string, int> seen;
-    std::ifstream file{log_file()};
-    for (std::string line; std::getline(file, line);)
-      ++seen[line];
-    return seen;
-  }
+  [[nodiscard]] std::map<std::string, int> effects() const { return effects_in(log_file()); }
 
 private:
   [[nodiscard]] std::string log_file() const { return (folder() / "effects").string(); }
@@ -97,19 +91,6 @@ private:
   std::set<std::uint64_t> tasks_;
   json::value result_;
 };
-
-/// How often each command of each run is recorded as ended.
-std::map<std::pair<std::uint64_t, std::uint64_t>, int>
-ends_of(const std::vector<stored_event>& channel) {
-  std::map<std::pair<std::uint64_t, std::uint64_t>, int> ends;
-  for (const auto& one : channel) {
-    const auto type = text_of(one.event, "type");
-    if (type == "task.completed" || type == "timer.fired" || type == "command.cancelled") {
-      ++ends[{number_of(one.event, "run"), number_of(one.event, "command")}];
-    }
-  }
-  return ends;
-}
 
 void check(killed_run& run) {
   REQUIRE(text_of(run.result(), "status") == "completed");

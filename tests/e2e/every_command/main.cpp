@@ -5,6 +5,7 @@
 #include <callboard/saga.hpp>
 #include <callboard/workflow.hpp>
 #include <cstdlib>
+#include <exception>
 #include <fstream>
 
 namespace {
@@ -70,6 +71,41 @@ struct leaver : workflow<leaver> {
     auto [child, task] = co_await all(
         ctx.child("patient", 1, {.id = "left"}).required(), ctx.task("errands", 1).required());
     co_return boost::json::array{child, task};
+  }
+};
+
+/// Is cancelled while its saga waits for a child and a task; what is undone last takes two
+/// commands.
+struct undoer : workflow<undoer> {
+  static constexpr std::string_view type = "undoer";
+
+  static auto undo(std::string what) {
+    return [what = std::move(what)](const step_attempt& attempt) -> outcome<void> {
+      effect(what, 0)(attempt);
+      return {};
+    };
+  }
+
+  flow<json> run(context& ctx, json) {
+    std::exception_ptr thrown;
+    try {
+      co_await run_saga(ctx, [&ctx](saga& undos) -> flow<void> {
+        undos.compensate("undo first", undo("undo first"));
+        co_await ctx.step("first", effect("first", 1)).required();
+        undos.compensate("undo second", undo("undo second"));
+        co_await ctx.step("second", effect("second", 2)).required();
+        co_await all(
+            ctx.child("patient", 1, {.id = "left"}).required(), ctx.task("errands", 1).required());
+      });
+    } catch (...) {
+      thrown = std::current_exception();
+    }
+    if (!thrown) co_return "nothing to undo";
+    co_await ctx.shielded([](context& inner) -> flow<void> {
+      const auto given = co_await inner.step("give back", effect("give back", 3)).required();
+      co_await inner.publish("undone", object{{"given", given}}).required();
+    });
+    std::rethrow_exception(thrown);
   }
 };
 
@@ -176,5 +212,6 @@ int main(int argc, char** argv) {
       .add<patient>()
       .add<leaver>()
       .add<many>()
+      .add<undoer>()
       .main(argc, argv);
 }
