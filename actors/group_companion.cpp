@@ -41,18 +41,24 @@ companion::append(std::vector<storage::record_draft> records, bool frees_space, 
   request.activation = *activation_;
   request.records = std::move(records);
   request.frees_space = frees_space;
-  request.listener = [self = caf::actor_cast<caf::actor>(this), done = std::move(done)](
+  request.listener = [this,
+                      self = caf::actor_cast<caf::actor>(this),
+                      activation = *activation_,
+                      done = std::move(done)](
                          storage::append_stage,
                          const result<storage::append_receipt>& outcome) mutable {
-    resume(std::move(self), [done = std::move(done), outcome]() mutable { done(outcome); });
+    resume(std::move(self), [this, activation, done = std::move(done), outcome]() mutable {
+      if (!outcome) report_failed_append(activation);
+      done(outcome);
+    });
   };
   auto queued = parts_.journal.append(std::move(request));
   if (queued) ++under_way_;
   return queued;
 }
 
-void companion::report_failed_append() {
-  if (activation_) send(parent_, box(companion_append_failed{*activation_}));
+void companion::report_failed_append(activation_id failed) {
+  send(parent_, box(companion_append_failed{failed}));
 }
 
 bool companion::may_be_offered_again(const error& why) {
@@ -61,7 +67,7 @@ bool companion::may_be_offered_again(const error& why) {
 }
 
 void companion::offer_again(const error& why) {
-  if (why.code != errc::overloaded) report_failed_append();
+  if (activation_ && why.code != errc::overloaded) report_failed_append(*activation_);
   arm_tick();
 }
 

@@ -74,19 +74,18 @@ protected:
     });
   }
 
-  /// Appends records of this shard; `done` runs in this actor when they are committed or failed.
-  /// Errors: those of `journal::append`; then `done` does not run.
+  /// Appends records of this shard; `done` runs in this actor when they are committed or failed,
+  /// which the shard has heard by then.
+  /// Errors: those of `journal::append`; then `done` does not run, and the shard hears nothing.
   [[nodiscard]] result<void>
   append(std::vector<storage::record_draft> records, bool frees_space, append_done done);
-
-  /// Tells the shard that an append failed, so that it begins a new activation.
-  void report_failed_append();
 
   /// True if nothing was written and the same record may be offered later: the queue was full, or
   /// the shard is between two activations. Nothing else in memory rests on it.
   [[nodiscard]] static bool may_be_offered_again(const error& why);
 
-  /// Sees to it that the next tick comes, and the next activation if it takes one.
+  /// After `append` itself refused with `why`: sees to it that the next tick comes, and the next
+  /// activation if it takes one.
   void offer_again(const error& why);
 
   void answer(const pending_request& to, result<control_answer> outcome);
@@ -114,6 +113,10 @@ private:
   [[nodiscard]] static std::unexpected<error> stopping() {
     return fail(errc::draining, "the node is shutting down; reconnect", 1000);
   }
+
+  /// Tells the shard that an append of `failed` failed, so that it begins a new activation. It may
+  /// have begun one since, of which nothing is wrong.
+  void report_failed_append(activation_id failed);
 
   static void resume(caf::actor self, std::move_only_function<void()> rest);
   void on_exit_asked(const caf::exit_msg& message);

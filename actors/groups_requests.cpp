@@ -350,7 +350,6 @@ void groups_actor::make_after(
         if (!outcome || made == nullptr || after == nullptr) {
           const auto why =
               outcome ? error{errc::topic_not_found, "the topic was deleted"} : outcome.error();
-          if (!outcome) report_failed_append();
           answer(*shared, std::unexpected{why});
           if (made == nullptr) return;
           refuse_waiting(*made, why);
@@ -389,7 +388,6 @@ void groups_actor::configure(
           const result<storage::append_receipt>& outcome) {
         auto* after = find_topic(ref);
         auto* changed = find_slot(ref, name);
-        if (!outcome) report_failed_append();
         if (changed == nullptr || !outcome) {
           answer(
               *shared,
@@ -430,7 +428,6 @@ void groups_actor::remove(group_topic& topic, const group_name& name, pending_re
         auto* after = find_topic(ref);
         auto* removed = find_slot(ref, name);
         if (!outcome) {
-          report_failed_append();
           answer(*shared, std::unexpected{outcome.error()});
           if (removed == nullptr) return;
           removed->changing = false;

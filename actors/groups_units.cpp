@@ -261,7 +261,6 @@ void groups_actor::on_appended(
     const result<storage::append_receipt>& outcome) {
   auto* topic = find_topic(ref);
   auto* unit = find_unit(ref, name, number);
-  if (!outcome) report_failed_append();
   if (unit == nullptr) return;
   auto& slot = topic->groups.at(name);
   unit->appending = false;

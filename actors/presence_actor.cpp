@@ -291,7 +291,6 @@ void presence_actor::pump(presence_room& room) {
 
 void presence_actor::on_appended(
     const topic_ref& ref, entity_id entity, const result<storage::append_receipt>& outcome) {
-  if (!outcome) report_failed_append();
   auto* room = find_room(ref);
   if (room == nullptr || room->entity != entity || !room->writing) return;
   room->appending = false;

@@ -364,7 +364,7 @@ void queues_actor::end_gone(entity_id entity, runtime::ends_told ends) {
         arm_tick();
         if (!outcome) {
           after.next = boot() + disk_retry;
-          return report_failed_append();
+          return;
         }
         forget_told(entity, tasks);
         if (is_last) gone_.erase(entity);

@@ -169,9 +169,9 @@ void queues_actor::handle(const queue_ref& ref, queue_slot& slot, pending_reques
         } else if constexpr (std::is_same_v<Body, change_dead>) {
           hand_over(std::move(one.change), [&](auto c) { unit.core.change_dead(std::move(c)); });
         } else if constexpr (std::is_same_v<Body, withdraw_task>) {
-          hand_over(
-              runtime::withdraw_command{{}, std::move(one.origin)},
-              [&](auto c) { unit.core.withdraw(std::move(c)); });
+          hand_over(runtime::withdraw_command{{}, std::move(one.origin)}, [&](auto c) {
+            unit.core.withdraw(std::move(c));
+          });
         } else if constexpr (std::is_same_v<Body, change_dead_where>) {
           walk_dead(ref, slot, std::move(request), {0, runtime::task_id{}});
         } else if constexpr (std::is_same_v<Body, leave_queue>) {
@@ -225,7 +225,6 @@ void queues_actor::make(
       [this, ref, shared](const result<storage::append_receipt>& outcome) {
         auto* made = find_slot(ref, entity_id{});
         if (!outcome) {
-          report_failed_append();
           answer(*shared, std::unexpected{outcome.error()});
           if (made == nullptr) return;
           refuse_waiting(*made, outcome.error());
@@ -280,7 +279,6 @@ void queues_actor::configure(
           const result<storage::append_receipt>& outcome) {
         auto* changed = find_slot(ref, entity);
         if (!outcome) {
-          report_failed_append();
           answer(*shared, std::unexpected{outcome.error()});
         }
         if (changed == nullptr) return;
@@ -311,7 +309,6 @@ void queues_actor::remove(const queue_ref& ref, queue_slot& slot, pending_reques
           const result<storage::append_receipt>& outcome) {
         auto* removed = find_slot(ref, entity);
         if (!outcome) {
-          report_failed_append();
           answer(*shared, std::unexpected{outcome.error()});
           if (removed == nullptr) return;
           removed->changing = false;

@@ -143,10 +143,7 @@ void queues_actor::on_appended(
     return;
   }
   --slot->unit->flying;
-  if (!outcome) {
-    report_failed_append();
-    return fail_unit(ref, *slot, outcome.error());
-  }
+  if (!outcome) return fail_unit(ref, *slot, outcome.error());
   slot->unit->core.committed(lsn{outcome->first.raw() + outcome->count - 1}, now());
   pump(ref, *slot);
 }

@@ -80,6 +80,35 @@ TEST_CASE_METHOD(
   CHECK(seqs(list.deliveries) == seq_list{3});
 }
 
+TEST_CASE_METHOD(
+    group_client,
+    "a failure that is heard of late begins no second activation",
+    "[actors][group]") {
+  const auto which = group("orders", "billing");
+  publish_many("orders", 2);
+  (void)make_group({.group = which});
+  const auto got = fetch(which, "a", 2);
+  advance(500ms);
+  int begun = 0;
+  journal.on_activation([&] { ++begun; });
+  journal.fail_next({errc::outcome_unknown, "the fsync failed"});
+  publish("orders", {"lost"});
+  run();
+  const auto id = ask(actors::ack_deliveries{which, tokens(got), {}});
+  run();
+  REQUIRE(journal.queued() == 2);
+  // The topic's failure is told, and the group knows the next activation before its own comes.
+  journal.commit(1);
+  run();
+  REQUIRE(begun == 1);
+  settle();
+  advance(1s);
+  CHECK(begun == 1);
+  REQUIRE(this->got.answered.contains(id));
+  REQUIRE(this->got.answered.at(id));
+  CHECK(describe(which).floor == sequence{2});
+}
+
 TEST_CASE_METHOD(group_client, "a group that could not be made is not there", "[actors][group]") {
   const auto which = group("orders", "billing");
   publish_many("orders", 2);

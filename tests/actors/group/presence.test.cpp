@@ -138,4 +138,18 @@ TEST_CASE_METHOD(presence_client, "more members than allowed are refused", "[act
   CHECK(refusal(actors::presence_join{topic("room"), "ann", "[]"}) == errc::bad_request);
 }
 
+TEST_CASE_METHOD(
+    presence_client, "a join that a full disk refuses reloads nothing", "[actors][presence]") {
+  REQUIRE(join("room", "ann"));
+  int begun = 0;
+  journal.on_activation([&] { ++begun; });
+  journal.refuse_next({errc::storage_full, "the disk is nearly full", 1000});
+  const auto refused = join("room", "bob");
+  REQUIRE_FALSE(refused);
+  CHECK(refused.error().code == errc::storage_full);
+  settle();
+  CHECK(begun == 0);
+  CHECK(members("room").size() == 1);
+}
+
 }  // namespace callboard::testing
