@@ -8,6 +8,7 @@
 #include "runtime/workflow/workflow_registry.hpp"
 
 #include <boost/json/serialize.hpp>
+#include <fmt/format.h>
 
 #include <map>
 #include <set>
@@ -120,11 +121,20 @@ read_run_image(storage::shard_reader& reader, const topic_ref& channel, entity_i
   if (!image.row) return image;
   const auto& of = *image.row;
   const bool is_cut = of.ended && of.last_seq.raw() >= of.first_seq.raw() + ended_events_max;
-  auto visited = visit_history(reader, entity, of.first_seq, of.run, [&](auto event, const auto&) {
-    image.history.push_back(std::move(event));
-    return !is_cut;
-  });
+  sequence reached;
+  auto visited =
+      visit_history(reader, entity, of.first_seq, of.run, [&](auto event, const auto& one) {
+        image.history.push_back(std::move(event));
+        reached = one.entity_seq;
+        return !is_cut;
+      });
   if (!visited) return std::unexpected{visited.error()};
+  if (!is_cut && !image.history.empty() && reached < of.last_seq) {
+    // What is read again from less would do again what is recorded behind it.
+    return fail(
+        errc::corruption,
+        fmt::format("its record ends at {} and went to {}", reached.raw(), of.last_seq.raw()));
+  }
   if (!is_cut) return image;
   // How it began, and how it came to its end.
   const sequence from{of.last_seq.raw() + 2 - ended_events_max};

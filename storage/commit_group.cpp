@@ -5,6 +5,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <optional>
 #include <utility>
 
@@ -32,7 +33,7 @@ void commit_group::fill(
       continue;
     }
     auto& part = parts_[shard.raw()];
-    join(shard, part);
+    join(append.request, part);
     if (auto done = stage(from, part, std::move(append)); !done) {
       // Cannot happen after the checks above but for a payload of the journal's own kinds that
       // does not parse; the records are laid out already, so the whole shard stops here.
@@ -104,9 +105,11 @@ result<void> commit_group::check_sequences(database& from, const append_request&
   return {};
 }
 
-void commit_group::join(shard_id shard, shard_part& part) {
+void commit_group::join(const append_request& request, shard_part& part) {
   if (part.in_group) return;
   part.in_group = true;
+  part.activation = request.activation;
+  const auto shard = request.shard;
   auto& slot = shards_.slot(shard);
   {
     const std::lock_guard guard{slot.mutex};
@@ -195,7 +198,8 @@ void commit_group::abandon() {
     auto& slot = shards_.slot(shard);
     {
       const std::lock_guard guard{slot.mutex};
-      fail_activation(slot);
+      // Another one may wait for the end of this group to begin.
+      slot.failed = std::max(slot.failed, parts_[shard.raw()].activation);
     }
     settle(shard);
   }

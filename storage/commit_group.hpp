@@ -51,7 +51,8 @@ public:
   /// The group is committed: readers see its blocks.
   void publish();
 
-  /// The group failed: its shards take no appends until they are activated anew.
+  /// The group failed: its shards take no appends until they are activated anew, unless they are
+  /// about to be.
   void abandon();
 
   /// Forgets everything; the next group can be filled.
@@ -60,6 +61,7 @@ public:
 private:
   struct shard_part {
     bool in_group = false;
+    activation_id activation{};
     lsn next{};
     term_id term{};
     time_ms time{};
@@ -69,7 +71,7 @@ private:
 
   [[nodiscard]] result<void> admit(const queued_append& append);
   [[nodiscard]] result<void> check_sequences(database& from, const append_request& request);
-  void join(shard_id shard, shard_part& part);
+  void join(const append_request& request, shard_part& part);
   [[nodiscard]] result<void> stage(database& from, shard_part& part, queued_append append);
   void finish_block(shard_id shard, shard_part& part);
   void settle(shard_id shard);

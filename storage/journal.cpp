@@ -15,6 +15,7 @@
 
 #include <fmt/format.h>
 
+#include <mutex>
 #include <utility>
 
 namespace callboard::storage {
@@ -205,6 +206,9 @@ public:
   std::uint32_t shard_count() const override { return shards_.shard_count(); }
 
   result<backup_info> backup(const std::string& target, const progress& report) override {
+    // Two at work in one folder would take each other's files for left over.
+    const std::unique_lock only{backup_mutex_, std::try_to_lock};
+    if (!only) return fail(errc::overloaded, "another backup is being made; retry later", 5000);
     return back_up(shards_, settings_, target, report);
   }
 
@@ -230,6 +234,7 @@ private:
   disk_space space_;
   journal_writer writer_;
   upkeep upkeep_;
+  std::mutex backup_mutex_;
   bool is_open_ = false;
 };
 

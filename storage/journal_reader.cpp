@@ -31,7 +31,8 @@ journal_reader::~journal_reader() {
   if (snapshot_ != nullptr) db_->raw().ReleaseSnapshot(snapshot_);
 }
 
-/// The tail was copied before, so together they have no gap; what both show is filtered by lsn.
+/// The tail was copied before, so together they have no gap; what both show is filtered by lsn. The
+/// rows may tell of records that were committed since, which are then looked at, too.
 void journal_reader::take_snapshot() const {
   if (snapshot_ != nullptr) return;
   snapshot_ = db_->raw().GetSnapshot();
@@ -40,6 +41,7 @@ void journal_reader::take_snapshot() const {
       family::meta, keys::meta_row(shard_.raw(), keys::meta_tag::applied), value, snapshot_);
   if (exists && *exists && value.size() == 9) {
     applied_ = std::max(applied_, lsn{load_little<std::uint64_t>(value.data())});
+    committed_ = std::max(committed_, applied_);
     view_generation_ = static_cast<std::uint8_t>(value[8]);
   }
 }
@@ -47,6 +49,11 @@ void journal_reader::take_snapshot() const {
 lsn journal_reader::applied() const {
   take_snapshot();
   return applied_;
+}
+
+lsn journal_reader::committed() const {
+  take_snapshot();
+  return committed_;
 }
 
 std::unexpected<error> journal_reader::damaged(const error& why) const {

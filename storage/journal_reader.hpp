@@ -23,7 +23,7 @@ public:
 
   [[nodiscard]] lsn applied() const override;
 
-  [[nodiscard]] lsn committed() const override { return committed_; }
+  [[nodiscard]] lsn committed() const override;
 
   result<void> visit_tail(const record_visitor& visit) override;
   result<void> visit_entity(entity_id entity, sequence from, const record_visitor& visit) override;
@@ -72,7 +72,7 @@ private:
   store& shards_;
   shard_id shard_;
   std::shared_ptr<database> db_;
-  lsn committed_{};
+  mutable lsn committed_{};
   mutable lsn applied_{};
   mutable std::uint8_t view_generation_ = 0;
   /// Committed blocks above what was applied when the reader was made.

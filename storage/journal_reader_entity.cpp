@@ -33,24 +33,22 @@ journal_reader::visit_entity(entity_id entity, sequence from, const record_visit
   return {};
 }
 
-/// True if the cache had everything from `at.next` on.
+/// True if the cache had everything from `at.next` on. It may lose at any time what the store has.
 result<bool> journal_reader::walk_cache(walk& at) {
   auto& slot = shards_.slot(shard_);
-  bool had_any = false;
   for (;;) {
     std::vector<tail_block_ptr> blocks;
     {
       const std::lock_guard guard{slot.mutex};
       blocks = slot.tail.blocks_of(at.entity, sequence{at.next}, cache_page_blocks);
     }
-    if (blocks.empty()) return had_any;
+    if (blocks.empty()) return false;
     const auto before = at.next;
     for (const auto& block : blocks) {
       if (block->first > committed_) return true;
       if (auto done = walk_block(at, *block); !done) return std::unexpected{done.error()};
       if (at.stopped) return true;
     }
-    had_any = true;
     if (at.next == before) return true;
   }
 }

@@ -65,6 +65,9 @@ public:
     return projection_.switch_views(shard, generation, progress);
   }
 
+  /// As `projection_thread::is_switching_views`.
+  [[nodiscard]] bool is_switching_views() const { return projection_.is_switching_views(); }
+
 private:
   struct instruments {
     explicit instruments(metrics& counters);

@@ -52,10 +52,15 @@ result<backup_info> back_up(
   rocksdb::CreateBackupOptions how;
   how.flush_before_backup = true;
   how.progress_callback = [&] {
+    // Whoever closes the database waits until nobody holds it.
+    if (shards.closing()) engine->StopBackup();
     if (report) report(++done, 0);
   };
   rocksdb::BackupID id = 0;
   status = engine->CreateNewBackupWithMetadata(how, &db->raw(), encode_mark(lsns), &id);
+  if (status.IsIncomplete()) {
+    return fail(errc::overloaded, "the store is being opened again; make the backup later", 1000);
+  }
   if (!status.ok()) return std::unexpected{error_of(status, "copying the store")};
   if (!*existing) {
     if (auto written = write_settings(paths, fixed); !written) {

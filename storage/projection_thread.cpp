@@ -92,11 +92,17 @@ void projection_thread::set_generation(shard_id shard, std::uint8_t generation) 
 bool projection_thread::switch_views(shard_id shard, std::uint8_t generation, lsn progress) {
   {
     const std::lock_guard guard{mutex_};
-    if (view_switch_) return false;
+    if (is_switching_views_) return false;
+    is_switching_views_ = true;
     view_switch_ = view_switch{.shard = shard, .generation = generation, .progress = progress};
   }
   given_.notify_one();
   return true;
+}
+
+bool projection_thread::is_switching_views() const {
+  const std::lock_guard guard{mutex_};
+  return is_switching_views_;
 }
 
 std::uint64_t projection_thread::blocks_taken() const {
@@ -142,7 +148,8 @@ void projection_thread::run() {
     lock.lock();
     is_working_ = false;
     working_bytes_ = 0;
-    if (!view_switch_) view_switch_ = wanted;
+    if (wanted) view_switch_ = wanted;
+    is_switching_views_ = view_switch_.has_value();
     const bool tells = !done && !is_paused_;
     if (done) {
       blocks_done_ += count;

@@ -68,6 +68,10 @@ public:
   /// switch still waits.
   bool switch_views(shard_id shard, std::uint8_t generation, lsn progress);
 
+  /// A switch waits or is being made. False while the shard still has its old rows: it was lost
+  /// with the database. Any thread.
+  [[nodiscard]] bool is_switching_views() const;
+
   /// Blocks that it was given, and how many of them are in the store. Since the last `reset`.
   [[nodiscard]] std::uint64_t blocks_taken() const;
   [[nodiscard]] std::uint64_t blocks_done() const;
@@ -122,6 +126,7 @@ private:
   std::uint64_t blocks_done_ = 0;
   std::vector<std::uint8_t> generations_;
   std::optional<view_switch> view_switch_;
+  bool is_switching_views_ = false;
   bool is_working_ = false;
   bool is_paused_ = false;
   bool stopping_ = false;

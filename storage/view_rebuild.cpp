@@ -6,6 +6,7 @@
 #include "storage/recovery.hpp"
 
 #include <unordered_map>
+#include <utility>
 
 namespace callboard::storage {
 
@@ -79,6 +80,10 @@ std::optional<shard_id> view_rebuild::next_outdated() const {
 }
 
 bool view_rebuild::step(database& db, journal_writer& writer) {
+  // What is newer than `progress_` is added there, once.
+  if (is_handed_over_ && writer.is_switching_views()) return false;
+  // Done, or lost with the database.
+  if (std::exchange(is_handed_over_, false)) current_.reset();
   const auto wanted = next_outdated();
   if (!wanted) {
     current_.reset();
@@ -97,7 +102,7 @@ bool view_rebuild::step(database& db, journal_writer& writer) {
   }
   if (done && applied.raw() > progress_.raw() + handover_records) {
     done = advance(db, std::min(applied, progress_.plus(step_records)));
-  } else if (done && !is_handed_over_) {
+  } else if (done) {
     is_handed_over_ = writer.switch_views(*wanted, generation_, progress_);
   }
   if (!done) {
@@ -114,7 +119,6 @@ result<void> view_rebuild::begin(database& db, shard_id shard) {
   log::channel("storage")->info("shard {}: rebuilding views", shard.raw());
   generation_ = static_cast<std::uint8_t>(at->view_generation + 1);
   progress_ = lsn{at->first.raw() - 1};
-  is_handed_over_ = false;
   // Of a rebuild that did not come to its end.
   std::string begin;
   std::string end;

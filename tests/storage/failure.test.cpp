@@ -98,6 +98,49 @@ TEST_CASE("a failed fsync is never an ack, and never doubles a sequence", "[stor
 }
 
 TEST_CASE(
+    "an activation that waits for a group that fails is not failed with it", "[storage][failure]") {
+  failing_fixture f;
+  f.open();
+  const auto topic = f.make_topic(shard_id{0}, "t");
+  const auto other = f.make_topic(shard_id{0}, "other");
+  const auto first = f.activation(shard_id{0});
+  f.disk->fail_syncs(".log", 1);
+  std::jthread waiting;
+  result<activation_id> second = fail(errc::internal, "not begun");
+  pending_append failing;
+  REQUIRE(f.journal->append(
+      {.shard = shard_id{0},
+       .activation = first,
+       .records = {event(topic, 1, "one")},
+       .tell_written = true,
+       .listener = [&, tell = failing.listener()](
+                       append_stage stage, const result<append_receipt>& outcome) mutable {
+         if (stage == append_stage::committed) return tell(stage, outcome);
+         // The group is being synced: whoever begins anew waits for it.
+         waiting = std::jthread{[&] { second = f.journal->begin_activation(shard_id{0}); }};
+         const auto is_fenced = [&] {
+           const auto taken = f.journal->append(
+               {.shard = shard_id{0},
+                .activation = first,
+                .records = {event(topic, 2, "two")},
+                .listener = [](append_stage, const result<append_receipt>&) {}});
+           return !taken && taken.error().code == errc::stale_term;
+         };
+         while (!is_fenced())
+           std::this_thread::yield();
+       }}));
+  REQUIRE_FALSE(failing.wait());
+  waiting.join();
+  REQUIRE(second);
+  f.activations[0] = *second;
+  // Of an entity that nothing is unknown of.
+  const auto again = f.append(shard_id{0}, {event(other, 1, "again")});
+  INFO((again ? "" : again.error().detail));
+  CHECK(again);
+  f.expect_sound();
+}
+
+TEST_CASE(
     "rows that cannot be written are made once the store is open again", "[storage][failure]") {
   failing_fixture f;
   const auto views = std::make_shared<held_projection>();

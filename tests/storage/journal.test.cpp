@@ -47,6 +47,33 @@ TEST_CASE("one append spans blocks and stays in order", "[storage][journal]") {
   CHECK(f.read(shard_id{0}, topic).value() == sent);
 }
 
+TEST_CASE("what the cache lets go of while it is read comes from the store", "[storage][journal]") {
+  journal_fixture f;
+  f.settings.tail_cache_bytes_max = 64 << 10;
+  f.open();
+  const auto topic = f.make_topic(shard_id{0}, "t");
+  const auto other = f.make_topic(shard_id{0}, "other");
+  std::vector<std::string> sent;
+  // Each in a block of its own, more than are taken from the cache at a time.
+  for (std::uint64_t seq = 1; seq <= 40; ++seq) {
+    sent.push_back("event " + std::to_string(seq));
+    REQUIRE(f.append(shard_id{0}, {event(topic, seq, sent.back())}));
+  }
+  const auto reader = f.journal->read(shard_id{0}).value();
+  std::vector<std::string> seen;
+  REQUIRE(reader->visit_entity(topic, sequence{1}, [&](const record& next) {
+    if (seen.empty()) {
+      for (std::uint64_t seq = 1; seq <= 20; ++seq) {
+        f.wait_applied(shard_id{0});
+        REQUIRE(f.append(shard_id{0}, {event(other, seq, std::string(16 << 10, 'x'))}));
+      }
+    }
+    seen.emplace_back(next.payload.view());
+    return true;
+  }));
+  CHECK(seen == sent);
+}
+
 TEST_CASE("entities of one shard are read apart, from cache and from disk", "[storage][journal]") {
   journal_fixture f;
   f.settings.tail_cache_bytes_max = GENERATE(0ULL, 4096ULL, 64ULL << 20);

@@ -209,6 +209,105 @@ TEST_CASE("another projection version rebuilds views while serving", "[storage][
   CHECK(f.journal->read(shard_id{0}).value()->get(view_id::catalogue, "t").value());
 }
 
+namespace {
+
+/// Counts every event as two, and stops at an event whose payload is a gate until that is opened.
+class gated_projection final : public projection {
+public:
+  [[nodiscard]] std::uint32_t version() const override { return 2; }
+
+  void apply(std::span<const record> block, view_writer& out) const override {
+    for (const auto& next : block) {
+      if (next.payload.view() == "upkeep") pass(upkeep, 1);
+      if (next.payload.view() == "pass") pass(projecting, 1);
+      // The first time it is projected to the rows that there are.
+      if (next.payload.view() == "switch") pass(switching, 2);
+    }
+    rows_.apply(block, out);
+  }
+
+  struct gate {
+    std::atomic<int> times{0};
+    std::atomic<bool> is_open{false};
+
+    void wait_reached(int count) {
+      upkeep_fixture::wait_for([&] { return times >= count; });
+    }
+
+    void open() {
+      is_open = true;
+      is_open.notify_all();
+    }
+  };
+
+  /// Also when the test fails.
+  struct release {
+    const gated_projection& of;
+
+    ~release() {
+      for (auto* one : {&of.upkeep, &of.projecting, &of.switching})
+        one->open();
+    }
+  };
+
+  mutable gate upkeep;
+  mutable gate projecting;
+  mutable gate switching;
+
+private:
+  static void pass(gate& at, int stops_at) {
+    if (++at.times == stops_at) at.is_open.wait(false);
+  }
+
+  counting_projection rows_{2};
+};
+
+}  // namespace
+
+TEST_CASE("what comes while rebuilt views are switched to counts once", "[storage][upkeep]") {
+  upkeep_fixture f;
+  f.open();
+  const auto topic = f.make_topic(shard_id{0}, "t");
+  const auto other = f.make_topic(shard_id{1}, "other");
+  std::uint64_t seq = 0;
+  const auto append_many = [&](std::uint64_t count, const std::string& last) {
+    std::vector<record_draft> records;
+    for (std::uint64_t i = 1; i < count; ++i)
+      records.push_back(event(topic, ++seq, "x"));
+    records.push_back(event(topic, ++seq, last));
+    REQUIRE(f.append(shard_id{0}, std::move(records)));
+  };
+  append_many(1500, "upkeep");
+  f.close();
+  const auto views = std::make_shared<gated_projection>();
+  f.views = views;
+  f.open();
+  const gated_projection::release at_the_end{*views};
+  views->upkeep.wait_reached(1);
+  // The pass goes on when the switch waits behind it, and more than is left to the switch.
+  auto held = f.start(shard_id{1}, {event(other, 1, "pass")});
+  views->projecting.wait_reached(1);
+  views->upkeep.open();
+  upkeep_fixture::wait_for([&, until = f.rounds + 3] { return f.rounds >= until; });
+  append_many(1200, "switch");
+  // A group is handed on before the next one is answered.
+  REQUIRE(f.append(shard_id{1}, {event(other, 2, "x")}));
+  views->projecting.open();
+  views->switching.wait_reached(2);
+  upkeep_fixture::wait_for([&, until = f.rounds + 3] { return f.rounds >= until; });
+  views->switching.open();
+  const auto count = [&] {
+    const auto row = f.journal->read(shard_id{0})
+                         .value()
+                         ->get(view_id::topic_state, std::to_string(topic.raw()));
+    return row.value().value_or("0");
+  };
+  upkeep_fixture::wait_for([&] { return std::stoull(count()) >= 2 * seq; });
+  upkeep_fixture::wait_for([&, until = f.rounds + 3] { return f.rounds >= until; });
+  CHECK(count() == std::to_string(2 * seq));
+  CHECK(held.wait());
+}
+
 TEST_CASE("a journal that rests gives memory back", "[storage][upkeep]") {
   upkeep_fixture f;
   f.settings.tail_cache_bytes_max = 64 << 20;
