@@ -5,8 +5,10 @@
 #include <boost/json/serialize.hpp>
 #include <fmt/format.h>
 
+#include <cstddef>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 namespace callboard::runtime {
 
@@ -14,6 +16,23 @@ namespace {
 
 /// Quotes, a colon, a comma; a number or a word.
 constexpr std::size_t overhead = 4;
+
+/// An array or an object of which some members are counted.
+struct container {
+  const json* value = nullptr;
+  std::size_t next = 0;
+};
+
+std::size_t members_of(const json& value) {
+  if (value.is_array()) return value.get_array().size();
+  return value.is_object() ? value.get_object().size() : 0;
+}
+
+/// Without its members.
+std::size_t size_alone(const json& value) {
+  if (value.is_string()) return value.get_string().size() + 2;
+  return value.is_structured() ? 2 : overhead;
+}
 
 /// `setting` is of the section `workflows`; `does`: what its owner does with it.
 failure too_large(
@@ -32,26 +51,33 @@ failure too_large(
 
 }  // namespace
 
+/// Without recursion: it is asked of values that nobody has looked at, and code nests them as deep
+/// as it likes.
 bool takes_from(std::size_t& left, const json& value) {
   const auto spend = [&](std::size_t bytes) {
     if (bytes > left) return false;
     left -= bytes;
     return true;
   };
-  if (value.is_string()) return spend(value.get_string().size() + 2);
-  if (value.is_array()) {
-    for (const auto& one : value.get_array()) {
-      if (!spend(1) || !takes_from(left, one)) return false;
+  std::vector<container> open;
+  const auto* at = &value;
+  for (;;) {
+    if (!spend(size_alone(*at))) return false;
+    if (members_of(*at) != 0) open.push_back({at});
+    while (!open.empty() && open.back().next == members_of(*open.back().value))
+      open.pop_back();
+    if (open.empty()) return true;
+    auto& in = open.back();
+    if (in.value->is_array()) {
+      if (!spend(1)) return false;
+      at = &in.value->get_array()[in.next];
+    } else {
+      const auto& member = *(in.value->get_object().begin() + static_cast<std::ptrdiff_t>(in.next));
+      if (!spend(member.key().size() + overhead)) return false;
+      at = &member.value();
     }
-    return spend(2);
+    ++in.next;
   }
-  if (value.is_object()) {
-    for (const auto& one : value.get_object()) {
-      if (!spend(one.key().size() + overhead) || !takes_from(left, one.value())) return false;
-    }
-    return spend(2);
-  }
-  return spend(overhead);
 }
 
 failure result_too_large(std::size_t most) {

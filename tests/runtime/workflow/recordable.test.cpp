@@ -11,6 +11,7 @@
 #include "tests/support/catch.hpp"
 #include "tests/support/deep_json.hpp"
 
+#include <boost/json/monotonic_resource.hpp>
 #include <boost/json/serialize.hpp>
 
 #include <bit>
@@ -172,6 +173,28 @@ TEST_CASE("values up to the limit come back from every event as they were", "[wo
       CHECK(json_or_text(boost::json::serialize(value)) == value);
     }
   }
+}
+
+TEST_CASE("a value is measured however deep it is", "[workflow][json]") {
+  // Without recursion of its own it is left where it is.
+  boost::json::monotonic_resource arena;
+  json deep(nullptr, &arena);
+  constexpr std::size_t levels = 1'000'000;
+  for (std::size_t i = 0; i < levels; ++i) {
+    boost::json::array outer(&arena);
+    outer.emplace_back(std::move(deep));
+    deep = std::move(outer);
+  }
+  CHECK_FALSE(is_larger(deep, 4 * levels));
+  CHECK(is_larger(deep, 2 * levels));
+  // Every member counts, wherever it is.
+  const json mixed{{"a", {1, "bc", {{"d", nullptr}}}}, {"e", boost::json::array{}}};
+  std::size_t left = 1000;
+  REQUIRE(takes_from(left, mixed));
+  const auto size = 1000 - left;
+  CHECK_FALSE(is_larger(mixed, size));
+  CHECK(is_larger(mixed, size - 1));
+  CHECK(size >= boost::json::serialize(mixed).size());
 }
 
 TEST_CASE("every double comes back as it was", "[json]") {
