@@ -49,7 +49,6 @@ struct assistant : callboard::workflow<assistant> {
       callboard::model_request request;
       request.messages = messages;
       request.tools.emplace_back(price_tool());
-      request.retry.first_delay_ms = 100;
       auto reply = co_await ctx.model("answer", std::move(request)).required();
       messages.emplace_back(reply.message());
       if (reply.tool_calls.empty())

@@ -36,8 +36,8 @@ struct model_request {
   /// `total_timeout_ms`.
   std::chrono::milliseconds timeout{0};
   /// Attempts that are recorded. Within each the node asks again, or another provider, as its
-  /// settings say.
-  retry_policy retry{.attempts_max = 3};
+  /// settings say. The default waits 61 to 123 s in all, so an outage of a minute is outlived.
+  retry_policy retry{.attempts_max = 8, .first_delay_ms = 1'000, .delay_max_ms = 60'000};
 };
 
 [[nodiscard]] inline boost::json::object message_of(std::string_view role, std::string_view text) {

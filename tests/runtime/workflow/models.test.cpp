@@ -1,5 +1,6 @@
 // The command `model`: what is recorded of it, live and after a crash, and what the channel shows.
 #include "proto/event.pb.h"
+#include "runtime/workflow/attempt_end.hpp"
 #include "runtime/workflow/model_events.hpp"
 
 #include "tests/runtime/workflow/scripted_run.hpp"
@@ -8,6 +9,7 @@
 #include <boost/json/parse.hpp>
 
 #include <callboard/workflow.hpp>
+#include <chrono>
 #include <string>
 
 namespace callboard {
@@ -79,6 +81,29 @@ TEST_CASE("attempts count on across crashes, interrupted ones apart", "[workflow
   CHECK(run.engine->open().at(1).interruptions == 1);
   run.answer_model(1, "at last");
   CHECK(run.end->status == run_status::completed);
+}
+
+TEST_CASE("a model call outlives an outage of a minute unless it says otherwise", "[workflow]") {
+  scripted_run run{asking::definition()};
+  for (int i = 0; i < 200; ++i) {
+    auto open = run.engine->open().at(1);
+    std::chrono::milliseconds waited{0};
+    for (;; ++open.attempt) {
+      const auto event = runtime::event_of(
+          {1, open.attempt, std::unexpected{failure{}}},
+          open,
+          "w" + std::to_string(i),
+          time_ms{},
+          1024);
+      if (event.kind == run_event_kind::failed) break;
+      REQUIRE(event.kind == run_event_kind::attempt_failed);
+      REQUIRE(event.due);
+      waited += *event.due - time_ms{};
+    }
+    CHECK(open.attempt == 8);
+    CHECK(waited >= std::chrono::seconds{60});
+    CHECK(waited <= std::chrono::seconds{124});
+  }
 }
 
 TEST_CASE("another command where a model call was recorded parks the run", "[workflow][model]") {
