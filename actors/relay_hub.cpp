@@ -156,6 +156,7 @@ public:
   bool flush_posted = false;
   std::shared_ptr<void> companion;
   std::shared_ptr<bool> alive = std::make_shared<bool>(true);
+  std::optional<std::chrono::milliseconds> draining;
   bool stopped = false;
 };
 
@@ -333,6 +334,7 @@ void relay_hub::tick(boot_time now) {
 
 void relay_hub::drain(std::chrono::milliseconds spread) {
   auto& p = *parts_;
+  p.draining = spread;
   p.walking = true;
   for (std::size_t i = 0; i < p.members.size(); ++i) {
     if (p.members[i] != nullptr) p.members[i]->on_drain(spread);
@@ -373,6 +375,11 @@ void relay_hub::join(thread_member& member) {
   member.place_ = p.members.size();
   p.members.push_back(&member);
   ++p.member_count;
+}
+
+void relay_hub::catch_up(thread_member& member) const {
+  if (parts_->stopped) return member.on_stop();
+  if (parts_->draining) member.on_drain(*parts_->draining);
 }
 
 void relay_hub::leave(thread_member& member) {

@@ -101,6 +101,8 @@ public:
       pattern_start start);
 
   void join(thread_member& member);
+  /// Says to a member that can hear it now that the hub drains or has stopped, if that came first.
+  void catch_up(thread_member& member) const;
   void leave(thread_member& member);
 
   /// Connections on this thread. Any thread.

@@ -70,7 +70,12 @@ caf::behavior connection_actor::make_behavior() {
   self_ = caf::strong_actor_ptr{ctrl()};
   thread_.hub.join(*this);
   session_ = std::exchange(make_, nullptr)(*this);
-  if (session_ == nullptr) close();
+  if (session_ == nullptr) {
+    close();
+  } else {
+    // The node may be on its way out since it was taken in.
+    thread_.hub.catch_up(*this);
+  }
   return {
       [this](actors::boxed<actors::publish_replies>& message) {
         if (session_) session_->on_publish_replies(*message);

@@ -172,9 +172,14 @@ private:
       std::unique_ptr<transport> stream,
       admission standing,
       std::function<void()> release) {
+    auto end = [this, release = std::move(release)] {
+      release();
+      const std::lock_guard lock{mutex_};
+      ended_.notify_all();
+    };
     if (draining_) {
       counters_.refused(refusal::draining);
-      return release();
+      return end();
     }
     // A session factory can be copied, a transport cannot.
     auto held = std::make_shared<std::unique_ptr<transport>>(std::move(stream));
@@ -185,11 +190,7 @@ private:
         [this, held, standing](connection_port& port) {
           return http_session::open(port, http_, std::move(*held), standing);
         },
-        [this, release = std::move(release)] {
-          release();
-          const std::lock_guard lock{mutex_};
-          ended_.notify_all();
-        });
+        std::move(end));
   }
 
   [[nodiscard]] std::size_t member_count() const {

@@ -232,3 +232,35 @@ TEST_CASE_METHOD(thread_of_one, "members may leave while they are told", "[relay
   hub.leave(stays);
   hub.leave(last);
 }
+
+TEST_CASE_METHOD(thread_of_one, "a member hears what came before it", "[relay_hub]") {
+  struct member final : thread_member {
+    int drains = 0;
+    int stops = 0;
+
+    void on_tick(boot_time) override {}
+
+    void on_drain(std::chrono::milliseconds) override { ++drains; }
+
+    void on_stop() override { ++stops; }
+  };
+
+  member early;
+  hub.join(early);
+  hub.catch_up(early);
+  CHECK(early.drains == 0);
+  hub.drain(std::chrono::milliseconds{10});
+  CHECK(early.drains == 1);
+  member late;
+  hub.join(late);
+  hub.catch_up(late);
+  CHECK(late.drains == 1);
+  hub.stop();
+  CHECK(late.stops == 1);
+  member last;
+  hub.join(last);
+  hub.catch_up(last);
+  CHECK(last.stops == 1);
+  for (auto* one : {&early, &late, &last})
+    hub.leave(*one);
+}
