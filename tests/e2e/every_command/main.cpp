@@ -109,6 +109,29 @@ struct undoer : workflow<undoer> {
   }
 };
 
+/// Is begun anew from `middle` while a child is under way, and then goes on as new: only then it
+/// reads the signal `late`.
+struct redone : workflow<redone> {
+  static constexpr std::string_view type = "redone";
+
+  flow<json> run(context& ctx, json input) {
+    if (input.is_object()) co_return co_await finish(ctx, std::move(input));
+    object seen;
+    seen["before"] = co_await ctx.step("before", effect("before", 1)).required();
+    seen["middle"] = co_await ctx.step("middle", effect("middle", 2)).required();
+    co_await ctx.publish("redone", ctx.identity().run).required();
+    const auto went = co_await any(ctx.child("patient", 1), ctx.signal<std::int64_t>("go"));
+    seen["went"] = went.index();
+    co_return ctx.continue_as_new(std::move(seen));
+  }
+
+  static flow<json> finish(context& ctx, json seen) {
+    seen.as_object()["late"] = co_await ctx.signal<std::int64_t>("late").required();
+    seen.as_object()["last"] = co_await ctx.step("last", effect("last", 3)).required();
+    co_return seen;
+  }
+};
+
 struct everything : workflow<everything> {
   static constexpr std::string_view type = "everything";
 
@@ -213,5 +236,6 @@ int main(int argc, char** argv) {
       .add<leaver>()
       .add<many>()
       .add<undoer>()
+      .add<redone>()
       .main(argc, argv);
 }
