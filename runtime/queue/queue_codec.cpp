@@ -106,7 +106,7 @@ void write_task(journal::QueueTask& to, const task_row& from) {
 }
 
 bool read_task(task_row& to, const journal::QueueTask& from) {
-  if (from.priority() >= priority_count || from.phase() > journal::TASK_GONE) return false;
+  if (from.priority() >= priority_count || !journal::TaskPhase_IsValid(from.phase())) return false;
   to.state.task = task_id{from.task()};
   to.state.place = sequence{from.place()};
   to.phase = static_cast<task_phase>(from.phase());
@@ -236,7 +236,7 @@ result<task_progress> decode_task_progress(std::string_view payload) {
   task_progress to;
   to.changes.reserve(static_cast<std::size_t>(from.changes_size()));
   for (auto& one : *from.mutable_changes()) {
-    if (one.phase() > journal::TASK_GONE || one.end() > journal::END_QUEUE_DELETED) {
+    if (!journal::TaskPhase_IsValid(one.phase()) || !journal::TaskEnd_IsValid(one.end())) {
       return broken("a queue's progress");
     }
     auto& change = to.changes.emplace_back();
@@ -331,7 +331,7 @@ std::string encode_ending_row(const ending_row& row) {
 
 result<ending_row> decode_ending_row(std::string_view value, task_id task) {
   journal::TaskEnding from;
-  if (!parse(from, value) || from.end() > journal::END_QUEUE_DELETED) {
+  if (!parse(from, value) || !journal::TaskEnd_IsValid(from.end())) {
     return broken("a row of a task's end");
   }
   ending_row row;

@@ -31,6 +31,7 @@ std::string end_of_key(entity_id queue, task_priority priority, std::uint64_t fa
 std::optional<task_state> read_waiting(std::string_view key, std::string_view value) {
   if (key.size() != waiting_key_size || value.size() < 24) return std::nullopt;
   key.remove_prefix(8);
+  if (static_cast<unsigned char>(key.front()) >= priority_count) return std::nullopt;
   task_state state;
   state.priority = static_cast<task_priority>(key.front());
   key.remove_prefix(1);

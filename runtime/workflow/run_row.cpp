@@ -100,6 +100,7 @@ void apply_progress(const storage::record& record, storage::view_writer& out) {
   const auto payload = record.payload.view();
   journal::WorkflowProgress progress;
   if (!progress.ParseFromArray(payload.data(), static_cast<int>(payload.size()))) return;
+  if (!progress.topic().starts_with(channel_prefix)) return;
   const auto id = std::string_view{progress.topic()}.substr(channel_prefix.size());
   const auto key = workflow_key(tenant_name::trusted(progress.tenant()), id);
   out.put(view_id::workflow, key, progress.row().SerializeAsString());
@@ -143,6 +144,9 @@ result<workflow_progress> decode_workflow_progress(std::string_view payload) {
   journal::WorkflowProgress from;
   if (!from.ParseFromArray(payload.data(), static_cast<int>(payload.size()))) {
     return fail(errc::corruption, "the progress of a workflow is unreadable");
+  }
+  if (!from.topic().starts_with(channel_prefix)) {
+    return fail(errc::corruption, "the progress of a workflow names no channel of one");
   }
   workflow_progress progress;
   progress.channel = {tenant_name::trusted(from.tenant()), topic_name::trusted(from.topic())};

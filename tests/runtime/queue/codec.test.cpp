@@ -109,6 +109,20 @@ TEST_CASE("bytes of something else are refused, not guessed at", "[runtime][queu
   }
 }
 
+TEST_CASE("numbers that name no phase and no end are refused", "[runtime][queue][codec]") {
+  // -4 as Protobuf writes it.
+  const std::string none = "\xfc\xff\xff\xff\xff\xff\xff\xff\xff\x01";
+  CHECK(decode_task_progress("\x0a\x02\x10\x03"));
+  CHECK_FALSE(decode_task_progress("\x0a\x0b\x10" + none));
+  CHECK_FALSE(decode_task_progress("\x0a\x02\x10\x04"));
+  CHECK(decode_task_row("\x18\x03"));
+  CHECK_FALSE(decode_task_row("\x18" + none));
+  CHECK_FALSE(decode_task_row("\x18\x04"));
+  CHECK(decode_ending_row("\x10\x04", task_id{1}));
+  CHECK_FALSE(decode_ending_row("\x10" + none, task_id{1}));
+  CHECK_FALSE(decode_ending_row("\x10\x05", task_id{1}));
+}
+
 TEST_CASE("queue names have the grammar of groups", "[runtime][queue][codec]") {
   CHECK(queue_name::parse("llm.fast-1:a_b"));
   for (const auto& bad :

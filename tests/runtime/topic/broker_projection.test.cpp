@@ -1,6 +1,7 @@
 #include "runtime/topic/broker_projection.hpp"
 
 #include "runtime/topic/topic_codec.hpp"
+#include "runtime/workflow/run_row.hpp"
 
 #include "tests/runtime/topic/core_fixture.hpp"
 #include "tests/support/catch.hpp"
@@ -130,6 +131,20 @@ std::vector<std::uint64_t> dedupe_rows(map_writer& out) {
 }
 
 }  // namespace
+
+TEST_CASE("the progress of no workflow makes no row", "[projection]") {
+  for (const auto* topic : {"", "events", "workflow"}) {
+    workflow_progress progress;
+    progress.channel = {name.tenant, topic_name::trusted(topic)};
+    progress.row.needs_wake = true;
+    const auto payload = encode_workflow_progress(progress);
+    CHECK_FALSE(decode_workflow_progress(payload.view()));
+    map_writer out;
+    const auto one = make_record(1, record_kind::workflow_progress, 1, payload);
+    broker_projection{}.apply({&one, 1}, out);
+    CHECK(out.rows.empty());
+  }
+}
 
 TEST_CASE("a dedupe row has the ids of a block and goes with its window", "[projection]") {
   map_writer out;
