@@ -146,6 +146,8 @@ void run_host::answer_pending(const waiter& to) {
 void run_host::note_reply(const object& reply) {
   const auto id = runtime::text_at(reply, "id");
   open_messages_.erase(id);
+  // Now, as it may not be kept until all that is committed with it is noted.
+  if (has_caller(id)) tell_callers(id, control_answer{reply_answer(reply, false)});
   if (!replies_.emplace(id, reply).second) return;
   const auto size = boost::json::serialize(reply).size();
   replies_bytes_ += size;
@@ -177,22 +179,6 @@ void run_host::keep_replies() {
     replies_bytes_ -= size;
     recalled_.push_back(std::move(id));
     reply_order_.pop_back();
-  }
-}
-
-void run_host::answer_replied() {
-  std::erase_if(result_waiters_, [&](const auto& one) {
-    if (one.second.what != waiter::ask::call) return false;
-    const auto reply = replies_.find(one.second.message);
-    if (reply == replies_.end()) return false;
-    answer(one.second, control_answer{reply_answer(reply->second, false)});
-    return true;
-  });
-  // Too large to be kept until now.
-  for (const auto& [number, waiting] : result_waiters_) {
-    if (waiting.what == waiter::ask::call && is_replied(waiting.message)) {
-      find_reply(waiting.message, row_->first_seq);
-    }
   }
 }
 

@@ -489,7 +489,6 @@ void run_host::commit(sequence first) {
   if (is_noted_stuck_) note_stuck(std::nullopt);
   for (const auto& one : std::exchange(batch_waiters_, {}))
     answer_committed(one);
-  if (is_agent()) answer_replied();
   tell_debts();
   if (!anew_.empty()) return replay_anew();
   // One that fails at once is told to the code when all have been read from its engine.

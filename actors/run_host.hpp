@@ -282,7 +282,6 @@ private:
   void recall_replies(const json& input);
   /// Keeps what the run that has ended handed on as long as the next one goes on.
   void keep_replies();
-  void answer_replied();
   [[nodiscard]] bool is_replied(const std::string& message) const;
   [[nodiscard]] bool has_caller(const std::string& message) const;
   /// Reads a reply that is no longer in memory, from this seq of the channel on.

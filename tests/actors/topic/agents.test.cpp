@@ -1,6 +1,7 @@
 // Agents in a whole broker: each message is handled once and in order, what a key knows survives,
 // calls between agents end, also those that would wait for themselves.
 #include "tests/actors/topic/broker_fixture.hpp"
+#include "tests/actors/topic/virtual_broker.hpp"
 #include "tests/support/catch.hpp"
 #include "tests/support/eventually.hpp"
 
@@ -321,6 +322,37 @@ TEST_CASE_METHOD(agent_fixture, "an agent remembers what it answered however lar
   check();
   restart();
   check();
+}
+
+TEST_CASE("whoever waits gets a reply though much is replied at once as the run ends") {
+  runtime::workflow_registry code;
+  REQUIRE(code.add(counter::definition()));
+  virtual_broker broker{{}, &code};
+  const auto tell = [&](const std::string& message, const std::string& payload, int n) {
+    call_agent call;
+    call.topic = virtual_broker::topic("workflow.agent.counter.a");
+    call.type = "agent:counter";
+    call.message = message;
+    call.payload = payload;
+    call.id = "m" + std::to_string(n);
+    call.wait_ms = 60'000;
+    return broker.ask(std::move(call));
+  };
+  // All behind the first, until what the agent does in one run is done.
+  std::vector<std::uint64_t> asked{tell("doze", "null", 0)};
+  broker.settle();
+  for (int n = 1; n < 100; ++n)
+    asked.push_back(tell("fill", "30000", n));
+  broker.settle();
+  CHECK(broker.got.answered.empty());
+  broker.advance(2s);
+  std::size_t replied = 0;
+  for (const auto one : asked) {
+    const auto found = broker.got.answered.find(one);
+    if (found == broker.got.answered.end() || !found->second) continue;
+    replied += std::get<workflow_answer>(*found->second).pending ? 0 : 1;
+  }
+  CHECK(replied == 100);
 }
 
 TEST_CASE_METHOD(agent_fixture, "messages that wait outlive the run that heard them") {
