@@ -479,7 +479,7 @@ private:
 
   void on_idle(const topic_ref& name) {
     const auto found = topics_.find(name);
-    if (found == topics_.end() || found->second.stage != topic_stage::active) return;
+    if (found == topics_.end() || !found->second.may_rest()) return;
     found->second.stage = topic_stage::passivating;
     send(found->second.actor, box(passivate_topic{}));
   }

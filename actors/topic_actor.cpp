@@ -209,10 +209,11 @@ private:
 
   /// Everything that was asked before the shard's last word is answered first.
   void end_if_retired() {
-    const bool run_ended = !run_ || run_->is_settled();
-    const bool is_stillborn = run_ && core_.is_unmade() && run_->is_idle();
-    const bool is_over = (is_retiring_ || is_stillborn) && changes_.empty();
-    if (is_over && run_ended && core_.is_settled()) quit();
+    const bool is_over = !run_ || run_->is_settled();
+    if (!is_over || !changes_.empty() || !core_.is_settled()) return;
+    if (is_retiring_) return quit();
+    // The shard has to know, or it goes on handing over what is to end a run that never began.
+    if (run_ && core_.is_unmade()) say_if_idle();
   }
 
   /// Those that are not on their way to the journal.

@@ -68,6 +68,12 @@ struct topic_slot {
     return std::is_same_v<Body, terminate_workflow> && stage == topic_stage::making && actor;
   }
 
+  /// Its actor may end if it says that it is idle. That of a run that is only being begun says so
+  /// when its first transition was refused.
+  [[nodiscard]] bool may_rest() const {
+    return stage == topic_stage::active || (stage == topic_stage::making && actor);
+  }
+
   /// What is held to end a run that is only being begun.
   [[nodiscard]] std::vector<waiting> take_endings() {
     std::vector<waiting> endings;

@@ -197,6 +197,30 @@ TEST_CASE("a start that the journal refuses is answered, and can be sent again",
   CHECK(read_all(broker, "workflow.w").batch->events.size() > 1);
 }
 
+TEST_CASE("whoever ends a run whose start is refused is answered", "[actors]") {
+  runtime::workflow_registry code;
+  REQUIRE(code.add(patient_workflow::definition()));
+  virtual_broker broker{{}, &code};
+  const auto where = virtual_broker::topic("workflow.w");
+  broker.journal.refuse_next({errc::storage_full, "injected", 1000}, 1000);
+  std::vector<std::uint64_t> asked{broker.ask(start_workflow{where, "test.patient", "1", {}, {}})};
+  for (int i = 0; i < 5; ++i)
+    asked.push_back(broker.ask(terminate_workflow{where, "enough"}));
+  broker.settle();
+  broker.advance(std::chrono::milliseconds{500});
+  for (const auto one : asked) {
+    REQUIRE(broker.got.answered.contains(one));
+    CHECK_FALSE(broker.got.answered.at(one));
+  }
+  const auto after = broker.ask_now(terminate_workflow{where, "enough"});
+  REQUIRE_FALSE(after);
+  CHECK(after.error().code == errc::workflow_not_found);
+  // Nothing is left of it.
+  broker.journal.refuse_next({errc::storage_full, "injected", 1000}, 0);
+  REQUIRE(broker.ask_now(start_workflow{where, "test.patient", "2", {}, {}}));
+  REQUIRE(broker.ask_now(signal_workflow{where, "go", "1", ""}));
+}
+
 TEST_CASE("a refused deletion leaves the topic as it was", "[actors][topic]") {
   virtual_broker broker;
   (void)broker.publish("events", {"a"});
