@@ -203,6 +203,7 @@ void run_host::pump() {
     batch_.push_back({next.event, row_->run});
     unread_bytes_ += next.bytes;
     // Recorded all the same: the code that fits reads it when it comes.
+    if (engine_ && engine_->blocked()) engine_->pass_over(next.event);
     if (!engine_ || engine_->blocked()) return append_batch();
     if (next.event.kind == run_event_kind::started) next.event.data = start_->input;
     drive({std::move(next.event)});
@@ -212,6 +213,7 @@ void run_host::pump() {
 bool run_host::prepare(input& next) {
   if (row_->ended || (next.is_by_parent && row_->parent_cancelled)) return false;
   if (next.event.command != 0 && next.run != row_->run) return false;
+  if (engine_ && engine_->is_passed_over(next.event.command)) return false;
   if (!next.step) {
     const bool is_for_command = next.event.command != 0;
     return !is_for_command || (engine_ && engine_->open().contains(next.event.command));

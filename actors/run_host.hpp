@@ -118,7 +118,7 @@ private:
     std::uint32_t wait_ms = 0;
     /// `call`: id of the message.
     std::string message;
-    /// `resolve`
+    /// `resolve`, `child_end`, `task_end`
     std::uint32_t command = 0;
   };
 

@@ -311,6 +311,7 @@ void run_host::on_terminate(const terminate_workflow& ask, waiter from) {
 
 void run_host::on_child_end(const end_child& ask, waiter from) {
   from.what = waiter::ask::child_end;
+  from.command = ask.command;
   // A child whose parent has ended, or went on without it, is heard and forgotten.
   const bool is_other = ask.incarnation != 0 && start_ && start_->incarnation != ask.incarnation;
   if (shown_->ended || ask.run != shown_->run || is_other) {
@@ -408,7 +409,8 @@ void run_host::turn_away_inputs() {
 /// For inputs that came when the run had ended.
 void run_host::turn_away(const waiter& from) {
   const bool is_end = from.what == waiter::ask::task_end || from.what == waiter::ask::child_end;
-  if (is_end && !row_->ended && (!engine_ || engine_->blocked())) {
+  const bool is_known = engine_ && engine_->is_passed_over(from.command);
+  if (is_end && !row_->ended && !is_known && (!engine_ || engine_->blocked())) {
     // Code that fits may be waiting for it.
     return answer(from, fail(errc::overloaded, "the workflow is blocked; retry later", 1000));
   }

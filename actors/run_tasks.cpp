@@ -87,6 +87,7 @@ void run_host::fail_for_queue(std::uint32_t command) {
 
 void run_host::on_task_end(const end_task& ask, waiter from) {
   from.what = waiter::ask::task_end;
+  from.command = ask.who.command;
   const bool is_other = !start_ || incarnation() != ask.who.seed;
   if (shown_->ended || ask.who.run != shown_->run || is_other) {
     return answer(from, control_answer{actors::done{}});

@@ -125,7 +125,8 @@ run_outputs run_engine::deliver(std::span<const run_event> inputs) {
 }
 
 void run_engine::take_in(const run_event& input) {
-  if (blocked_ || is_closed_) return;
+  if (blocked_) return pass_over(input);
+  if (is_closed_) return;
   if (is_ended_) {
     if (input.kind == run_event_kind::signalled) keep_unread(input);
     return;
@@ -175,6 +176,14 @@ void run_engine::take_in(const run_event& input) {
     break;
   }
   finish_if_done();
+}
+
+void run_engine::pass_over(const run_event& input) {
+  if (ends_command(input.kind)) passed_over_.insert(input.command);
+}
+
+bool run_engine::is_passed_over(std::uint32_t command) const {
+  return blocked_ && (passed_over_.contains(command) || recorded_cancels_.contains(command));
 }
 
 void run_engine::start(const run_event& input) {

@@ -90,6 +90,13 @@ public:
 
   [[nodiscard]] const std::map<std::uint32_t, open_command>& open() const { return open_; }
 
+  /// Precondition: `blocked()`. Is recorded all the same, for code that fits.
+  void pass_over(const run_event& input);
+
+  /// The record says how the command ended, though it may be open as far as the code has come;
+  /// false unless `blocked()`.
+  [[nodiscard]] bool is_passed_over(std::uint32_t command) const;
+
   [[nodiscard]] const json& status() const { return status_; }
 
   /// Signals that nothing has read; the next run gets them.
@@ -196,6 +203,8 @@ private:
   json status_;
   std::optional<json> next_input_;
   std::optional<failure> blocked_;
+  /// Commands that ended behind where it is blocked.
+  std::set<std::uint32_t> passed_over_;
   run_outputs outputs_;
   bool is_cancelling_ = false;
   bool is_started_ = false;

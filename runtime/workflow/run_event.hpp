@@ -47,6 +47,12 @@ enum class run_event_kind : std::uint8_t {
   return kind < run_event_kind::issued;
 }
 
+/// Whatever comes after it says nothing about the command.
+[[nodiscard]] constexpr bool ends_command(run_event_kind kind) {
+  using enum run_event_kind;
+  return kind == completed || kind == failed || kind == timer_fired;
+}
+
 enum class run_status : std::uint8_t { running, completed, failed, cancelled, continued, blocked };
 
 [[nodiscard]] std::string_view name_of(run_status status);

@@ -191,6 +191,39 @@ TEST_CASE("a blocked run does nothing however often it is read", "[actors][workf
   CHECK(other_runs == 1);
 }
 
+TEST_CASE("what ends a command of a blocked run is recorded once", "[actors][workflow]") {
+  node here;
+  here.begin("w", "test.turned");
+  const auto kid = runtime::read_started(here.events_of("kid").front()).value();
+  here.use<mistaken_workflow>();
+  here.read_again("w");
+  REQUIRE(here.row("w").status == runtime::run_status::blocked);
+  const auto before = here.count_of("w", runtime::run_event_kind::completed);
+  end_child end;
+  end.topic = here.channel("w");
+  end.run = 1;
+  end.command = kid.parent_command;
+  end.incarnation = kid.parent_incarnation;
+  end.result = "7";
+  for (int i = 0; i < 3; ++i) {
+    // Each time as if the answer had been lost.
+    CHECK(here.broker.ask_now(end));
+    CHECK(here.broker.ask_now(end));
+    here.read_again("w");
+    CHECK(here.count_of("w", runtime::run_event_kind::completed) == before + 1);
+  }
+  // Nor by hand.
+  const auto resolved =
+      here.broker.ask_now(resolve_command{here.channel("w"), end.command, "skip", "", "ann", "1"});
+  REQUIRE_FALSE(resolved);
+  CHECK(resolved.error().code == errc::wrong_kind);
+  here.use<turned_workflow>();
+  here.read_again("w");
+  CHECK(here.row("w").status == runtime::run_status::running);
+  CHECK(here.count_of("w", runtime::run_event_kind::completed) == before + 1);
+  CHECK_FALSE(says(here.shown("w"), R"("kind":"child","name":"test.kid","status":"running")"));
+}
+
 TEST_CASE("code that does not fit leaves nothing that a run waits for", "[actors][workflow]") {
   node here;
   here.begin("w", "test.turned");
