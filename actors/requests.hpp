@@ -168,6 +168,8 @@ struct workflow_parent {
   std::uint32_t command = 0;
   /// Of the parent (`runtime::run_start::incarnation`); 0: it has none.
   std::uint64_t incarnation = 0;
+  /// Only with a start: ids of those above the parent, from the first on.
+  std::vector<std::string> above{};
 };
 
 /// Starts a run, or answers with the one that was started so before.

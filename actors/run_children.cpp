@@ -5,6 +5,7 @@
 #include "actors/telling.hpp"
 #include "runtime/workflow/json_values.hpp"
 #include "runtime/workflow/run_codec.hpp"
+#include "runtime/workflow/run_limits.hpp"
 #include "runtime/workflow/run_rerun.hpp"
 
 #include <boost/json/serialize.hpp>
@@ -38,6 +39,32 @@ failure child_failure(
       failure{failure_class::permanent, "child_failed", fmt::format("'{}' failed", child)});
 }
 
+/// Why `child` cannot be a child of `parent`, which has those above it.
+std::optional<failure> refuses_below(
+    const std::vector<std::string>& above, const std::string& parent, const std::string& child) {
+  if (child == parent || std::ranges::find(above, child) != above.end()) {
+    return failure{
+        failure_class::bug,
+        "child_cycle",
+        child == parent
+            ? fmt::format("workflow '{}' would wait for itself and never end", child)
+            : fmt::format(
+                  "workflow '{}' waits for '{}', which would wait for it: neither would end; give "
+                  "the child another id",
+                  child,
+                  parent)};
+  }
+  if (above.size() + 1 < runtime::child_levels_max) return std::nullopt;
+  return failure{
+      failure_class::permanent,
+      "children_too_deep",
+      fmt::format(
+          "{} workflows wait for '{}' already, each for its child, and no more may: let one "
+          "higher up have the next as its child",
+          above.size(),
+          parent)};
+}
+
 }  // namespace
 
 std::string run_host::child_id(std::uint32_t command, const boost::json::object& arguments) const {
@@ -56,14 +83,9 @@ void run_host::send_child(std::uint32_t command) {
   const auto child = child_id(command, request.arguments);
   auto topic = topic_name::parse(std::string{runtime::channel_prefix} + child);
   if (!topic) return fail_command(command, topic.error());
-  if (child == id()) {
-    return fail_command(
-        command,
-        failure{
-            failure_class::bug,
-            "child_cycle",
-            fmt::format("workflow '{}' would wait for itself and never end", child)});
-  }
+  auto above = start_->parent_above;
+  if (!start_->parent_id.empty()) above.push_back(start_->parent_id);
+  if (auto why = refuses_below(above, id(), child)) return fail_command(command, *std::move(why));
   // Else it would be found running, and then be cancelled.
   if (still_cancels(child)) {
     return after(retry_pause, [this, command] { send_child(command); });
@@ -73,7 +95,8 @@ void run_host::send_child(std::uint32_t command) {
   start.type = request.name;
   start.input = boost::json::serialize(request.arguments.at("input"));
   start.correlation_id = row_->correlation_id;
-  start.parent = workflow_parent{channel_, row_->run, command, start_->incarnation};
+  start.parent =
+      workflow_parent{channel_, row_->run, command, start_->incarnation, std::move(above)};
   const auto correlation = next_correlation(command);
   if (parts_.router->control({correlation, std::move(start)}, home_.run_handle())) return;
   asked_.erase(correlation.raw());
@@ -105,6 +128,7 @@ void run_host::begin_for(const workflow_parent& parent, waiter from) {
   start.parent_run = parent.run;
   start.parent_command = parent.command;
   start.parent_incarnation = parent.incarnation;
+  start.parent_above = parent.above;
   runtime::rerun_plan plan;
   plan.start = runtime::make_started(start);
   plan.first = shown_->first_seq;

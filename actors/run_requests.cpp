@@ -144,6 +144,7 @@ bool run_host::begin(const beginning& what, std::optional<waiter> from) {
     start.parent_run = what.parent->run;
     start.parent_command = what.parent->command;
     start.parent_incarnation = what.parent->incarnation;
+    start.parent_above = what.parent->above;
   }
   auto& row = row_.emplace();
   row.type = what.type;

@@ -140,6 +140,7 @@ bool run_host::begins_anew(input& next) {
   if (is_fork) {
     start->parent_id.clear();
     start->parent_incarnation = 0;
+    start->parent_above.clear();
   }
   if (is_fork || start->incarnation == 0) start->incarnation = seed;
   copy_ = std::make_unique<rerun_copy>();

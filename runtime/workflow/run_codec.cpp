@@ -351,6 +351,12 @@ run_event make_started(const run_start& start) {
       event.data.at("parent").as_object()["incarnation"] =
           format_incarnation(start.parent_incarnation);
     }
+    if (!start.parent_above.empty()) {
+      boost::json::array above;
+      for (const auto& one : start.parent_above)
+        above.emplace_back(one);
+      event.data.at("parent").as_object()["above"] = std::move(above);
+    }
   }
   return event;
 }
@@ -376,6 +382,11 @@ result<run_start> read_started(const run_event& event) {
     start.parent_run = static_cast<std::uint32_t>(integer_at(of, "run").value_or(0));
     start.parent_command = static_cast<std::uint32_t>(integer_at(of, "command").value_or(0));
     start.parent_incarnation = hexadecimal_at(of, "incarnation");
+    const auto* above = of.if_contains("above");
+    if (above != nullptr && above->is_array()) {
+      for (const auto& one : above->get_array())
+        if (one.is_string()) start.parent_above.emplace_back(one.get_string());
+    }
   }
   return start;
 }

@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace callboard::runtime {
 
@@ -41,6 +42,8 @@ struct run_start {
   std::uint32_t parent_run = 0;
   std::uint32_t parent_command = 0;
   std::uint64_t parent_incarnation = 0;
+  /// Ids of those above the parent, from the first on; none in what earlier versions wrote.
+  std::vector<std::string> parent_above;
 };
 
 [[nodiscard]] run_event make_started(const run_start& start);

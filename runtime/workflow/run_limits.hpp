@@ -31,6 +31,10 @@ struct run_limits {
 inline constexpr std::uint32_t turn_commands_max = 10'000;
 inline constexpr std::size_t turn_bytes_max = 16U << 20;
 
+/// Workflows that wait for each other, each the child of the one before: beyond it a child is
+/// refused, as each start names all above it.
+inline constexpr std::size_t child_levels_max = 64;
+
 /// Levels that an agent puts around its state and around the replies it remembers when it goes on
 /// as a new run; each of those may have `code_depth_max`.
 inline constexpr std::size_t agent_input_levels = 3;

@@ -127,6 +127,17 @@ struct circular_workflow : workflow<circular_workflow> {
   }
 };
 
+/// Has the second of the ids as its child, with the ids in turn.
+struct chained_workflow : workflow<chained_workflow> {
+  static constexpr std::string_view type = "test.chained";
+
+  flow<json> run(context& ctx, std::vector<std::string> ids) {
+    std::ranges::rotate(ids, ids.begin() + 1);
+    const auto got = co_await ctx.child("test.chained", to_json(ids), {.id = ids.front()});
+    co_return got ? *got : json(got.error().code);
+  }
+};
+
 struct held_workflow : workflow<held_workflow> {
   static constexpr std::string_view type = "test.held";
 
@@ -168,6 +179,7 @@ public:
         || !workflows.add(held_workflow::definition())
         || !workflows.add(stated_workflow::definition())
         || !workflows.add(circular_workflow::definition())
+        || !workflows.add(chained_workflow::definition())
         || !workflows.add(generous_workflow::definition())
         || !workflows.add(long_workflow::definition())) {
       FAIL("cannot add the workflows");
@@ -395,6 +407,25 @@ TEST_CASE_METHOD(repair_fixture, "a workflow that would wait for itself hears so
   // A child that would be its own.
   begin("w2", "w3");
   CHECK(says(ended("w2"), R"("result":"child_cycle")"));
+}
+
+TEST_CASE_METHOD(repair_fixture, "a circle of children is told, also after a restart") {
+  const auto begin = [&](const std::vector<std::string>& ids) {
+    const auto input = boost::json::serialize(to_json(ids));
+    REQUIRE(ask(start_workflow{topic("workflow." + ids.front()), "test.chained", input, "", {}}));
+  };
+  begin({"a1", "a2", "a3"});
+  CHECK(says(ended("a1"), R"("result":"child_cycle")"));
+  CHECK(says(ended("a3"), R"("result":"child_cycle")"));
+  REQUIRE(restart_from("a3", ""));
+  CHECK(says(ended("a3"), R"("result":"child_cycle")"));
+  std::vector<std::string> ids;
+  for (int i = 0; i < 70; ++i)
+    ids.push_back("b" + std::to_string(i));
+  begin(ids);
+  CHECK(says(ended("b0"), R"("result":"children_too_deep")"));
+  CHECK(says(ended("b63"), R"("result":"children_too_deep")"));
+  CHECK(ask(get_workflow{topic("workflow.b64")}).error().code == errc::workflow_not_found);
 }
 
 TEST_CASE_METHOD(repair_fixture, "restarts that make no sense are refused and change nothing") {

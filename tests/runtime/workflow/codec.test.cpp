@@ -76,6 +76,18 @@ TEST_CASE("every kind of run event comes back from the channel as it was", "[wor
   }
 }
 
+TEST_CASE("a start names all above it, and those of before named none", "[workflow]") {
+  run_start start;
+  start.parent_id = "p";
+  start.parent_run = 2;
+  start.parent_above = {"g", "f"};
+  CHECK(read_started(make_started(start))->parent_above == start.parent_above);
+  start.parent_above.clear();
+  const auto event = make_started(start);
+  CHECK_FALSE(event.data.at("parent").as_object().contains("above"));
+  CHECK(read_started(event)->parent_above.empty());
+}
+
 TEST_CASE("what is no run event is refused", "[workflow]") {
   CHECK_FALSE(decode_run_event({sequence{1}, {}, shared_bytes{std::string(30, 'x')}}));
 }
