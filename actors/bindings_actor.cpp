@@ -136,6 +136,7 @@ void bindings_actor::on_news(const binding_news& news) {
   auto rule = runtime::parse_binding(news.rule);
   if (!rule) return;
   auto& unit = units_[group];
+  if (unit.life == 0) unit.life = ++lives_;
   unit.group = group;
   unit.rule = std::make_shared<const runtime::binding_rule>(*std::move(rule));
   unit.is_redrive = news.is_redrive;
@@ -179,17 +180,19 @@ void bindings_actor::on_published(const publish_replies& replies) {
   }
 }
 
-/// The same for a binding, which may be gone when the answer comes.
+/// The same for a binding, which may be gone when the answer comes, or be another of its name.
 void bindings_actor::ask_for(
-    const group_ref& group,
+    const binding_unit& unit,
     control_body body,
     std::chrono::milliseconds how_long,
     std::move_only_function<void(binding_unit&, result<control_answer>)> then) {
   ask(std::move(body),
       how_long,
-      [this, group, then = std::move(then)](result<control_answer> outcome) mutable {
+      [this, group = unit.group, life = unit.life, then = std::move(then)](
+          result<control_answer> outcome) mutable {
         const auto found = units_.find(group);
-        if (found != units_.end()) then(found->second, std::move(outcome));
+        if (found == units_.end() || found->second.life != life) return;
+        then(found->second, std::move(outcome));
       });
 }
 
@@ -240,7 +243,7 @@ void bindings_actor::fetch(binding_unit& unit) {
       static_cast<std::uint32_t>(works_max - unit.works.size()),
       wait};
   ask_for(
-      unit.group,
+      unit,
       std::move(body),
       std::chrono::milliseconds{wait} + patience,
       [this](binding_unit& after, result<control_answer> outcome) {
@@ -292,7 +295,7 @@ void bindings_actor::hand_on(binding_unit& unit, const std::string& epoch, deliv
   auto effect = runtime::make_effect(*unit.rule, *event, id);
   if (!effect) return give_back(unit, seq, effect.error(), nack_kind::give_up);
   ask_for(
-      unit.group,
+      unit,
       request_of(unit.group.topic.tenant, *std::move(effect)),
       patience,
       [this, seq](binding_unit& after, const result<control_answer>& answered) {
@@ -337,7 +340,7 @@ void bindings_actor::send_acks(binding_unit& unit) {
   unit.acking.assign(std::make_move_iterator(unit.done.begin()), std::make_move_iterator(end));
   unit.done.erase(unit.done.begin(), end);
   ask_for(
-      unit.group,
+      unit,
       ack_deliveries{unit.group, unit.acking, {}},
       patience,
       [this](binding_unit& after, const result<control_answer>& outcome) {
@@ -362,7 +365,7 @@ void bindings_actor::send_returns(binding_unit& unit) {
     body.delay_ms = static_cast<std::uint32_t>(std::max(left, 0ms).count());
   }
   ask_for(
-      unit.group,
+      unit,
       std::move(body),
       patience,
       [this](binding_unit& after, const result<control_answer>& outcome) {

@@ -43,6 +43,8 @@ struct return_reason {
 /// A binding at work.
 struct binding_unit {
   group_ref group;
+  /// From 1; a binding that is made after another of its name was deleted has its own.
+  std::uint64_t life = 0;
   std::shared_ptr<const runtime::binding_rule> rule;
   bool is_redrive = false;
   bool is_fetching = false;
@@ -140,7 +142,7 @@ private:
   void publish(publish_batch batch, std::chrono::milliseconds patience, answer_handler then);
   void on_published(const publish_replies& replies);
   void ask_for(
-      const group_ref& group,
+      const binding_unit& unit,
       control_body body,
       std::chrono::milliseconds patience,
       std::move_only_function<void(binding_unit&, result<control_answer>)> then);
@@ -199,6 +201,7 @@ private:
   std::map<group_ref, binding_unit> units_;
   std::unordered_map<std::uint64_t, open_question> questions_;
   std::uint64_t correlations_ = 0;
+  std::uint64_t lives_ = 0;
   boot_time next_expiry_{};
   std::vector<binding_counters> counters_;
 };
