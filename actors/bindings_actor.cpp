@@ -30,6 +30,8 @@ constexpr std::chrono::milliseconds patience = 15s;
 constexpr boot_time expiry_interval = 1s;
 constexpr std::chrono::milliseconds pause_min = 50ms;
 constexpr std::uint32_t pause_doublings_max = 7;
+/// How long an event whose workflow has not read enough waits at least, and up to twice as long.
+constexpr std::uint32_t inbox_pause_min_ms = 500;
 /// Longer than a retry of the group waits at most.
 constexpr boot_time redrive_awake = 90s;
 constexpr std::size_t acks_max = 10'000;
@@ -324,9 +326,12 @@ void bindings_actor::on_target(
 void bindings_actor::give_back(binding_unit& unit, sequence seq, const error& why, nack_kind kind) {
   auto ended = take_work(unit, seq);
   if (ended.token.empty()) return;
-  if (kind == nack_kind::put_back) set_back(unit, why);
+  // Others have room: only this one waits, and with it what is behind it in its subject.
+  const bool is_its_own = why.code == errc::inbox_full;
+  if (kind == nack_kind::put_back && !is_its_own) set_back(unit, why);
+  const auto delay = is_its_own ? std::max(why.retry_after_ms, inbox_pause_min_ms) : 0U;
   const auto text = fmt::format("{}: {}", name_of(why.code), why.detail);
-  unit.returns[{kind, text}].push_back(std::move(ended.token));
+  unit.returns[{kind, text, delay}].push_back(std::move(ended.token));
   unit.awake_until = boot() + redrive_awake;
   const bool is_last = kind == nack_kind::retry && ended.attempt >= binding_attempts_max;
   auto& counters = counters_of(unit);
@@ -360,7 +365,9 @@ void bindings_actor::send_returns(binding_unit& unit) {
   unit.returning = {node.key(), std::move(node.mapped())};
   const auto& [reason, tokens] = unit.returning;
   nack_deliveries body{unit.group, tokens, {}, reason.error, reason.kind};
-  if (reason.kind == nack_kind::put_back) {
+  if (reason.delay_ms != 0) {
+    body.delay_ms = reason.delay_ms + static_cast<std::uint32_t>(random_64() % reason.delay_ms);
+  } else if (reason.kind == nack_kind::put_back) {
     const auto left = std::chrono::ceil<std::chrono::milliseconds>(unit.paused_until - boot());
     body.delay_ms = static_cast<std::uint32_t>(std::max(left, 0ms).count());
   }

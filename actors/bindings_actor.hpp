@@ -5,7 +5,8 @@
 // the event. Only when the target has answered that this is on disk is the delivery acked: so it is
 // handed on at least once, and its id lets the target count it once. What the target refuses goes
 // back to the group: for good (a dead letter), for a retry that counts, or, where the target has no
-// room, for one that does not. Nothing here survives a restart; the group does.
+// room, for one that does not. If that is the node, the whole binding pauses; if it is one workflow
+// or agent, only that event. Nothing here survives a restart; the group does.
 #pragma once
 
 #include "actors/group_companion.hpp"
@@ -36,6 +37,8 @@ struct binding_counters {
 struct return_reason {
   nack_kind kind = nack_kind::retry;
   std::string error;
+  /// Of these alone; 0: as long as the binding pauses, or as the group has it.
+  std::uint32_t delay_ms = 0;
 
   friend auto operator<=>(const return_reason&, const return_reason&) = default;
 };

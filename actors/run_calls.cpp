@@ -76,7 +76,7 @@ void run_host::on_call(const call_agent& ask, waiter from) {
       return answer(
           from,
           fail(
-              errc::overloaded,
+              errc::inbox_full,
               "too many messages of this agent wait (workflows.messages_waiting_max); retry later",
               100));
     }

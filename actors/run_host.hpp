@@ -51,7 +51,7 @@ class run_host;
 
 /// Lifecycle: made with its topic, gone with it. A run that has not ended is replayed at once.
 /// Bound: `workflows.inputs_waiting_max` inputs wait, and `workflows.unread_bytes_max` of signals
-/// that the code has not read; beyond them signals are refused as overloaded. Survives a restart:
+/// that the code has not read; beyond them signals are refused as inbox_full. Survives a restart:
 /// what was committed; what was under way is begun again.
 class run_host final : private model_home {
 public:

@@ -35,11 +35,9 @@ json by_hand(std::string_view how, const std::string& who, const std::string& re
   return boost::json::object{{"how", how}, {"who", who}, {"reason", reason}};
 }
 
-error overloaded(std::string_view setting) {
+error too_many_waiting(errc code, std::string_view setting) {
   return {
-      errc::overloaded,
-      fmt::format("too many requests to this workflow wait ({}); retry later", setting),
-      100};
+      code, fmt::format("too many requests to this workflow wait ({}); retry later", setting), 100};
 }
 
 }  // namespace
@@ -194,7 +192,8 @@ void run_host::on_signal(const signal_workflow& ask, waiter from) {
   }
   if (known && joins_signal(ask.id, from)) return;
   if (inputs_.size() >= limits().inputs_waiting_max)
-    return answer(from, std::unexpected{overloaded("workflows.inputs_waiting_max")});
+    return answer(
+        from, std::unexpected{too_many_waiting(errc::inbox_full, "workflows.inputs_waiting_max")});
   next.bytes = runtime::unread_overhead + ask.signal.size() + ask.id.size() + ask.payload.size();
   if (const auto why = refuses_unread(ask.signal, next.bytes))
     return answer(from, std::unexpected{*why});
@@ -234,13 +233,13 @@ std::optional<error> run_host::refuses_unread(const std::string& signal, std::si
         return request.kind == command_kind::signal && request.name == signal;
       });
   if (is_read) return std::nullopt;
+  // The same words each time, so that what is refused for it can be given back together.
   return error{
-      errc::overloaded,
+      errc::inbox_full,
       fmt::format(
-          "{} has {} bytes of {} that its code has not read, and takes no more than {} "
-          "(workflows.unread_bytes_max); retry when it has read some",
+          "{} has not read {} of {} bytes together (workflows.unread_bytes_max), and gets no more; "
+          "retry when it has read some",
           is_agent() ? "the agent" : "the workflow",
-          there,
           is_agent() ? "messages" : "signals",
           limits().unread_bytes_max),
       1000};
@@ -267,7 +266,8 @@ void run_host::on_cancel(const cancel_workflow& ask, waiter from) {
     return answer(from, control_answer{actors::done{}});
   }
   if (inputs_.size() >= std::size_t{2} * limits().inputs_waiting_max)
-    return answer(from, std::unexpected{overloaded("workflows.inputs_waiting_max")});
+    return answer(
+        from, std::unexpected{too_many_waiting(errc::overloaded, "workflows.inputs_waiting_max")});
   input next;
   next.event.kind = run_event_kind::cancel_requested;
   next.event.data = json(ask.reason);
@@ -341,7 +341,8 @@ void run_host::await_end(waiter from) {
 
 void run_host::await_answer(waiter from) {
   if (result_waiters_.size() >= limits().result_waiters_max) {
-    return answer(from, std::unexpected{overloaded("workflows.result_waiters_max")});
+    return answer(
+        from, std::unexpected{too_many_waiting(errc::overloaded, "workflows.result_waiters_max")});
   }
   const auto number = ++last_waiter_;
   const std::chrono::milliseconds patience{from.wait_ms};

@@ -53,6 +53,7 @@ constexpr auto names = std::to_array<std::pair<errc, std::string_view>>({
     {errc::queue_not_found, "queue_not_found"},
     {errc::task_not_found, "task_not_found"},
     {errc::binding_not_found, "binding_not_found"},
+    {errc::inbox_full, "inbox_full"},
 });
 
 } // namespace
@@ -83,6 +84,7 @@ bool is_retryable(errc code) {
     case errc::draining:
     case errc::timeout:
     case errc::held_by_group:
+    case errc::inbox_full:
     case errc::unreachable: return true;
     default: return false;
   }

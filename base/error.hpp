@@ -86,6 +86,9 @@ enum class errc : std::uint8_t {
   /// The queue has no such task, or it has ended.
   task_not_found = 44,
   binding_not_found = 45,
+  /// One workflow or agent has been given as much as it may leave unread; others are not concerned.
+  /// Retry after the hint.
+  inbox_full = 46,
 };
 
 /// The stable name of a code as clients see it, for example "id_conflict".

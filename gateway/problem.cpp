@@ -121,6 +121,7 @@ unsigned http_status(errc code) {
   case errc::overloaded:
   case errc::rate_limited:
   case errc::too_many_subscriptions:
+  case errc::inbox_full:
     return 429;
   case errc::too_many_connections:
   case errc::outcome_unknown:

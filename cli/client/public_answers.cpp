@@ -53,7 +53,8 @@ event from_cloud_event(const boost::json::object& from) {
 namespace client {
 
 failure failure_of(const error& why) {
-  const bool is_rate = why.code == errc::overloaded || why.code == errc::rate_limited;
+  const bool is_rate = why.code == errc::overloaded || why.code == errc::rate_limited
+                       || why.code == errc::inbox_full;
   const auto kind = is_rate                  ? failure_class::rate
                     : is_retryable(why.code) ? failure_class::retryable
                                              : failure_class::permanent;

@@ -19,9 +19,9 @@ TEST_CASE("codes keep their numbers and names", "[base][error]") {
       "30 corruption|31 io_error|32 held_by_group|33 locked|34 incompatible|35 unreachable|"
       "36 internal|37 wrong_kind|38 cancelled|39 workflow_exists|40 workflow_not_found|"
       "41 agent_not_found|42 agent_failed|43 queue_not_found|44 task_not_found|"
-      "45 binding_not_found|";
+      "45 binding_not_found|46 inbox_full|";
   std::string seen;
-  for (int number = 1; number <= 45; ++number) {
+  for (int number = 1; number <= 46; ++number) {
     const auto code = static_cast<errc>(number);
     seen += std::to_string(number) + ' ' + std::string{name_of(code)} + '|';
     CHECK(errc_named(name_of(code)) == code);

@@ -299,7 +299,7 @@ TEST_CASE_METHOD(
   is_gate_shut = true;
   (void)bind(
       which, R"({"target":{"agent":{"type":"notebook","key":"{subject}","message":"slowly"}}})");
-  CHECK(eventually([&] { return shown(which).last_error.starts_with("overloaded"); }, 20s));
+  CHECK(eventually([&] { return shown(which).last_error.starts_with("inbox_full"); }, 20s));
   CHECK(shown(which).lag > 0);
   is_gate_shut = false;
   wait_until_handled(which);

@@ -307,7 +307,7 @@ TEST_CASE("signals that nobody reads are bounded, and the next run gets them all
     }
   }
   CHECK(taken > 20);
-  CHECK(refusal->code == errc::overloaded);
+  CHECK(refusal->code == errc::inbox_full);
   CHECK(refusal->retry_after_ms != 0);
   CHECK(refusal->detail.find("workflows.unread_bytes_max") != std::string::npos);
   one.node.crash();
@@ -319,7 +319,7 @@ TEST_CASE("signals that nobody reads are bounded, and the next run gets them all
   CHECK(one.node.topics_active() == 0);
   const auto again = one.signal("note", "1");
   REQUIRE_FALSE(again);
-  CHECK(again.error().code == errc::overloaded);
+  CHECK(again.error().code == errc::inbox_full);
   REQUIRE(one.signal("count", std::to_string(taken + 1)));
   one.node.advance(1s);
   REQUIRE(one.signal("note", "1"));
@@ -339,7 +339,7 @@ TEST_CASE("a run without code takes no more signals than it can hand on") {
   one.node.crash();
   const auto refused = one.signal("note", "1");
   REQUIRE_FALSE(refused);
-  CHECK(refused.error().code == errc::overloaded);
+  CHECK(refused.error().code == errc::inbox_full);
 }
 
 TEST_CASE("more unread signals than a topic has in flight go on to the next run") {
