@@ -91,6 +91,8 @@ struct dead_work {
   /// Of their topic.
   std::string epoch;
   std::uint64_t done = 0;
+  /// As many as one request may do, before all were looked at.
+  bool is_cut = false;
   /// Of those that were tried: what the target refused, and why the last of it.
   std::uint64_t refused = 0;
   std::string last_error;

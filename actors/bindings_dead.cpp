@@ -190,15 +190,18 @@ void bindings_actor::answer_dead(const dead_work& work) {
     const std::set named(filter.seqs.begin(), filter.seqs.end());
     const bool is_by_name =
         filter.type.empty() && filter.subject.empty() && filter.error_contains.empty();
-    if (!named.empty() && is_by_name)
+    told.more = work.is_cut;
+    if (!named.empty() && is_by_name && !work.is_cut)
       told.missing = named.size() - std::min(named.size(), told.events + told.refused);
     return answer(work.request, control_answer{std::move(told)});
   }
-  answer(work.request, control_answer{dead_change_count{work.done}});
+  answer(work.request, control_answer{dead_change_count{work.done, work.is_cut}});
 }
 
 void bindings_actor::read_dead_page(const std::shared_ptr<dead_work>& work) {
   if (work->next > work->last) return answer_dead(*work);
+  work->is_cut = work->done >= parts_.settings.limits.dead_changes_max;
+  if (work->is_cut) return answer_dead(*work);
   read_events read;
   read.topic = redrive_of(work->binding).topic;
   read.from = runtime::from_seq{work->next};
@@ -220,6 +223,11 @@ void bindings_actor::on_dead_page(const std::shared_ptr<dead_work>& work, const 
   }
   work->next = page.batch->events.empty() ? work->last.next() : page.next_from;
   if (work->chosen.empty()) return read_dead_page(work);
+  const auto room = parts_.settings.limits.dead_changes_max - work->done;
+  if (work->chosen.size() > room) {
+    work->next = work->chosen[room].seq;
+    work->chosen.resize(room);
+  }
   std::vector<sequence> seqs;
   for (const auto& one : work->chosen)
     seqs.push_back(one.seq);

@@ -42,6 +42,18 @@ std::uint64_t letters_left(const group_description& ledger) {
   return left;
 }
 
+/// Seq of the last of the `count` oldest of those, of which there are as many.
+sequence last_of_oldest(const group_description& ledger, std::uint64_t count) {
+  auto before = std::min(ledger.floor, ledger.last_seq);
+  for (const auto& range : ledger.acked) {
+    const auto between = range.first.raw() - before.raw() - 1;
+    if (between >= count) break;
+    count -= between;
+    before = range.last;
+  }
+  return sequence{before.raw() + count};
+}
+
 bool is_list_of_bindings(const pending_request& request) {
   return std::holds_alternative<list_bindings>(request.body);
 }
@@ -250,24 +262,29 @@ void bindings_actor::audit_all(
     pending_request request, const std::string& rule, const result<control_answer>& ledger) {
   if (is_absent(ledger)) return answer(request, control_answer{binding_redrive{0}});
   if (!ledger) return answer(request, std::unexpected{ledger.error()});
-  const auto count = letters_left(std::get<group_description>(*ledger));
-  if (count == 0) return answer(request, control_answer{binding_redrive{0}});
+  const auto& letters = std::get<group_description>(*ledger);
+  const auto left = letters_left(letters);
+  if (left == 0) return answer(request, control_answer{binding_redrive{0}});
+  const std::uint64_t most = parts_.settings.limits.dead_changes_max;
+  const auto count = std::min(left, most);
+  const auto last = last_of_oldest(letters, count);
   auto told = audit_of_all(group_of(request), std::get<redrive_binding>(request.body).who, count);
   publish(
       std::move(told),
       patience,
-      [this, rule, count, request = std::move(request)](result<control_answer> audited) mutable {
+      [this, rule, count, last, is_all = count == left, request = std::move(request)](
+          result<control_answer> audited) mutable {
         if (!audited) return answer(request, std::move(audited));
         put_group put;
         put.group = redrive_of(group_of(request));
         put.binding = rule;
         put.in_flight_max = binding_in_flight_max;
-        put.is_bounded = true;
+        put.up_to = last;
         ask(std::move(put),
             patience,
-            [this, count, request = std::move(request)](result<control_answer> begun) {
+            [this, count, is_all, request = std::move(request)](result<control_answer> begun) {
               if (!begun) return answer(request, std::move(begun));
-              answer(request, control_answer{binding_redrive{count}});
+              answer(request, control_answer{binding_redrive{.events = count, .more = !is_all}});
             });
       });
 }

@@ -41,8 +41,8 @@ struct put_group {
   std::optional<std::string> dead_letter_topic;
   /// The rule of a binding, for the group that a binding stands on.
   std::optional<std::string> binding;
-  /// Deliver what the topic holds by now and no more.
-  bool is_bounded = false;
+  /// Deliver what the topic holds by now up to here, and no more; never less than before.
+  std::optional<sequence> up_to{};
   /// Only for a group that is made now.
   runtime::position from = runtime::from_first{};
 };
@@ -177,7 +177,8 @@ struct binding_dead_filter {
   }
 };
 
-/// Hands dead letters of now to the binding's target again; what fails is a dead letter again.
+/// Hands dead letters of now to the binding's target again, the oldest first and at most
+/// `limits.dead_changes_max` of them; what fails is a dead letter again.
 struct redrive_binding {
   group_ref group;
   binding_dead_filter filter{};
@@ -194,7 +195,8 @@ struct edit_binding_dead {
   std::string who{};
 };
 
-/// Gives dead letters up, which are listed and handed on no more. Answered by dead_change_count.
+/// Gives dead letters up, which are listed and handed on no more; bounded as a redrive is. Answered
+/// by dead_change_count.
 struct abandon_binding_dead {
   group_ref group;
   binding_dead_filter filter{};
@@ -209,6 +211,8 @@ struct binding_redrive {
   std::uint64_t refused = 0;
   std::string last_error{};
   std::uint64_t missing = 0;
+  /// There may be others that fit, beyond what one request may do.
+  bool more = false;
 };
 
 /// Where the dead letter is from now on.

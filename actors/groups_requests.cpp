@@ -261,7 +261,7 @@ void groups_actor::put(group_topic& topic, pending_request request) {
   const bool is_new = it == topic.groups.end();
   const auto before = is_new ? first_settings(topic.ref.topic, name) : it->second.row.settings;
   auto settings = merge(before, body);
-  if (body.is_bounded) settings.up_to = topic.last_seq;
+  if (body.up_to) settings.up_to = std::max(before.up_to, std::min(*body.up_to, topic.last_seq));
   if (auto checked = check_settings(settings, topic.ref.topic); !checked) {
     return answer(request, std::unexpected{checked.error()});
   }

@@ -154,7 +154,8 @@ struct change_dead {
   runtime::dead_command change;
 };
 
-/// All dead letters that fit, in pieces: each piece is atomic, the whole is not.
+/// Dead letters that fit, at most `limits.dead_changes_max`, in pieces: each piece is atomic, the
+/// whole is not.
 struct change_dead_where {
   queue_ref queue;
   /// Not edit.
@@ -165,6 +166,8 @@ struct change_dead_where {
 
 struct dead_change_count {
   std::uint64_t changed = 0;
+  /// There may be others that fit.
+  bool more = false;
 };
 
 // -- tasks of runs ----------------------------------------------------------------------------

@@ -364,9 +364,13 @@ void queues_actor::walk_dead(
   const auto& body = std::get<change_dead_where>(request.body);
   read<runtime::dead_page>(
       reader_pool::lane::reads,
-      [entity = slot.row.entity, after = *walk.next, filter = body.filter](
-          storage::shard_reader& reader) {
-        return read_dead_letters(reader, entity, after, filter, dead_page_max);
+      [entity = slot.row.entity,
+       after = *walk.next,
+       filter = body.filter,
+       most =
+           parts_.settings.limits.dead_changes_max - walk.changed](storage::shard_reader& reader) {
+        const auto room = static_cast<std::uint32_t>(std::min<std::uint64_t>(most, dead_page_max));
+        return read_dead_letters(reader, entity, after, filter, room);
       },
       [this, ref, entity = slot.row.entity, walk, request = std::move(request)](
           result<runtime::dead_page> page) mutable {
@@ -396,8 +400,9 @@ void queues_actor::on_walked(const queue_ref& ref, queue_unit::asked asked, std:
   auto walk = *asked.rest;
   walk.changed += changed;
   auto* slot = find_slot(ref);
-  if (!walk.next || slot == nullptr) {
-    return answer(asked.request, control_answer{dead_change_count{walk.changed}});
+  const bool is_cut = walk.next && walk.changed >= parts_.settings.limits.dead_changes_max;
+  if (!walk.next || slot == nullptr || is_cut) {
+    return answer(asked.request, control_answer{dead_change_count{walk.changed, is_cut}});
   }
   walk_dead(ref, *slot, std::move(asked.request), walk);
 }

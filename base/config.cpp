@@ -127,6 +127,7 @@ void visit_limit_settings(Config& c, Visit&& visit) {
   visit("limits.sse_comment_interval_ms", l.sse_comment_interval_ms, bounds{10, day_ms}, "time between comments on a quiet event stream");
   visit("limits.publishes_per_s", l.publishes_per_s, bounds{}, "events one connection may publish a second; 0 = unlimited");
   visit("limits.page_events_max", l.page_events_max, bounds{1, 100'000}, "events in one page of history");
+  visit("limits.dead_changes_max", l.dead_changes_max, bounds{1, 10'000'000}, "dead letters that one request redrives or gives up; its answer says whether there are more");
   visit("limits.websocket_deflate", l.websocket_deflate, bounds{}, "accept permessage-deflate from WebSocket clients; what is sent is never compressed");
 }
 

@@ -113,6 +113,7 @@ struct config {
     std::uint32_t sse_comment_interval_ms = 15'000;
     std::uint32_t publishes_per_s = 0;
     std::uint32_t page_events_max = 1000;
+    std::uint32_t dead_changes_max = 10'000;
     bool websocket_deflate = true;
   } limits;
 

@@ -164,6 +164,7 @@ struct answer_writer {
     if (redrive.missing != 0) {
       fmt::format_to(std::back_inserter(out), R"(,"missing":{})", redrive.missing);
     }
+    if (redrive.more) out += R"(,"more":true)";
     out += '}';
   }
 

@@ -385,6 +385,7 @@ void append_members(std::string& out, const runtime::dead_changed& change) {
 
 void append_members(std::string& out, const actors::dead_change_count& count) {
   add(out, R"("count":{})", count.changed);
+  if (count.more) out += R"(,"more":true)";
 }
 
 void append_members(std::string& out, const actors::queue_audit_list& list) {

@@ -161,6 +161,31 @@ TEST_CASE_METHOD(queue_client, "many dead letters are driven again in pages", "[
   CHECK(depth(describe("q")) == count);
 }
 
+TEST_CASE("one request changes so many dead letters and says if there are more") {
+  config with;
+  with.limits.dead_changes_max = 3;
+  queue_client client{with};
+  for (int i = 0; i < 7; ++i)
+    client.push("q", std::to_string(i));
+  for (const auto& one : client.lease("q", 7))
+    (void)client.ask(queue_client::failed(one, false));
+  client.settle();
+  REQUIRE(client.describe("q").dead == 7);
+  actors::change_dead_where all{.queue = queue_client::queue("q"), .who = "ann"};
+  auto told = client.get<actors::dead_change_count>(all);
+  CHECK(told.changed == 3);
+  CHECK(told.more);
+  CHECK(client.describe("q").dead == 4);
+  all.what = runtime::dead_command::action::abandon;
+  told = client.get<actors::dead_change_count>(all);
+  CHECK(told.changed == 3);
+  CHECK(told.more);
+  told = client.get<actors::dead_change_count>(all);
+  CHECK(told.changed == 1);
+  CHECK_FALSE(told.more);
+  CHECK(client.describe("q").dead == 0);
+}
+
 TEST_CASE_METHOD(queue_client, "queues are made, changed, listed and deleted", "[actors][queue]") {
   CHECK(refusal(actors::get_queue{queue("q")}) == errc::queue_not_found);
   const auto made =
