@@ -243,10 +243,11 @@ result<workflow_answer> list_workflows_page(
   last.back() = '\1';
   for (std::uint32_t i = 0; i < journal.shard_count(); ++i) {
     auto reader = journal.read(shard_id{i});
-    if (!reader) {
+    if (!reader && reader.error().code == errc::quarantined) {
       left_out.push_back(i);
       continue;
     }
+    if (!reader) return std::unexpected{reader.error()};
     auto tail = read_tail(**reader);
     if (!tail) return std::unexpected{tail.error()};
     std::size_t taken = 0;

@@ -333,9 +333,15 @@ result<topic_list> list_topics_page(storage::journal& journal, const list_topics
   const auto wanted = [&](const std::string& name) {
     return name > ask.after && (ask.with_run_channels || !name.starts_with("workflow."));
   };
+  std::uint32_t left_out = 0;
   for (std::uint32_t i = 0; i < journal.shard_count(); ++i) {
     auto reader = journal.read(shard_id{i});
-    if (!reader) continue;  // a quarantined shard shows in /readyz, not here
+    if (!reader) {
+      // A quarantined shard shows in /readyz, not here; what nobody can read now is not "nothing".
+      const bool is_last = ++left_out == journal.shard_count();
+      if (reader.error().code == errc::quarantined && !is_last) continue;
+      return std::unexpected{reader.error()};
+    }
     auto tail = read_tail_rows(**reader);
     if (!tail) return std::unexpected{tail.error()};
     std::size_t taken = 0;
@@ -361,7 +367,8 @@ result<topic_list> list_topics_page(storage::journal& journal, const list_topics
       break;
     }
     auto reader = journal.read(place.first);
-    if (!reader) continue;
+    if (!reader && reader.error().code == errc::quarantined) continue;
+    if (!reader) return std::unexpected{reader.error()};
     const auto image =
         read_topic_image(**reader, place.second, journal.state(place.first).incarnation);
     if (!image) return std::unexpected{image.error()};

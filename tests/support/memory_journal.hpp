@@ -91,6 +91,12 @@ public:
     activation_refusal_ = std::move(why);
   }
 
+  /// Reads of the shard fail with `why` until this is called with nothing.
+  void refuse_reads(shard_id shard, std::optional<error> why) {
+    const std::lock_guard guard{mutex_};
+    shards_.at(shard.raw()).read_refusal = std::move(why);
+  }
+
   /// Called whenever a shard begins to be active, on its thread.
   void on_activation(std::function<void()> hear) { heard_activation_ = std::move(hear); }
 
@@ -154,7 +160,9 @@ public:
 
   [[nodiscard]] result<std::unique_ptr<storage::shard_reader>> read(shard_id shard) override {
     const std::lock_guard guard{mutex_};
-    return std::make_unique<reader>(shards_.at(shard.raw()));
+    const auto& one = shards_.at(shard.raw());
+    if (one.read_refusal) return std::unexpected{*one.read_refusal};
+    return std::make_unique<reader>(one);
   }
 
   [[nodiscard]] storage::shard_state state(shard_id shard) const override {
@@ -208,6 +216,7 @@ private:
     activation_id activation{};
     incarnation_id incarnation{1};
     bool has_failed = false;
+    std::optional<error> read_refusal;
     view_rows views;
     std::map<entity_id, entity> entities;
   };
