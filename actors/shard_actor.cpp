@@ -535,9 +535,9 @@ private:
   void on_watch(const watch_pattern& message, const caf::actor& hub) {
     interest_.watch(message, hub);
     for (const auto& [name, slot] : topics_) {
-      if (slot.stage == topic_stage::active && name.tenant == message.tenant
+      if (slot.may_go_on() && name.tenant == message.tenant
           && message.pattern.matches(name.topic.str())) {
-        // The topic itself knows how far it is.
+        // The topic itself knows how far it is; if it ends instead, its next activation is told.
         send(slot.actor, box(report_active{}), hub);
       }
     }

@@ -74,6 +74,12 @@ struct topic_slot {
     return stage == topic_stage::active || (stage == topic_stage::making && actor);
   }
 
+  /// In memory, and not to end for good. One that has said it is idle may find that it is not.
+  [[nodiscard]] bool may_go_on() const {
+    return stage == topic_stage::active
+           || (stage == topic_stage::passivating && actor && !is_retired);
+  }
+
   /// What is held to end a run that is only being begun.
   [[nodiscard]] std::vector<waiting> take_endings() {
     std::vector<waiting> endings;

@@ -301,6 +301,32 @@ TEST_CASE("an idle topic leaves memory and comes back where it was", "[actors][t
   CHECK(hub.active.back().last_seq == sequence{2});
 }
 
+TEST_CASE("a watcher is told of a topic whenever it comes", "[actors][topic]") {
+  config settings;
+  settings.topics.passivate_after_ms = 1000;
+  settings.topics.retention_check_ms = 200;
+  // The watcher comes after so many messages of a topic that says it is idle and is not.
+  constexpr int schedules = 12;
+  for (int before = 0; before < schedules; ++before) {
+    INFO(before);
+    virtual_broker broker{settings};
+    (void)broker.publish("events", {"a"});
+    broker.settle();
+    broker.advance(std::chrono::milliseconds{950});
+    (void)broker.publish("events", {"b"});
+    broker.tick(std::chrono::milliseconds{50});
+    for (int i = 0; i < before; ++i)
+      broker.step();
+    received hub;
+    broker.router->watch(
+        {tenant_name::parse("acme").value(), topic_pattern::parse(">").value()},
+        broker.make_probe(hub));
+    broker.settle();
+    CHECK(broker.topics_active() == 1);
+    CHECK_FALSE(hub.active.empty());
+  }
+}
+
 TEST_CASE(
     "random publishes, failures, deletions and pauses lose and double nothing", "[actors][topic]") {
   const auto seed = std::random_device{}();

@@ -136,6 +136,9 @@ public:
     } while (scheduler_->has_job());
   }
 
+  /// Lets actors handle one message; readers do nothing. False if there was none.
+  bool step() { return scheduler_->try_run_once(); }
+
   /// Lets everything happen, commits included, until nothing is left to do.
   void settle() {
     do
