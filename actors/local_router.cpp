@@ -109,7 +109,7 @@ local_router::~local_router() {
 }
 
 std::size_t local_router::index_of(const topic_ref& topic) const {
-  return shard_index(topic, static_cast<std::uint32_t>(shards_.size()));
+  return shard_index(topic, parts_.journal.shard_count());
 }
 
 result<void> local_router::publish(publish_batch batch, const caf::actor& reply_to) {
@@ -283,7 +283,6 @@ void local_router::stop() {
       caf::anon_send_exit(shard, caf::exit_reason::kill);
     wait(kill_patience);
   }
-  shards_.clear();
 }
 
 }  // namespace callboard::actors

@@ -42,7 +42,8 @@ public:
   void begin_stop();
 
   /// `begin_stop`, and waits until all have ended; what has not after a few seconds is ended by
-  /// force. Idempotent.
+  /// force, and what that leaves behind may use the router until the actor system has no actor
+  /// left. Idempotent.
   void stop();
 
 private:

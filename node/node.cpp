@@ -129,6 +129,8 @@ public:
     if (journal_) journal_->close();
     // The actor system waits for its last actor, so it goes only when nothing can reach one.
     gateway_.reset();
+    // What a killed shard leaves behind ends by itself, and uses the router until then.
+    if (system_) system_->await_all_actors_done();
     router_.reset();
     system_.reset();
     models_.reset();

@@ -88,6 +88,7 @@ public:
     if (steps_) steps_->stop();
     if (user_code_) user_code_->stop();
     if (readers_) readers_->stop();
+    if (system) system->await_all_actors_done();
     router.reset();
     system.reset();
     steps_.reset();

@@ -327,6 +327,20 @@ TEST_CASE("a watcher is told of a topic whenever it comes", "[actors][topic]") {
   }
 }
 
+TEST_CASE("what ends behind the router may still use it", "[actors][topic]") {
+  virtual_broker broker;
+  broker.router->begin_stop();
+  broker.settle();
+  broker.router->stop();
+  const auto topic = virtual_broker::topic("events");
+  broker.router->attach({topic, 1}, broker.client);
+  broker.router->detach({topic}, broker.client);
+  CHECK(broker.router->control(
+      {correlation_id{1}, ack_deliveries{{topic, group_name::parse("g").value()}, {}, {}}},
+      broker.client));
+  broker.settle();
+}
+
 TEST_CASE(
     "random publishes, failures, deletions and pauses lose and double nothing", "[actors][topic]") {
   const auto seed = std::random_device{}();
