@@ -92,6 +92,8 @@ void run_schedule::read(const caf::actor& self, bool is_start) {
             self, box(runs_found{find(parts, shard, by_shard, by_wall, is_start), is_start}));
       });
   is_reading_ = posted.has_value();
+  // Whoever asks from now on asks for another one: this one may not see what they are about.
+  if (is_reading_ && is_start) must_start_ = false;
 }
 
 /// Reader pool only.
@@ -160,6 +162,7 @@ void run_schedule::take(place& by, runs_found::looks&& found) const {
 std::vector<topic_ref> run_schedule::take(runs_found& message, const caf::actor& self) {
   is_reading_ = false;
   if (!message.found) {
+    must_start_ |= message.is_start;
     log::channel("actors")->warn(
         "workflows of shard {} could not be looked up: {}",
         shard_.raw(),
@@ -173,11 +176,7 @@ std::vector<topic_ref> run_schedule::take(runs_found& message, const caf::actor&
   to_wake.insert(to_wake.end(), at_work.begin(), at_work.end());
   take(by_shard_, std::move(by_shard));
   take(by_wall_, std::move(by_wall));
-  if (message.is_start) {
-    must_start_ = false;
-  } else if (must_start_) {
-    read(self, true);
-  }
+  if (must_start_) read(self, true);
   if (has_more) read(self, false);
   return to_wake;
 }

@@ -109,6 +109,7 @@ private:
   place by_shard_;
   place by_wall_{.view = storage::view_id::workflow_wall_timer};
   bool is_reading_ = false;
+  /// A start was asked for that no read has been posted for.
   bool must_start_ = false;
   run_sweep sweep_;
 };
