@@ -314,11 +314,12 @@ void groups_actor::make(
       [entity = topic.entity, time](storage::shard_reader& reader) {
         return reader.first_at_or_after(entity, time);
       },
-      [this, ref = topic.ref, request = std::move(request), settings](
+      [this, ref = topic.ref, entity = topic.entity, request = std::move(request), settings](
           result<std::optional<sequence>> found) mutable {
         auto* after = find_topic(ref);
         if (!found) return answer(request, std::unexpected{found.error()});
-        if (after == nullptr || after->state != group_topic::link::attached) {
+        if (after == nullptr || after->state != group_topic::link::attached
+            || after->entity != entity) {
           return answer(request, fail(errc::topic_not_found, "the topic was deleted"));
         }
         const auto start = *found ? sequence{(*found)->raw() - 1} : after->last_seq;

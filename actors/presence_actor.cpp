@@ -205,8 +205,8 @@ void presence_actor::reload(presence_room& room) {
         if (after == nullptr || after->core || after->entity != entity) return;
         if (!known) {
           refuse_all(*after, known.error());
-          rooms_.erase(ref);
-          return;
+          after->read_again = boot() + load_retry_after;
+          return arm_tick();
         }
         auto members = known->rooms.empty() ? std::vector<runtime::presence_entry>{}
                                             : std::move(known->rooms.front().members);
@@ -341,6 +341,10 @@ void presence_actor::on_tick() {
   const boot_time patience{std::chrono::milliseconds{parts_.settings.topics.passivate_after_ms}};
   std::vector<topic_ref> forgotten;
   for (auto& [ref, room] : rooms_) {
+    if (room.read_again && boot() >= *room.read_again) {
+      room.read_again.reset();
+      reload(room);
+    }
     if (!room.core) continue;
     room.core->tick(boot());
     pump(room);

@@ -42,6 +42,8 @@ struct presence_room {
   /// Nothing while the topic is looked up or made, or the room is read.
   std::unique_ptr<runtime::presence_core> core;
   bool attaching = false;
+  /// It could not be read: when it is read again. What it had is on disk only.
+  std::optional<boot_time> read_again;
   std::vector<pending_request> waiting;
   std::optional<runtime::presence_batch> writing;
   bool appending = false;

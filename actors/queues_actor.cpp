@@ -142,6 +142,7 @@ void queues_actor::on_tick() {
     }
   }
   tick_endings();
+  recall_again();
   if (!hot_.empty()) arm_tick();
 }
 

@@ -129,6 +129,7 @@ private:
       pending_request request,
       const runtime::queue_settings& settings);
   void recall(const queue_ref& ref);
+  void recall_again();
   void remove(const queue_ref& ref, queue_slot& slot, pending_request request);
   void leave(const leave_queue& body, pending_request request);
   void describe(const queue_ref& ref, queue_slot& slot, pending_request request, bool created);
@@ -193,6 +194,9 @@ private:
   std::deque<pending_request> early_;
   std::map<queue_ref, queue_slot> queues_;
   std::map<entity_id, queue_ref> names_;
+  /// Whether they were made is not known, as the append failed: when to look again, or nothing
+  /// while somebody looks.
+  std::map<queue_ref, std::optional<boot_time>> in_doubt_;
   /// Queues that the tick has to look at.
   std::set<queue_ref> hot_;
   std::uint64_t unit_numbers_ = 0;

@@ -14,6 +14,7 @@ constexpr std::size_t worker_size_max = 300;
 constexpr std::size_t key_size_max = 1024;
 constexpr std::size_t result_size_max = 1 << 20;
 constexpr std::size_t dead_page_max = 500;
+constexpr boot_time recall_again_after = std::chrono::milliseconds{200};
 constexpr std::uint32_t ms_max = 86'400'000;
 
 error lost() {
@@ -106,6 +107,9 @@ void queues_actor::with_queue(const queue_ref& ref, pending_request request) {
   }
   auto* slot = find_slot(ref);
   if (slot == nullptr) {
+    if (in_doubt_.contains(ref)) {
+      return answer(request, fail(errc::overloaded, "the queue is being looked for; retry", 200));
+    }
     if (!makes_queue(request.body)) return answer(request, std::unexpected{not_there(ref)});
     return put(ref, std::move(request));
   }
@@ -250,16 +254,33 @@ void queues_actor::make(
   answer(*shared, std::unexpected{queued.error()});
 }
 
-/// Looks whether a queue was made after all.
+/// Looks whether a queue was made after all. Until that is known it is neither there nor made.
 void queues_actor::recall(const queue_ref& ref) {
+  in_doubt_[ref].reset();
   read<std::optional<runtime::queue_row>>(
       reader_pool::lane::control,
       [ref](storage::shard_reader& reader) { return find_queue(reader, ref); },
       [this, ref](result<std::optional<runtime::queue_row>> row) {
+        if (!row && is_retryable(row.error().code)) {
+          // The store may be opened again just now, after the same failure.
+          in_doubt_[ref] = boot() + recall_again_after;
+          return arm_tick();
+        }
+        in_doubt_.erase(ref);
         if (!row || !*row || find_slot(ref) != nullptr) return;
         queues_[ref].row = **row;
         names_.emplace((*row)->entity, ref);
       });
+}
+
+void queues_actor::recall_again() {
+  std::vector<queue_ref> due;
+  for (const auto& [ref, next] : in_doubt_) {
+    if (next && *next <= boot()) due.push_back(ref);
+  }
+  for (const auto& ref : due)
+    recall(ref);
+  if (!in_doubt_.empty()) arm_tick();
 }
 
 void queues_actor::configure(

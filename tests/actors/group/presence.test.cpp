@@ -152,4 +152,21 @@ TEST_CASE_METHOD(
   CHECK(members("room").size() == 1);
 }
 
+TEST_CASE_METHOD(
+    presence_client,
+    "a room that cannot be read again at once keeps who is there",
+    "[actors][presence]") {
+  REQUIRE(join("room", "ann"));
+  const auto shard = shard_of("room");
+  journal.fail_next({errc::outcome_unknown, "the fsync failed"});
+  journal.refuse_reads(shard, error{errc::overloaded, "the store is being opened again", 100});
+  CHECK_FALSE(join("room", "bob"));
+  journal.refuse_reads(shard, std::nullopt);
+  advance(2s);
+  const auto there = members("room");
+  REQUIRE(there.size() == 1);
+  CHECK(there[0].member == "ann");
+  CHECK(ask_now(actors::presence_renew{topic("room"), "ann"}));
+}
+
 }  // namespace callboard::testing

@@ -1,4 +1,6 @@
 // Task queues behind the router, on a journal in memory and a clock of the test.
+#include "actors/queue_routing.hpp"
+
 #include "tests/actors/queue/queue_client.hpp"
 
 namespace callboard::testing {
@@ -384,6 +386,20 @@ TEST_CASE_METHOD(
   advance(1s);
   (void)of<runtime::enqueued_task>(id);
   CHECK(payloads(lease("q", 5)) == text_list{"one", "two"});
+}
+
+TEST_CASE_METHOD(
+    queue_client, "a queue that may have been made is looked for until it can", "[actors][queue]") {
+  const auto shard = shard_of_queue(actors::get_queue{queue("q")}, journal.shard_count());
+  REQUIRE(shard);
+  journal.fail_next({errc::outcome_unknown, "the fsync failed"}, true);
+  journal.refuse_reads(*shard, error{errc::overloaded, "the store is being opened again", 100});
+  CHECK(refusal(actors::put_queue{.queue = queue("q")}) == errc::outcome_unknown);
+  // Made again it would be a second queue of this name.
+  CHECK(refusal(actors::put_queue{.queue = queue("q")}) == errc::overloaded);
+  journal.refuse_reads(*shard, std::nullopt);
+  advance(500ms);
+  CHECK_FALSE(get<actors::queue_description>(actors::put_queue{.queue = queue("q")}).created);
 }
 
 TEST_CASE_METHOD(queue_client, "a queue that could not be made is not there", "[actors][queue]") {
