@@ -101,6 +101,11 @@ request_reader::~request_reader() = default;
 
 boost::asio::mutable_buffer request_reader::prepare() {
   if (begin_ == end_) begin_ = end_ = 0;
+  // Only here: at any other time somebody may be reading into it.
+  if (!has_begun() && capacity_ > body_read_size) {
+    memory_.reset();
+    capacity_ = 0;
+  }
   const auto capacity_max =
       std::max<std::size_t>(limits_.header_bytes_max + std::size_t{1}, body_read_size);
   if (capacity_ - end_ < read_size_min && begin_ > 0) {
@@ -231,10 +236,6 @@ void request_reader::next() {
   request_ = {};
   head_start_.clear();
   in_body_ = false;
-  if (begin_ == end_ && capacity_ > body_read_size) {
-    memory_.reset();
-    capacity_ = begin_ = end_ = 0;
-  }
 }
 
 std::string request_reader::take_rest() {

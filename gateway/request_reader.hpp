@@ -56,7 +56,7 @@ public:
   /// Bytes of the body that have arrived.
   [[nodiscard]] std::size_t body_size() const;
 
-  /// Forgets the request; bytes that were read after it stay.
+  /// Forgets the request; bytes that were read after it stay, and so does memory being read into.
   void next();
 
   /// True if a byte of the request after the last one has arrived.

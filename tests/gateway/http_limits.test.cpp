@@ -1,6 +1,7 @@
 // What a connection may have beyond its own bounds: refusals that a WebSocket tells itself, the
 // places beyond the limit of connections, and the node's budget.
 #include "gateway/auth.hpp"
+#include "gateway/request_reader.hpp"
 
 #include "tests/gateway/http_fixture.hpp"
 #include "tests/support/catch.hpp"
@@ -8,6 +9,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <cstring>
 #include <fstream>
 
 using namespace callboard;
@@ -176,4 +179,43 @@ TEST_CASE_METHOD(http_fixture, "bodies stay charged until they are answered", "[
   advance(std::chrono::milliseconds{settings.limits.request_timeout_ms + 1});
   CHECK(client.read().status == 503);
   CHECK(eventually([this] { return budget.used() == 0; }));
+}
+
+TEST_CASE("memory that is being read into outlives the request", "[gateway][http]") {
+  gateway::request_reader reader{{}};
+  const auto feed = [&](std::string_view bytes) {
+    auto progress = gateway::request_reader::progress::need_more;
+    while (!bytes.empty()) {
+      const auto into = reader.prepare();
+      REQUIRE(into.size() > 0);
+      const auto size = std::min(into.size(), bytes.size());
+      std::memcpy(into.data(), bytes.data(), size);
+      reader.commit(size);
+      bytes.remove_prefix(size);
+      const auto now = reader.advance();
+      REQUIRE(now.has_value());
+      progress = *now;
+    }
+    return progress;
+  };
+  // A line that comes without its end makes the buffer as large as it gets.
+  const std::string line = "X-Long: " + std::string(15'500, 'x');
+  REQUIRE(
+      feed("POST /v1 HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\n" + line)
+      == gateway::request_reader::progress::need_more);
+  REQUIRE(feed("\r\n\r\n1") == gateway::request_reader::progress::head);
+  REQUIRE(reader.advance().value() == gateway::request_reader::progress::complete);
+  // As a long poll does, to notice that its client left; then the answer is written.
+  const auto into = reader.prepare();
+  reader.next();
+  constexpr std::string_view more = "GET /livez HTTP/1.1\r\nHost: h\r\n\r\n";
+  REQUIRE(into.size() >= more.size());
+  std::memcpy(into.data(), more.data(), more.size());
+  reader.commit(more.size());
+  REQUIRE(reader.advance().value() == gateway::request_reader::progress::head);
+  CHECK(reader.request().target == "/livez");
+  REQUIRE(reader.advance().value() == gateway::request_reader::progress::complete);
+  // Nobody reads now, so that what was large is given back.
+  reader.next();
+  CHECK(reader.prepare().size() < into.size());
 }
