@@ -110,6 +110,15 @@ void ready_ring::bound_keys() {
 void ready_ring::drop_key(key_map::iterator key) {
   while (!key->second.tasks.empty())
     erase(key, std::prev(key->second.tasks.end()));
+  forget_key(key);
+}
+
+/// Its turn ends with it: what waits of the key later is a new window, which was given nothing.
+void ready_ring::forget_key(key_map::iterator key) {
+  if (is_turn_begun_ && turn_ == key->first) {
+    turn_ = key->first + 1;
+    is_turn_begun_ = false;
+  }
   keys_.erase(key);
 }
 
@@ -121,7 +130,7 @@ void ready_ring::remove(const task_state& state) {
   erase(key, task);
   key->second.is_used = true;
   is_fruitful_ = true;
-  if (key->second.tasks.empty() && key->second.is_whole()) keys_.erase(key);
+  if (key->second.tasks.empty() && key->second.is_whole()) forget_key(key);
 }
 
 void ready_ring::move(const task_state& state) {
@@ -187,7 +196,7 @@ waiting_task ready_ring::take_head(key_map::iterator key) {
   erase(key, head);
   window.is_used = true;
   is_fruitful_ = true;
-  if (window.tasks.empty() && window.is_whole()) keys_.erase(key);
+  if (window.tasks.empty() && window.is_whole()) forget_key(key);
   return taken;
 }
 
@@ -300,7 +309,7 @@ void ready_ring::loaded(const key_ask& ask, key_page page, lsn as_of, const rece
     if (!known || state.position() <= *known) insert(key, {state, std::nullopt});
   });
   bound_key(key);
-  if (window.tasks.empty() && window.is_whole()) keys_.erase(key);
+  if (window.tasks.empty() && window.is_whole()) forget_key(key);
 }
 
 }  // namespace callboard::runtime

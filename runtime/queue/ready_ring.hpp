@@ -123,6 +123,7 @@ private:
   void bound_key(key_map::iterator key);
   void bound_keys();
   void drop_key(key_map::iterator key);
+  void forget_key(key_map::iterator key);
   void note_head(key_map::iterator key, std::optional<task_position> before);
   [[nodiscard]] static std::optional<task_position> head_of(const key_window& window);
   void account_rotation(const segment_page& page);

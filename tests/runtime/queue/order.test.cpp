@@ -1,6 +1,7 @@
 // Whose turn it is: priorities, age, fairness, delays; and which enqueue is a repetition.
 #include "tests/runtime/queue/queue_bench.hpp"
 
+#include <random>
 #include <set>
 
 namespace callboard::runtime {
@@ -139,6 +140,55 @@ TEST_CASE_METHOD(order, "keys take turns of a quantum each", "[runtime][queue][o
     const std::set<char> three{seen[i], seen[i + 3], seen[i + 6]};
     CHECK(three.size() == 3);
     CHECK(seen.substr(i, 3) == std::string(3, seen[i]));
+  }
+}
+
+TEST_CASE_METHOD(
+    order, "a key whose last task was taken gives its turn away", "[runtime][queue][order]") {
+  settings.fairness_quantum = 4;
+  configure(settings);
+  for (int i = 0; i < 100; ++i)
+    put(normal, "many");
+  auto one = put(normal, "one");
+  int of_many = 0;
+  for (int i = 0; i < 50; ++i) {
+    const auto given = serve();
+    REQUIRE(given);
+    if (given->token.task != one) {
+      ++of_many;
+    } else {
+      one = put(normal, "one");
+    }
+  }
+  // Four for each of the other's.
+  CHECK(of_many == 40);
+}
+
+TEST_CASE_METHOD(
+    order,
+    "no key waits for more than a quantum of each other, whatever comes between leases",
+    "[runtime][queue][order]") {
+  constexpr std::uint32_t quantum = 4;
+  constexpr std::uint64_t rivals = 4;
+  settings.fairness_quantum = quantum;
+  configure(settings);
+  std::set<task_id> patient;
+  for (int i = 0; i < 200; ++i)
+    patient.insert(put(normal, "patient"));
+  std::mt19937 dice{GENERATE(1U, 2U, 3U)};
+  const auto draw = [&](std::uint64_t below) { return dice() % below; };
+  std::map<task_id, std::string> owner;
+  const auto put_rival = [&](const std::string& key) { owner[put(normal, key)] = key; };
+  std::uint64_t waited = 0;
+  for (int turn = 0; turn < 400 && !patient.empty(); ++turn) {
+    if (draw(4) == 0) put_rival("rival " + std::to_string(draw(rivals)));
+    const auto given = serve();
+    REQUIRE(given);
+    waited = patient.erase(given->token.task) > 0 ? 0 : waited + 1;
+    REQUIRE(waited <= rivals * quantum);
+    // Who was served mostly has something again before the next lease.
+    const auto rival = owner.find(given->token.task);
+    if (rival != owner.end() && draw(32) != 0) put_rival(rival->second);
   }
 }
 
