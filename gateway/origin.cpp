@@ -1,5 +1,7 @@
 #include "gateway/origin.hpp"
 
+#include <boost/asio/ip/address_v4.hpp>
+
 #include <algorithm>
 
 namespace callboard::gateway {
@@ -19,7 +21,11 @@ std::string_view without_port(std::string_view authority) {
 
 bool names_this_machine(std::string_view authority) {
   const auto name = without_port(authority);
-  return name == "localhost" || name == "[::1]" || name.starts_with("127.");
+  if (name == "localhost" || name == "[::1]") return true;
+  // "127.example.com" is a name that anybody may own.
+  boost::system::error_code failed;
+  const auto address = boost::asio::ip::make_address_v4(name, failed);
+  return !failed && address.is_loopback();
 }
 
 bool equal_ignoring_case(std::string_view a, std::string_view b) {

@@ -1,6 +1,7 @@
 // What each endpoint asks of the broker and says to the client.
 #include "gateway/auth.hpp"
 #include "gateway/event_codec.hpp"
+#include "gateway/origin.hpp"
 #include "proto/event.pb.h"
 
 #include "tests/gateway/http_fixture.hpp"
@@ -436,6 +437,25 @@ TEST_CASE("pages of other origins are kept out", "[gateway][routes]") {
       "Origin: https://app.example\r\nAccess-Control-Request-Method: POST\r\n"));
   CHECK(preflight.status == 204);
   CHECK(preflight.headers.at("access-control-allow-methods") == "GET, HEAD, POST, OPTIONS");
+}
+
+TEST_CASE("without tokens the same host is one that names this machine", "[gateway][routes]") {
+  const auto standing = [](const std::string& authority, bool trusted_local) {
+    const auto origin = "http://" + authority;
+    return gateway::standing_of(&origin, &authority, {}, trusted_local);
+  };
+  for (const std::string name :
+       {"localhost:8700", "127.0.0.1:8700", "127.0.0.1", "127.9.9.9", "[::1]:8700"}) {
+    INFO(name);
+    CHECK(standing(name, true) == gateway::origin_standing::same_host);
+  }
+  // Names and addresses that others own, some of which look like ours.
+  for (const std::string name :
+       {"127.evil.example", "127.0.0.1.evil.example:8700", "127.", "126.0.0.1", "h", "[::2]"}) {
+    INFO(name);
+    CHECK(standing(name, true) == gateway::origin_standing::denied);
+    CHECK(standing(name, false) == gateway::origin_standing::same_host);
+  }
 }
 
 TEST_CASE("tokens open what they name and nothing else", "[gateway][routes]") {
