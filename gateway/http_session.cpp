@@ -101,8 +101,9 @@ void http_session::on_peer_gone(boost::system::error_code why) {
     return finish();
   case phase::writing:
     keep_alive_ = false;
-    if (why != boost::asio::error::eof) finish();
-    return;
+    if (why == boost::asio::error::eof) return;
+    give_up_poll();
+    return finish();
   case phase::ending:
   case phase::gone:
     return;

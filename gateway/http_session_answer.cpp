@@ -256,6 +256,9 @@ void http_session::on_timeout() {
     return respond_problem(
         {errc::timeout, "no answer in time: the outcome is unknown, retry with the same id"});
   case phase::writing:
+    // What the client has not got whole it cannot work on.
+    give_up_poll();
+    return finish();
   case phase::ending:
     return finish();
   case phase::gone:

@@ -331,6 +331,41 @@ TEST_CASE_METHOD(http_fixture, "a poller that goes away leaves its group", "[gat
   CHECK(eventually([this] { return ports.empty(); }));
 }
 
+TEST_CASE_METHOD(
+    http_fixture, "leases whose answer is not taken are given back", "[gateway][routes]") {
+  run([this] {
+    on_control = [](const actors::control_body& body) {
+      if (!std::holds_alternative<actors::lease_tasks>(body)) {
+        return std::optional<result<actors::control_answer>>{
+            actors::control_answer{actors::done{}}};
+      }
+      // More than sockets hold, so that the answer stays in the middle.
+      actors::leased_tasks list;
+      const shared_bytes payload{'"' + std::string(1 << 20, 'x') + '"'};
+      for (int i = 0; i < 32; ++i) {
+        auto& task = list.tasks.emplace_back();
+        task.lease = "l" + std::to_string(i);
+        task.payload = payload;
+      }
+      return std::optional<result<actors::control_answer>>{actors::control_answer{list}};
+    };
+  });
+  auto client = connect();
+  client.send(request("POST", "/queues/q/lease", R"({"worker":"w","max":32,"wait_ms":1000})"));
+  REQUIRE(eventually([this] { return asked.size() == 1; }));
+  const auto worker = last<actors::lease_tasks>(*this).lease.worker;
+  SECTION("when the time to write it is over") {
+    advance(std::chrono::milliseconds{settings.limits.request_timeout_ms + 1});
+  }
+  SECTION("when the connection breaks") {
+    advance(1ms);
+    client.close();
+  }
+  REQUIRE(eventually([this] { return asked.size() == 2; }));
+  CHECK(last<actors::leave_queue>(*this).worker == worker);
+  CHECK(eventually([this] { return ports.empty(); }));
+}
+
 TEST_CASE_METHOD(http_fixture, "presence is shown, joined and left", "[gateway][routes]") {
   auto client = connect();
   CHECK(client.ask(request("PUT", "/presence/t/ada", R"({ "a": 1 })")).status == 204);
