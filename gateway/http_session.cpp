@@ -295,10 +295,16 @@ void http_session::on_drain(std::chrono::milliseconds spread) {
 void http_session::on_tick(boot_time now) {
   if (phase_ == phase::gone) return;
   if (draining_ && is_idle() && now >= drain_at_) return finish();
-  if (draining_ && is_polling() && now >= drain_at_) {
-    // Whoever polls asks again anyway; another node answers then, or this one when it is back.
+  if (draining_ && is_awaiting() && now >= drain_at_) {
+    // Another node answers when it is asked again, or this one when it is back.
+    const bool is_asked_again = exchange_.on_disconnect || exchange_.method == http_method::get;
     give_up_poll();
-    return respond_problem({errc::draining, "the node is shutting down; poll again", 1000});
+    return respond_problem(
+        {errc::draining,
+         is_asked_again ? "the node is shutting down; ask again"
+                        : "the node is shutting down and waits no longer; what was asked goes on: "
+                          "ask for its end, or again with the same id",
+         1000});
   }
   if (now >= deadline_) on_timeout();
 }

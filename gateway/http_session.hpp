@@ -110,9 +110,9 @@ private:
     return phase_ == phase::reading_head && !reader_.has_begun();
   }
 
-  /// A long poll is under way.
-  [[nodiscard]] bool is_polling() const {
-    return phase_ == phase::waiting && exchange_.on_disconnect && exchange_.wait.count() > 0;
+  /// A long poll is under way, or the end of a run or a call is waited for.
+  [[nodiscard]] bool is_awaiting() const {
+    return phase_ == phase::waiting && exchange_.wait.count() > 0;
   }
 
   connection_port& port_;

@@ -133,7 +133,19 @@ public:
     auto directory = open_directory(paths_, settings_.shard_count, *files);
     if (!directory) return std::unexpected{directory.error()};
     space_.refresh();
-    if (auto started = writer_.start(directory->mark); !started) return started;
+    auto started = writer_.start(directory->mark);
+    // To open needs space, too, and that is what the ballast is for.
+    const auto is_full = [&] { return !started && started.error().code == errc::storage_full; };
+    if (is_full() && space_.give_up_ballast()) started = writer_.start(directory->mark);
+    if (is_full()) {
+      return fail(
+          errc::storage_full,
+          fmt::format(
+              "{}. Free some space on the disk of {} and start again: nothing is lost.",
+              started.error().detail,
+              paths_.root.string()));
+    }
+    if (!started) return started;
     upkeep_.start();
     is_open_ = true;
     return {};

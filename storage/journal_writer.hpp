@@ -51,7 +51,7 @@ public:
   explicit journal_writer(writer_parts parts);
   ~journal_writer();
 
-  /// Opens the store and starts the thread. Errors: as open_store.
+  /// Opens the store and starts the thread; may be called again if it failed. Errors: as open_store.
   [[nodiscard]] result<void> start(const mark_state& mark);
 
   /// Commits what is queued, projects it, syncs the mark, closes the store. Idempotent.

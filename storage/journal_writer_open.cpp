@@ -23,6 +23,7 @@ constexpr std::size_t heads_max = 65'536;
 
 result<void> journal_writer::start(const mark_state& mark) {
   durable_ = mark.lsns;
+  batch_.Clear();
   auto opened = open_store(parts_.paths, mark, db_options_);
   if (!opened) return std::unexpected{opened.error()};
   for (std::uint32_t i = 0; i < parts_.shards.shard_count(); ++i) {

@@ -8,6 +8,7 @@
 
 #include <cstdlib>
 #include <fstream>
+#include <future>
 #include <iostream>
 #include <map>
 #include <random>
@@ -251,4 +252,26 @@ TEST_CASE("orders survive kill -9 at any point, each step recorded once", "[e2e]
     ++shipped[text_of(one.event.at("data"), "order")];
   for (const auto& id : acked)
     CHECK(shipped[id] == 1);
+}
+
+TEST_CASE(
+    "SIGTERM does not wait for those who wait for an end, and tells them", "[e2e][workflow]") {
+  order_node node;
+  REQUIRE(node.start("o9", "order", R"({"total":500})").status == 201);
+  auto reading = std::async(
+      std::launch::async, [&] { return node.client().get("/workflows/o9/result?wait_ms=60000"); });
+  auto starting = std::async(std::launch::async, [&] {
+    return node.client().post(
+        "/workflows?wait_ms=60000", R"({"type":"order","id":"o10","input":{"total":500}})");
+  });
+  REQUIRE(eventually([&] { return node.client().get("/workflows/o10").status == 200; }));
+  CHECK(node.server().stop() == 0);
+  for (auto* one : {&reading, &starting}) {
+    const auto answer = one->get();
+    CHECK(answer.status == 503);
+    CHECK(answer.code() == "draining");
+  }
+  node.server().start();
+  CHECK(text_of(node.show("o9"), "status") == "running");
+  CHECK(text_of(node.show("o10"), "status") == "running");
 }

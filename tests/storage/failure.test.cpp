@@ -292,6 +292,36 @@ TEST_CASE("a full disk refuses publishes, lets deletes on, and recovers", "[stor
   CHECK(f.read(shard_id{0}, topic).value() == std::vector<std::string>{"two"});
 }
 
+TEST_CASE("a node killed on a full disk starts again on its ballast", "[storage][failure]") {
+  failing_fixture f;
+  f.settings.ballast_bytes = 1 << 20;
+  f.open();
+  const auto topic = f.make_topic(shard_id{0}, "t");
+  REQUIRE(f.append(shard_id{0}, {event(topic, 1, "one")}));
+  const auto ballast = f.settings.data_dir + "/ballast";
+  while (!std::filesystem::exists(ballast))
+    std::this_thread::yield();
+  f.disk->freeze();
+  f.close();
+  f.disk->crash(nullptr);
+  const bool has_ballast = GENERATE(true, false);
+  if (!has_ballast) std::filesystem::remove(ballast);
+  f.disk->set_full_while([&] { return !has_ballast || std::filesystem::exists(ballast); });
+  const auto opened = f.try_open();
+  if (has_ballast) {
+    INFO((opened ? "" : opened.error().detail));
+    REQUIRE(opened);
+    CHECK(f.read(shard_id{0}, topic).value() == std::vector<std::string>{"one"});
+  } else {
+    REQUIRE_FALSE(opened);
+    CHECK(opened.error().code == errc::storage_full);
+    CHECK_THAT(opened.error().detail, Catch::Contains("Free some space"));
+  }
+  f.close();
+  f.disk->set_full_while({});
+  f.expect_sound();
+}
+
 TEST_CASE("a disk that fills under a write recovers without a restart", "[storage][failure]") {
   failing_fixture f;
   f.settings.ballast_bytes = 1 << 20;

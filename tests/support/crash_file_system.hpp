@@ -11,6 +11,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <fstream>
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -45,6 +46,9 @@ public:
 
   /// While set, every write answers that the disk is full.
   void set_full(bool full) { is_full_ = full; }
+
+  /// Asked at every write. To be set while the store is closed.
+  void set_full_while(std::function<bool()> is_full) { is_full_while_ = std::move(is_full); }
 
   /// From now on nothing changes any file, as if the power were off.
   void freeze() { is_frozen_ = true; }
@@ -156,7 +160,8 @@ private:
 
   rocksdb::IOStatus refusal(const std::string& path) {
     if (is_frozen_) return rocksdb::IOStatus::IOError("power is off");
-    if (is_full_) return rocksdb::IOStatus::NoSpace("the test says so");
+    if (is_full_ || (is_full_while_ && is_full_while_()))
+      return rocksdb::IOStatus::NoSpace("the test says so");
     const std::lock_guard guard{mutex_};
     if (takes(failing_writes_, path)) return rocksdb::IOStatus::IOError("injected");
     return rocksdb::IOStatus::OK();
@@ -285,6 +290,7 @@ private:
   failure failing_syncs_;
   failure failing_writes_;
   std::atomic<bool> is_full_{false};
+  std::function<bool()> is_full_while_;
   std::atomic<bool> is_frozen_{false};
 };
 
