@@ -125,7 +125,7 @@ void websocket_session::read() {
 void websocket_session::on_read(const boost::system::error_code& failed, std::size_t count) {
   reading_ = false;
   if (stage_ == stage::ended) return;
-  if (failed) return end(!clean_);
+  if (failed) return end();
   heard_ = true;
   take(large_ ? std::span{large_->data(), count} : std::span{small_.data(), count});
   if (stage_ == stage::ended) return;
@@ -194,7 +194,6 @@ void websocket_session::handle(const ws_message& message) {
 // -- closing ---------------------------------------------------------------------------------
 
 void websocket_session::handle_close(const ws_message& message) {
-  clean_ = true;
   peer_closed_ = true;
   flush_publishes();
   if (stage_ == stage::open) {
@@ -220,27 +219,28 @@ void websocket_session::finish_close() {
   // The orderly end of the stream outlives this session.
   auto* stream = stream_.get();
   stage_ = stage::ended;
-  leave_everything(false);
+  leave_everything();
   output_.abandon();
   stream->async_shutdown([self = shared_from_this()] { self->stream_->close(); });
   port_.close();
 }
 
-void websocket_session::end(bool vanished) {
+void websocket_session::end() {
   if (stage_ == stage::ended) return;
   stage_ = stage::ended;
-  leave_everything(vanished);
+  leave_everything();
   output_.abandon();
   stream_->close();
   port_.close();
 }
 
-void websocket_session::leave_everything(bool vanished) {
+void websocket_session::leave_everything() {
   subscriptions_.clear();
   pending_.clear();
-  for (auto& one : present_) {
-    tell_broker(actors::presence_leave{std::move(one.topic), std::move(one.member), vanished});
-  }
+  // However it ends: the member may be here with another connection as well, whose next renewal
+  // keeps them. Who means to leave says so.
+  for (auto& one : present_)
+    tell_broker(actors::presence_leave{std::move(one.topic), std::move(one.member), true});
   present_.clear();
   for (auto& group : groups_)
     tell_broker(actors::leave_group{std::move(group), port_.id()});
@@ -251,7 +251,7 @@ void websocket_session::leave_everything(bool vanished) {
 }
 
 void websocket_session::on_stop() {
-  end(true);
+  end();
 }
 
 // -- writing ---------------------------------------------------------------------------------
@@ -274,7 +274,7 @@ void websocket_session::on_written() {
 }
 
 void websocket_session::on_write_failed(const boost::system::error_code&) {
-  end(!clean_);
+  end();
 }
 
 void websocket_session::answer(answer_call write) {

@@ -112,8 +112,8 @@ private:
   void choose_buffer(std::size_t count);
   void start_close(std::uint16_t code, std::string_view reason);
   void finish_close();
-  void end(bool vanished);
-  void leave_everything(bool vanished);
+  void end();
+  void leave_everything();
 
   void on_written() override;
   void on_write_failed(const boost::system::error_code& why) override;
@@ -215,7 +215,6 @@ private:
   bool reading_ = false;
   bool read_paused_ = false;
   bool peer_closed_ = false;
-  bool clean_ = false;
   bool stalled_ = false;
   bool heard_ = false;
   bool goaway_sent_ = false;

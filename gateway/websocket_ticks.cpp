@@ -33,12 +33,12 @@ void websocket_session::on_tick(boot_time now) {
   state_.publish(now);
   if (stage_ == stage::ended) return;
   if (stage_ == stage::closing) {
-    if (now >= close_deadline_) end(!clean_);
+    if (now >= close_deadline_) end();
     return;
   }
   if (std::exchange(heard_, false)) last_heard_ = now;
   const std::chrono::milliseconds silence{environment_.settings.limits.idle_timeout_ms};
-  if (now - last_heard_ >= silence) return end(true);
+  if (now - last_heard_ >= silence) return end();
   if (token_has_expired()) return start_close(close_code::token_expired, "token expired");
   for (const auto sub : std::exchange(ended_subs_, {})) {
     std::erase_if(subscriptions_, [sub](const auto& one) { return one->sub() == sub; });
