@@ -24,8 +24,17 @@ websocket_session::group_of(const std::string& topic, const std::string& group) 
   return actors::group_ref{std::move(*at), std::move(*name)};
 }
 
-void websocket_session::remember_group(const actors::group_ref& group) {
-  if (std::ranges::find(groups_, group) == groups_.end()) groups_.push_back(group);
+bool websocket_session::remember_group(const op_id& id, const actors::group_ref& group) {
+  if (groups_.contains(group)) return true;
+  if (groups_.size() >= environment_.settings.limits.subscriptions_max) {
+    fail_op(
+        id,
+        {errc::too_many_subscriptions,
+         "this connection takes from limits.subscriptions_max groups already: open another one"});
+    return false;
+  }
+  groups_.insert(group);
+  return true;
 }
 
 void websocket_session::perform(const op_id& id, const ops::fetch& op) {
@@ -35,7 +44,7 @@ void websocket_session::perform(const op_id& id, const ops::fetch& op) {
     return fail_op(id, {errc::bad_request, "\"max\" must be 1 to 1000"});
   }
   const auto wait_ms = std::min(op.wait_ms, environment_.settings.groups.fetch_wait_ms_max);
-  remember_group(*group);
+  if (!remember_group(id, *group)) return;
   ask(id, actors::fetch_deliveries{std::move(*group), port_.id(), op.max, wait_ms}, wait_ms);
 }
 
@@ -46,11 +55,7 @@ void websocket_session::perform(const op_id& id, const ops::consume& op) {
       std::ranges::find_if(consumers_, [&](const auto& one) { return one.group == *group; });
   if (found == consumers_.end()) {
     if (op.credits == 0) return answer([&](std::string& out) { protocol_->done(out, id); });
-    if (consumers_.size() >= environment_.settings.limits.subscriptions_max) {
-      return fail_op(
-          id, {errc::too_many_subscriptions, "limits.subscriptions_max groups are consumed here"});
-    }
-    remember_group(*group);
+    if (!remember_group(id, *group)) return;
     consumers_.push_back({.number = ++last_consumer_, .group = std::move(*group)});
     found = consumers_.end() - 1;
     ask_hold_time(*found);

@@ -366,9 +366,9 @@ void websocket_session::end_forbidden() {
     return true;
   });
   end_forbidden_work();
-  std::erase_if(groups_, [this](auto& group) {
+  std::erase_if(groups_, [this](const auto& group) {
     if (who_.may_subscribe(group.topic.topic.str())) return false;
-    tell_broker(actors::leave_group{std::move(group), port_.id()});
+    tell_broker(actors::leave_group{group, port_.id()});
     return true;
   });
   std::erase_if(present_, [this](auto& one) {

@@ -242,8 +242,8 @@ void websocket_session::leave_everything() {
   for (auto& one : present_)
     tell_broker(actors::presence_leave{std::move(one.topic), std::move(one.member), true});
   present_.clear();
-  for (auto& group : groups_)
-    tell_broker(actors::leave_group{std::move(group), port_.id()});
+  for (const auto& group : groups_)
+    tell_broker(actors::leave_group{group, port_.id()});
   groups_.clear();
   consumers_.clear();
   leave_queues();

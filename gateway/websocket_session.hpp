@@ -15,6 +15,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -181,7 +182,8 @@ private:
   void ask_hold_time(const consumer& one);
   void on_hold_time(std::uint64_t number, const result<actors::control_answer>& outcome);
   void on_consumed(std::uint64_t number, result<actors::control_answer>& outcome);
-  void remember_group(const actors::group_ref& group);
+  /// False: there are too many, and the client was told.
+  [[nodiscard]] bool remember_group(const op_id& id, const actors::group_ref& group);
 
   // websocket_work.cpp: task queues.
   [[nodiscard]] bool may_end(const op_id& id, const std::string& lease);
@@ -233,7 +235,8 @@ private:
   std::uint64_t last_sub_ = 0;
   std::vector<std::uint64_t> ended_subs_;
   std::vector<actors::presence_renew> present_;
-  std::vector<actors::group_ref> groups_;
+  /// That the client took from, at most limits.subscriptions_max; left when it goes.
+  std::set<actors::group_ref> groups_;
   std::vector<consumer> consumers_;
   std::uint64_t last_consumer_ = 0;
   std::vector<worked_queue> worked_;

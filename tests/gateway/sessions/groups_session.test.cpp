@@ -190,3 +190,25 @@ TEST_CASE_METHOD(worker, "group operations are checked first", "[ws][groups]") {
   }
   CHECK(controls.empty());
 }
+
+TEST_CASE_METHOD(worker, "a connection takes from so many groups and no more", "[ws][groups]") {
+  settings.limits.subscriptions_max = 2;
+  begin();
+  const auto fetch = [this](const std::string& group) {
+    ask(R"({"op":"fetch","id":1,"topic":"open.t","group":")" + group + R"(","max":1})");
+  };
+  for (const auto* group : {"a", "b", "a"})
+    fetch(group);
+  CHECK(frames().empty());
+  CHECK(fetches() == 3);
+  fetch("c");
+  CHECK_THAT(only_frame(), Contains("too_many_subscriptions"));
+  ask(R"({"op":"consume","id":2,"topic":"open.t","group":"d","credits":1})");
+  CHECK_THAT(only_frame(), Contains("too_many_subscriptions"));
+  CHECK(fetches() == 3);
+  ask(R"({"op":"consume","id":3,"topic":"open.t","group":"b","credits":1})");
+  CHECK(only_frame() == R"({"op":"ok","id":3})");
+  socket.peer_gone = true;
+  work();
+  CHECK(asked_count<actors::leave_group>() == 2);
+}
