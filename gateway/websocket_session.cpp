@@ -251,6 +251,7 @@ void websocket_session::leave_everything() {
 }
 
 void websocket_session::on_stop() {
+  node_leaves_ = true;
   end();
 }
 

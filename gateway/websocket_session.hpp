@@ -220,6 +220,8 @@ private:
   bool stalled_ = false;
   bool heard_ = false;
   bool goaway_sent_ = false;
+  /// The node said so, or ends the connection without a word.
+  bool node_leaves_ = false;
   std::uint8_t small_reads_ = 0;
   std::array<char, 512> small_;
   thread_state::buffer large_;

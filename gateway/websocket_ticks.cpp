@@ -110,6 +110,7 @@ void websocket_session::on_drain(std::chrono::milliseconds spread) {
 void websocket_session::tick_drain(boot_time now) {
   if (drain_at_ == boot_time{} || now < drain_at_) return;
   if (!std::exchange(goaway_sent_, true)) {
+    node_leaves_ = true;
     flush_publishes();
     answer([&](std::string& out) { protocol_->goaway(out, drain_hint_ms_); });
   }

@@ -1,5 +1,5 @@
 // Task queues of a WebSocket session: work, complete, fail, extend. What a connection holds is
-// released when it ends.
+// released when it ends, unless it ends because the node goes.
 #include "gateway/queue_json.hpp"
 #include "gateway/websocket_session.hpp"
 
@@ -162,9 +162,17 @@ void websocket_session::tick_work(boot_time now) {
   }
 }
 
+/// When it is the node that goes, the worker lives on: what it has stays its own, and the node that
+/// comes next grants it on. A question for more that is still open may then be given a task whose
+/// lease runs out.
 void websocket_session::leave_queues() {
-  for (auto& one : worked_)
+  const auto now = environment_.time.boot();
+  for (auto& one : worked_) {
+    const bool works =
+        std::ranges::any_of(one.held, [&](const auto& held) { return now < held.second.first; });
+    if (node_leaves_ && works) continue;
     tell_broker(actors::leave_queue{std::move(one.queue), port_.id()});
+  }
   worked_.clear();
 }
 

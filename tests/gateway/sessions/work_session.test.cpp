@@ -118,6 +118,44 @@ TEST_CASE_METHOD(queue_worker, "what a connection holds is released when it ends
   CHECK(leave.queue.queue.str() == "llm.a");
 }
 
+TEST_CASE_METHOD(queue_worker, "a node that goes takes no task from a worker", "[ws][work]") {
+  begin();
+  start(2);
+  give({"l1"});
+  ask(R"({"op":"work","id":2,"queue":"llm.idle","credits":1})");
+  frames();
+  SECTION("it says so first") {
+    current->on_drain(0ms);
+    run();
+    CHECK(close_code_of(frames().back()) == 1001);
+    SECTION("and ends by itself") {
+      tick_after(3s);
+    }
+    SECTION("and the worker closes") {
+      send(std::string{"\x03\xE9", 2}, 0x88);
+      work();
+    }
+  }
+  SECTION("it ends without a word") {
+    current->on_stop();
+    run();
+  }
+  CHECK(ended);
+  // Where nothing is in hand nobody waits any more.
+  CHECK(asked_count<actors::leave_queue>() == 1);
+  CHECK(last_asked<actors::leave_queue>().queue.queue.str() == "llm.idle");
+}
+
+TEST_CASE_METHOD(queue_worker, "leases that ran out are not kept for anybody", "[ws][work]") {
+  begin();
+  start(2);
+  give({"l1"});
+  time.advance(6s);
+  current->on_stop();
+  run();
+  CHECK(last_asked<actors::leave_queue>().queue.queue.str() == "llm.a");
+}
+
 TEST_CASE_METHOD(queue_worker, "a worker survives a busy broker, not a lost queue", "[ws][work]") {
   begin();
   start(1);
@@ -128,7 +166,8 @@ TEST_CASE_METHOD(queue_worker, "a worker survives a busy broker, not a lost queu
   give({});
   CHECK(leases() == 3);
   reply<actors::lease_tasks>(fail(errc::queue_not_found, "the queue was deleted"));
-  CHECK_THAT(only_frame(), Contains(R"("code":"queue_not_found","detail":"queue llm.a: the queue)"));
+  CHECK_THAT(
+      only_frame(), Contains(R"("code":"queue_not_found","detail":"queue llm.a: the queue)"));
   tick_after(1s);
   CHECK(leases() == 3);
 }
