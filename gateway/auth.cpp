@@ -130,7 +130,7 @@ check_times(const json::object& claims, std::chrono::seconds leeway, time_ms now
   auto not_before = time_of(claims, "nbf");
   if (!not_before) return std::unexpected{not_before.error()};
   if (*not_before && now + leeway < **not_before) return refused("the token is not valid yet");
-  who.expires = *expires;
+  who.expires = **expires + leeway;
   return {};
 }
 

@@ -21,7 +21,7 @@ struct principal {
   bool admin = false;
   /// To terminate and repair workflows that it may steer.
   bool repair = true;
-  /// When the token ends; nothing in a node without authentication.
+  /// When the token ends, `auth.leeway_s` included; nothing in a node without authentication.
   std::optional<time_ms> expires;
 
   [[nodiscard]] bool may_publish(std::string_view topic) const;

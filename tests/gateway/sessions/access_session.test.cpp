@@ -121,6 +121,22 @@ TEST_CASE_METHOD(client_with_token, "a token that runs out closes with 4401", "[
   CHECK(close_code_of(frames().back()) == 4401);
 }
 
+TEST_CASE_METHOD(
+    client_with_token, "clocks may differ for as long as a connection lasts", "[ws][access]") {
+  keys.leeway_s = 30;
+  verifier = token_verifier::from(keys).value();
+  environment.verifier = verifier.get();
+  const auto late = token("ada", "open.>", 60s);
+  time.advance(65s);
+  who = verifier->verify(late, time.wall()).value();
+  begin();
+  tick_after(23s);
+  for (const auto& frame : frames())
+    CHECK_FALSE(frame.starts_with("#8"));
+  tick_after(3s);
+  CHECK(close_code_of(frames().back()) == 4401);
+}
+
 TEST_CASE_METHOD(client_with_token, "a renewed token holds from then on", "[ws][access]") {
   begin();
   CHECK(renew(token("ada", "open.>", 600s)) == R"({"op":"ok","id":1})");
