@@ -87,6 +87,11 @@ bool makes_queue(const control_body& body) {
          || std::holds_alternative<lease_tasks>(body);
 }
 
+bool is_at_rest(const queue_slot& slot) {
+  return !slot.loading && !slot.changing && slot.unsettled == 0 && !slot.wake_at
+         && slot.waiting.empty();
+}
+
 queue_description
 describe_slot(const queue_ref& ref, const queue_slot& slot, const runtime::queue_counts& counts) {
   queue_description made;
@@ -187,8 +192,9 @@ void queues_actor::handle(const queue_ref& ref, queue_slot& slot, pending_reques
 
 void queues_actor::leave(const leave_queue& body, pending_request request) {
   auto* slot = find_slot(body.queue);
-  // Of a queue that is being read or changed it may hold leases; of one at rest it holds none.
-  if (slot != nullptr && !slot->unit && (slot->loading || slot->changing || slot->unsettled > 0)) {
+  // Of a queue that is being read or changed, or is about to be, it may hold leases, or a long poll
+  // of it waits there; of one at rest it holds none.
+  if (slot != nullptr && !slot->unit && !is_at_rest(*slot)) {
     return hold(body.queue, *slot, std::move(request));
   }
   answer(request, control_answer{actors::done{}});

@@ -301,6 +301,26 @@ TEST_CASE_METHOD(
 
 TEST_CASE_METHOD(
     queue_client,
+    "who leaves while a failed queue is to be read again gets nothing of it",
+    "[actors][queue]") {
+  push("q", "one");
+  const auto held = lease("q", 1);
+  REQUIRE(held.size() == 1);
+  const auto waiting = ask(take("q", 1, 20'000, "gone"));
+  settle();
+  journal.fail_next({errc::outcome_unknown, "the fsync failed"});
+  CHECK(refusal(task("q", "lost")) == errc::outcome_unknown);
+  CHECK_FALSE(got.answered.contains(waiting));
+  (void)get<actors::done>(actors::leave_queue{queue("q"), "gone"});
+  advance(1s);
+  REQUIRE(got.answered.contains(waiting));
+  CHECK(of<actors::leased_tasks>(waiting).tasks.empty());
+  push("q", "two");
+  CHECK(payloads(lease("q", 1)) == text_list{"two"});
+}
+
+TEST_CASE_METHOD(
+    queue_client,
     "two appends under way fail together, and what follows works",
     "[actors][queue]") {
   push("q", "held");
