@@ -344,7 +344,8 @@ public:
     return run_->version(change, current);
   }
 
-  /// Runs `body(shielded context)` to its end even while the run is being cancelled.
+  /// Runs `body(shielded context)` to its end even while the run is being cancelled. Does not help
+  /// against losing an `any`.
   template <class F>
   [[nodiscard]] auto shielded(F body) const -> std::invoke_result_t<F&, context&> {
     context inner = *this;

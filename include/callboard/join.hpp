@@ -142,16 +142,21 @@ take_winner(std::tuple<flow<Ts>...>& branches, std::size_t winner, std::index_se
   return std::move(*won);
 }
 
+// Parameters stay until the frame goes, and whoever has the flow may keep that long after its end.
+// Locals go at the end: with them the losers, and what they wait for.
+
 template <class... Ts>
 flow<std::tuple<Ts...>> all_of(std::tuple<flow<Ts>...> branches) {
-  (void)co_await tuple_join<Ts...>{branches, sizeof...(Ts)};
-  co_return std::apply([](auto&... one) { return std::tuple<Ts...>{one.take()...}; }, branches);
+  auto mine = std::move(branches);
+  (void)co_await tuple_join<Ts...>{mine, sizeof...(Ts)};
+  co_return std::apply([](auto&... one) { return std::tuple<Ts...>{one.take()...}; }, mine);
 }
 
 template <class... Ts>
 flow<std::variant<Ts...>> any_of(std::tuple<flow<Ts>...> branches) {
-  const auto winner = co_await tuple_join<Ts...>{branches, 1};
-  co_return take_winner<std::variant<Ts...>>(branches, winner, std::index_sequence_for<Ts...>{});
+  auto mine = std::move(branches);
+  const auto winner = co_await tuple_join<Ts...>{mine, 1};
+  co_return take_winner<std::variant<Ts...>>(mine, winner, std::index_sequence_for<Ts...>{});
 }
 
 }  // namespace detail
@@ -163,7 +168,10 @@ template <class... Items>
       std::tuple<flow<detail::branch_value<Items>>...>{detail::as_branch(std::move(items))...});
 }
 
-/// The first that ends; its index is the variant's. The others are cancelled.
+/// The first that ends; its index is the variant's. The others are cancelled before whoever awaits
+/// goes on: their commands are withdrawn and their frames destroyed. `cancelled` is not thrown in
+/// them, so what they hold runs its destructors and nothing else: a `run_saga` in a loser undoes
+/// nothing, and what is `shielded` ends there, too. Race within the saga instead.
 template <class... Items>
   requires(sizeof...(Items) > 0)
 [[nodiscard]] flow<std::variant<detail::branch_value<Items>...>> any(Items... items) {
@@ -173,12 +181,13 @@ template <class... Items>
 
 template <class T>
 [[nodiscard]] flow<std::vector<T>> all(std::vector<flow<T>> branches) {
-  if (!branches.empty()) {
-    (void)co_await detail::vector_join<T>{branches, branches.size()};
+  auto mine = std::move(branches);
+  if (!mine.empty()) {
+    (void)co_await detail::vector_join<T>{mine, mine.size()};
   }
   std::vector<T> results;
-  results.reserve(branches.size());
-  for (auto& one : branches)
+  results.reserve(mine.size());
+  for (auto& one : mine)
     results.push_back(one.take());
   co_return results;
 }
@@ -190,11 +199,12 @@ struct winner {
   T value;
 };
 
-/// Precondition: not empty.
+/// What holds for `any` of arguments holds here. Precondition: not empty.
 template <class T>
 [[nodiscard]] flow<winner<T>> any(std::vector<flow<T>> branches) {
-  const auto first = co_await detail::vector_join<T>{branches, 1};
-  co_return winner<T>{first, branches[first].take()};
+  auto mine = std::move(branches);
+  const auto first = co_await detail::vector_join<T>{mine, 1};
+  co_return winner<T>{first, mine[first].take()};
 }
 
 }  // namespace callboard

@@ -66,7 +66,9 @@ private:
 
 /// Runs `body(saga&)`. Whatever it throws (`run_failed`, cancelling, a bug) is thrown on once the
 /// compensations are through; a `run_failed` with what could not be undone. C++ cannot await in a
-/// handler, so the handler is left first.
+/// handler, so the handler is left first. A saga that loses an `any` undoes nothing: its frame is
+/// destroyed where it stands. Put the race inside, `any(…)` as a step of the body, and throw
+/// `run_failed` if the clock wins.
 template <class F>
 [[nodiscard]] auto run_saga(context& ctx, F body) -> std::invoke_result_t<F&, saga&> {
   using T = typename std::invoke_result_t<F&, saga&>::value_type;

@@ -44,6 +44,7 @@ json without_arguments(command_kind kind) {
   return said;
 }
 
+
 /// Such a command is not recorded: it fails in every replay at the same place. A reply is not
 /// asked, as it says so itself.
 std::optional<failure> flaw_in(const detail::command_request& request) {

@@ -49,8 +49,8 @@ struct random_program : workflow<random_program> {
   }
 
   static flow<std::uint64_t> one(context& ctx, std::uint64_t seed, int depth) {
-    constexpr std::uint64_t kinds = 23;
-    constexpr std::uint64_t nesting_kinds = 6;
+    constexpr std::uint64_t kinds = 25;
+    constexpr std::uint64_t nesting_kinds = 8;
     const auto kind = seed % (depth > 0 ? kinds : kinds - nesting_kinds);
     if (kind >= kinds - nesting_kinds) {
       return nesting(ctx, kind - (kinds - nesting_kinds), seed, depth - 1);
@@ -165,6 +165,16 @@ struct random_program : workflow<random_program> {
       for (const auto part : co_await all(parts(ctx, seed, depth)))
         sum = mix(sum, part);
       co_return sum;
+    }
+    case 5: {
+      const auto [first, other] =
+          co_await all(any(parts(ctx, seed, depth)), block(ctx, ~seed, depth));
+      co_return mix(mix(first.index, first.value), other);
+    }
+    case 6: {
+      auto race = any(block(ctx, seed, depth), block(ctx, ~seed, depth));
+      const auto first = co_await std::move(race);
+      co_return mix(first.index(), co_await block(ctx, seed + 1, depth));
     }
     default: {
       const auto first = co_await any(parts(ctx, seed, depth));
