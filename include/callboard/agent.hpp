@@ -65,6 +65,8 @@ private:
       message.emplace(from_json<plain>(payload));
     } catch (const std::exception& thrown) {
       co_return give_up("bad_message", thrown.what());
+    } catch (...) {
+      co_return give_up("bad_message", "its conversion threw something that is no std::exception");
     }
     try {
       if constexpr (std::is_void_v<R>) {
@@ -75,8 +77,13 @@ private:
       }
     } catch (const run_failed& thrown) {
       co_return std::unexpected{thrown.why()};
+    } catch (const cancelled&) {
+      throw;
     } catch (const std::exception& thrown) {
       co_return std::unexpected{failure{failure_class::bug, "exception", thrown.what()}};
+    } catch (...) {
+      co_return std::unexpected{
+          failure{failure_class::bug, "exception", "something that is no std::exception"}};
     }
   }
 

@@ -44,6 +44,10 @@ json without_arguments(command_kind kind) {
   return said;
 }
 
+flow<json> thrown_at_start(std::exception_ptr thrown) {
+  std::rethrow_exception(std::move(thrown));
+  co_return json{};
+}
 
 /// Such a command is not recorded: it fails in every replay at the same place. A reply is not
 /// asked, as it says so itself.
@@ -190,8 +194,13 @@ bool run_engine::is_passed_over(std::uint32_t command) const {
 void run_engine::start(const run_event& input) {
   if (is_started_) return;
   is_started_ = true;
-  instance_ = code_.make();
-  root_ = instance_->run_with(context_, input.data);
+  try {
+    instance_ = code_.make();
+    root_ = instance_->run_with(context_, input.data);
+  } catch (...) {
+    // The constructor of the class is the user's code, too: the run's end tells what it threw.
+    root_ = thrown_at_start(std::current_exception());
+  }
   root_.start(*this);
 }
 
