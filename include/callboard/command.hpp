@@ -54,6 +54,18 @@ struct command_request {
   bool is_shielded = false;
 };
 
+/// Such a command is answered with null when its time is up, and else with a list of the one thing
+/// that came, which may be null itself.
+[[nodiscard]] inline bool may_time_out(const command_request& request) {
+  return request.kind == command_kind::signal && request.delay.has_value();
+}
+
+template <class T>
+inline constexpr bool is_optional = false;
+
+template <class T>
+inline constexpr bool is_optional<std::optional<T>> = true;
+
 class execution;
 
 /// Where the answer of an issued command arrives. Lives in the coroutine frame; if the frame goes
@@ -117,7 +129,7 @@ private:
 
   struct awaiter {
     awaiter(detail::execution& run, detail::command_request request)
-        : run_{run}, request_{std::move(request)} {}
+        : run_{run}, may_time_out_{detail::may_time_out(request)}, request_{std::move(request)} {}
 
     bool await_ready() {
       run_.issue(std::move(request_), slot_);
@@ -130,13 +142,24 @@ private:
       if (slot_.is_cancelled) throw cancelled{};
       if (!*slot_.answer) return std::unexpected{std::move(slot_.answer->error())};
       try {
-        return from_json<T>(**slot_.answer);
+        return read(**slot_.answer);
       } catch (const std::exception& thrown) {
         return give_up("wrong_shape", thrown.what());
       }
     }
 
+    T read(const json& answer) const {
+      if constexpr (detail::is_optional<T>) {
+        if (may_time_out_) {
+          if (answer.is_null()) return std::nullopt;
+          return T{std::in_place, from_json<typename T::value_type>(answer.as_array().at(0))};
+        }
+      }
+      return from_json<T>(answer);
+    }
+
     detail::execution& run_;
+    bool may_time_out_;
     detail::command_request request_;
     detail::command_slot slot_;
   };

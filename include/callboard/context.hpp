@@ -233,7 +233,7 @@ public:
     return make<T>(std::move(request));
   }
 
-  /// The same, or nothing after `timeout`.
+  /// The same, or nothing after `timeout`. A signal without payload is null, not nothing.
   template <class T = json>
   [[nodiscard]] command<std::optional<T>>
   signal(std::string name, std::chrono::milliseconds timeout) const {

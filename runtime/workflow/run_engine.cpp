@@ -44,6 +44,14 @@ json without_arguments(command_kind kind) {
   return said;
 }
 
+/// What a signal brought, as the command that waits for it reads it.
+json heard_by(const detail::command_request& waiting, json payload) {
+  if (!detail::may_time_out(waiting)) return payload;
+  boost::json::array list;
+  list.push_back(std::move(payload));
+  return list;
+}
+
 flow<json> thrown_at_start(std::exception_ptr thrown) {
   std::rethrow_exception(std::move(thrown));
   co_return json{};
@@ -146,7 +154,7 @@ void run_engine::take_in(const run_event& input) {
     start(input);
     break;
   case run_event_kind::completed:
-    answer(input.command, input.data);
+    complete(input);
     break;
   case run_event_kind::failed:
     answer(input.command, std::unexpected{input.why.value_or(failure{})});
@@ -211,7 +219,7 @@ void run_engine::on_signal(const run_event& input) {
   if (reader == open_.end()) {
     keep_unread(input);
   } else {
-    answer(reader->first, input.data);
+    answer(reader->first, heard_by(reader->second.request, input.data));
   }
 }
 
@@ -246,6 +254,14 @@ void run_engine::on_cancel() {
     slot->is_cancelled = true;
     slot->waiter.resume();
   }
+}
+
+void run_engine::complete(const run_event& input) {
+  const auto found = open_.find(input.command);
+  if (found == open_.end()) return;
+  // Who skips a signal by hand goes on as if none had come.
+  const bool is_skipped = input.data.is_null();
+  answer(input.command, is_skipped ? input.data : heard_by(found->second.request, input.data));
 }
 
 void run_engine::answer(std::uint32_t command, outcome<json> with) {
@@ -457,7 +473,7 @@ void run_engine::answer_at_once(std::uint32_t index) {
         unread_signals_, [&](const auto& kept) { return kept.event.name == one.request.name; });
     if (unread == unread_signals_.end()) return;
     unread_bytes_ -= unread->bytes;
-    value = std::move(unread->event.data);
+    value = heard_by(one.request, std::move(unread->event.data));
     unread_signals_.erase(unread);
   }
   if (!value) return;

@@ -148,6 +148,7 @@ private:
   void on_signal(const run_event& input);
   void keep_unread(const run_event& input);
   void on_cancel();
+  void complete(const run_event& input);
   void answer(std::uint32_t command, outcome<json> with);
 
   void note_recorded(const run_event& event);

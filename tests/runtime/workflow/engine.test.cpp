@@ -54,6 +54,21 @@ struct approval : workflow<approval> {
   }
 };
 
+/// What five signals with a timeout bring.
+struct reminded : workflow<reminded> {
+  static constexpr std::string_view type = "reminded";
+
+  flow<json> run(context& ctx, json) {
+    co_await ctx.step("before", [] {}).required();
+    boost::json::array heard;
+    while (heard.size() < 5) {
+      auto one = co_await ctx.signal("approve", 1h).required();
+      heard.push_back(one ? *std::move(one) : json("timed out"));
+    }
+    co_return heard;
+  }
+};
+
 struct racing : workflow<racing> {
   static constexpr std::string_view type = "racing";
 
@@ -399,6 +414,33 @@ TEST_CASE("a signal of another shape is a failure that code can answer", "[workf
   CHECK(strict.end->why->kind == failure_class::permanent);
   CHECK(strict.end->why->code == "wrong_shape");
   CHECK(strict.end->why->message.contains("another shape"));
+}
+
+TEST_CASE("a signal without payload is not the end of the time for it", "[workflow]") {
+  const bool crashes = GENERATE(false, true);
+  scripted_run run{reminded::definition()};
+  // There before it is awaited.
+  run.signal("approve", {});
+  if (crashes) run.crash();
+  run.run_step(1);
+  if (crashes) run.crash();
+  run.signal("approve", {});
+  if (crashes) run.crash();
+  run.fire(4);
+  if (crashes) run.crash();
+  // Skipped, and resolved, by hand.
+  run.end_command(5, json{});
+  if (crashes) run.crash();
+  run.end_command(6, json(boost::json::array{7}));
+  REQUIRE(run.end);
+  const boost::json::array heard{nullptr, nullptr, "timed out", "timed out", boost::json::array{7}};
+  CHECK(run.end->result == json(heard));
+
+  scripted_run strict{approval::definition()};
+  strict.signal("approve", {});
+  REQUIRE(strict.end);
+  CHECK(strict.end->status == run_status::failed);
+  CHECK(strict.end->why->code == "wrong_shape");
 }
 
 TEST_CASE("awaiting something else than a command is reported", "[workflow]") {
