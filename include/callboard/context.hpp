@@ -339,7 +339,8 @@ public:
   [[nodiscard]] std::string uuid() const;
 
   /// Which way of doing something this run began with: `current` for runs that come here for the
-  /// first time now, 0 for runs that passed before there was a choice.
+  /// first time now, 0 for runs that passed before there was a choice. Now is also what follows the
+  /// last input that is recorded, where the run has done nothing yet about it.
   [[nodiscard]] std::uint32_t version(const std::string& change, std::uint32_t current) const {
     return run_->version(change, current);
   }

@@ -111,6 +111,7 @@ run_outputs run_engine::replay(std::span<const run_event> history, time_ms now) 
 
 void run_engine::note_recorded(const run_event& event) {
   if (is_input(event.kind)) ++inputs_recorded_;
+  note_worked_on(event);
   if (event.kind == run_event_kind::issued) {
     recorded_[event.command] = {event.what, event.name, event.data, event.due, is_by_wall(event)};
   } else if (event.kind == run_event_kind::command_cancelled) {
@@ -119,6 +120,17 @@ void run_engine::note_recorded(const run_event& event) {
     const auto commands = recorded_.empty() ? 0 : recorded_.rbegin()->first;
     partings_.push_back({inputs_recorded_, commands, read_parted(event), event.time});
   }
+}
+
+/// What comes in while a run is blocked waits for code that fits; whatever is put out then shows
+/// that the code has caught up.
+void run_engine::note_worked_on(const run_event& event) {
+  if (event.kind == run_event_kind::ended) {
+    is_recorded_blocked_ = event.status == run_status::blocked;
+  } else if (!is_input(event.kind)) {
+    is_recorded_blocked_ = false;
+  }
+  if (!is_recorded_blocked_) inputs_worked_on_ = inputs_recorded_;
 }
 
 /// The same at the same place of every replay, so it depends on the record alone.
@@ -517,6 +529,12 @@ std::uint64_t run_engine::random() {
   return next_random(random_state_);
 }
 
+/// The code that made the record came here and issued nothing more, yet worked on what came later.
+/// A record without any command is that of a run that no code has worked on.
+bool run_engine::has_passed() const {
+  return !recorded_.empty() && inputs_taken_ < inputs_worked_on_;
+}
+
 std::uint32_t run_engine::version(const std::string& change, std::uint32_t current) {
   if (!is_utf8(change)) throw std::invalid_argument{"the name of a change is not UTF-8"};
   if (const auto known = versions_.find(change); known != versions_.end()) return known->second;
@@ -529,7 +547,7 @@ std::uint32_t run_engine::version(const std::string& change, std::uint32_t curre
     last_index_ = index;
     part();
     current = from_json<std::uint32_t>(recorded->second.data.at("version"));
-  } else if (recorded != recorded_.end()) {
+  } else if (recorded != recorded_.end() || has_passed()) {
     current = 0;
   } else if (!is_closed_ && !blocked_) {
     last_index_ = index;

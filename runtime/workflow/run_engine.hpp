@@ -152,6 +152,8 @@ private:
   void answer(std::uint32_t command, outcome<json> with);
 
   void note_recorded(const run_event& event);
+  void note_worked_on(const run_event& event);
+  [[nodiscard]] bool has_passed() const;
   void part();
   void finish_if_done();
   [[nodiscard]] run_end end_of_root();
@@ -200,6 +202,9 @@ private:
   std::set<std::uint32_t> recorded_cancels_;
   /// Of the history, as far as counted.
   std::size_t inputs_recorded_ = 0;
+  /// As far as code is known to have worked on them when they were recorded.
+  std::size_t inputs_worked_on_ = 0;
+  bool is_recorded_blocked_ = false;
   std::deque<parting> partings_;
   json status_;
   std::optional<json> next_input_;
