@@ -32,6 +32,9 @@ constexpr std::chrono::milliseconds pause_min = 50ms;
 constexpr std::uint32_t pause_doublings_max = 7;
 /// How long an event whose workflow has not read enough waits at least, and up to twice as long.
 constexpr std::uint32_t inbox_pause_min_ms = 500;
+constexpr std::uint32_t inbox_pause_max_ms = 32'000;
+/// Deliveries that come back from full targets within such a pause.
+constexpr std::uint32_t inbox_returns_max = 100;
 /// Longer than a retry of the group waits at most.
 constexpr boot_time redrive_awake = 90s;
 constexpr std::size_t acks_max = 10'000;
@@ -329,13 +332,26 @@ void bindings_actor::give_back(binding_unit& unit, sequence seq, const error& wh
   // Others have room: only this one waits, and with it what is behind it in its subject.
   const bool is_its_own = why.code == errc::inbox_full;
   if (kind == nack_kind::put_back && !is_its_own) set_back(unit, why);
-  const auto delay = is_its_own ? std::max(why.retry_after_ms, inbox_pause_min_ms) : 0U;
+  const auto delay = is_its_own ? std::max(why.retry_after_ms, inbox_pause(unit)) : 0U;
   const auto text = fmt::format("{}: {}", name_of(why.code), why.detail);
   unit.returns[{kind, text, delay}].push_back(std::move(ended.token));
   unit.awake_until = boot() + redrive_awake;
   const bool is_last = kind == nack_kind::retry && ended.attempt >= binding_attempts_max;
   auto& counters = counters_of(unit);
   (kind == nack_kind::give_up || is_last ? counters.died : counters.failed).Increment();
+}
+
+/// Each is a read, a request and a record: those of many full targets must leave room for others.
+std::uint32_t bindings_actor::inbox_pause(binding_unit& unit) const {
+  if (boot() >= unit.inbox_counted_until) {
+    if (unit.inbox_returns > inbox_returns_max) unit.inbox_pause_ms *= 2;
+    if (unit.inbox_returns < inbox_returns_max / 4) unit.inbox_pause_ms /= 2;
+    unit.inbox_pause_ms = std::clamp(unit.inbox_pause_ms, inbox_pause_min_ms, inbox_pause_max_ms);
+    unit.inbox_returns = 0;
+    unit.inbox_counted_until = boot() + std::chrono::milliseconds{unit.inbox_pause_ms};
+  }
+  ++unit.inbox_returns;
+  return unit.inbox_pause_ms;
 }
 
 void bindings_actor::send_acks(binding_unit& unit) {

@@ -70,6 +70,11 @@ struct binding_unit {
   /// No fetch before: the target has no room, or the group could not be asked.
   boot_time paused_until{};
   std::uint32_t setbacks = 0;
+  /// How long deliveries whose own target is full wait: longer while too many come back in that
+  /// time.
+  std::uint32_t inbox_pause_ms = 0;
+  std::uint32_t inbox_returns = 0;
+  boot_time inbox_counted_until{};
   /// A redrive that has nothing left to do sleeps, but not before this.
   boot_time awake_until{};
   bool is_asleep = false;
@@ -161,6 +166,7 @@ private:
   void give_back(binding_unit& unit, sequence seq, const error& why, nack_kind kind);
   void send_acks(binding_unit& unit);
   void send_returns(binding_unit& unit);
+  [[nodiscard]] std::uint32_t inbox_pause(binding_unit& unit) const;
   void set_back(binding_unit& unit, const error& why);
   void expire();
   [[nodiscard]] binding_counters& counters_of(const binding_unit& unit);

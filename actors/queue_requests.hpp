@@ -99,10 +99,12 @@ struct fail_task {
   runtime::fail_command fail;
 };
 
-/// The worker has gone: all it holds in the queue is released, and it waits no longer.
+/// The worker has gone: it waits no longer, and all it holds in the queue is released, unless it is
+/// to come again.
 struct leave_queue {
   queue_ref queue;
   std::string worker;
+  bool keeps_leases = false;
 };
 
 struct leased_task {

@@ -199,7 +199,11 @@ void queues_actor::leave(const leave_queue& body, pending_request request) {
   }
   answer(request, control_answer{actors::done{}});
   if (slot == nullptr || !slot->unit) return;
-  slot->unit->core.leave(body.worker, now());
+  if (body.keeps_leases) {
+    slot->unit->core.stop_waiting(body.worker);
+  } else {
+    slot->unit->core.leave(body.worker, now());
+  }
   pump(body.queue, *slot);
 }
 

@@ -81,7 +81,7 @@ void websocket_session::on_leased(std::uint64_t number, result<actors::control_a
   if (list == nullptr) return;
   const auto now = environment_.time.boot();
   for (const auto& task : list->tasks) {
-    if (found->held.size() >= found->credits) {
+    if (stage_ != stage::open || found->held.size() >= found->credits) {
       decline(task);
       continue;
     }
@@ -163,15 +163,13 @@ void websocket_session::tick_work(boot_time now) {
 }
 
 /// When it is the node that goes, the worker lives on: what it has stays its own, and the node that
-/// comes next grants it on. A question for more that is still open may then be given a task whose
-/// lease runs out.
+/// comes next grants it on.
 void websocket_session::leave_queues() {
   const auto now = environment_.time.boot();
   for (auto& one : worked_) {
     const bool works =
         std::ranges::any_of(one.held, [&](const auto& held) { return now < held.second.first; });
-    if (node_leaves_ && works) continue;
-    tell_broker(actors::leave_queue{std::move(one.queue), port_.id()});
+    tell_broker(actors::leave_queue{std::move(one.queue), port_.id(), node_leaves_ && works});
   }
   worked_.clear();
 }

@@ -12,8 +12,8 @@ namespace callboard::storage {
 
 result<std::unique_ptr<shard_reader>> journal_reader::open(store& shards, shard_id shard) {
   auto db = shards.acquire();
-  if (!db) {
-    const auto damage = shards.node_damage();
+  const auto damage = shards.node_damage();
+  if (!db || (damage && damage->code == errc::overloaded)) {
     if (damage && damage->code == errc::corruption) return fail(errc::quarantined, damage->detail);
     return fail(errc::overloaded, "the store is being opened again", 100);
   }
@@ -49,11 +49,6 @@ void journal_reader::take_snapshot() const {
 lsn journal_reader::applied() const {
   take_snapshot();
   return applied_;
-}
-
-lsn journal_reader::committed() const {
-  take_snapshot();
-  return committed_;
 }
 
 std::unexpected<error> journal_reader::damaged(const error& why) const {

@@ -23,7 +23,7 @@ public:
 
   [[nodiscard]] lsn applied() const override;
 
-  [[nodiscard]] lsn committed() const override;
+  [[nodiscard]] lsn committed() const override { return committed_; }
 
   result<void> visit_tail(const record_visitor& visit) override;
   result<void> visit_entity(entity_id entity, sequence from, const record_visitor& visit) override;

@@ -19,6 +19,10 @@ constexpr std::chrono::milliseconds nap{10};
 constexpr std::size_t recovery_batch_bytes = 4 << 20;
 constexpr std::size_t heads_max = 65'536;
 
+error being_opened(const error& why) {
+  return {errc::overloaded, "the store is being opened again: " + why.detail, 100};
+}
+
 }  // namespace
 
 result<void> journal_writer::start(const mark_state& mark) {
@@ -116,6 +120,8 @@ result<void> journal_writer::project_tail(database& db, shard_id shard, const sh
 void journal_writer::fail_group(const error& why) {
   instruments_.failures.Increment();
   log::channel("storage")->error("a group commit failed: {}", why.detail);
+  // What is read from now on must be of the store that is opened next, which may have the group.
+  parts_.shards.damage_node(being_opened(why));
   group_.abandon();
   const error unknown{
       errc::outcome_unknown,
@@ -172,8 +178,7 @@ void journal_writer::reopen(const error& why) {
     return;
   }
   log::channel("storage")->warn("opening the store again after: {}", why.detail);
-  parts_.shards.damage_node(
-      {errc::overloaded, "the store is being opened again: " + why.detail, 100});
+  parts_.shards.damage_node(being_opened(why));
   projection_.reset();
   batch_.Clear();
   heads_.clear();

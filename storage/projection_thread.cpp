@@ -73,6 +73,9 @@ void projection_thread::reset() {
   waiting_bytes_ = 0;
   done_.wait(lock, [&] { return !is_working_; });
   blocks_taken_ = blocks_done_ = 0;
+  // The rows to be switched to may not all be in the store that is opened next.
+  view_switch_.reset();
+  is_switching_views_ = false;
   heads_.clear();
 }
 

@@ -66,6 +66,9 @@ public:
   /// Whoever enqueued these tasks knows of their ends: nothing of them is kept.
   void told(const std::vector<task_id>& tasks);
 
+  /// Ends the waiting lease requests of `worker`.
+  void stop_waiting(const std::string& worker);
+
   /// Releases what `worker` holds and ends its waiting lease requests.
   void leave(const std::string& worker, queue_time now);
 

@@ -232,12 +232,16 @@ time_ms queue_core::backoff(std::uint32_t attempt, queue_time now) {
   return now.shard + std::chrono::milliseconds{std::min(base_ms + jitter_ms, most_ms)};
 }
 
-void queue_core::leave(const std::string& worker, queue_time now) {
+void queue_core::stop_waiting(const std::string& worker) {
   std::erase_if(waiters_, [&](const waiter& one) {
     if (one.command.worker != worker) return false;
     hold(one.command.key, granted_tasks{});
     return true;
   });
+}
+
+void queue_core::leave(const std::string& worker, queue_time now) {
+  stop_waiting(worker);
   const auto found = workers_.find(worker);
   if (found == workers_.end()) return;
   const auto held = found->second;

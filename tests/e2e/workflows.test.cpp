@@ -264,7 +264,10 @@ TEST_CASE(
     return node.client().post(
         "/workflows?wait_ms=60000", R"({"type":"order","id":"o10","input":{"total":500}})");
   });
-  REQUIRE(eventually([&] { return node.client().get("/workflows/o10").status == 200; }));
+  REQUIRE(eventually([&] {
+    const auto shown = node.client().http().get("/metrics").body;
+    return shown.find("callboard_control_requests_in_flight 2") != std::string::npos;
+  }));
   CHECK(node.server().stop() == 0);
   for (auto* one : {&reading, &starting}) {
     const auto answer = one->get();

@@ -4,6 +4,7 @@
 #include "base/clock.hpp"
 #include "base/metrics.hpp"
 #include "runtime/topic/broker_projection.hpp"
+
 #include "tests/support/catch.hpp"
 #include "tests/support/eventually.hpp"
 #include "tests/support/memory_journal.hpp"
@@ -19,7 +20,7 @@ using callboard::testing::eventually;
 
 TEST_CASE("no shard begins before the router knows them all", "[actors][topic]") {
   // So many that the first could begin long before the last is made.
-  constexpr std::uint32_t count = 2048;
+  constexpr std::uint32_t count = 1024;
   const config settings;
   const manual_clock time;
   metrics counters;
@@ -42,8 +43,9 @@ TEST_CASE("no shard begins before the router knows them all", "[actors][topic]")
     if (system.registry().running() < count) ++begun_early;
   });
   actors::local_router router{system, parts};
-  REQUIRE(eventually([&] { return begun == count; }));
+  CHECK(eventually([&] { return begun == count; }, std::chrono::seconds{60}));
   CHECK(begun_early == 0);
   router.stop();
+  system.await_all_actors_done();
   readers.stop();
 }

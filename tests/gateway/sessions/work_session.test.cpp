@@ -141,9 +141,25 @@ TEST_CASE_METHOD(queue_worker, "a node that goes takes no task from a worker", "
     run();
   }
   CHECK(ended);
-  // Where nothing is in hand nobody waits any more.
-  CHECK(asked_count<actors::leave_queue>() == 1);
-  CHECK(last_asked<actors::leave_queue>().queue.queue.str() == "llm.idle");
+  // Nobody waits any more, and what is in hand stays there.
+  std::map<std::string, bool> kept;
+  for (const auto& one : controls) {
+    const auto* leave = std::get_if<actors::leave_queue>(&one.body);
+    if (leave != nullptr) kept[leave->queue.queue.str()] = leave->keeps_leases;
+  }
+  CHECK(kept == std::map<std::string, bool>{{"llm.a", true}, {"llm.idle", false}});
+}
+
+TEST_CASE_METHOD(
+    queue_worker, "a task that comes to a node that goes is given back", "[ws][work]") {
+  begin();
+  start(2);
+  current->on_drain(0ms);
+  run();
+  give({"late"});
+  const auto& back = last_asked<actors::fail_task>().fail;
+  CHECK(back.lease == "late");
+  CHECK(back.retry_after_ms == 0);
 }
 
 TEST_CASE_METHOD(queue_worker, "leases that ran out are not kept for anybody", "[ws][work]") {

@@ -143,6 +143,20 @@ TEST_CASE_METHOD(leases, "numbers of leases only grow, over restarts as well", "
   }
 }
 
+TEST_CASE_METHOD(leases, "a worker that waits no longer keeps what it has", "[runtime][queue]") {
+  enqueue("x");
+  const auto given = lease("w1", 1);
+  REQUIRE(given.size() == 1);
+  const auto waiting = next_key();
+  core->lease({waiting, "w1", 3, 0, 1000}, now);
+  core->stop_waiting("w1");
+  enqueue("y");
+  run();
+  CHECK(take<granted_tasks>(waiting).tasks.empty());
+  CHECK(lease("w2", 1).size() == 1);
+  take<task_completed>(complete(given[0]));
+}
+
 TEST_CASE_METHOD(leases, "a worker that leaves gives everything back at once", "[runtime][queue]") {
   for (int i = 0; i < 3; ++i)
     enqueue("x");
