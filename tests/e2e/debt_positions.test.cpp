@@ -23,11 +23,6 @@ public:
   [[nodiscard]] bool is_over() const { return is_over_; }
 
 private:
-  http_response said(http_response answer) {
-    last_ = answer.body;
-    return answer;
-  }
-
   /// As the views show it; nothing is woken by that.
   [[nodiscard]] bool has_ended(broker& node) {
     const auto list = said(node.get("/workflows?type=leaver"));

@@ -70,6 +70,15 @@ protected:
 
   [[nodiscard]] const std::filesystem::path& folder() const { return folder_.path(); }
 
+  /// Where steps write what they did to the world.
+  [[nodiscard]] std::string log_file() const { return (folder() / "effects").string(); }
+
+  /// Keeps what the node said, to be shown if something fails.
+  http_response said(http_response answer) {
+    last_ = answer.body;
+    return answer;
+  }
+
   std::string last_;
 
 private:

@@ -48,8 +48,6 @@ public:
   [[nodiscard]] std::map<std::string, int> effects() const { return effects_in(log_file()); }
 
 private:
-  [[nodiscard]] std::string log_file() const { return (folder() / "effects").string(); }
-
   /// Does what is left to do, on a new node if the last one was killed; false if it is not done.
   bool drive() {
     if (!revive()) return false;

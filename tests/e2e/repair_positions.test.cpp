@@ -42,13 +42,6 @@ public:
   }
 
 private:
-  [[nodiscard]] std::string log_file() const { return (folder() / "effects").string(); }
-
-  http_response said(http_response answer) {
-    last_ = answer.body;
-    return answer;
-  }
-
   /// Does what is left to do, on a new node if the last one was killed; false if it is not done.
   bool drive() {
     if (!revive()) return false;
