@@ -38,6 +38,18 @@ result<void> reader_pool::post(lane which, work job) {
   return {};
 }
 
+bool reader_pool::post_if_idle(work job) {
+  bool wakes = false;
+  {
+    const auto lock = lock_shortly(mutex_);
+    if (stopping_ || idle_ <= control_.size() + reads_.size()) return false;
+    control_.push_back({std::move(job), time_.boot()});
+    wakes = must_wake_one();
+  }
+  if (wakes) ready_.notify_one();
+  return true;
+}
+
 /// With one thread on its way, more are woken only by it, when it finds more than it can take: many
 /// short jobs then end on few threads, and waking costs more than most of them.
 bool reader_pool::must_wake_one() {

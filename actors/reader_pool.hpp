@@ -31,6 +31,9 @@ public:
   /// Errors: overloaded when `queue_max` reads wait; draining after `stop`.
   [[nodiscard]] result<void> post(lane which, work job);
 
+  /// Posts to `control` if a thread has nothing to do. False: none has, or it is stopped.
+  [[nodiscard]] bool post_if_idle(work job);
+
   /// Runs what is queued, refuses more, joins the threads. Idempotent.
   void stop();
 

@@ -1,4 +1,5 @@
 // What the commands of a run do once they are recorded, and how their answers come back.
+#include "actors/guest_turn.hpp"
 #include "actors/router.hpp"
 #include "actors/run_host.hpp"
 #include "actors/telling.hpp"
@@ -190,6 +191,11 @@ void run_host::post_step(ready_step next) {
        run = row_->run]() mutable {
         const auto began = parts.time.boot();
         // Nothing of the run is touched here but what is captured: it may have gone.
+        std::optional<caf::message> rest;
+        const auto tell = [self, kept = is_async ? nullptr : &rest](boxed<run_continuation> one) {
+          if (kept == nullptr) return caf::anon_send(self, std::move(one));
+          *kept = caf::make_message(std::move(one));
+        };
         auto receive = [=, this, &parts, command = next.command, attempt = next.attempt.number](
                            outcome<json> ended) mutable noexcept {
           if (auto* engine = loan ? loan->take() : nullptr) {
@@ -210,34 +216,26 @@ void run_host::post_step(ready_step next) {
               close_if_over(*engine, outputs);
             }
             const auto turn = parts.time.boot() - ended_at;
-            return caf::anon_send(
-                self,
-                box(run_continuation{[this,
-                                      took = ended_at - began,
-                                      turn,
-                                      loan = std::move(loan),
-                                      input = std::move(input),
-                                      outputs = std::move(outputs)]() mutable {
-                  note_step(took);
-                  note_turn(turn);
-                  on_step_driven(*loan, std::move(input), std::move(outputs));
-                }}));
+            return tell(box(run_continuation{[this,
+                                              took = ended_at - began,
+                                              turn,
+                                              loan = std::move(loan),
+                                              input = std::move(input),
+                                              outputs = std::move(outputs)]() mutable {
+              note_step(took);
+              note_turn(turn);
+              on_step_driven(*loan, std::move(input), std::move(outputs));
+            }}));
           }
-          caf::anon_send(
-              self,
-              box(run_continuation{[this,
-                                    began,
-                                    is_async,
-                                    command,
-                                    run,
-                                    attempt,
-                                    ended = std::move(ended)]() mutable {
+          tell(box(run_continuation{
+              [this, began, is_async, command, run, attempt, ended = std::move(ended)]() mutable {
                 note_step(parts_.time.boot() - began);
                 --(is_async ? async_steps_running_ : steps_running_);
                 on_step_done(command, attempt, run, std::move(ended));
               }}));
         };
         begin_step(next.body, next.attempt, std::make_shared<detail::step_end>(std::move(receive)));
+        if (rest) tell_and_run(self, *std::move(rest));
       });
   if (posted) return;
   --(is_async ? async_steps_running_ : steps_running_);

@@ -1,5 +1,6 @@
 #include "actors/run_host.hpp"
 
+#include "actors/guest_turn.hpp"
 #include "actors/router.hpp"
 #include "actors/run_sweep.hpp"
 #include "actors/stuck_runs.hpp"
@@ -149,10 +150,12 @@ void run_host::replay(std::vector<run_event> history) {
        when = now(),
        history = std::move(history)]() mutable {
         auto outputs = engine->replay(history, when);
-        caf::anon_send(
-            self, box(run_continuation{[this, number, outputs = std::move(outputs)]() mutable {
-              on_driven(number, std::move(outputs));
-            }}));
+        tell_and_run(
+            self,
+            caf::make_message(
+                box(run_continuation{[this, number, outputs = std::move(outputs)]() mutable {
+                  on_driven(number, std::move(outputs));
+                }})));
       });
   if (!posted) is_dead_ = true;
 }
@@ -249,12 +252,13 @@ void run_host::drive(std::vector<run_event> inputs) {
         auto outputs = engine->deliver(inputs);
         close_if_over(*engine, outputs);
         const auto took = time.boot() - began;
-        caf::anon_send(
+        tell_and_run(
             self,
-            box(run_continuation{[this, took, number, outputs = std::move(outputs)]() mutable {
-              note_turn(took);
-              on_driven(number, std::move(outputs));
-            }}));
+            caf::make_message(
+                box(run_continuation{[this, took, number, outputs = std::move(outputs)]() mutable {
+                  note_turn(took);
+                  on_driven(number, std::move(outputs));
+                }})));
       });
   if (!posted) {
     is_dead_ = true;

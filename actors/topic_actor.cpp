@@ -1,5 +1,6 @@
 #include "actors/topic_actor.hpp"
 
+#include "actors/guest_turn.hpp"
 #include "actors/reader_pool.hpp"
 #include "actors/run_alarms.hpp"
 #include "actors/run_timers.hpp"
@@ -241,10 +242,9 @@ private:
          .records = std::move(one.records),
          .tell_written = one.tell_written,
          .frees_space = one.frees_space,
-         .listener = [self = self_handle(), key](
-                         storage::append_stage stage,
-                         const result<storage::append_receipt>& outcome) {
-           caf::anon_send<caf::message_priority::high>(self, box(append_told{key, stage, outcome}));
+         .listener = [self = self_handle(), key, on = run_ ? parts_.steps : nullptr](
+                         storage::append_stage stage, const auto& outcome) {
+           tell_on(on, self, caf::make_message(box(append_told{key, stage, outcome})));
          }});
     if (queued) return true;
     while (!charges_.empty() && charges_.back().key >= key)

@@ -143,6 +143,11 @@ family_options(family which, const std::shared_ptr<rocksdb::Cache>& cache) {
     if (which == family::index) remember_place(o, keys::shard_size, keys::index_row_size);
     if (which == family::meta) remember_place(o, keys::shard_size + 1);
     o.write_buffer_size = 32ULL << 20;
+    if (which == family::view) {
+      // A name that is new is looked for in vain: 16 bits for each of 160,000 rows say so.
+      o.memtable_whole_key_filtering = true;
+      o.memtable_prefix_bloom_size_ratio = 0.01;
+    }
     table.filter_policy.reset(rocksdb::NewBloomFilterPolicy(10));
     break;
   case family::unused:

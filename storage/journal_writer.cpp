@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <sys/resource.h>
 
 namespace callboard::storage {
 
@@ -29,6 +30,14 @@ std::uint64_t memtable_bytes(database& db) {
   std::uint64_t bytes = 0;
   db.raw().GetAggregatedIntProperty(rocksdb::DB::Properties::kCurSizeAllMemTables, &bytes);
   return bytes;
+}
+
+/// Whoever works waits for this thread, which needs little: of 64 workflows at a time each waited a
+/// tenth longer where it had to wait for them.
+void prefer_this_thread() {
+  constexpr int niceness = -10;
+  // Where the system does not allow it, it keeps its priority: slower, not wrong.
+  (void)::setpriority(PRIO_PROCESS, 0, niceness);
 }
 
 }  // namespace
@@ -91,6 +100,7 @@ void journal_writer::request_reopen(const error& why) {
 }
 
 void journal_writer::run() {
+  prefer_this_thread();
   for (;;) {
     const auto woken =
         waiting_.empty() ? parts_.queue.wait(waiting_, idle_wait) : append_queue::wakeup::work;

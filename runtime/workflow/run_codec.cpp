@@ -7,6 +7,7 @@
 #include "runtime/workflow/json_values.hpp"
 #include "runtime/workflow/run_check.hpp"
 
+#include <boost/json/monotonic_resource.hpp>
 #include <boost/json/serialize.hpp>
 #include <fmt/format.h>
 
@@ -17,6 +18,9 @@ namespace callboard::runtime {
 namespace {
 
 using boost::json::object;
+
+/// The memory of a larger one is given back.
+constexpr std::size_t kept_event_bytes_max = 16 << 10;
 
 std::string_view type_of_issue(command_kind kind) {
   switch (kind) {
@@ -83,16 +87,16 @@ std::optional<time_ms> parse_time(const std::string& text) {
   return found == nullptr ? std::nullopt : std::optional{found->time};
 }
 
-/// What a reader of the channel sees. Updates are the code's own words, as they are.
-json data_of(const run_event& event) {
+/// What a reader of the channel sees, in `memory`. Updates are the code's own words, as they are.
+json data_of(const run_event& event, boost::json::storage_ptr memory) {
   if (event.kind == run_event_kind::issued && event.what == command_kind::update) {
-    return event.data.at("data");
+    return json(event.data.at("data"), std::move(memory));
   }
   if (event.kind == run_event_kind::started || event.kind == run_event_kind::rerun
       || event.kind == run_event_kind::build_changed || event.kind == run_event_kind::parted) {
-    return event.data;
+    return json(event.data, std::move(memory));
   }
-  object data;
+  object data(std::move(memory));
   if (!event.by_hand.is_null()) data["by_hand"] = event.by_hand;
   if (!event.name.empty()) data["name"] = event.name;
   if (event.attempt != 0) data["attempt"] = event.attempt;
@@ -256,7 +260,9 @@ void read_members(run_event& event, const std::string& type, json data) {
 
 encoded_event
 encode_run_event(const run_event& event, const run_identity& run, std::uint64_t number) {
-  v1::Event to;
+  // Most have the same shape as the one before, so that the memory of one is enough for all.
+  thread_local v1::Event to;
+  to.Clear();
   to.set_id(fmt::format("{}.{}", run.run, number));
   to.set_source("/workflows/" + run.workflow_id);
   to.set_type(type_of(event));
@@ -269,11 +275,16 @@ encode_run_event(const run_event& event, const run_identity& run, std::uint64_t 
   }
   if (!run.correlation_id.empty()) add_extension(to, "correlationid", run.correlation_id);
   add_extension(to, "run", static_cast<std::int32_t>(run.run));
-  to.set_json(boost::json::serialize(data_of(event)));
-  std::string stored(event_prefix_size, '\0');
+  unsigned char memory[2048];
+  boost::json::monotonic_resource resource{memory};
+  to.set_json(boost::json::serialize(data_of(event, &resource)));
+  std::string stored;
+  stored.reserve(event_prefix_size + to.ByteSizeLong());
+  stored.resize(event_prefix_size);
   to.AppendToString(&stored);
   const auto body = std::string_view{stored}.substr(event_prefix_size);
   write_event_prefix(stored.data(), event_identity(to.source(), to.id()), hash_64(body));
+  if (body.size() > kept_event_bytes_max) to = {};
   return encoded_event{shared_bytes{std::move(stored)}};
 }
 

@@ -95,10 +95,10 @@ std::string id_of(const topic_ref& channel) {
   return channel.topic.str().substr(channel_prefix.size());
 }
 
-/// On the journal writer's thread for each transition, so the row goes on as it came.
+/// On the projection's thread for each transition, so the row goes on as it came.
 void apply_progress(const storage::record& record, storage::view_writer& out) {
   const auto payload = record.payload.view();
-  journal::WorkflowProgress progress;
+  thread_local journal::WorkflowProgress progress;
   if (!progress.ParseFromArray(payload.data(), static_cast<int>(payload.size()))) return;
   if (!progress.topic().starts_with(channel_prefix)) return;
   const auto id = std::string_view{progress.topic()}.substr(channel_prefix.size());

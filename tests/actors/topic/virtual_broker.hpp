@@ -133,7 +133,7 @@ public:
       while (scheduler_->run() > 0) {
       }
       wait_for_readers();
-    } while (scheduler_->has_job());
+    } while (scheduler_->has_job() || readers_.depth() > 0);
   }
 
   /// Lets actors handle one message; readers do nothing. False if there was none.
