@@ -1,5 +1,6 @@
 // Turns of actors on threads that are not the actor system's: whoever has just made what an actor
-// waits for goes on with it at once, instead of waking a thread that does.
+// waits for goes on with it at once, instead of waking a thread that does. Threads that do so are
+// joined before the actor system goes.
 #pragma once
 
 #include "actors/reader_pool.hpp"

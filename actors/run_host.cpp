@@ -539,8 +539,10 @@ void run_host::abandon(const error& why) {
   home_.run_settled();
 }
 
-sequence run_host::needed_from() const {
-  return shown_ ? shown_->first_seq : last_seq_.next();
+runtime::kept_events run_host::keeps() const {
+  return {
+      .needed_from = shown_ ? shown_->first_seq : last_seq_.next(),
+      .count = is_agent() ? limits().agent_events_kept : limits().events_kept};
 }
 
 bool run_host::is_over(time_ms cutoff) const {

@@ -88,8 +88,8 @@ public:
   /// When it must be awake again.
   [[nodiscard]] runtime::next_timers next_timers() const;
 
-  /// The channel's first event that a replay reads.
-  [[nodiscard]] sequence needed_from() const;
+  /// Of its channel's events: those that a replay reads, and more for people.
+  [[nodiscard]] runtime::kept_events keeps() const;
 
   /// It has ended before `cutoff`, and owes nobody anything, or did so `owing_kept_max` before: its
   /// channel may be deleted.

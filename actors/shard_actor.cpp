@@ -333,7 +333,7 @@ private:
     }
     slot.settings = runtime::topic_settings::defaults(parts_.settings.topics);
     if (is_channel(name.topic)) {
-      slot.settings = channel_settings(name.topic, slot.settings);
+      slot.settings = channel_settings(name.topic, parts_.settings);
     } else if (auto* control = std::get_if<waiting_control>(&slot.held.front())) {
       const auto& patch = std::get<put_topic>(control->message->body).patch;
       slot.settings.kind = patch.kind.value_or(slot.settings.kind);

@@ -507,7 +507,7 @@ private:
   }
 
   void on_tick() {
-    carry_out(core_.tick(now(), run_ ? run_->needed_from() : runtime::nothing_needed));
+    carry_out(core_.tick(now(), run_ ? run_->keeps() : runtime::kept_events{}));
     say_if_rested();
     arm_tick();
   }
@@ -553,7 +553,7 @@ private:
 
   void may_passivate() override {
     // A run that is never here for long meets its retention on the way out, and waits for it.
-    carry_out(core_.tick(now(), run_->needed_from()));
+    carry_out(core_.tick(now(), run_->keeps()));
     leave_if_idle();
   }
 

@@ -16,9 +16,6 @@ namespace callboard::actors {
 
 namespace {
 
-/// Of what an agent needs no more: for people who want to see what happened.
-constexpr std::uint64_t agent_events_kept = 1000;
-
 std::string key_of(const topic_ref& channel) {
   return runtime::workflow_key(
       channel.tenant, channel.topic.str().substr(runtime::channel_prefix.size()));
@@ -69,12 +66,14 @@ bool makes_topic(const control_body& ask) {
          || std::holds_alternative<call_agent>(ask);
 }
 
-runtime::topic_settings
-channel_settings(const topic_name& channel, runtime::topic_settings defaults) {
+runtime::topic_settings channel_settings(const topic_name& channel, const config& settings) {
+  auto defaults = runtime::topic_settings::defaults(settings.topics);
   defaults.dedupe_window_s = 0;
   defaults.retention_age_s = 0;
   defaults.retention_bytes = 0;
-  defaults.retention_events = runtime::is_agent_channel(channel) ? agent_events_kept : 0;
+  // Others have what they went on from let go while they are at work, and need no looking after.
+  defaults.retention_events =
+      runtime::is_agent_channel(channel) ? settings.workflows.agent_events_kept : 0;
   return defaults;
 }
 

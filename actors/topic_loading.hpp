@@ -29,7 +29,7 @@ struct loaded_topic {
 /// Of the channel of a workflow: nothing goes but what an agent has left behind, and ids are made
 /// here, so each is new.
 [[nodiscard]] runtime::topic_settings
-channel_settings(const topic_name& channel, runtime::topic_settings defaults);
+channel_settings(const topic_name& channel, const config& settings);
 
 /// A run whose channel was deleted is not stuck.
 void forget_stuck(const broker_parts& parts, const topic_ref& channel);

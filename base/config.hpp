@@ -79,6 +79,8 @@ struct config {
   struct workflows_section {
     std::uint64_t retention_s = 2'592'000;
     std::uint32_t sweep_ms = 60'000;
+    std::uint64_t events_kept = 10'000;
+    std::uint64_t agent_events_kept = 1000;
     std::uint64_t input_bytes_max = 4ULL << 20;
     std::uint64_t result_bytes_max = 4ULL << 20;
     std::uint64_t arguments_bytes_max = 4ULL << 20;

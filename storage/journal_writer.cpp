@@ -36,7 +36,8 @@ std::uint64_t memtable_bytes(database& db) {
 /// tenth longer where it had to wait for them.
 void prefer_this_thread() {
   constexpr int niceness = -10;
-  // Where the system does not allow it, it keeps its priority: slower, not wrong.
+  // Where the system does not allow it, it keeps its priority: slower, not wrong. What RocksDB
+  // begins when the store is opened anew on this thread inherits it, and is short-lived.
   (void)::setpriority(PRIO_PROCESS, 0, niceness);
 }
 

@@ -105,6 +105,7 @@ result<void> reclaimer::protect_newest(work& on) {
 result<void> reclaimer::drop_sequenced(work& on, const entity_head& head) {
   const auto& todo = on.todo;
   const auto floor = head.dead_floor().raw();
+  auto first_kept = on.protected_from;
   const auto begin = keys::index_row(todo.shard, todo.entity, keys::index_class::sequenced, 0);
   const auto rows = on.db.iterate(family::index, nullptr, nullptr);
   for (rows->Seek(std::string_view{begin});
@@ -120,7 +121,10 @@ result<void> reclaimer::drop_sequenced(work& on, const entity_head& head) {
     const auto index = decode_index_value(rows->value().ToStringView());
     if (!index) return std::unexpected{index.error()};
     // Only whole rows go: the last one may be half alive.
-    if (first + index->count - 1 > floor) break;
+    if (first + index->count - 1 > floor) {
+      first_kept = std::min(first_kept, index->block);
+      break;
+    }
     if (index->block >= on.protected_from) {
       on.is_complete = false;
       break;
@@ -129,9 +133,58 @@ result<void> reclaimer::drop_sequenced(work& on, const entity_head& head) {
       const lsn last{index->block.raw() + index->span - 1};
       if (auto done = delete_block(on, index->block, last, 0); !done) return done;
     } else {
-      auto cleaned = clean_block(on, index->block, false);
-      if (!cleaned) return std::unexpected{cleaned.error()};
+      auto has_others = clean_block(on, index->block, false);
+      if (!has_others) return std::unexpected{has_others.error()};
+      if (!*has_others) {
+        if (auto done = drop_others_row(on, *index); !done) return done;
+      }
     }
+    on.batch.Delete(on.db.handle(family::index), rows->key()).PermitUncheckedError();
+    if (on.batch.GetDataSize() < batch_bytes) continue;
+    if (auto done = flush(on); !done) return done;
+  }
+  if (auto sound = checked(rows->status(), "reading the index"); !sound) return sound;
+  return head.is_deleted() ? result<void>{} : drop_lone_others(on, first_kept);
+}
+
+/// Of the records without sequence in the same block, if there were any: none is alive.
+result<void> reclaimer::drop_others_row(work& on, const index_value& in) {
+  const auto& todo = on.todo;
+  const auto rows = on.db.iterate(family::index, nullptr, nullptr);
+  const auto last = in.block.raw() + in.span - 1;
+  const auto key = keys::index_row(todo.shard, todo.entity, keys::index_class::others, last);
+  rows->SeekForPrev(std::string_view{key});
+  if (!rows->Valid()
+      || !keys::is_index_row(
+          rows->key().ToStringView(), todo.shard, todo.entity, keys::index_class::others)) {
+    return checked(rows->status(), "reading the index");
+  }
+  const auto index = decode_index_value(rows->value().ToStringView());
+  if (!index) return std::unexpected{index.error()};
+  if (index->block == in.block) {
+    on.batch.Delete(on.db.handle(family::index), rows->key()).PermitUncheckedError();
+  }
+  return {};
+}
+
+/// Of records without sequence in blocks before this one that have no other of the entity.
+result<void> reclaimer::drop_lone_others(work& on, lsn before) {
+  const auto& todo = on.todo;
+  const auto begin = keys::index_row(todo.shard, todo.entity, keys::index_class::others, 0);
+  const auto rows = on.db.iterate(family::index, nullptr, nullptr);
+  for (rows->Seek(std::string_view{begin});
+       rows->Valid()
+       && keys::is_index_row(
+           rows->key().ToStringView(), todo.shard, todo.entity, keys::index_class::others);
+       rows->Next()) {
+    // What made the entity stays as long as it does.
+    if (keys::number_of_index_row(rows->key().ToStringView()) == todo.entity.raw()) continue;
+    const auto index = decode_index_value(rows->value().ToStringView());
+    if (!index) return std::unexpected{index.error()};
+    if (index->block >= before) break;
+    auto has_others = clean_block(on, index->block, false);
+    if (!has_others) return std::unexpected{has_others.error()};
+    if (*has_others) continue;
     on.batch.Delete(on.db.handle(family::index), rows->key()).PermitUncheckedError();
     if (on.batch.GetDataSize() < batch_bytes) continue;
     if (auto done = flush(on); !done) return done;

@@ -7,6 +7,7 @@
 #include "storage/journal_writer.hpp"
 #include "storage/liveness.hpp"
 #include "storage/store.hpp"
+#include "storage/tail_block.hpp"
 
 #include <rocksdb/write_batch.h>
 
@@ -56,6 +57,8 @@ private:
   [[nodiscard]] static std::vector<job> find_jobs(database& db);
   [[nodiscard]] result<void> do_job(database& db, const job& todo);
   [[nodiscard]] result<void> drop_sequenced(work& on, const entity_head& head);
+  [[nodiscard]] result<void> drop_others_row(work& on, const index_value& in);
+  [[nodiscard]] result<void> drop_lone_others(work& on, lsn before);
   [[nodiscard]] result<void> drop_replaced(work& on);
   [[nodiscard]] result<void> drop_entity(work& on, const entity_head& head);
   [[nodiscard]] result<bool> clean_block(work& on, lsn first, bool must_rewrite);

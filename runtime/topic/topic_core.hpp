@@ -113,8 +113,13 @@ struct window_row {
   time_ms time{};
 };
 
-/// Behind every event.
-inline constexpr sequence nothing_needed{std::numeric_limits<std::uint64_t>::max()};
+/// Events that stay whatever the settings say of retention.
+struct kept_events {
+  /// All from this one on.
+  sequence needed_from{std::numeric_limits<std::uint64_t>::max()};
+  /// At least so many of the last, and those before them go; 0: as the settings say.
+  std::uint64_t count = 0;
+};
 
 class topic_core {
 public:
@@ -165,8 +170,8 @@ public:
   /// How far consumer groups let retention go; nothing = there are no groups.
   void held(std::optional<sequence> floor);
 
-  /// Applies retention now and then, to what is before `needed_from`.
-  [[nodiscard]] topic_effects tick(time_ms now, sequence needed_from = nothing_needed);
+  /// Applies retention now and then, to what is not among the kept ones.
+  [[nodiscard]] topic_effects tick(time_ms now, const kept_events& kept = {});
   [[nodiscard]] topic_effects trim_planned(sequence up_to, std::uint64_t bytes);
 
   // -- queries --------------------------------------------------------------------------------
@@ -255,7 +260,6 @@ private:
   admit(publish_request& request, const std::vector<verdict>& verdicts);
   void decide_ephemeral(publisher_key publisher, publish_request& request, topic_effects& out);
   [[nodiscard]] std::optional<error> refuse(const publish_request& request) const;
-
 
   void run(std::vector<parked_publish> work, topic_effects& out);
   void answer(publisher_key publisher, publish_reply reply, durability level, topic_effects& out);

@@ -19,16 +19,17 @@ sequence topic_core::trim_limit() const {
   return held_ ? std::min(*held_, image_.last_seq) : image_.last_seq;
 }
 
-topic_effects topic_core::tick(time_ms now, sequence needed_from) {
+topic_effects topic_core::tick(time_ms now, const kept_events& kept) {
   topic_effects out;
   now_ = std::max(now_, now);
   const auto& settings = image_.settings;
-  if (needed_from <= image_.first_seq) return out;
-  const auto limit = std::min(trim_limit(), sequence{needed_from.raw() - 1});
+  if (kept.needed_from <= image_.first_seq) return out;
+  const auto limit = std::min(trim_limit(), sequence{kept.needed_from.raw() - 1});
   if (dead_ || trimming_ || limit < image_.first_seq) return out;
   topic_effects::plan_trim plan{.up_to_max = limit};
-  if (settings.retention_events != 0 && image_.last_seq.raw() > settings.retention_events) {
-    plan.up_to_by_count = sequence{image_.last_seq.raw() - settings.retention_events};
+  const auto count = kept.count != 0 ? kept.count : settings.retention_events;
+  if (count != 0 && image_.last_seq.raw() > count) {
+    plan.up_to_by_count = sequence{image_.last_seq.raw() - count};
   }
   if (settings.retention_age_s != 0) {
     plan.older_than = now_ - std::chrono::seconds{settings.retention_age_s};

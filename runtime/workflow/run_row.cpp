@@ -98,7 +98,7 @@ std::string id_of(const topic_ref& channel) {
 /// On the projection's thread for each transition, so the row goes on as it came.
 void apply_progress(const storage::record& record, storage::view_writer& out) {
   const auto payload = record.payload.view();
-  thread_local journal::WorkflowProgress progress;
+  journal::WorkflowProgress progress;
   if (!progress.ParseFromArray(payload.data(), static_cast<int>(payload.size()))) return;
   if (!progress.topic().starts_with(channel_prefix)) return;
   const auto id = std::string_view{progress.topic()}.substr(channel_prefix.size());

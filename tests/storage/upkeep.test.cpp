@@ -138,6 +138,53 @@ TEST_CASE("what lives among the dead stays, in smaller blocks", "[storage][upkee
   CHECK(f.read(shard_id{0}, dying).value() == std::vector<std::string>{"again"});
 }
 
+TEST_CASE("how a workflow was goes with what it was then", "[storage][upkeep]") {
+  upkeep_fixture f;
+  f.open();
+  const auto run = f.make_topic(shard_id{0}, "workflow.w");
+  const auto other = f.make_topic(shard_id{0}, "other");
+  const auto progress = [&](std::uint64_t seq) {
+    return draft(record_kind::workflow_progress, run, seq, std::string(400, 'p'));
+  };
+  for (std::uint64_t seq = 1; seq <= 100; ++seq) {
+    std::vector<record_draft> transition{event(run, seq, std::string(100, 'e')), progress(seq)};
+    // In a block with a record that stays.
+    if (seq % 5 == 0) transition.push_back(event(other, seq / 5, "o"));
+    REQUIRE(f.append(shard_id{0}, std::move(transition)));
+    if (seq % 10 == 0) REQUIRE(f.append(shard_id{0}, {progress(seq)}));
+  }
+  REQUIRE(f.append(shard_id{0}, {trim(run, 60, 100)}, true));
+  REQUIRE(f.append(shard_id{0}, {event(run, 101, "e"), progress(101)}));
+  f.wait_no_reclaim();
+  CHECK(f.read(shard_id{0}, run).value().size() == 41);
+  CHECK(f.read(shard_id{0}, other).value().size() == 20);
+  // Two creations, 20 of the other; of the run 41 events with 41 and 4 more of how it was, a trim.
+  CHECK(f.log_lsns(shard_id{0}).size() == 2 + 20 + 41 + 41 + 4 + 1);
+  f.expect_sound();
+
+  // All events may go: how it is now stays.
+  f.open();
+  REQUIRE(f.append(shard_id{0}, {trim(run, 101, 101)}, true));
+  REQUIRE(f.append(shard_id{0}, {event(other, 21, "o")}));
+  f.wait_no_reclaim();
+  std::vector<std::uint64_t> left;
+  f.close();
+  REQUIRE(
+      dump_directory(f.settings.data_dir, shard_id{0}, lsn{1}, [&](shard_id, const record& next) {
+        if (next.kind == record_kind::workflow_progress) left.push_back(next.entity_seq.raw());
+        return true;
+      }));
+  CHECK(left == std::vector<std::uint64_t>{101});
+  f.expect_sound();
+
+  f.open();
+  REQUIRE(f.append(shard_id{0}, {draft(record_kind::topic_deleted, run, 101, "workflow.w")}, true));
+  REQUIRE(f.append(shard_id{0}, {event(other, 22, "o")}));
+  f.wait_no_reclaim();
+  CHECK(f.log_lsns(shard_id{0}).size() == 1 + 22);
+  f.expect_sound();
+}
+
 TEST_CASE("a deleted topic leaves nothing behind", "[storage][upkeep]") {
   upkeep_fixture f;
   f.open();

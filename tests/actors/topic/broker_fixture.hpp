@@ -88,13 +88,13 @@ public:
     if (steps_) steps_->stop();
     if (user_code_) user_code_->stop();
     if (readers_) readers_->stop();
+    if (journal) journal->close();
     if (system) system->await_all_actors_done();
     router.reset();
     system.reset();
     steps_.reset();
     user_code_.reset();
     readers_.reset();
-    if (journal) journal->close();
     journal.reset();
   }
 

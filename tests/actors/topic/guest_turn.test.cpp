@@ -154,6 +154,7 @@ TEST_CASE("a turn goes to a thread that has nothing to do", "[actors][guest_turn
   CHECK(
       thread_of(one, [](const auto& to, auto message) { tell_on(nullptr, to, std::move(message)); })
       != of_pool);
+  pool.stop();
   caf::anon_send_exit(one, caf::exit_reason::user_shutdown);
 }
 
@@ -187,6 +188,7 @@ TEST_CASE("each message is handled once, and one at a time", "[actors][guest_tur
   }
   all.wait();
   threads.clear();
+  pool.stop();
   CHECK(what.most_at_once == 0);
   caf::anon_send_exit(one, caf::exit_reason::user_shutdown);
 }
@@ -208,6 +210,7 @@ TEST_CASE("who ends in a guest's turn is over, and hears no more", "[actors][gue
       tell_and_run(one, caf::make_message(box(end_now{})));
     }
     system.await_all_actors_done();
+    pool.stop();
   }
   CHECK(what.ended == 200);
 }

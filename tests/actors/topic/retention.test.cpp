@@ -36,6 +36,19 @@ struct brief_workflow : workflow<brief_workflow> {
   }
 };
 
+/// Goes on as new as often as it is told, then waits.
+struct relay_workflow : workflow<relay_workflow> {
+  static constexpr std::string_view type = "test.relay";
+
+  flow<json> run(context& ctx, json left) {
+    for (int i = 0; i < 5; ++i)
+      (void)co_await ctx.step("lap", [i] { return i; }).required();
+    if (left.as_int64() > 0) co_return ctx.continue_as_new(left.as_int64() - 1);
+    (void)co_await ctx.signal("stop").required();
+    co_return json("over");
+  }
+};
+
 config kept_for(std::chrono::seconds kept) {
   config settings;
   settings.workflows.retention_s = static_cast<std::uint64_t>(kept.count());
@@ -131,6 +144,32 @@ TEST_CASE("an agent leaves memory a moment after its retention", "[actors]") {
   broker.advance(6s);
   CHECK(broker.topics_active() == 0);
   CHECK(first() > 1);
+}
+
+TEST_CASE("what a workflow has gone on from goes, but for its last events", "[actors]") {
+  runtime::workflow_registry code;
+  REQUIRE(code.add(relay_workflow::definition()));
+  const std::uint64_t kept = GENERATE(as<std::uint64_t>{}, 0, 40, 3);
+  config settings;
+  settings.workflows.events_kept = kept;
+  virtual_broker broker{settings, &code};
+  const auto channel = broker.topic("workflow.w");
+  REQUIRE(broker.ask_now(start_workflow{channel, "test.relay", "30", {}, {}}));
+  broker.settle();
+  broker.advance(10s);
+  const auto shown = broker.ask_now(get_topic{channel});
+  const auto topic = std::get<topic_description>(shown.value());
+  // 31 runs of a start, five steps issued and ended, and an end or a signal that is waited for.
+  REQUIRE(topic.last_seq.raw() == 31 * 12);
+  const auto of_last_run = std::uint64_t{12};
+  const auto stay = kept == 0 ? 31 * 12 : std::max(kept, of_last_run);
+  CHECK(topic.last_seq.raw() + 1 - topic.first_seq.raw() == stay);
+
+  REQUIRE(broker.ask_now(signal_workflow{channel, "stop", "1", ""}));
+  broker.advance(100ms);
+  const auto answer = broker.ask_now(get_workflow{channel});
+  const auto body = boost::json::parse(std::get<workflow_answer>(answer.value()).body);
+  CHECK(body.at("result") == "over");
 }
 
 TEST_CASE_METHOD(
