@@ -22,6 +22,22 @@ if(CALLBOARD_LLD)
   add_link_options(--ld-path=${CALLBOARD_LLD})
 endif()
 
+# The program as it is shipped: "generate" = one that notes which code it runs, a file = made by what
+# was noted, linked as a whole and without assertions.
+set(CALLBOARD_PROFILE "" CACHE STRING "profile of an optimized build")
+if(CALLBOARD_PROFILE STREQUAL "generate")
+  add_compile_options(-fprofile-generate)
+  add_link_options(-fprofile-generate)
+elseif(CALLBOARD_PROFILE)
+  add_compile_options(-DNDEBUG -flto=thin -fprofile-use=${CALLBOARD_PROFILE}
+    -Wno-profile-instr-unprofiled -Wno-profile-instr-out-of-date)
+  add_link_options(-flto=thin -Wl,--export-dynamic)
+  find_program(CALLBOARD_LLVM_AR NAMES llvm-ar-19 llvm-ar REQUIRED)
+  find_program(CALLBOARD_LLVM_RANLIB NAMES llvm-ranlib-19 llvm-ranlib REQUIRED)
+  set(CMAKE_AR ${CALLBOARD_LLVM_AR})
+  set(CMAKE_RANLIB ${CALLBOARD_LLVM_RANLIB})
+endif()
+
 # "", "address" (with undefined), "thread" or "fuzz" (address and undefined, for libFuzzer)
 set(CALLBOARD_SANITIZE "" CACHE STRING "sanitizer of this build")
 if(CALLBOARD_SANITIZE STREQUAL "address")
