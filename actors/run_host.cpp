@@ -359,7 +359,7 @@ void run_host::end_at_once(run_event with) {
   append_batch();
 }
 
-/// Agents live longer than the code they began with.
+/// Versions are pinned to a run: what goes on as new lives longer than the code it began with.
 std::uint32_t run_host::newest_version(const runtime::run_start& start) const {
   const auto* code = parts_.workflows->newest(start.identity.type);
   return code == nullptr ? start.identity.version : code->version;
@@ -374,7 +374,7 @@ void run_host::begin_next_run(json with) {
   tasks_.clear();
   row_->state = shown_state(engine_->status(), limits().state_bytes_max);
   start_->identity.run += 1;
-  if (is_agent()) start_->identity.version = row_->version = newest_version(*start_);
+  start_->identity.version = row_->version = newest_version(*start_);
   if (start_->incarnation == 0) start_->incarnation = start_->seed;
   start_->seed = hash_64(fmt::format("{}/{}", engine_->seed(), start_->identity.run));
   start_->input = std::move(with);
@@ -540,9 +540,11 @@ void run_host::abandon(const error& why) {
 }
 
 runtime::kept_events run_host::keeps() const {
+  // Of a fork whose copy is under way nothing goes. An agent's channel has its retention in its
+  // settings, by which sleeping ones are found.
   return {
-      .needed_from = shown_ ? shown_->first_seq : last_seq_.next(),
-      .count = is_agent() ? limits().agent_events_kept : limits().events_kept};
+      .needed_from = shown_ ? shown_->first_seq : sequence{1},
+      .count = is_agent() ? 0 : limits().events_kept};
 }
 
 bool run_host::is_over(time_ms cutoff) const {

@@ -26,11 +26,11 @@ endif()
 # was noted, linked as a whole and without assertions.
 set(CALLBOARD_PROFILE "" CACHE STRING "profile of an optimized build")
 if(CALLBOARD_PROFILE STREQUAL "generate")
-  add_compile_options(-fprofile-generate)
+  add_compile_options(-DNDEBUG -fprofile-generate)
   add_link_options(-fprofile-generate)
 elseif(CALLBOARD_PROFILE)
   add_compile_options(-DNDEBUG -flto=thin -fprofile-use=${CALLBOARD_PROFILE}
-    -Wno-profile-instr-unprofiled -Wno-profile-instr-out-of-date)
+    -Wno-profile-instr-unprofiled -Wno-profile-instr-out-of-date -Wno-backend-plugin)
   add_link_options(-flto=thin -Wl,--export-dynamic)
   find_program(CALLBOARD_LLVM_AR NAMES llvm-ar-19 llvm-ar REQUIRED)
   find_program(CALLBOARD_LLVM_RANLIB NAMES llvm-ranlib-19 llvm-ranlib REQUIRED)

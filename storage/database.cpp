@@ -60,12 +60,13 @@ rocksdb::DBOptions node_options(open_mode mode, const database_options& options)
   o.stats_dump_period_sec = 0;
   o.stats_persist_period_sec = 0;
   // Opening: architecture.md §6 "Opening in two steps".
-  o.wal_recovery_mode = mode == open_mode::salvage
-                            ? rocksdb::WALRecoveryMode::kSkipAnyCorruptedRecords
-                            : rocksdb::WALRecoveryMode::kPointInTimeRecovery;
+  const bool is_salvage = mode == open_mode::salvage || mode == open_mode::salvage_copy;
+  o.wal_recovery_mode = is_salvage ? rocksdb::WALRecoveryMode::kSkipAnyCorruptedRecords
+                                   : rocksdb::WALRecoveryMode::kPointInTimeRecovery;
   o.recycle_log_file_num = 0;
   o.manual_wal_flush = false;
-  o.track_and_verify_wals_in_manifest = mode != open_mode::salvage;
+  // RocksDB (7 and 8) cannot forget the logs that it tracks where it must not write.
+  o.track_and_verify_wals_in_manifest = mode != open_mode::salvage_copy;
   o.max_total_wal_size = 64ULL << 20;
   // What was read back from a WAL whose fsync failed may exist in the page cache only. Flushing it
   // to tables while opening makes it durable before anyone is served.

@@ -27,6 +27,8 @@ enum class open_mode : std::uint8_t {
   read_only,
   /// Read-only past damage in the WAL: what a repair can still get.
   salvage,
+  /// The same of a copy, which it changes: also if a WAL is missing or too short.
+  salvage_copy,
   read_write,
   create,
 };

@@ -14,6 +14,9 @@
 
 #include <algorithm>
 #include <map>
+#include <unordered_map>
+#include <unordered_set>
+#include <utility>
 
 namespace callboard::storage {
 
@@ -77,11 +80,12 @@ private:
          .lsn = expected_.raw(),
          .what = fmt::format("lsns {} to {} are missing", expected_.raw(), to.raw())});
     report_.records_lost += to.raw() + 1 - expected_.raw();
+    lost_.emplace_back(expected_.raw(), to.raw());
     is_lossy_ = true;
     expected_ = to.next();
   }
 
-  result<void> keep(const block_bytes& bytes, lsn first) {
+  result<void> keep(const block_bytes& found, lsn first) {
     while (first > expected_) {
       auto hole = hole_at(from_, shard_, expected_);
       if (hole && *hole) {
@@ -92,14 +96,53 @@ private:
       put_hole(expected_, lsn{first.raw() - 1});
       lose(lsn{first.raw() - 1});
     }
-    note_gaps(bytes, first);
-    auto block = projector_.reread(to_, shard_, bytes, first);
+    auto bytes = without_left_over(found, first);
+    if (!bytes) return std::unexpected{bytes.error()};
+    if (!*bytes) return {};
+    note_gaps(*bytes, first);
+    auto block = projector_.reread(to_, shard_, *bytes, first);
     if (!block) return std::unexpected{block.error()};
     const auto key = keys::log_block(shard_, first);
-    batch_.Put(to_.handle(family::log), std::string_view{key}, *bytes).PermitUncheckedError();
+    batch_.Put(to_.handle(family::log), std::string_view{key}, **bytes).PermitUncheckedError();
     if (auto done = projector_.project(to_, **block, 0, batch_); !done) return done;
     expected_ = (*block)->last().next();
     return batch_.GetDataSize() < batch_bytes ? result<void>{} : flush();
+  }
+
+  /// Without records of entities that were deleted: a block that lives for others may still have
+  /// some, and projected again they would be back. Null: there is nothing else in it.
+  result<block_bytes> without_left_over(const block_bytes& bytes, lsn first) {
+    block_reader reader{bytes, first};
+    if (auto sound = reader.open(); !sound) return std::unexpected{sound.error()};
+    block_builder rest;
+    rest.start(first);
+    record next;
+    while (reader.next_trusted(next) == block_step::record) {
+      if (creates_entity(next.kind)) created_.insert(next.entity.raw());
+      if (!is_left_over(next.entity)) rest.add(next, next.payload.view());
+    }
+    if (rest.count() == reader.count()) return bytes;
+    if (rest.empty()) {
+      put_hole(first, reader.last());
+      expected_ = reader.last().next();
+      return block_bytes{};
+    }
+    rest.extend_to(reader.last());
+    return std::make_shared<const std::string>(rest.finish());
+  }
+
+  /// What made it is gone, not by damage, and the old store knows nothing of it any more.
+  [[nodiscard]] bool is_left_over(entity_id entity) {
+    if (created_.contains(entity.raw())) return false;
+    const auto [known, is_new] = left_over_.try_emplace(entity.raw(), false);
+    if (!is_new) return known->second;
+    const bool is_lost = std::ranges::any_of(lost_, [&](const auto& range) {
+      return range.first <= entity.raw() && entity.raw() <= range.second;
+    });
+    std::string head;
+    const auto has_head = from_.get(family::index, keys::head_row(shard_, entity), head);
+    known->second = !is_lost && has_head && !*has_head;
+    return known->second;
   }
 
   void note_gaps(const block_bytes& bytes, lsn first) {
@@ -172,6 +215,10 @@ private:
   bool is_lossy_ = false;
   std::map<std::uint64_t, std::uint64_t> last_seqs_;
   std::vector<gap> gaps_;
+  std::unordered_set<std::uint64_t> created_;
+  std::unordered_map<std::uint64_t, bool> left_over_;
+  /// By damage: from the first of these lsns to the second.
+  std::vector<std::pair<std::uint64_t, std::uint64_t>> lost_;
 };
 
 /// The first of `<root>.<word>-1`, `-2`, … that does not exist.
@@ -183,16 +230,26 @@ fs::path free_name(const fs::path& root, std::string_view word) {
   }
 }
 
-/// Opens what there is; if not even that works, lets RocksDB rebuild its own files in a copy.
+result<void> copy_store(const directory_paths& paths, const fs::path& scratch) {
+  std::error_code problem;
+  fs::remove_all(scratch, problem);
+  if (!problem) fs::copy(paths.db, scratch, fs::copy_options::recursive, problem);
+  if (problem) return fail(errc::io_error, "copying the store: " + problem.message());
+  return {};
+}
+
+/// Opens what there is, or else a copy of it; if not even that works, lets RocksDB rebuild its own
+/// files there.
 result<std::shared_ptr<database>>
 open_damaged(const directory_paths& paths, const fs::path& scratch, repair_report& report) {
   auto opened = database::open(paths.db.string(), open_mode::salvage, {});
   if (opened) return opened;
   report.damage.push_back(
       {.file = paths.db.string(), .shard = 0, .lsn = 0, .what = opened.error().detail});
-  std::error_code problem;
-  fs::copy(paths.db, scratch, fs::copy_options::recursive, problem);
-  if (problem) return fail(errc::io_error, "copying the store: " + problem.message());
+  if (auto copied = copy_store(paths, scratch); !copied) return std::unexpected{copied.error()};
+  opened = database::open(scratch.string(), open_mode::salvage_copy, {});
+  if (opened) return opened;
+  if (auto copied = copy_store(paths, scratch); !copied) return std::unexpected{copied.error()};
   return database::rebuild(scratch.string());
 }
 

@@ -106,6 +106,7 @@ result<void> reclaimer::drop_sequenced(work& on, const entity_head& head) {
   const auto& todo = on.todo;
   const auto floor = head.dead_floor().raw();
   auto first_kept = on.protected_from;
+  std::optional<lsn> first_gone;
   const auto begin = keys::index_row(todo.shard, todo.entity, keys::index_class::sequenced, 0);
   const auto rows = on.db.iterate(family::index, nullptr, nullptr);
   for (rows->Seek(std::string_view{begin});
@@ -129,13 +130,15 @@ result<void> reclaimer::drop_sequenced(work& on, const entity_head& head) {
       on.is_complete = false;
       break;
     }
+    if (!first_gone) first_gone = index->block;
     if (index->count == index->span) {
       const lsn last{index->block.raw() + index->span - 1};
       if (auto done = delete_block(on, index->block, last, 0); !done) return done;
     } else {
       auto has_others = clean_block(on, index->block, false);
       if (!has_others) return std::unexpected{has_others.error()};
-      if (!*has_others) {
+      // A deleted entity's blocks are still to be rewritten without it, by these rows.
+      if (!*has_others && !head.is_deleted()) {
         if (auto done = drop_others_row(on, *index); !done) return done;
       }
     }
@@ -144,7 +147,10 @@ result<void> reclaimer::drop_sequenced(work& on, const entity_head& head) {
     if (auto done = flush(on); !done) return done;
   }
   if (auto sound = checked(rows->status(), "reading the index"); !sound) return sound;
-  return head.is_deleted() ? result<void>{} : drop_lone_others(on, first_kept);
+  if (head.is_deleted() || !first_gone) return {};
+  // What was given back must be gone before blocks are looked at again.
+  if (auto done = flush(on); !done) return done;
+  return drop_lone_others(on, *first_gone, first_kept);
 }
 
 /// Of the records without sequence in the same block, if there were any: none is alive.
@@ -167,16 +173,22 @@ result<void> reclaimer::drop_others_row(work& on, const index_value& in) {
   return {};
 }
 
-/// Of records without sequence in blocks before this one that have no other of the entity.
-result<void> reclaimer::drop_lone_others(work& on, lsn before) {
+/// Of records without sequence in blocks of this range that have no other of the entity. Those
+/// before it were looked at when the range before this one went.
+result<void> reclaimer::drop_lone_others(work& on, lsn from, lsn before) {
   const auto& todo = on.todo;
-  const auto begin = keys::index_row(todo.shard, todo.entity, keys::index_class::others, 0);
+  const auto begin =
+      keys::index_row(todo.shard, todo.entity, keys::index_class::others, from.raw());
   const auto rows = on.db.iterate(family::index, nullptr, nullptr);
   for (rows->Seek(std::string_view{begin});
        rows->Valid()
        && keys::is_index_row(
            rows->key().ToStringView(), todo.shard, todo.entity, keys::index_class::others);
        rows->Next()) {
+    if (shards_.closing()) {
+      on.is_complete = false;
+      break;
+    }
     // What made the entity stays as long as it does.
     if (keys::number_of_index_row(rows->key().ToStringView()) == todo.entity.raw()) continue;
     const auto index = decode_index_value(rows->value().ToStringView());

@@ -58,7 +58,7 @@ private:
   [[nodiscard]] result<void> do_job(database& db, const job& todo);
   [[nodiscard]] result<void> drop_sequenced(work& on, const entity_head& head);
   [[nodiscard]] result<void> drop_others_row(work& on, const index_value& in);
-  [[nodiscard]] result<void> drop_lone_others(work& on, lsn before);
+  [[nodiscard]] result<void> drop_lone_others(work& on, lsn from, lsn before);
   [[nodiscard]] result<void> drop_replaced(work& on);
   [[nodiscard]] result<void> drop_entity(work& on, const entity_head& head);
   [[nodiscard]] result<bool> clean_block(work& on, lsn first, bool must_rewrite);

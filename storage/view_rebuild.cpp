@@ -3,6 +3,7 @@
 #include "base/log.hpp"
 #include "storage/journal_writer.hpp"
 #include "storage/keys.hpp"
+#include "storage/liveness.hpp"
 #include "storage/recovery.hpp"
 
 #include <unordered_map>
@@ -38,6 +39,7 @@ result<void> rebuild_views(
     lsn last,
     rocksdb::WriteBatch& changes) {
   std::unordered_map<std::uint64_t, bool> known;
+  liveness live{db, shard};
   std::vector<record> records;
   auto done = visit_blocks(
       db, shard, after, last, [&](const block_bytes& bytes, lsn first, lsn) -> result<bool> {
@@ -52,6 +54,12 @@ result<void> rebuild_views(
             auto alive = exists(db, shard, next.entity);
             if (!alive) return std::unexpected{alive.error()};
             at = known.emplace(next.entity.raw(), *alive).first;
+          }
+          if (at->second && next.kind == record_kind::workflow_progress) {
+            // One that is dead may have set a timer, and what cleared it may be gone.
+            auto counts = live.is_live(next);
+            if (!counts) return std::unexpected{counts.error()};
+            if (!*counts) continue;
           }
           // What is not applied yet has no head, but cannot have been deleted either.
           if (at->second || ends_entity(next.kind)) {

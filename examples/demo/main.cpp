@@ -72,6 +72,7 @@ result<void> play(stage& on, const options& how, claims& checked) {
       fmt::format(
           "a node with the support assistant at {}, a provider, a worker in Python",
           on.account_of("acme").server.url()));
+  say("page", on.page_url());
   tickets seen;
   std::vector<std::unique_ptr<follower>> watching;
   for (const auto& tenant : on.options().tenants) {

@@ -148,8 +148,8 @@ TEST_CASE("how a workflow was goes with what it was then", "[storage][upkeep]") 
   };
   for (std::uint64_t seq = 1; seq <= 100; ++seq) {
     std::vector<record_draft> transition{event(run, seq, std::string(100, 'e')), progress(seq)};
-    // In a block with a record that stays.
-    if (seq % 5 == 0) transition.push_back(event(other, seq / 5, "o"));
+    // In a block with a record that stays, and is most of it.
+    if (seq % 5 == 0) transition.push_back(event(other, seq / 5, std::string(3000, 'o')));
     REQUIRE(f.append(shard_id{0}, std::move(transition)));
     if (seq % 10 == 0) REQUIRE(f.append(shard_id{0}, {progress(seq)}));
   }
@@ -158,8 +158,9 @@ TEST_CASE("how a workflow was goes with what it was then", "[storage][upkeep]") 
   f.wait_no_reclaim();
   CHECK(f.read(shard_id{0}, run).value().size() == 41);
   CHECK(f.read(shard_id{0}, other).value().size() == 20);
-  // Two creations, 20 of the other; of the run 41 events with 41 and 4 more of how it was, a trim.
-  CHECK(f.log_lsns(shard_id{0}).size() == 2 + 20 + 41 + 41 + 4 + 1);
+  // Two creations, 20 of the other; of the run 41 events with 41 and 4 more of how it was, a trim,
+  // and what is dead in blocks that live for the other.
+  CHECK(f.log_lsns(shard_id{0}).size() == 2 + 20 + 41 + 41 + 4 + 1 + 2 * 12);
   f.expect_sound();
 
   // All events may go: how it is now stays.
@@ -171,7 +172,8 @@ TEST_CASE("how a workflow was goes with what it was then", "[storage][upkeep]") 
   f.close();
   REQUIRE(
       dump_directory(f.settings.data_dir, shard_id{0}, lsn{1}, [&](shard_id, const record& next) {
-        if (next.kind == record_kind::workflow_progress) left.push_back(next.entity_seq.raw());
+        if (next.kind != record_kind::workflow_progress) return true;
+        if (next.entity_seq.raw() % 5 != 0) left.push_back(next.entity_seq.raw());
         return true;
       }));
   CHECK(left == std::vector<std::uint64_t>{101});
@@ -181,8 +183,59 @@ TEST_CASE("how a workflow was goes with what it was then", "[storage][upkeep]") 
   REQUIRE(f.append(shard_id{0}, {draft(record_kind::topic_deleted, run, 101, "workflow.w")}, true));
   REQUIRE(f.append(shard_id{0}, {event(other, 22, "o")}));
   f.wait_no_reclaim();
+  CHECK(f.log_lsns(shard_id{0}).size() == 1 + 22 + 2 * 20);
+  f.expect_sound();
+
+  // It does not come back by a repair.
+  REQUIRE(repair_directory(f.settings.data_dir, f.views, {}));
   CHECK(f.log_lsns(shard_id{0}).size() == 1 + 22);
   f.expect_sound();
+  f.open();
+  CHECK(f.read(shard_id{0}, run).value().empty());
+  CHECK(f.read(shard_id{0}, other).value().size() == 22);
+}
+
+TEST_CASE(
+    "a store with more than one log is repaired, also without the first", "[storage][upkeep]") {
+  upkeep_fixture f;
+  f.open();
+  const auto topic = f.make_topic(shard_id{0}, "t");
+  std::uint64_t seq = 0;
+  // Giving space back writes tables out, and with them logs end that others still need.
+  for (int round = 0; round < 4; ++round) {
+    for (int i = 0; i < 50; ++i)
+      REQUIRE(f.append(shard_id{0}, {event(topic, ++seq, std::string(1000, 'e'))}));
+    REQUIRE(f.append(shard_id{0}, {trim(topic, seq - 10, seq)}, true));
+    REQUIRE(f.append(shard_id{0}, {event(topic, ++seq, "e")}));
+    f.wait_no_reclaim();
+  }
+  f.close();
+  const auto logs = [&] {
+    std::vector<std::filesystem::path> found;
+    for (const auto& entry : std::filesystem::directory_iterator{f.settings.data_dir + "/db"}) {
+      if (entry.path().extension() == ".log") found.push_back(entry.path());
+    }
+    std::ranges::sort(found);
+    return found;
+  };
+  REQUIRE(logs().size() > 1);
+  const auto whole = repair_directory(f.settings.data_dir, f.views, {});
+  REQUIRE(whole);
+  CHECK(whole->damage.empty());
+  f.open();
+  CHECK(f.read(shard_id{0}, topic).value().size() == 11);
+  f.close();
+
+  // As the damaged store was.
+  const std::filesystem::path before{f.settings.data_dir + ".damaged-1"};
+  std::filesystem::remove_all(f.settings.data_dir);
+  std::filesystem::rename(before, f.settings.data_dir);
+  std::filesystem::remove(logs().front());
+  const auto report = repair_directory(f.settings.data_dir, f.views, {});
+  REQUIRE(report);
+  CHECK_FALSE(report->damage.empty());
+  f.open();
+  CHECK(f.journal->read(shard_id{0}));
 }
 
 TEST_CASE("a deleted topic leaves nothing behind", "[storage][upkeep]") {
