@@ -119,6 +119,22 @@ for _ in $(seq 100); do
     && curl -sf "$base/workflows/piece-1/result" | grep -q '"result":8' && break
   sleep 0.1
 done
+# An agent that has gone on as new, runs that were ended, cancelled, forked and helped by hand.
+for _ in $(seq 120); do
+  call POST agents/tally/long/add 1
+done
+call POST workflows '{"type":"patient","id":"terminated"}'
+call POST workflows/terminated/terminate '{"reason":"golden"}'
+call POST workflows '{"type":"leaver","id":"leaving"}'
+until_told leaving "task in queue 'errands'"
+call POST workflows/leaving/cancel '{"reason":"golden"}'
+call GET "workflows/leaving/result?wait_ms=20000"
+call POST workflows/anew/fork '{"id":"forked","from":"go","reason":"golden"}'
+until_told forked "the signal 'go'"
+call POST workflows '{"type":"patient","id":"helped"}'
+until_told helped "the signal 'never'"
+call POST workflows/helped/commands/1/resolve '{"result":5,"reason":"golden"}'
+call GET "workflows/helped/result?wait_ms=20000"
 kill -9 "$node"
 tar -C "$folder" --sort=name -czf "$archive" data
 du -h "$archive"
