@@ -83,7 +83,7 @@ struct other_workflow : workflow<other_workflow> {
 
 /// Says when it is destroyed, which takes until it is let go.
 std::atomic<bool> is_destroyed{false};
-std::atomic<std::thread::id> hung_on;
+std::atomic<std::thread::id> stepped_on;
 std::atomic<std::thread::id> destroyed_on;
 
 struct slow_to_go {
@@ -98,14 +98,17 @@ struct slow_to_go {
   }
 };
 
-/// Hangs in the turn that its step begins, which is on the step's thread.
+/// Hangs in the turn that its step begins: on the step's thread, if its actor was at rest.
 struct stepping_on_workflow : workflow<stepping_on_workflow> {
   static constexpr std::string_view type = "test.stepping_on";
 
   flow<json> run(context& ctx, json) {
     const slow_to_go last;
-    co_await ctx.step("hang", [] { hangs_in_step.wait(true); }).required();
-    hung_on = std::this_thread::get_id();
+    const auto hang = [] {
+      stepped_on = std::this_thread::get_id();
+      hangs_in_step.wait(true);
+    };
+    co_await ctx.step("hang", hang).required();
     is_behind_step = true;
     hangs_behind_signal.wait(true);
     co_return co_await ctx.signal("end").required();
@@ -318,7 +321,7 @@ TEST_CASE_METHOD(endings_fixture, "code that was given up is destroyed where tur
   let_go(hangs_behind_signal);
   REQUIRE(eventually([] { return is_destroyed.load(); }));
   // Not on its step's thread either, and its actor answers meanwhile.
-  CHECK(destroyed_on.load() != hung_on.load());
+  CHECK(destroyed_on.load() != stepped_on.load());
   CHECK(says(shown("w1"), R"("code":"terminated")"));
   let_go(hangs_when_destroyed);
 }
