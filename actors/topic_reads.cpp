@@ -300,12 +300,6 @@ result<sweep_page> find_due_topics(shard_reader& reader, const std::string& afte
     const auto image = read_topic_image(reader, row, incarnation_id{});
     if (!image) return std::unexpected{image.error()};
     if (image->first_seq > image->last_seq) continue;
-    if (is_channel(row.name.topic)) {
-      // What its current run has recorded stays, however much it is.
-      const auto run = read_workflow_row(reader, row.name);
-      if (!run) return std::unexpected{run.error()};
-      if (!*run || image->first_seq >= (*run)->first_seq) continue;
-    }
     const auto& settings = row.settings;
     bool due = settings.retention_bytes != 0 && image->stored_bytes > settings.retention_bytes;
     const auto events = image->last_seq.raw() + 1 - image->first_seq.raw();
@@ -315,6 +309,12 @@ result<sweep_page> find_due_topics(shard_reader& reader, const std::string& afte
       const auto young = reader.first_at_or_after(row.entity, cutoff);
       if (!young) return std::unexpected{young.error()};
       due = !*young || **young > image->first_seq;
+    }
+    if (due && is_channel(row.name.topic)) {
+      // What its current run has recorded stays, however much it is.
+      const auto run = read_workflow_row(reader, row.name);
+      if (!run) return std::unexpected{run.error()};
+      due = *run && image->first_seq < (*run)->first_seq;
     }
     if (due) page.due.push_back(row.name);
   }

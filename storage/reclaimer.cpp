@@ -153,22 +153,31 @@ result<void> reclaimer::drop_sequenced(work& on, const entity_head& head) {
   return drop_lone_others(on, *first_gone, first_kept);
 }
 
-/// Of the records without sequence in the same block, if there were any: none is alive.
-result<void> reclaimer::drop_others_row(work& on, const index_value& in) {
+/// The row of the entity's records without sequence that has this lsn, or the last one before it.
+result<std::optional<reclaimer::others_row>> reclaimer::find_others_row(work& on, lsn at) {
   const auto& todo = on.todo;
   const auto rows = on.db.iterate(family::index, nullptr, nullptr);
-  const auto last = in.block.raw() + in.span - 1;
-  const auto key = keys::index_row(todo.shard, todo.entity, keys::index_class::others, last);
+  const auto key = keys::index_row(todo.shard, todo.entity, keys::index_class::others, at.raw());
   rows->SeekForPrev(std::string_view{key});
   if (!rows->Valid()
       || !keys::is_index_row(
           rows->key().ToStringView(), todo.shard, todo.entity, keys::index_class::others)) {
-    return checked(rows->status(), "reading the index");
+    if (auto sound = checked(rows->status(), "reading the index"); !sound) {
+      return std::unexpected{sound.error()};
+    }
+    return std::nullopt;
   }
   const auto index = decode_index_value(rows->value().ToStringView());
   if (!index) return std::unexpected{index.error()};
-  if (index->block == in.block) {
-    on.batch.Delete(on.db.handle(family::index), rows->key()).PermitUncheckedError();
+  return others_row{.key = rows->key().ToString(), .block = index->block};
+}
+
+/// Of the records without sequence in the same block, if there were any: none is alive.
+result<void> reclaimer::drop_others_row(work& on, const index_value& in) {
+  const auto row = find_others_row(on, lsn{in.block.raw() + in.span - 1});
+  if (!row) return std::unexpected{row.error()};
+  if (*row && (*row)->block == in.block) {
+    on.batch.Delete(on.db.handle(family::index), (*row)->key).PermitUncheckedError();
   }
   return {};
 }
@@ -208,26 +217,17 @@ result<void> reclaimer::drop_lone_others(work& on, lsn from, lsn before) {
 result<void> reclaimer::drop_replaced(work& on) {
   const auto& todo = on.todo;
   for (const auto replaced : todo.replaced) {
-    const auto rows = on.db.iterate(family::index, nullptr, nullptr);
-    const auto key =
-        keys::index_row(todo.shard, todo.entity, keys::index_class::others, replaced.raw());
-    rows->SeekForPrev(std::string_view{key});
-    if (!rows->Valid()
-        || !keys::is_index_row(
-            rows->key().ToStringView(), todo.shard, todo.entity, keys::index_class::others)) {
-      if (auto sound = checked(rows->status(), "reading the index"); !sound) return sound;
-      continue;
-    }
-    const auto index = decode_index_value(rows->value().ToStringView());
-    if (!index) return std::unexpected{index.error()};
-    if (index->block >= on.protected_from) {
+    const auto row = find_others_row(on, replaced);
+    if (!row) return std::unexpected{row.error()};
+    if (!*row) continue;
+    if ((*row)->block >= on.protected_from) {
       on.is_complete = false;
       continue;
     }
-    auto has_others = clean_block(on, index->block, false);
+    auto has_others = clean_block(on, (*row)->block, false);
     if (!has_others) return std::unexpected{has_others.error()};
     if (!*has_others) {
-      on.batch.Delete(on.db.handle(family::index), rows->key()).PermitUncheckedError();
+      on.batch.Delete(on.db.handle(family::index), (*row)->key).PermitUncheckedError();
     }
     if (auto done = flush(on); !done) return done;
   }

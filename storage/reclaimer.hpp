@@ -15,6 +15,7 @@
 #include <cstdint>
 #include <map>
 #include <optional>
+#include <string>
 #include <vector>
 
 namespace callboard::storage {
@@ -54,9 +55,16 @@ private:
     bool is_complete = true;
   };
 
+  /// A row of the index, of records without sequence.
+  struct others_row {
+    std::string key;
+    lsn block{};
+  };
+
   [[nodiscard]] static std::vector<job> find_jobs(database& db);
   [[nodiscard]] result<void> do_job(database& db, const job& todo);
   [[nodiscard]] result<void> drop_sequenced(work& on, const entity_head& head);
+  [[nodiscard]] static result<std::optional<others_row>> find_others_row(work& on, lsn at);
   [[nodiscard]] result<void> drop_others_row(work& on, const index_value& in);
   [[nodiscard]] result<void> drop_lone_others(work& on, lsn from, lsn before);
   [[nodiscard]] result<void> drop_replaced(work& on);

@@ -6,7 +6,6 @@
 #include "storage/liveness.hpp"
 #include "storage/recovery.hpp"
 
-#include <unordered_map>
 #include <utility>
 
 namespace callboard::storage {
@@ -16,17 +15,6 @@ namespace {
 /// Records applied per step, and left to the writer for the last one.
 constexpr std::uint64_t step_records = 20'000;
 constexpr std::uint64_t handover_records = 1'000;
-
-/// Whether the entity still has a head and is not deleted.
-result<bool> exists(database& db, shard_id shard, entity_id entity) {
-  std::string row;
-  auto found = db.get(family::index, keys::head_row(shard, entity), row);
-  if (!found) return found;
-  if (!*found) return false;
-  const auto head = decode_head(row);
-  if (!head) return fail(errc::corruption, "head row does not parse");
-  return !head->is_deleted();
-}
 
 }  // namespace
 
@@ -38,7 +26,6 @@ result<void> rebuild_views(
     lsn after,
     lsn last,
     rocksdb::WriteBatch& changes) {
-  std::unordered_map<std::uint64_t, bool> known;
   liveness live{db, shard};
   std::vector<record> records;
   auto done = visit_blocks(
@@ -49,20 +36,17 @@ result<void> rebuild_views(
         record next;
         while (reader.next_trusted(next) == block_step::record) {
           if (next.lsn <= after || next.lsn > last) continue;
-          auto at = known.find(next.entity.raw());
-          if (at == known.end()) {
-            auto alive = exists(db, shard, next.entity);
-            if (!alive) return std::unexpected{alive.error()};
-            at = known.emplace(next.entity.raw(), *alive).first;
-          }
-          if (at->second && next.kind == record_kind::workflow_progress) {
+          const auto head = live.head_of(next.entity);
+          if (!head) return std::unexpected{head.error()};
+          const bool exists = *head && !(*head)->is_deleted();
+          if (exists && next.kind == record_kind::workflow_progress) {
             // One that is dead may have set a timer, and what cleared it may be gone.
             auto counts = live.is_live(next);
             if (!counts) return std::unexpected{counts.error()};
             if (!*counts) continue;
           }
           // What is not applied yet has no head, but cannot have been deleted either.
-          if (at->second || ends_entity(next.kind)) {
+          if (exists || ends_entity(next.kind)) {
             records.push_back(std::move(next));
           }
         }
