@@ -185,7 +185,7 @@ void run_host::post_step(ready_step next) {
        shard = shard_,
        workflow = id(),
        is_async,
-       result_bytes_max = limits().result_bytes_max,
+       limits = runtime::limits_of(limits()),
        started = row_->started,
        next = std::move(next),
        run = row_->run]() mutable {
@@ -206,11 +206,7 @@ void run_host::post_step(ready_step next) {
             if (open != engine->open().end() && open->second.attempt == attempt) {
               const auto when = parts.journal.shard_time(shard);
               input = runtime::event_of(
-                  {command, attempt, std::move(ended)},
-                  open->second,
-                  workflow,
-                  when,
-                  result_bytes_max);
+                  {command, attempt, std::move(ended)}, open->second, workflow, when, limits);
               input->time = std::max(when, started);
               outputs = engine->deliver(*input);
               close_if_over(*engine, outputs);

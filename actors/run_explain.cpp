@@ -64,11 +64,16 @@ std::string waits_in_words(const boost::json::array& waiting) {
     if (one.contains("detail")) waits += fmt::format(" ({})", text_at(one, "detail"));
     const auto* why = one.if_contains("error");
     if (why != nullptr && one.at("status") == "retrying") {
+      const auto* deferrals = one.if_contains("deferrals");
       waits += fmt::format(
-          " (attempt {} comes next; the last one failed: {}: {})",
+          " (attempt {} comes next; the last one failed: {}: {}{})",
           one.at("attempts").to_number<std::uint32_t>(),
           text_at(why->as_object(), "code"),
-          text_at(why->as_object(), "message"));
+          text_at(why->as_object(), "message"),
+          deferrals == nullptr ? std::string{}
+                               : fmt::format(
+                                     "; {} asked to come back later, which counts as no attempt",
+                                     deferrals->to_number<std::uint32_t>()));
     }
   }
   if (count > named_max) waits += fmt::format(" and {} more", count - named_max);
@@ -182,6 +187,7 @@ boost::json::object run_host::explain() const {
         {"for",
          is_agent() && step.kind == "signal" ? "a message" : in_words(step.kind, step.name)}};
     if (step.attempts != 0) one["attempts"] = step.attempts;
+    if (step.deferrals != 0) one["deferrals"] = step.deferrals;
     if (step.due) one["due_ms"] = runtime::shown_ms(*step.due);
     if (step.why) one["error"] = runtime::describe_failure(*step.why);
     if (const auto pause = models_.pause_of(command)) {

@@ -110,11 +110,7 @@ std::shared_ptr<runtime::run_engine> run_host::make_engine(const runtime::run_st
                          : parts_.workflows->find(start.identity.type, start.identity.version);
   if (code == nullptr || parts_.user_code == nullptr) return nullptr;
   return std::make_shared<runtime::run_engine>(
-      *code,
-      start.identity,
-      start.seed,
-      runtime::run_limits{
-          limits().result_bytes_max, limits().arguments_bytes_max, limits().reply_bytes_max});
+      *code, start.identity, start.seed, runtime::limits_of(limits()));
 }
 
 void run_host::replay(std::vector<run_event> history) {
@@ -229,7 +225,7 @@ bool run_host::prepare(input& next) {
       found->second,
       id(),
       now(),
-      limits().result_bytes_max);
+      runtime::limits_of(limits()));
   return true;
 }
 

@@ -197,6 +197,7 @@ private:
     std::string name;
     std::string status;
     std::uint32_t attempts = 0;
+    std::uint32_t deferrals = 0;
     time_ms started{};
     std::optional<time_ms> ended;
     std::optional<time_ms> due;

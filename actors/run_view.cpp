@@ -85,6 +85,7 @@ void run_host::note(const run_event& event) {
   case run_event_kind::attempt_failed:
     step.status = "retrying";
     step.attempts = event.attempt + 1;
+    if (event.is_deferred) ++step.deferrals;
     step.due = event.due;
     step.why = event.why;
     break;
@@ -160,6 +161,7 @@ workflow_answer run_host::describe(bool created) const {
         {"status", step.status},
         {"started_ms", runtime::shown_ms(step.started)}};
     if (step.attempts != 0) one["attempts"] = step.attempts;
+    if (step.deferrals != 0) one["deferrals"] = step.deferrals;
     if (step.ended) one["ended_ms"] = runtime::shown_ms(*step.ended);
     if (step.due && !step.ended) one["due_ms"] = runtime::shown_ms(*step.due);
     if (step.why) one["error"] = runtime::describe_failure(*step.why);

@@ -13,7 +13,8 @@
 namespace callboard {
 
 /// What may help: retrying (retryable), retrying later (rate), more money (quota), other input
-/// (permanent), other code (bug).
+/// (permanent), other code (bug). A policy retries `retryable` and `rate` unless its `again` says
+/// otherwise.
 enum class failure_class : std::uint8_t { retryable, rate, quota, permanent, bug };
 
 [[nodiscard]] std::string_view name_of(failure_class kind);
@@ -24,7 +25,8 @@ struct failure {
   failure_class kind = failure_class::retryable;
   std::string code = "failed";
   std::string message;
-  /// Not before so long from now; 0 = the retry policy decides.
+  /// Not before so long from now; 0 = the retry policy decides. Of the class `rate` it takes no
+  /// attempt (see `retry_policy`).
   std::uint32_t retry_after_ms = 0;
   /// More for programs: a JSON object as text; empty if there is nothing.
   std::string details = {};
@@ -80,7 +82,8 @@ private:
 
 /// How often and when what failed is done again. Delays double from `first_delay_ms` up to
 /// `delay_max_ms`, each shortened at random by up to half, and are no shorter than the failure's
-/// own `retry_after_ms`.
+/// own `retry_after_ms`. A failure of the class `rate` that names one does not count as an attempt,
+/// up to `workflows.deferrals_max` of them and a week each; with `attempts_max` 1 it is final.
 struct retry_policy {
   std::uint32_t attempts_max = 10;
   std::uint32_t first_delay_ms = 200;

@@ -1,5 +1,6 @@
 // Who gets which task, and how a lease ends.
 #include "runtime/queue/queue_core.hpp"
+#include "runtime/retry_after.hpp"
 
 #include <fmt/format.h>
 
@@ -12,7 +13,6 @@ namespace {
 
 /// How long a request outlasts its wait for a read that may serve it.
 constexpr boot_time read_patience = std::chrono::seconds{1};
-constexpr std::chrono::milliseconds retry_after_max = std::chrono::hours{24 * 7};
 
 error lost() {
   return {errc::lease_lost, "the lease has ended or has passed to somebody else"};
@@ -178,11 +178,8 @@ void queue_core::fail_task(const fail_command& command, queue_time now) {
   attempt_end how{"failed", command.error, backoff(lease.state.attempts + 1, now)};
   how.is_last = !command.is_retryable;
   if (command.is_retryable && command.retry_after_ms) {
-    const auto most = static_cast<std::uint64_t>(retry_after_max.count());
-    const auto asked_ms = std::min(*command.retry_after_ms, most);
-    // Those who were told the same moment do not all come back at it.
-    const auto jitter_ms = random_() % (asked_ms / 8 + 1);
-    how.ready = std::max(how.ready, now.shard + std::chrono::milliseconds{asked_ms + jitter_ms});
+    how.ready =
+        std::max(how.ready, now.shard + honoured_retry_after(*command.retry_after_ms, random_()));
     how.outcome = "deferred";
     how.counts = false;
   }

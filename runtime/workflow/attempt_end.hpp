@@ -5,7 +5,6 @@
 #include "runtime/workflow/run_engine.hpp"
 #include "runtime/workflow/run_event.hpp"
 
-#include <cstddef>
 #include <cstdint>
 #include <string_view>
 
@@ -18,12 +17,14 @@ struct ended_attempt {
 };
 
 /// The input to be recorded for it, without its time. `step` is the open command, whose current
-/// attempt it is. A result of more than `result_bytes_max` is a failure.
+/// attempt it is. A result of more than `limits.result_bytes_max` is a failure. One of the class
+/// `rate` that names a time is waited for until then and counts as no attempt,
+/// `limits.deferrals_max` times; unless a single attempt is all that the policy allows.
 [[nodiscard]] run_event event_of(
     ended_attempt attempt,
     const open_command& step,
     std::string_view workflow_id,
     time_ms now,
-    std::size_t result_bytes_max);
+    const run_limits& limits);
 
 }  // namespace callboard::runtime

@@ -116,6 +116,7 @@ json data_of(const run_event& event, boost::json::storage_ptr memory) {
     break;
   case run_event_kind::attempt_failed:
     data["final"] = false;
+    if (event.is_deferred) data["deferred"] = true;
     break;
   case run_event_kind::failed:
     data["final"] = true;
@@ -237,6 +238,7 @@ void read_members(run_event& event, const std::string& type, json data) {
   event.name = text_at(from, "name");
   event.id = text_at(from, "id");
   event.attempt = static_cast<std::uint32_t>(integer_at(from, "attempt").value_or(0));
+  event.is_deferred = value_at(from, "deferred") == json(true);
   if (const auto due = integer_at(from, "due_ms")) {
     event.due = time_ms{std::chrono::milliseconds{*due}};
   }

@@ -182,6 +182,7 @@ void run_engine::take_in(const run_event& input) {
           && input.why->code == interrupted_code) {
         ++found->second.interruptions;
       }
+      if (input.is_deferred) ++found->second.deferrals;
     }
     break;
   case run_event_kind::signalled:

@@ -28,6 +28,8 @@ struct open_command {
   std::uint32_t attempt = 1;
   /// How many of the attempts before were `interrupted_code`.
   std::uint32_t interruptions = 0;
+  /// How many of them asked to come back later.
+  std::uint32_t deferrals = 0;
   /// When the timer fires, or the next attempt begins.
   std::optional<time_ms> due;
   /// `due` is a time of the wall clock.

@@ -90,6 +90,8 @@ struct run_event {
   std::uint32_t run = 0;
   /// Of a command that was ended by hand: how, who and why; else null.
   json by_hand;
+  /// `attempt_failed`: it asked to come back later, and counts as no attempt.
+  bool is_deferred = false;
 };
 
 /// Of an `issued`: its `due` is a time of the wall clock.

@@ -51,6 +51,14 @@ failure too_large(
 
 }  // namespace
 
+run_limits limits_of(const config::workflows_section& settings) {
+  return {
+      settings.result_bytes_max,
+      settings.arguments_bytes_max,
+      settings.reply_bytes_max,
+      settings.deferrals_max};
+}
+
 /// Without recursion: it is asked of values that nobody has looked at, and code nests them as deep
 /// as it likes.
 bool takes_from(std::size_t& left, const json& value) {

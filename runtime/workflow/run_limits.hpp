@@ -23,7 +23,11 @@ struct run_limits {
   std::size_t arguments_bytes_max = config::workflows_section{}.arguments_bytes_max;
   /// What an agent answers a message with.
   std::size_t reply_bytes_max = config::workflows_section{}.reply_bytes_max;
+  /// How often a step or a model call may ask to come back later without using up an attempt.
+  std::uint32_t deferrals_max = config::workflows_section{}.deferrals_max;
 };
+
+[[nodiscard]] run_limits limits_of(const config::workflows_section& settings);
 
 /// Commands that code issues before it waits for one, and the bytes of their arguments: they are
 /// written as one batch. Those behind the one that reaches it fail at once. A replay has to meet

@@ -35,6 +35,13 @@ struct waiting_for_all : workflow<waiting_for_all> {
       (void)co_await ctx.step(
           "shaky", [busy]() -> outcome<int> { return std::unexpected{busy}; }, slowly);
     }
+    if (what == "put off") {
+      const failure later{failure_class::rate, "slow_down", "come back later", 3'600'000};
+      (void)co_await ctx.step(
+          "polite",
+          [later]() -> outcome<int> { return std::unexpected{later}; },
+          retry_policy{.attempts_max = 2});
+    }
     if (what == "publish") {
       co_await ctx.signal("go").required();
       (void)co_await ctx.publish("orders", 1);
@@ -138,6 +145,9 @@ TEST_CASE_METHOD(explain_fixture, "a run says what it waits for", "[actors]") {
       {"retry",
        "it waits for the step 'shaky' to end (attempt 2 comes next; the last one failed: busy: try "
        "later)"},
+      {"put off",
+       "it waits for the step 'polite' to end (attempt 2 comes next; the last one failed: "
+       "slow_down: come back later; 1 asked to come back later, which counts as no attempt)"},
       {"call", "it waits for the reply of agent 'desk/ann/think'"},
       {"publish", R"("summary":"it waits for the signal 'go'")"},
       {"many", "it waits for the signal 'a' and the signal 'b' and the signal 'c' and 2 more"},

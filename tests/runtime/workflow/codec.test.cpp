@@ -43,6 +43,7 @@ TEST_CASE("every kind of run event comes back from the channel as it was", "[wor
   retried.attempt = 2;
   retried.due = time_ms{std::chrono::milliseconds{88}};
   retried.why = failure{failure_class::rate, "slow_down", "wait", 1500};
+  retried.is_deferred = true;
   auto& failed = add(run_event_kind::failed);
   failed.command = 5;
   failed.why = failure{failure_class::permanent, "no", "never"};
@@ -71,6 +72,7 @@ TEST_CASE("every kind of run event comes back from the channel as it was", "[wor
     CHECK(back->why == one.why);
     CHECK(back->due == one.due);
     CHECK(back->attempt == one.attempt);
+    CHECK(back->is_deferred == one.is_deferred);
     CHECK(back->id == one.id);
     CHECK(back->status == one.status);
   }

@@ -94,7 +94,7 @@ TEST_CASE("a model call outlives an outage of a minute unless it says otherwise"
           open,
           "w" + std::to_string(i),
           time_ms{},
-          1024);
+          {});
       if (event.kind == run_event_kind::failed) break;
       REQUIRE(event.kind == run_event_kind::attempt_failed);
       REQUIRE(event.due);

@@ -328,16 +328,16 @@ TEST_CASE("a step that gives what is no JSON fails for good", "[workflow][json]"
   step.request.kind = command_kind::step;
   step.request.name = "measure";
   for (const auto& [gives, flaw] : flawed()) {
-    const auto event = event_of({1, 1, gives()}, step, "w1", {}, 1U << 20);
+    const auto event = event_of({1, 1, gives()}, step, "w1", {}, {});
     CHECK(event.kind == run_event_kind::failed);
     REQUIRE(event.why);
     CHECK(event.why->code == "not_json");
     CHECK_THAT(event.why->message, Catch::StartsWith("the result of 'measure' " + flaw));
   }
-  const auto deep = event_of({1, 1, deep_value(code_depth_max)}, step, "w1", {}, 1U << 20);
+  const auto deep = event_of({1, 1, deep_value(code_depth_max)}, step, "w1", {}, {});
   CHECK(deep.kind == run_event_kind::completed);
   const auto failed = event_of(
-      {1, 1, std::unexpected{failure{failure_class::permanent, "x", "\xff"}}}, step, "w1", {}, 1);
+      {1, 1, std::unexpected{failure{failure_class::permanent, "x", "\xff"}}}, step, "w1", {}, {});
   CHECK(failed.why->message == "\u{FFFD}");
 }
 
