@@ -19,10 +19,15 @@ namespace callboard {
 /// Collects compensations; see `run_saga`.
 class saga {
 public:
-  /// `undo` runs as a step named `name` if the saga does not end well. Register it before the step
-  /// that it undoes: the step may have taken effect although its result was never recorded.
-  void compensate(std::string name, std::function<outcome<void>(const step_attempt&)> undo) {
-    undos_.push_back({std::move(name), std::move(undo)});
+  /// `undo` runs as a step named `name` if the saga does not end well, and is retried as any step
+  /// by `retry`: what must be undone may be worth more attempts than the default. Register it
+  /// before the step that it undoes: the step may have taken effect although its result was never
+  /// recorded.
+  void compensate(
+      std::string name,
+      std::function<outcome<void>(const step_attempt&)> undo,
+      retry_policy retry = {}) {
+    undos_.push_back({std::move(name), std::move(undo), retry});
   }
 
   /// Latest first; each is retried by its policy, and one that fails for good does not keep the
@@ -32,7 +37,7 @@ public:
       auto last = std::move(undos_.back());
       undos_.pop_back();
       const auto name = last.name;
-      const auto undone = co_await ctx.step(std::move(last.name), std::move(last.body));
+      const auto undone = co_await ctx.step(std::move(last.name), std::move(last.body), last.retry);
       if (!undone) not_undone_.emplace_back(name, undone.error());
     }
   }
@@ -58,6 +63,7 @@ private:
   struct undo {
     std::string name;
     std::function<outcome<void>(const step_attempt&)> body;
+    retry_policy retry;
   };
 
   std::vector<undo> undos_;
