@@ -3,6 +3,7 @@
 #pragma once
 
 #include "callboard/command.hpp"
+#include "callboard/first_success.hpp"
 #include "callboard/flow.hpp"
 #include "callboard/join.hpp"
 #include "callboard/json.hpp"

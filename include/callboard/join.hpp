@@ -1,5 +1,5 @@
-// all and any: several flows or commands side by side. Branches start in the order of arguments;
-// whatever order they end in, the journal tells the same story again.
+// all, and any by either of its names: several flows or commands side by side. Branches start in
+// the order of arguments; whatever order they end in, the journal tells the same story again.
 #pragma once
 
 #include "callboard/command.hpp"
@@ -168,10 +168,11 @@ template <class... Items>
       std::tuple<flow<detail::branch_value<Items>>...>{detail::as_branch(std::move(items))...});
 }
 
-/// The first that ends; its index is the variant's. The others are cancelled before whoever awaits
-/// goes on: their commands are withdrawn and their frames destroyed. `cancelled` is not thrown in
-/// them, so what they hold runs its destructors and nothing else: a `run_saga` in a loser undoes
-/// nothing, and what is `shielded` ends there, too. Race within the saga instead.
+/// The first that ends, well or not (`first_success` waits for one that ends well); its index is
+/// the variant's. The others are cancelled before whoever awaits goes on: their commands are
+/// withdrawn and their frames destroyed. `cancelled` is not thrown in them, so what they hold runs
+/// its destructors and nothing else: a `run_saga` in a loser undoes nothing, and what is `shielded`
+/// ends there, too. Race within the saga instead.
 template <class... Items>
   requires(sizeof...(Items) > 0)
 [[nodiscard]] flow<std::variant<detail::branch_value<Items>...>> any(Items... items) {
@@ -205,6 +206,12 @@ template <class T>
   auto mine = std::move(branches);
   const auto first = co_await detail::vector_join<T>{mine, 1};
   co_return winner<T>{first, mine[first].take()};
+}
+
+/// What `any` does, by the name that the field has for it: the first to end decides.
+template <class... Items>
+[[nodiscard]] auto race(Items... items) {
+  return any(std::move(items)...);
 }
 
 }  // namespace callboard

@@ -1,6 +1,9 @@
-// The losers of an `any` that is a branch itself, or that somebody keeps: they end with it.
+// The losers of an `any` that is a branch itself, or that somebody keeps: they end with it. And
+// what decides between branches: the first to end, or the first to end well.
 #include "tests/runtime/workflow/scripted_run.hpp"
 #include "tests/support/catch.hpp"
+
+#include <boost/json/parse.hpp>
 
 #include <algorithm>
 #include <callboard/join.hpp>
@@ -89,6 +92,42 @@ struct raced_within : workflow<raced_within> {
   }
 };
 
+/// Asks two mirrors at a time, and a clock; `how` says for what.
+struct mirrored : workflow<mirrored> {
+  static constexpr std::string_view type = "mirrored";
+
+  flow<json> run(context& ctx, std::string how) {
+    if (how == "race") {
+      const auto first = co_await race(from(ctx, "near"), from(ctx, "far"));
+      co_return first.index() == 0 ? "near" : "far";
+    }
+    if (how == "commands") {
+      const auto got = co_await first_success(
+          ctx.signal<std::string>("near"), ctx.child<int>("far", 1), slept(ctx));
+      if (!got) throw run_failed{got.error()};
+      co_return boost::json::object{{"from", got->index()}, {"left", co_await after(ctx)}};
+    }
+    std::vector<flow<std::string>> mirrors;
+    mirrors.push_back(from(ctx, "near"));
+    mirrors.push_back(from(ctx, "far"));
+    const auto got = co_await first_success(std::move(mirrors));
+    if (!got) throw run_failed{got.error()};
+    co_return boost::json::object{{"from", got->index}, {"said", got->value}};
+  }
+
+  static flow<std::string> from(context& ctx, std::string name) {
+    co_return co_await ctx.child<std::string>(name, 1).required();
+  }
+
+  static flow<void> slept(context& ctx) { co_await ctx.sleep(1h).required(); }
+
+  static flow<std::string> after(context& ctx) {
+    co_return co_await ctx.signal<std::string>("near").required();
+  }
+};
+
+const failure down{failure_class::retryable, "down", "no answer"};
+
 }  // namespace
 
 TEST_CASE("losers end with their any, wherever it stands", "[workflow][branches]") {
@@ -117,6 +156,62 @@ TEST_CASE("a loser is not there to be cancelled", "[workflow][branches]") {
   scripted_run run{raced_within::definition(), how};
   run.fire(2);
   REQUIRE_FALSE(run.engine->open().contains(1));
+  run.cancel();
+  REQUIRE(run.end);
+  CHECK(run.end->status == runtime::run_status::cancelled);
+}
+
+TEST_CASE("a race is over with the first to end, an attempt with the first that succeeds") {
+  const bool crashes = GENERATE(false, true);
+  scripted_run over{mirrored::definition(), "race"};
+  over.end_command(1, std::unexpected{down});
+  REQUIRE(over.end);
+  CHECK(over.end->why->code == "down");
+  CHECK_FALSE(over.engine->open().contains(2));
+
+  scripted_run run{mirrored::definition(), "flows"};
+  run.end_command(1, std::unexpected{down});
+  REQUIRE_FALSE(run.end);
+  if (crashes) run.crash();
+  run.end_command(2, "hello");
+  REQUIRE(run.end);
+  CHECK(run.end->result == json({{"from", 1}, {"said", "hello"}}));
+}
+
+TEST_CASE("the others are cancelled once one has succeeded", "[workflow][branches]") {
+  const bool crashes = GENERATE(false, true);
+  scripted_run run{mirrored::definition(), "commands"};
+  run.end_command(2, std::unexpected{down});
+  if (crashes) run.crash();
+  run.fire(3);
+  REQUIRE_FALSE(run.engine->open().contains(1));
+  // The signal was for nobody: it is there for who asks next.
+  if (crashes) run.crash();
+  run.signal("near", "late");
+  REQUIRE(run.end);
+  CHECK(run.end->result == json({{"from", 2}, {"left", "late"}}));
+}
+
+TEST_CASE("when all have failed, their failure tells of each", "[workflow][branches]") {
+  scripted_run run{mirrored::definition(), "flows"};
+  const bool is_same = GENERATE(false, true);
+  run.end_command(2, is_same ? std::unexpected{down} : give_up("gone", "moved away"));
+  run.crash();
+  run.end_command(1, std::unexpected{down});
+  REQUIRE(run.end);
+  REQUIRE(run.end->why);
+  CHECK(run.end->why->code == "all_failed");
+  CHECK(run.end->why->kind == (is_same ? failure_class::retryable : failure_class::permanent));
+  const auto details = boost::json::parse(run.end->why->details);
+  const auto& failures = details.at("failures").as_array();
+  REQUIRE(failures.size() == 2);
+  CHECK(failures[0].at("code") == "down");
+  CHECK(failures[1].at("code") == (is_same ? "down" : "gone"));
+}
+
+TEST_CASE("a cancelled run is not kept by what it attempts", "[workflow][branches]") {
+  scripted_run run{mirrored::definition(), "flows"};
+  run.end_command(1, std::unexpected{down});
   run.cancel();
   REQUIRE(run.end);
   CHECK(run.end->status == runtime::run_status::cancelled);

@@ -49,8 +49,8 @@ struct random_program : workflow<random_program> {
   }
 
   static flow<std::uint64_t> one(context& ctx, std::uint64_t seed, int depth) {
-    constexpr std::uint64_t kinds = 25;
-    constexpr std::uint64_t nesting_kinds = 8;
+    constexpr std::uint64_t kinds = 26;
+    constexpr std::uint64_t nesting_kinds = 9;
     const auto kind = seed % (depth > 0 ? kinds : kinds - nesting_kinds);
     if (kind >= kinds - nesting_kinds) {
       return nesting(ctx, kind - (kinds - nesting_kinds), seed, depth - 1);
@@ -176,8 +176,12 @@ struct random_program : workflow<random_program> {
       const auto first = co_await std::move(race);
       co_return mix(first.index(), co_await block(ctx, seed + 1, depth));
     }
+    case 7: {
+      const auto first = co_await first_success(parts(ctx, seed, depth));
+      co_return first ? mix(first->index, first->value) : first.error().details.size();
+    }
     default: {
-      const auto first = co_await any(parts(ctx, seed, depth));
+      const auto first = co_await race(parts(ctx, seed, depth));
       co_return mix(first.index, first.value);
     }
     }
