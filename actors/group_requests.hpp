@@ -72,6 +72,8 @@ struct group_description {
   std::uint64_t parked = 0;
   /// Ever.
   std::uint64_t dead_lettered = 0;
+  /// Ever: retention took them before they were acked.
+  std::uint64_t missed = 0;
   /// Of a binding: those that are neither redriven nor given up; nothing if nobody counted them.
   std::optional<std::uint64_t> dead{};
   std::uint64_t members = 0;

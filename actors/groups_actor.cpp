@@ -58,6 +58,8 @@ groups_actor::groups_actor(
       acks_{parts.counters.counter("group_acks_total", "deliveries acked and durable")},
       dead_letters_{parts.counters.counter(
           "group_dead_letters_total", "events published to a dead-letter topic")},
+      missed_{parts.counters.counter(
+          "group_events_missed_total", "events that retention took before a group acked them")},
       clamped_{parts.counters.counter(
           "group_cursors_clamped_total", "groups found ahead of their topic and set back")} {}
 
@@ -385,7 +387,7 @@ void groups_actor::read_floors(group_topic& topic) {
         if (!found) {
           // Retention waits until it is asked again; nothing is lost by that.
           log::channel("actors")->warn("floors of groups unread: {}", found.error().detail);
-          return;
+          return send(parent_, box(held_floor{ref, sequence{}}));
         }
         for (const auto& [name, floor] : *found) {
           auto* slot = find_slot(ref, name);

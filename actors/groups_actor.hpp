@@ -202,6 +202,7 @@ private:
   prometheus::Counter& redeliveries_;
   prometheus::Counter& acks_;
   prometheus::Counter& dead_letters_;
+  prometheus::Counter& missed_;
   prometheus::Counter& clamped_;
 };
 

@@ -107,6 +107,7 @@ describe_slot(const group_name& name, const group_slot& slot, const runtime::gro
   made.in_flight = counts.in_flight;
   made.parked = counts.parked;
   made.dead_lettered = counts.dead_lettered;
+  made.missed = counts.missed;
   made.members = counts.members;
   made.last_error = slot.unit->core.last_error();
   if (runtime::is_redrive_group(name)) made.acked = slot.unit->core.ledger().acked().ranges();

@@ -268,6 +268,14 @@ void groups_actor::on_appended(
     if (may_be_offered_again(outcome.error())) return arm_tick();
     return fail_unit(*topic, name, outcome.error());
   }
+  if (const auto missed = unit->writing->missed; missed != 0) {
+    missed_.Increment(static_cast<double>(missed));
+    log::channel("actors")->warn(
+        "group {} of topic {} was too far behind: retention took {} events before it had them",
+        name.str(),
+        ref.topic.str(),
+        missed);
+  }
   const bool had_snapshot = outcome->count > 1;
   unit->last_progress = unit->last_progress.next();
   unit->since_snapshot = had_snapshot ? 1 : unit->since_snapshot + 1;

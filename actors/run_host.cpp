@@ -540,7 +540,8 @@ runtime::kept_events run_host::keeps() const {
   // settings, by which sleeping ones are found.
   return {
       .needed_from = shown_ ? shown_->first_seq : sequence{1},
-      .count = is_agent() ? 0 : limits().events_kept};
+      .count = is_agent() ? 0 : limits().events_kept,
+      .held_count = limits().events_held_max};
 }
 
 bool run_host::is_over(time_ms cutoff) const {

@@ -88,6 +88,7 @@ public:
         [this](const boxed<topic_failed>& message) { on_failed(message->activation); },
         [this](const boxed<topic_deleted>& message) { on_deleted(*message); },
         [this](const boxed<companion_append_failed>& message) { on_failed(message->activation); },
+        [this](const boxed<topic_active>& message) { companions_.tell(*message); },
         [this](boxed<held_floor>& message) {
           const auto found = topics_.find(message->topic);
           if (found != topics_.end() && found->second.actor) send(found->second.actor, message);
@@ -449,8 +450,8 @@ private:
     // Who waited for the topic to be made comes before the event that makes it interesting.
     for (auto& one : interest_.take(name))
       send(slot.actor, std::move(one.message), one.relay);
-    // Nobody holds back what never goes.
-    if (!is_channel(name.topic) || has_retention(slot.settings)) companions_.tell(news);
+    // Channels ask when something of theirs is to go: most never have anything.
+    if (!is_channel(name.topic)) companions_.tell(news);
     interest_.tell(news);
     release(slot);
   }

@@ -7,7 +7,7 @@
 //                                                   boxed<control_reply> to reply_to
 //   boxed<shard_activated>  SHARD: first message of all, and again after every new activation
 //   boxed<topic_active>     SHARD, to groups only: a topic of this shard became active (or was
-//                           made) from which retention may take something
+//                           made), or retention would take something of a channel
 //   boxed<topic_gone>       SHARD: a topic was deleted; its groups and presence go with it
 //   boxed<deliver>, boxed<relay_attached>, boxed<relay_skipped>   as any relay: groups and presence
 //                                                   may attach to topics through the router

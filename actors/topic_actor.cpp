@@ -97,11 +97,12 @@ public:
         [this](boxed<change_told>& message) { on_change_told(*message); },
         [this](boxed<candidates_told>& message) { on_candidates(*message); },
         [this](boxed<trim_told>& message) { on_trim(*message); },
-        [this](const boxed<held_floor>& message) { core_.held(message->floor); },
+        [this](const boxed<held_floor>& message) {
+          if (core_.held(message->floor)) apply_retention();
+        },
         [this](const boxed<topic_tick>&) { on_tick(); },
         [this](const boxed<report_active>&, const caf::actor& hub) {
-          const auto& image = core_.image();
-          send(hub, box(topic_active{image.name, image.epoch, image.last_seq}));
+          send(hub, box(news_of(core_.image())));
         },
         [this](const boxed<passivate_topic>&) { on_passivate(); },
         [this](const boxed<retire_topic>&) {
@@ -200,6 +201,7 @@ private:
     }
     if (effects.candidates) read_candidates(std::move(effects.candidates->seqs));
     if (effects.trim) plan_trim(*effects.trim);
+    if (effects.asks_groups) send(parent_, box(news_of(core_.image())));
     if (effects.reload) {
       refuse_changes();
       if (run_) run_->abandon({errc::overloaded, "the workflow is being reloaded; retry", 50});
@@ -422,11 +424,9 @@ private:
             storage::record_kind::topic_configured,
             runtime::encode_topic_configured(image.name, *patched));
       }
-      if (patched) {
-        answer(next, describe(core_.image()));
-      } else {
-        answer(next, std::unexpected{patched.error()});
-      }
+      auto told = patched ? result<control_answer>{describe(image)}
+                          : std::unexpected{std::move(patched.error())};
+      answer(next, std::move(told));
       changes_.pop_front();
     }
   }
@@ -472,11 +472,7 @@ private:
     core_.configured(done_change.settings);
     admission_.shard.set_bulk(core_.image().name, is_bulk());
     answer(done_change, describe(core_.image()));
-    if (core_.is_dead()) {
-      refuse_changes();
-    } else {
-      start_change();
-    }
+    core_.is_dead() ? refuse_changes() : start_change();
     end_if_retired();
   }
 
@@ -506,8 +502,12 @@ private:
     delayed_send(this, pause, box(topic_tick{}));
   }
 
-  void on_tick() {
+  void apply_retention() {
     carry_out(core_.tick(now(), run_ ? run_->keeps() : runtime::kept_events{}));
+  }
+
+  void on_tick() {
+    apply_retention();
     say_if_rested();
     arm_tick();
   }
@@ -553,7 +553,7 @@ private:
 
   void may_passivate() override {
     // A run that is never here for long meets its retention on the way out, and waits for it.
-    carry_out(core_.tick(now(), run_->keeps()));
+    apply_retention();
     leave_if_idle();
   }
 

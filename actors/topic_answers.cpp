@@ -13,6 +13,10 @@ topic_description describe(const runtime::topic_image& image) {
       .bytes = image.stored_bytes};
 }
 
+topic_active news_of(const runtime::topic_image& image) {
+  return {image.name, image.epoch, image.last_seq};
+}
+
 relay_attached attached_to(const runtime::topic_image& image, bool has_streams) {
   return {
       .topic = image.name,

@@ -10,6 +10,8 @@ namespace callboard::actors {
 
 [[nodiscard]] topic_description describe(const runtime::topic_image& image);
 
+[[nodiscard]] topic_active news_of(const runtime::topic_image& image);
+
 [[nodiscard]] relay_attached attached_to(const runtime::topic_image& image, bool has_streams);
 
 /// Settings after a patch. Errors: exists when the kind would change.

@@ -77,11 +77,6 @@ runtime::topic_settings channel_settings(const topic_name& channel, const config
   return defaults;
 }
 
-bool has_retention(const runtime::topic_settings& settings) {
-  return settings.retention_events != 0 || settings.retention_age_s != 0
-         || settings.retention_bytes != 0;
-}
-
 error not_there(const topic_ref& name) {
   if (runtime::is_agent_channel(name.topic)) {
     return {errc::agent_not_found, "nobody has called this agent yet", 0};

@@ -34,9 +34,6 @@ channel_settings(const topic_name& channel, const config& settings);
 /// A run whose channel was deleted is not stuck.
 void forget_stuck(const broker_parts& parts, const topic_ref& channel);
 
-/// False: nothing goes until the topic does.
-[[nodiscard]] bool has_retention(const runtime::topic_settings& settings);
-
 /// What is said of a topic, or of the workflow whose channel it would be, that is not there.
 [[nodiscard]] error not_there(const topic_ref& name);
 

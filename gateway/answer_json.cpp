@@ -51,7 +51,7 @@ void append_group(std::string& out, const actors::group_description& group) {
       settings.dead_letter_topic);
   fmt::format_to(
       std::back_inserter(out),
-      R"("floor":{},"last_seq":{},"lag":{},"in_flight":{},"parked":{},"dead_lettered":{},)"
+      R"("floor":{},"last_seq":{},"lag":{},"in_flight":{},"parked":{},"dead_lettered":{},"missed":{},)"
       R"("members":{},"oldest_unacked_age_ms":{}}})",
       group.floor.raw(),
       group.last_seq.raw(),
@@ -59,6 +59,7 @@ void append_group(std::string& out, const actors::group_description& group) {
       group.in_flight,
       group.parked,
       group.dead_lettered,
+      group.missed,
       group.members,
       group.oldest_unacked_age_ms);
 }
@@ -71,13 +72,14 @@ void append_binding(std::string& out, const actors::group_description& group) {
   fmt::format_to(
       std::back_inserter(out),
       R"(,"position":{},"last_seq":{},"lag":{},"in_flight":{},"waiting":{},"dead_lettered":{},)"
-      R"("dead_letter_topic":"{}","oldest_unhandled_age_ms":{},"last_error":)",
+      R"("missed":{},"dead_letter_topic":"{}","oldest_unhandled_age_ms":{},"last_error":)",
       group.floor.raw(),
       group.last_seq.raw(),
       group.lag,
       group.in_flight,
       group.parked,
       group.dead_lettered,
+      group.missed,
       group.settings.dead_letter_topic,
       group.oldest_unacked_age_ms);
   append_json_string(out, group.last_error);

@@ -145,6 +145,7 @@ std::string encode_group_progress(const group_progress& progress) {
   }
   to.set_nonce(progress.nonce);
   to.set_floor(progress.floor.raw());
+  to.set_missed(progress.missed);
   return to.SerializeAsString();
 }
 
@@ -157,6 +158,7 @@ std::string encode_group_snapshot(const group_ledger& ledger, const group_settin
   }
   write_settings(*to.mutable_settings(), settings);
   to.set_dead_lettered(ledger.dead_lettered());
+  to.set_missed(ledger.missed());
   return to.SerializeAsString();
 }
 
@@ -180,6 +182,7 @@ result<group_progress> decode_group_progress(std::string_view payload) {
   }
   to.nonce = from.nonce();
   to.floor = sequence{from.floor()};
+  to.missed = from.missed();
   return to;
 }
 
@@ -191,7 +194,11 @@ result<group_ledger> decode_group_snapshot(std::string_view payload) {
     pending.push_back(read_pending(event));
   }
   return group_ledger{
-      sequence{from.floor()}, read_ranges(from.acked()), std::move(pending), from.dead_lettered()};
+      sequence{from.floor()},
+      read_ranges(from.acked()),
+      std::move(pending),
+      from.dead_lettered(),
+      from.missed()};
 }
 
 result<group_row> decode_group_row(std::string_view value) {

@@ -294,6 +294,20 @@ void group_core::settle_up_to(sequence last) {
   next_read_ = std::max(next_read_, last.next());
 }
 
+std::uint64_t group_core::unsettled_up_to(sequence last) const {
+  const auto floor = ledger_.floor();
+  std::uint64_t count = 0;
+  for (auto it = entries_.begin(); it != entries_.end() && it->first <= std::min(floor, last); ++it)
+    ++count;
+  if (last <= floor) return count;
+  count += last.distance_from(floor);
+  for (const auto& range : settled_.ranges()) {
+    if (range.first > last) break;
+    count -= std::min(range.last, last).raw() - range.first.raw() + 1;
+  }
+  return count;
+}
+
 void group_core::unblock(std::uint64_t subject) {
   const auto seq = *subjects_.at(subject).begin();
   auto& event = entries_.at(seq);
@@ -360,6 +374,7 @@ group_progress group_core::take_progress() {
   }
   progress.acked = newly_settled_.ranges();
   progress.dead_lettered = std::exchange(newly_dead_, {});
+  progress.missed = std::exchange(newly_missed_, 0);
   newly_settled_.clear();
   dirty_.clear();
   urgent_ = false;
@@ -381,6 +396,7 @@ group_counts group_core::counts() const {
   counts.in_flight = holds_.size();
   counts.parked = retries_.size() + dying_.size();
   counts.dead_lettered = ledger_.dead_lettered();
+  counts.missed = ledger_.missed() + newly_missed_;
   std::set<std::string_view> members;
   for (const auto& [name, held] : members_) {
     members.insert(name);

@@ -103,6 +103,7 @@ struct group_counts {
   std::uint64_t in_flight = 0;
   std::uint64_t parked = 0;
   std::uint64_t dead_lettered = 0;
+  std::uint64_t missed = 0;
   std::uint64_t members = 0;
   /// The first event that is not acked; nothing when all are.
   std::optional<sequence> oldest;
@@ -162,7 +163,8 @@ public:
   /// True if `offer` would take a batch that begins at `first`.
   [[nodiscard]] bool takes(sequence first) const;
 
-  /// Retention has taken everything up to here: it needs no ack any more.
+  /// Retention has taken everything up to here: it needs no ack any more, and what had none is
+  /// counted as missed.
   void gone(sequence up_to, group_time now);
 
   void change_settings(const group_settings& settings, group_time now);
@@ -258,6 +260,7 @@ private:
   void schedule(sequence seq, entry& event, time_ms not_before);
   void settle(sequence seq);
   void settle_up_to(sequence last);
+  [[nodiscard]] std::uint64_t unsettled_up_to(sequence last) const;
   void unlink(sequence seq, const entry& event);
   void unblock(std::uint64_t subject);
   void learn_subject(sequence seq, std::uint64_t subject);
@@ -300,6 +303,7 @@ private:
   std::set<sequence> dirty_;
   seq_set newly_settled_;
   std::vector<sequence> newly_dead_;
+  std::uint64_t newly_missed_ = 0;
   std::string last_error_;
   bool urgent_ = false;
   boot_time changed_at_{};

@@ -20,7 +20,8 @@ sequence group_core::reach() const {
 }
 
 bool group_core::takes(sequence first) const {
-  return settings_.up_to == sequence{} && !reading_ && first == next_read_ && fresh_.empty() && !waiters_.empty();
+  return settings_.up_to == sequence{} && !reading_ && first == next_read_ && fresh_.empty()
+         && !waiters_.empty();
 }
 
 void group_core::offer(std::span<const loaded_event> events) {
@@ -195,7 +196,9 @@ void group_core::gone(sequence up_to, group_time now) {
   const bool holds_some = !entries_.empty() && entries_.begin()->first <= up_to;
   if (up_to < next_read_ && !holds_some) return;
   if (!has_changes()) changed_at_ = now.boot;
-  settle_up_to(std::min(up_to, last_seq_));
+  const auto last = std::min(up_to, last_seq_);
+  newly_missed_ += unsettled_up_to(last);
+  settle_up_to(last);
 }
 
 void group_core::learn_subject(sequence seq, std::uint64_t subject) {

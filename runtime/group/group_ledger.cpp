@@ -18,8 +18,9 @@ group_ledger::group_ledger(
     sequence floor,
     const std::vector<seq_range>& acked,
     std::vector<pending_event> pending,
-    std::uint64_t dead_lettered)
-    : floor_{floor}, dead_lettered_{dead_lettered} {
+    std::uint64_t dead_lettered,
+    std::uint64_t missed)
+    : floor_{floor}, dead_lettered_{dead_lettered}, missed_{missed} {
   for (const auto& range : acked) {
     acked_.add(range);
   }
@@ -56,6 +57,7 @@ void group_ledger::apply(const group_progress& progress) {
     settle({seq, seq});
     ++dead_lettered_;
   }
+  missed_ += progress.missed;
   if (progress.floor > floor_) {
     floor_ = progress.floor;
     acked_.erase_up_to(floor_);

@@ -54,6 +54,8 @@ struct group_progress {
   std::vector<sequence> dead_lettered;
   /// Everything up to here is acked or pending; 0 = says nothing.
   sequence floor{};
+  /// Of `acked`, those that retention took before they were.
+  std::uint64_t missed = 0;
 
   [[nodiscard]] bool empty() const {
     return delivered.empty() && pending.empty() && acked.empty() && dead_lettered.empty()
@@ -75,7 +77,8 @@ public:
       sequence floor,
       const std::vector<seq_range>& acked,
       std::vector<pending_event> pending,
-      std::uint64_t dead_lettered);
+      std::uint64_t dead_lettered,
+      std::uint64_t missed);
 
   /// Applies one committed record. Pure: the same records give the same ledger.
   void apply(const group_progress& progress);
@@ -91,6 +94,9 @@ public:
   [[nodiscard]] const std::map<sequence, pending_event>& pending() const { return pending_; }
 
   [[nodiscard]] std::uint64_t dead_lettered() const { return dead_lettered_; }
+
+  /// Events that retention took before they were acked.
+  [[nodiscard]] std::uint64_t missed() const { return missed_; }
 
   /// Nothing up to here is needed any more; below `floor` if the floor has passed a pending event.
   [[nodiscard]] sequence needed_after() const;
@@ -108,6 +114,7 @@ private:
   seq_set acked_;
   std::map<sequence, pending_event> pending_;
   std::uint64_t dead_lettered_ = 0;
+  std::uint64_t missed_ = 0;
 };
 
 /// Appends `more` to `history`, dropping the oldest beyond `attempt_history_max`.

@@ -96,12 +96,14 @@ struct topic_effects {
   std::vector<skip> skips;
   std::optional<read_candidates> candidates;
   std::optional<plan_trim> trim;
+  /// Something may go unless consumer groups need it: have them call `held`.
+  bool asks_groups = false;
   /// An append failed: make a new core from committed records.
   bool reload = false;
 
   [[nodiscard]] bool empty() const {
     return appends.empty() && replies.empty() && deliveries.empty() && skips.empty() && !candidates
-           && !trim && !reload;
+           && !trim && !asks_groups && !reload;
   }
 };
 
@@ -119,6 +121,8 @@ struct kept_events {
   sequence needed_from{std::numeric_limits<std::uint64_t>::max()};
   /// At least so many of the last, and those before them go; 0: as the settings say.
   std::uint64_t count = 0;
+  /// So many of the last also for consumer groups that still need them; 0: as the settings say.
+  std::uint64_t held_count = 0;
 };
 
 class topic_core {
@@ -167,8 +171,9 @@ public:
   /// Settings that are on disk now.
   void configured(const topic_settings& settings) { image_.settings = settings; }
 
-  /// How far consumer groups let retention go; nothing = there are no groups.
-  void held(std::optional<sequence> floor);
+  /// How far consumer groups let retention go; nothing = there are no groups. True if `tick` has
+  /// asked for it and is to be called again.
+  bool held(std::optional<sequence> floor);
 
   /// Applies retention now and then, to what is not among the kept ones.
   [[nodiscard]] topic_effects tick(time_ms now, const kept_events& kept = {});
@@ -202,7 +207,9 @@ public:
   }
 
   /// Nothing in flight, nothing waiting, nobody attached.
-  [[nodiscard]] bool is_idle() const { return is_settled() && relays_.empty() && !trimming_; }
+  [[nodiscard]] bool is_idle() const {
+    return is_settled() && relays_.empty() && !trimming_ && !asking_groups_;
+  }
 
 private:
   struct waiting_reply {
@@ -269,6 +276,7 @@ private:
   void emit(topic_effects& out);
   void deliver(const event_batch_ptr& batch, topic_effects& out, relay_key only = {});
   void deliver_committed(open_append& done, time_ms time, topic_effects& out);
+  [[nodiscard]] bool waits_for_groups() const;
   [[nodiscard]] sequence trim_limit() const;
 
   topic_image image_;
@@ -294,6 +302,8 @@ private:
   std::map<relay_key, attached_relay> relays_;
   std::optional<sequence> held_;
   bool groups_known_ = false;
+  bool asking_groups_ = false;
+  std::uint64_t held_count_ = 0;
   bool trimming_ = false;
   bool dead_ = false;
 };

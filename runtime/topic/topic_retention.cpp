@@ -7,26 +7,34 @@
 
 namespace callboard::runtime {
 
-void topic_core::held(std::optional<sequence> floor) {
+bool topic_core::held(std::optional<sequence> floor) {
   groups_known_ = true;
   held_ = floor;
+  return std::exchange(asking_groups_, false);
+}
+
+bool topic_core::waits_for_groups() const {
+  return image_.settings.hold_for_groups || held_count_ != 0;
 }
 
 sequence topic_core::trim_limit() const {
-  if (!image_.settings.hold_for_groups) return image_.last_seq;
+  const auto last = image_.last_seq;
+  if (!waits_for_groups()) return last;
   // Until the groups have spoken after an activation, nothing may go.
   if (!groups_known_) return sequence{};
-  return held_ ? std::min(*held_, image_.last_seq) : image_.last_seq;
+  if (!held_) return last;
+  const auto beyond = held_count_ != 0 && last.raw() > held_count_ ? last.raw() - held_count_ : 0;
+  return std::min(std::max(*held_, sequence{beyond}), last);
 }
 
 topic_effects topic_core::tick(time_ms now, const kept_events& kept) {
   topic_effects out;
   now_ = std::max(now_, now);
+  held_count_ = kept.held_count;
   const auto& settings = image_.settings;
   if (kept.needed_from <= image_.first_seq) return out;
-  const auto limit = std::min(trim_limit(), sequence{kept.needed_from.raw() - 1});
-  if (dead_ || trimming_ || limit < image_.first_seq) return out;
-  topic_effects::plan_trim plan{.up_to_max = limit};
+  if (dead_ || trimming_ || image_.last_seq < image_.first_seq) return out;
+  topic_effects::plan_trim plan;
   const auto count = kept.count != 0 ? kept.count : settings.retention_events;
   if (count != 0 && image_.last_seq.raw() > count) {
     plan.up_to_by_count = sequence{image_.last_seq.raw() - count};
@@ -39,6 +47,12 @@ topic_effects topic_core::tick(time_ms now, const kept_events& kept) {
   }
   if (plan.up_to_by_count < image_.first_seq) plan.up_to_by_count = sequence{};
   if (plan.up_to_by_count.raw() == 0 && !plan.older_than && plan.bytes_to_free == 0) return out;
+  if (waits_for_groups() && !groups_known_) {
+    out.asks_groups = !std::exchange(asking_groups_, true);
+    return out;
+  }
+  plan.up_to_max = std::min(trim_limit(), sequence{kept.needed_from.raw() - 1});
+  if (plan.up_to_max < image_.first_seq) return out;
   trimming_ = true;
   out.trim = plan;
   return out;

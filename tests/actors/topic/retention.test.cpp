@@ -2,6 +2,7 @@
 // time.
 #include "runtime/workflow/run_rerun.hpp"
 
+#include "tests/actors/group/group_client.hpp"
 #include "tests/actors/topic/virtual_broker.hpp"
 
 #include <boost/json/parse.hpp>
@@ -170,6 +171,63 @@ TEST_CASE("what a workflow has gone on from goes, but for its last events", "[ac
   const auto answer = broker.ask_now(get_workflow{channel});
   const auto body = boost::json::parse(std::get<workflow_answer>(answer.value()).body);
   CHECK(body.at("result") == "over");
+}
+
+TEST_CASE("a channel waits for its groups, and what one misses is told", "[actors]") {
+  runtime::workflow_registry code;
+  REQUIRE(code.add(relay_workflow::definition()));
+  config settings;
+  settings.workflows.events_kept = 20;
+  settings.workflows.events_held_max = 100;
+  group_client broker{settings, &code};
+  const auto channel = broker.topic("workflow.w");
+  const auto first = [&] {
+    return std::get<topic_description>(broker.ask_now(get_topic{channel}).value()).first_seq.raw();
+  };
+  const auto laps = [&](int count) {
+    REQUIRE(broker.ask_now(start_workflow{channel, "test.relay", std::to_string(count), {}, {}}));
+    broker.advance(10s);
+  };
+
+  SECTION("within the bound nothing goes before the group has it, also over a restart") {
+    REQUIRE(broker.ask_now(start_workflow{channel, "test.relay", "1", {}, {}}));
+    const auto which = broker.group("workflow.w", "readers");
+    (void)broker.make_group({.group = which, .from = runtime::from_first{}});
+    REQUIRE(broker.ask_now(signal_workflow{channel, "stop", "1", ""}));
+    REQUIRE(broker.ask_now(restart_workflow{channel, {.reason = "again", .who = "ann"}}));
+    broker.advance(10s);
+    CHECK(first() == 1);
+    broker.crash();
+    broker.advance(10s);
+    CHECK(first() == 1);
+    const auto got = broker.fetch(which, "m", 1000);
+    CHECK(got.size() == broker.describe(which).last_seq.raw());
+    REQUIRE(broker.ack(which, got).lost.empty());
+    broker.advance(90s);
+    CHECK(first() > 1);
+    CHECK(broker.describe(which).missed == 0);
+  }
+
+  SECTION("what is beyond the bound goes, and the group says how many") {
+    laps(1);
+    const auto begin = first();
+    const auto which = broker.group("workflow.w", "readers");
+    (void)broker.make_group({.group = which, .from = runtime::from_first{}});
+    for (int i = 0; i < 10; ++i) {
+      REQUIRE(broker.ask_now(restart_workflow{channel, {.reason = "again", .who = "ann"}}));
+      broker.advance(90s);
+    }
+    const auto described = broker.describe(which);
+    CHECK(described.last_seq.raw() - first() + 1 == 100);
+    CHECK(described.missed == first() - begin);
+    broker.crash();
+    CHECK(broker.describe(which).missed == first() - begin);
+  }
+
+  SECTION("without groups only what is kept stays") {
+    laps(30);
+    CHECK(first() > 300);
+  }
 }
 
 TEST_CASE_METHOD(

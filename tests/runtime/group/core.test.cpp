@@ -338,6 +338,27 @@ TEST_CASE_METHOD(group_bench, "what retention took needs no ack", "[group]") {
   CHECK(core->counts().lag == 0);
 }
 
+TEST_CASE_METHOD(group_bench, "what retention took without an ack is counted", "[group]") {
+  publish_many(10);
+  activate();
+  const auto got = fetch("a", 4);
+  (void)ack({got[1], got[2]});
+  flush();
+  // One that is held, one that waits, and two that nobody had yet; two were acked.
+  (void)core->nack({tokens({got[3]}), 0, ""}, now);
+  core->gone(sequence{6}, now);
+  CHECK(core->counts().missed == 4);
+  core->gone(sequence{6}, now);
+  flush();
+  CHECK(core->counts().missed == 4);
+  CHECK(core->counts().floor == sequence{6});
+  activate();
+  CHECK(core->counts().missed == 4);
+  core->gone(sequence{8}, now);
+  flush();
+  CHECK(core->counts().missed == 6);
+}
+
 TEST_CASE_METHOD(group_bench, "live events are taken only in their place", "[group]") {
   publish_many(2);
   activate();

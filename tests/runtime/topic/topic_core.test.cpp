@@ -433,6 +433,35 @@ TEST_CASE("a trim goes before what is gathered, and a refusal of that stops noth
   CHECK(topic.replies.size() == 5);
 }
 
+TEST_CASE("a channel waits for groups, for so many events at most", "[topic][retention]") {
+  core_fixture topic{topic_settings{}};
+  for (std::uint64_t i = 1; i <= 9; ++i)
+    topic.publish(make_request(i, {std::to_string(i)}));
+  topic.commit_all();
+  const kept_events kept{.count = 2, .held_count = 5};
+  auto effects = topic.core.tick(topic.now, kept);
+  CHECK(effects.asks_groups);
+  CHECK_FALSE(effects.trim);
+  CHECK_FALSE(topic.core.is_idle());
+  CHECK_FALSE(topic.core.tick(topic.now, kept).asks_groups);
+  topic.core.held(GENERATE(as<std::optional<sequence>>{}, std::nullopt, sequence{1}, sequence{6}));
+  CHECK(topic.core.is_idle());
+}
+
+TEST_CASE("a channel lets go what groups no longer need", "[topic][retention]") {
+  const auto [floor, up_to] = GENERATE(table<std::optional<sequence>, std::uint64_t>(
+      {{std::nullopt, 9}, {sequence{1}, 4}, {sequence{6}, 6}, {sequence{0}, 4}}));
+  core_fixture topic{topic_settings{}};
+  for (std::uint64_t i = 1; i <= 9; ++i)
+    topic.publish(make_request(i, {std::to_string(i)}));
+  topic.commit_all();
+  topic.core.held(floor);
+  const auto effects = topic.core.tick(topic.now, {.count = 2, .held_count = 5});
+  REQUIRE(effects.trim);
+  CHECK(effects.trim->up_to_max == sequence{up_to});
+  CHECK(effects.trim->up_to_by_count == sequence{7});
+}
+
 TEST_CASE("a group that is behind holds retention and then publishes", "[topic][retention]") {
   topic_settings settings;
   settings.retention_bytes = 60;
