@@ -271,10 +271,11 @@ void presence_actor::pump(presence_room& room) {
     room.writing = room.core->take_changes();
     room.on_this_record = std::exchange(room.on_next_record, {});
   }
+  const bool restates = room.writing->dead_before != lsn{};
   auto queued = append(
-      {{storage::record_kind::presence_changed,
+      {{restates ? storage::record_kind::presence_restated : storage::record_kind::presence_changed,
         room.entity,
-        {},
+        sequence{room.writing->dead_before.raw()},
         shared_bytes{runtime::encode_presence_changed(room.ref, *room.writing)}}},
       room.writing->joined_or_updated.empty(),
       [this, ref = room.ref, entity = room.entity](const result<storage::append_receipt>& outcome) {
@@ -302,6 +303,7 @@ void presence_actor::on_appended(
     room->core.reset();
     return reload(*room);
   }
+  room->core->committed(outcome->first);
   tell(*room, batch);
   for (const auto& request : std::exchange(room->on_this_record, {})) {
     answer_now(*room, request);

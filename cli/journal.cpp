@@ -103,6 +103,8 @@ std::string_view name_of_kind(storage::record_kind kind) {
     return "group_progress";
   case presence_changed:
     return "presence_changed";
+  case presence_restated:
+    return "presence_restated";
   case workflow_progress:
     return "workflow_progress";
   case snapshot:

@@ -25,6 +25,8 @@ struct entity_head {
   lsn trim_lsn{};
   lsn snapshot_lsn{};
   lsn deleted_lsn{};
+  /// Records of its presence before this one are dead.
+  lsn presence_floor{};
   /// Its sequenced records are group progress: dead once a snapshot covers them.
   bool dies_below_snapshot = false;
 
@@ -37,7 +39,9 @@ struct entity_head {
   }
 };
 
-inline constexpr char entity_head_format = 1;
+inline constexpr char entity_head_format = 2;
+/// Without the last number; read as ever.
+inline constexpr char entity_head_format_1 = 1;
 
 inline void encode(std::string& out, const entity_head& head) {
   out.clear();
@@ -50,13 +54,15 @@ inline void encode(std::string& out, const entity_head& head) {
         head.covered.raw(),
         head.trim_lsn.raw(),
         head.snapshot_lsn.raw(),
-        head.deleted_lsn.raw()}) {
+        head.deleted_lsn.raw(),
+        head.presence_floor.raw()}) {
     append_little(out, value);
   }
 }
 
 [[nodiscard]] inline std::optional<entity_head> decode_head(std::string_view in) {
-  if (in.size() != 58 || in[0] != entity_head_format) return std::nullopt;
+  const bool is_old = in.size() == 58 && in[0] == entity_head_format_1;
+  if (!is_old && (in.size() != 66 || in[0] != entity_head_format)) return std::nullopt;
   const auto number = [&](std::size_t index) {
     return load_little<std::uint64_t>(in.data() + 2 + index * 8);
   };
@@ -68,6 +74,7 @@ inline void encode(std::string& out, const entity_head& head) {
       .trim_lsn = lsn{number(4)},
       .snapshot_lsn = lsn{number(5)},
       .deleted_lsn = lsn{number(6)},
+      .presence_floor = is_old ? lsn{} : lsn{number(7)},
       .dies_below_snapshot = in[1] != '\0'};
 }
 

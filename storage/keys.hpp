@@ -145,7 +145,8 @@ enum class meta_tag : std::uint8_t {
   /// Per shard: the projection version its view rows are of.
   views = 5,
   /// Node-wide, then shard, entity, lsn of a record that made others dead: their space waits to be
-  /// given back. The value is the lsn of a record of the same kind that it replaced, or 0.
+  /// given back. The value is the lsn of a record of the same kind that it replaced, or 0;
+  /// then, if it is about presence, the lsn before which that was dead already.
   reclaim = 6,
 };
 

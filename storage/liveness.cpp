@@ -34,6 +34,7 @@ result<bool> liveness::is_live(const record& judged) {
   if (is_sequenced(judged.kind)) return judged.entity_seq > known.dead_floor();
   if (judged.kind == record_kind::trimmed) return judged.lsn == known.trim_lsn;
   if (judged.kind == record_kind::snapshot) return judged.lsn == known.snapshot_lsn;
+  if (is_of_presence(judged.kind)) return judged.lsn >= known.presence_floor;
   if (judged.kind == record_kind::workflow_progress) {
     // It goes with the last event of its transition; the newest says how the workflow is.
     return judged.entity_seq > known.dead_floor() || judged.entity_seq >= known.last_seq;

@@ -160,6 +160,7 @@ void projector::apply_change(
     rocksdb::WriteBatch& into) {
   auto& head = cached.head;
   lsn replaced{};
+  std::optional<lsn> looked_at;
   switch (change.kind) {
   case record_kind::trimmed:
     head.floor = std::max(head.floor, change.up_to);
@@ -171,6 +172,11 @@ void projector::apply_change(
     encode_snapshot_value(value_, change.up_to, change.lsn, payload_at(block, change.lsn));
     put(into, from, family::snapshot, keys::snapshot_row(block.shard, change.entity), value_);
     break;
+  case record_kind::presence_restated: {
+    const lsn floor{change.up_to.raw()};
+    looked_at = std::exchange(head.presence_floor, std::max(head.presence_floor, floor));
+    break;
+  }
   default:
     head.deleted_lsn = change.lsn;
     into.Delete(
@@ -181,6 +187,7 @@ void projector::apply_change(
   }
   value_.clear();
   append_little(value_, replaced.raw());
+  if (looked_at) append_little(value_, looked_at->raw());
   put(into, from, family::meta, keys::reclaim_row(block.shard, change.entity, change.lsn), value_);
 }
 

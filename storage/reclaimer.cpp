@@ -57,11 +57,17 @@ std::vector<reclaimer::job> reclaimer::find_jobs(database& db) {
     const auto shard = keys::shard_of_reclaim_row(key);
     const auto entity = keys::entity_of_reclaim_row(key);
     if (jobs.empty() || jobs.back().shard != shard || jobs.back().entity != entity) {
-      jobs.push_back({.shard = shard, .entity = entity, .rows = {}, .replaced = {}});
+      jobs.push_back({.shard = shard, .entity = entity});
     }
     jobs.back().rows.emplace_back(key);
-    if (rows->value().size() != 8) continue;
-    const lsn replaced{load_little<std::uint64_t>(rows->value().data())};
+    const auto value = rows->value().ToStringView();
+    if (value.size() == 16) {
+      const lsn from{load_little<std::uint64_t>(value.data() + 8)};
+      auto& first = jobs.back().presence_from;
+      first = std::min(first.value_or(from), from);
+    }
+    if (value.size() != 8) continue;
+    const lsn replaced{load_little<std::uint64_t>(value.data())};
     if (replaced.raw() != 0) jobs.back().replaced.push_back(replaced);
   }
   return jobs;
@@ -76,7 +82,7 @@ result<void> reclaimer::do_job(database& db, const job& todo) {
     if (auto done = drop_sequenced(on, **head); !done) return done;
     // What was given back must be gone before blocks are looked at again.
     if (auto done = flush(on); !done) return done;
-    auto done = (*head)->is_deleted() ? drop_entity(on, **head) : drop_replaced(on);
+    auto done = (*head)->is_deleted() ? drop_entity(on, **head) : drop_replaced(on, **head);
     if (!done) return done;
   }
   if (on.is_complete) {
@@ -213,9 +219,17 @@ result<void> reclaimer::drop_lone_others(work& on, lsn from, lsn before) {
   return checked(rows->status(), "reading the index");
 }
 
-/// Trims and snapshots that newer ones replaced.
-result<void> reclaimer::drop_replaced(work& on) {
+/// Trims and snapshots that newer ones replaced, and presence up to where it is dead now.
+result<void> reclaimer::drop_replaced(work& on, const entity_head& head) {
   const auto& todo = on.todo;
+  if (todo.presence_from) {
+    const auto row = find_others_row(on, *todo.presence_from);
+    if (!row) return std::unexpected{row.error()};
+    const auto from = *row ? lsn{keys::number_of_index_row((*row)->key)} : *todo.presence_from;
+    const auto before = std::min(head.presence_floor, on.protected_from);
+    if (auto done = drop_lone_others(on, from, before); !done) return done;
+    if (auto done = flush(on); !done) return done;
+  }
   for (const auto replaced : todo.replaced) {
     const auto row = find_others_row(on, replaced);
     if (!row) return std::unexpected{row.error()};

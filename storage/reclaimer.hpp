@@ -39,6 +39,8 @@ private:
     entity_id entity{};
     std::vector<std::string> rows;
     std::vector<lsn> replaced;
+    /// Presence that was not dead before the first of these changes begins here.
+    std::optional<lsn> presence_from;
   };
 
   /// Progress of a job.
@@ -67,7 +69,7 @@ private:
   [[nodiscard]] static result<std::optional<others_row>> find_others_row(work& on, lsn at);
   [[nodiscard]] result<void> drop_others_row(work& on, const index_value& in);
   [[nodiscard]] result<void> drop_lone_others(work& on, lsn from, lsn before);
-  [[nodiscard]] result<void> drop_replaced(work& on);
+  [[nodiscard]] result<void> drop_replaced(work& on, const entity_head& head);
   [[nodiscard]] result<void> drop_entity(work& on, const entity_head& head);
   [[nodiscard]] result<bool> clean_block(work& on, lsn first, bool must_rewrite);
   [[nodiscard]] result<void> delete_block(work& on, lsn first, lsn last, std::uint64_t size);

@@ -22,6 +22,9 @@ enum class record_kind : std::uint16_t {
   group_deleted = 18,
   group_progress = 19,
   presence_changed = 32,
+  /// The same, and since the lsn that it carries as its sequence every member was written again:
+  /// what the presence of its topic has before that is dead.
+  presence_restated = 33,
   /// State of the entity up to the sequence it carries; kept in the snapshot column family.
   snapshot = 48,
   queue_created = 64,
@@ -71,13 +74,18 @@ enum class record_kind : std::uint16_t {
          || kind == record_kind::queue_deleted;
 }
 
+/// True for kinds that say who is present.
+[[nodiscard]] constexpr bool is_of_presence(record_kind kind) {
+  return kind == record_kind::presence_changed || kind == record_kind::presence_restated;
+}
+
 /// A record that is to be written. The writer fills in lsn, term, shard time and checksum.
 struct record_draft {
   record_kind kind{};
   /// Ignored where `creates_entity(kind)`; 0: what the same append made before.
   entity_id entity{};
-  /// For sequenced kinds the record's own sequence; for `snapshot` the last sequence it covers;
-  /// otherwise the entity's last sequence so far.
+  /// For sequenced kinds the record's own sequence; for `snapshot` the last sequence it covers; for
+  /// `presence_restated` the lsn before which presence is dead; otherwise the entity's last sequence so far.
   sequence entity_seq{};
   shared_bytes payload;
 };

@@ -30,7 +30,9 @@ entry_collector::add(const record& head, std::string_view payload, entry_slots& 
     auto up_to = decode_trimmed(payload);
     if (!up_to) return std::unexpected{up_to.error()};
     changes_.push_back({head.kind, head.entity, head.lsn, *up_to});
-  } else if (head.kind == record_kind::snapshot || ends_entity(head.kind)) {
+  } else if (
+      head.kind == record_kind::snapshot || head.kind == record_kind::presence_restated
+      || ends_entity(head.kind)) {
     changes_.push_back({head.kind, head.entity, head.lsn, head.entity_seq});
   }
   if (slots.block_serial != serial_) slots = {serial_, none, none};

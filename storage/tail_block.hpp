@@ -29,12 +29,13 @@ struct block_entry {
   std::string runs;
 };
 
-/// A record of the block that changes what is alive: trims, snapshots, deletions.
+/// A record of the block that changes what is alive: trims, snapshots, restated presence,
+/// deletions.
 struct block_change {
   record_kind kind{};
   entity_id entity{};
   callboard::lsn lsn{};
-  /// Trimmed up to, or covered by the snapshot.
+  /// Trimmed up to, or covered by the snapshot; of presence the lsn before which it is dead.
   sequence up_to{};
 };
 

@@ -39,8 +39,10 @@ result<void> rebuild_views(
           const auto head = live.head_of(next.entity);
           if (!head) return std::unexpected{head.error()};
           const bool exists = *head && !(*head)->is_deleted();
-          if (exists && next.kind == record_kind::workflow_progress) {
-            // One that is dead may have set a timer, and what cleared it may be gone.
+          if (exists
+              && (next.kind == record_kind::workflow_progress || is_of_presence(next.kind))) {
+            // One that is dead may have set a timer or brought a member, and what undid that may
+            // be gone.
             auto counts = live.is_live(next);
             if (!counts) return std::unexpected{counts.error()};
             if (!*counts) continue;

@@ -5,6 +5,15 @@
 
 namespace callboard::runtime {
 
+namespace {
+
+/// Members written before all are written again, if there are not more members.
+constexpr std::size_t restate_after_min = 1000;
+/// Written again with each batch at least.
+constexpr std::size_t restated_min = 16;
+
+}  // namespace
+
 presence_core::presence_core(
     presence_limits limits, std::vector<presence_entry> known, std::uint64_t version, boot_time now)
     : limits_{limits}, version_{version} {
@@ -91,10 +100,35 @@ presence_batch presence_core::take_changes() {
       batch.left.push_back(name);
       continue;
     }
-    it->second.version = batch.version;
+    it->second.version = it->second.written = batch.version;
     batch.joined_or_updated.push_back({name, it->second.state, batch.version, true});
   }
+  if (written_) *written_ += touched.size();
+  if (!restating_ && (!written_ || *written_ >= std::max(members_.size(), restate_after_min))) {
+    restating_ = restating{.version = batch.version};
+    written_ = 0;
+  }
+  if (restating_) restate(batch, std::max(touched.size(), restated_min));
   return batch;
+}
+
+void presence_core::restate(presence_batch& batch, std::size_t most) {
+  auto it = members_.upper_bound(restating_->last_name);
+  for (; it != members_.end() && most > 0; ++it) {
+    auto& [name, one] = *it;
+    restating_->last_name = name;
+    if (one.written >= restating_->version) continue;
+    one.written = batch.version;
+    batch.joined_or_updated.push_back({name, one.state, one.version, true});
+    --most;
+  }
+  if (it != members_.end() || restating_->begin == lsn{}) return;
+  batch.dead_before = restating_->begin;
+  restating_.reset();
+}
+
+void presence_core::committed(lsn at) {
+  if (restating_ && restating_->begin == lsn{}) restating_->begin = at;
 }
 
 std::vector<presence_entry> presence_core::list() const {

@@ -11,6 +11,7 @@
 #include <chrono>
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <set>
 #include <string>
 #include <vector>
@@ -54,6 +55,9 @@ struct presence_batch {
   /// What the record says: the members as they are after all changes.
   std::vector<presence_entry> joined_or_updated;
   std::vector<std::string> left;
+  /// Every member was written again since; what was written before is needed no more. 0: says
+  /// nothing.
+  lsn dead_before{};
 };
 
 /// Owned by the PRESENCE actor, used by it alone. Survives a restart: the members, as unknown.
@@ -83,7 +87,12 @@ public:
 
   [[nodiscard]] bool has_changes() const { return !changes_.empty(); }
 
+  /// The changes, and now and then some members that have not changed for long, so that what was
+  /// written before need not be kept for them.
   [[nodiscard]] presence_batch take_changes();
+
+  /// What was taken last is on disk there.
+  void committed(lsn at);
 
   [[nodiscard]] std::vector<presence_entry> list() const;
 
@@ -96,6 +105,8 @@ private:
   struct member {
     std::string state;
     std::uint64_t version = 0;
+    /// Version of the batch that had it last; 0: none since this was made.
+    std::uint64_t written = 0;
     bool present = false;
     /// End of the lease while present, of the grace while unknown.
     boot_time deadline{};
@@ -103,12 +114,24 @@ private:
 
   void arm(const std::string& name, member& one, boot_time deadline);
   void remove(std::map<std::string, member>::iterator it);
+  void restate(presence_batch& batch, std::size_t most);
+
+  /// Members written again, name by name, from the batch of this version on.
+  struct restating {
+    std::uint64_t version = 0;
+    lsn begin{};
+    std::string last_name;
+  };
 
   const presence_limits limits_;
   std::map<std::string, member> members_;
   std::set<std::pair<boot_time, std::string>> deadlines_;
   std::vector<presence_change> changes_;
   std::uint64_t version_ = 0;
+  /// Members written since the last time that all were begun to be written again; nothing: not
+  /// known.
+  std::optional<std::size_t> written_;
+  std::optional<restating> restating_;
 };
 
 }  // namespace callboard::runtime

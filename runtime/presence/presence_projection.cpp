@@ -35,7 +35,7 @@ void apply_changed(const storage::record& record, storage::view_writer& out) {
 }  // namespace
 
 void apply_presence_record(const storage::record& record, storage::view_writer& out) {
-  if (record.kind == record_kind::presence_changed) {
+  if (is_of_presence(record.kind)) {
     apply_changed(record, out);
   } else if (record.kind == record_kind::topic_deleted) {
     out.erase_range(

@@ -172,6 +172,7 @@ void broker_projection::apply(std::span<const record> block, view_writer& out) c
       apply_group_record(one, out);
       break;
     case record_kind::presence_changed:
+    case record_kind::presence_restated:
       apply_presence_record(one, out);
       break;
     case record_kind::workflow_progress:

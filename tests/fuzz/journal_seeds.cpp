@@ -228,6 +228,7 @@ std::vector<storage::record> rare_records(const topic_ref& topic, const queue_re
   batch.joined_or_updated = {{"ann", R"({"at":1})", 3, true}, {"bob", "{}", 2, true}};
   batch.left = {"carl"};
   made.push_back(as_record(presence_changed, runtime::encode_presence_changed(topic, batch)));
+  made.push_back(as_record(presence_restated, runtime::encode_presence_changed(topic, batch)));
   const runtime::task_audit audit{
       "eve",
       "redrive",

@@ -195,6 +195,49 @@ TEST_CASE("how a workflow was goes with what it was then", "[storage][upkeep]") 
   CHECK(f.read(shard_id{0}, other).value().size() == 22);
 }
 
+TEST_CASE("who was present goes when all were written again", "[storage][upkeep]") {
+  upkeep_fixture f;
+  f.open();
+  const auto room = f.make_topic(shard_id{0}, "room");
+  const auto other = f.make_topic(shard_id{0}, "other");
+  const auto changed = [&] {
+    return draft(record_kind::presence_changed, room, 0, std::string(400, 'p'));
+  };
+  const auto change = [&](int times) {
+    for (int i = 0; i < times; ++i)
+      REQUIRE(f.append(shard_id{0}, {changed()}));
+  };
+  const auto restate = [&](std::uint64_t dead_before) {
+    REQUIRE(f.append(
+        shard_id{0}, {draft(record_kind::presence_restated, room, dead_before, "presence")}));
+  };
+  // Lsns 3 to 102.
+  change(100);
+  restate(90);
+  REQUIRE(f.append(shard_id{0}, {event(other, 1, "o")}));
+  f.wait_no_reclaim();
+  CHECK(f.log_lsns(shard_id{0}).size() == 2 + 13 + 1 + 1);
+  f.expect_sound();
+
+  // Lsns 105 to 204, two by two in one block with another.
+  f.open();
+  for (std::uint64_t i = 1; i <= 50; ++i)
+    REQUIRE(f.append(shard_id{0}, {changed(), changed()}));
+  restate(150);
+  REQUIRE(f.append(shard_id{0}, {event(other, 2, "o")}));
+  f.wait_no_reclaim();
+  // Of the block of two that the floor is in the middle of, the second stays.
+  CHECK(f.log_lsns(shard_id{0}).size() == 2 + 55 + 1 + 2);
+  f.expect_sound();
+
+  f.open();
+  REQUIRE(f.append(shard_id{0}, {draft(record_kind::topic_deleted, room, 0, "room")}, true));
+  REQUIRE(f.append(shard_id{0}, {event(other, 3, "o")}));
+  f.wait_no_reclaim();
+  CHECK(f.log_lsns(shard_id{0}).size() == 1 + 3);
+  f.expect_sound();
+}
+
 TEST_CASE(
     "a store with more than one log is repaired, also without the first", "[storage][upkeep]") {
   upkeep_fixture f;

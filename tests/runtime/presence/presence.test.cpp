@@ -216,6 +216,52 @@ TEST_CASE("presence rows follow the records", "[runtime][presence]") {
   CHECK(view.rows.empty());
 }
 
+TEST_CASE("what presence no longer needs is bounded by who is there", "[runtime][presence]") {
+  const topic_ref topic{tenant_name::trusted("acme"), topic_name::trusted("room")};
+  std::mt19937 random{7};
+  presence_core core{{1h, 1h, 200}, {}, 10, start};
+  std::vector<storage::record> records;
+  lsn dead_before{};
+  std::size_t longest = 0;
+  for (std::uint64_t at = 1; at <= 10'000; ++at) {
+    // A few change all the time, the others hardly ever.
+    const auto number = random() % 20 == 0 ? random() % 200 : random() % 5;
+    const auto name = "m" + std::to_string(number);
+    if (random() % 50 == 0) {
+      core.leave(name, false, start);
+    } else {
+      REQUIRE(core.join(name, R"({"n":)" + std::to_string(at) + "}", start));
+    }
+    if (!core.has_changes()) continue;
+    const auto batch = core.take_changes();
+    storage::record record;
+    record.kind = batch.dead_before == lsn{} ? storage::record_kind::presence_changed
+                                             : storage::record_kind::presence_restated;
+    record.lsn = lsn{at};
+    record.entity = entity_id{5};
+    record.payload = shared_bytes{encode_presence_changed(topic, batch)};
+    CHECK(batch.dead_before >= (batch.dead_before == lsn{} ? lsn{} : dead_before));
+    records.push_back(std::move(record));
+    core.committed(lsn{at});
+    if (batch.dead_before == lsn{}) continue;
+    dead_before = batch.dead_before;
+    std::erase_if(records, [&](const auto& one) { return one.lsn < dead_before; });
+    longest = std::max(longest, records.size());
+    map_writer view;
+    for (const auto& one : records)
+      apply_presence_record(one, view);
+    auto expected = core.list();
+    REQUIRE(view.rows.size() == expected.size() + 1);
+    for (auto& one : expected) {
+      one.present = false;
+      const auto row = view.rows.at(presence_member_key(entity_id{5}, one.member));
+      REQUIRE(*decode_presence_member(row) == one);
+    }
+  }
+  CHECK(dead_before > lsn{7000});
+  CHECK(longest < 1300);
+}
+
 TEST_CASE("a presence event is a CloudEvent about its member", "[runtime][presence]") {
   const auto made = make_presence_event(
       topic_name::trusted("room.1"), {presence_event::updated, "a\"b", R"({"x":1})"}, 12, "id-1");
