@@ -1,5 +1,6 @@
 #include "actors/group_reads.hpp"
 
+#include "actors/topic_reads.hpp"
 #include "runtime/binding/binding_effect.hpp"
 #include "runtime/group/group_projection.hpp"
 
@@ -86,7 +87,7 @@ result<std::optional<loaded_event>> read_one(
 
 }  // namespace
 
-result<group_rows> read_group_rows(storage::shard_reader& reader) {
+result<group_directory> read_group_directory(storage::shard_reader& reader) {
   group_row_table table;
   if (auto scanned = scan_group_rows(reader, table); !scanned) {
     return std::unexpected{scanned.error()};
@@ -96,14 +97,22 @@ result<group_rows> read_group_rows(storage::shard_reader& reader) {
     return true;
   });
   if (!merged) return std::unexpected{merged.error()};
-  group_rows rows;
+  group_directory found;
+  std::map<topic_ref, entity_id> topics;
   for (const auto& [key, value] : table.rows) {
     auto parsed = runtime::parse_group_row_key(key);
     auto row = runtime::decode_group_row(value);
     if (!parsed || !row) return fail(errc::corruption, "a group's catalogue row is unreadable");
-    rows.emplace_back(std::move(*parsed), std::move(*row));
+    auto topic = topics.find(parsed->topic);
+    if (topic == topics.end()) {
+      const auto stored = find_topic_row(reader, parsed->topic);
+      if (!stored) return std::unexpected{stored.error()};
+      topic = topics.emplace(parsed->topic, *stored ? (*stored)->entity : entity_id{}).first;
+    }
+    auto& to = topic->second == row->topic_entity ? found.groups : found.left_behind;
+    to.emplace_back(std::move(*parsed), std::move(*row));
   }
-  return rows;
+  return found;
 }
 
 result<loaded_group> read_group(storage::shard_reader& reader, const runtime::group_row& row) {

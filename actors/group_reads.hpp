@@ -14,8 +14,14 @@ namespace callboard::actors {
 
 using group_rows = std::vector<std::pair<runtime::group_key, runtime::group_row>>;
 
+struct group_directory {
+  group_rows groups;
+  /// Their topic was deleted, and they are still to be.
+  group_rows left_behind;
+};
+
 /// All groups of the shard, tail included. Skips over topics, so it costs what the groups cost.
-[[nodiscard]] result<group_rows> read_group_rows(storage::shard_reader& reader);
+[[nodiscard]] result<group_directory> read_group_directory(storage::shard_reader& reader);
 
 /// A group as its committed records leave it.
 struct loaded_group {

@@ -90,21 +90,22 @@ void groups_actor::on_activated(bool first) {
 }
 
 void groups_actor::load_directory() {
-  read<group_rows>(
+  read<group_directory>(
       reader_pool::lane::control,
-      [](storage::shard_reader& reader) { return read_group_rows(reader); },
-      [this](result<group_rows> rows) { on_directory(std::move(rows)); });
+      [](storage::shard_reader& reader) { return read_group_directory(reader); },
+      [this](result<group_directory> found) { on_directory(std::move(found)); });
 }
 
-void groups_actor::on_directory(result<group_rows> rows) {
-  if (!rows) {
+void groups_actor::on_directory(result<group_directory> found) {
+  if (!found) {
     log::channel("actors")->error(
-        "groups of shard {} cannot be read: {}", shard_.raw(), rows.error().detail);
+        "groups of shard {} cannot be read: {}", shard_.raw(), found.error().detail);
     directory_retry_ = boot() + directory_retry_after;
     arm_tick();
     return;
   }
-  for (auto& [key, row] : *rows) {
+  write_deleted(found->left_behind);
+  for (auto& [key, row] : found->groups) {
     auto& topic = topics_[key.topic];
     topic.ref = key.topic;
     auto& slot = topic.groups[key.group];
@@ -161,30 +162,40 @@ void groups_actor::on_topic_gone(const topic_ref& ref) {
   auto* topic = find_topic(ref);
   if (topic == nullptr) return;
   const error gone{errc::topic_not_found, "the topic was deleted"};
-  std::vector<storage::record_draft> records;
+  group_rows groups;
   for (auto& [name, slot] : topic->groups) {
-    if (slot.unit && slot.unit->last_progress > sequence{}) {
-      // The catalogue rows went with the topic; what is left of the group is its own records.
-      const auto last =
-          slot.unit->appending ? slot.unit->last_progress.next() : slot.unit->last_progress;
-      records.push_back(
-          {storage::record_kind::trimmed,
-           slot.row.entity,
-           last,
-           shared_bytes{runtime::encode_trimmed(last)}});
-    }
-    drop_unit(slot, gone);
-    refuse_waiting(slot, gone);
-    tell_binding(ref, name, nullptr);
+    groups.emplace_back(runtime::group_key{ref, name}, slot.row);
+    drop_group(ref, name, slot, gone);
   }
+  write_deleted(groups);
   for (const auto& request : std::exchange(topic->waiting, {})) {
     answer(request, std::unexpected{gone});
   }
   if (topic->state != group_topic::link::detached) unlink_from(*topic);
   topics_.erase(ref);
   hot_.erase(ref);
+}
+
+void groups_actor::drop_group(
+    const topic_ref& topic, const group_name& name, group_slot& slot, const error& why) {
+  drop_unit(slot, why);
+  refuse_waiting(slot, why);
+  tell_binding(topic, name, nullptr);
+}
+
+/// Groups whose topic is gone: what cannot be written is found again when the shard starts.
+void groups_actor::write_deleted(const group_rows& groups) {
+  std::vector<storage::record_draft> records;
+  for (const auto& [key, row] : groups) {
+    // One that is only being made is deleted when it is there.
+    if (row.entity == entity_id{}) continue;
+    records.push_back(
+        {storage::record_kind::group_deleted,
+         row.entity,
+         {},
+         shared_bytes{runtime::encode_group_deleted({key.topic, key.group, {}, {}, {}})}});
+  }
   if (records.empty()) return;
-  // Only gives space back, so that a failure costs nothing but that.
   if (auto queued = append(std::move(records), true, [](const auto&) {}); !queued) {
     log::channel("actors")->debug("records of deleted groups stay: {}", queued.error().detail);
   }
@@ -259,17 +270,18 @@ void groups_actor::on_topic_down(const caf::actor_addr& source) {
 /// Groups of an earlier topic of this name; its deletion took them, whatever the rows say.
 void groups_actor::drop_strangers(group_topic& topic) {
   const error gone{errc::group_not_found, "the group went with an earlier topic of this name"};
+  group_rows strangers;
   for (auto it = topic.groups.begin(); it != topic.groups.end();) {
     auto& slot = it->second;
     if (slot.row.topic_entity == topic.entity || slot.changing) {
       ++it;
       continue;
     }
-    drop_unit(slot, gone);
-    refuse_waiting(slot, gone);
-    tell_binding(topic.ref, it->first, nullptr);
+    strangers.emplace_back(runtime::group_key{topic.ref, it->first}, slot.row);
+    drop_group(topic.ref, it->first, slot, gone);
     it = topic.groups.erase(it);
   }
+  write_deleted(strangers);
 }
 
 void groups_actor::on_deliver(const deliver& message) {

@@ -113,7 +113,7 @@ private:
   void on_activated(bool first) override;
   void on_tick() override;
   void load_directory();
-  void on_directory(result<group_rows> rows);
+  void on_directory(result<group_directory> found);
   void on_request(pending_request request);
   void on_topic_active(const topic_active& message);
   void on_topic_gone(const topic_ref& ref);
@@ -124,6 +124,9 @@ private:
   void link_to(group_topic& topic);
   void unlink_from(group_topic& topic);
   void drop_strangers(group_topic& topic);
+  void
+  drop_group(const topic_ref& topic, const group_name& name, group_slot& slot, const error& why);
+  void write_deleted(const group_rows& groups);
   void tell_binding(const topic_ref& topic, const group_name& name, group_slot* slot);
   void tick_topic(group_topic& topic);
   void tell_floor(group_topic& topic);

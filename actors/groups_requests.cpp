@@ -346,13 +346,21 @@ void groups_actor::make_after(
         {},
         shared_bytes{runtime::encode_group_created(group)}}},
       false,
-      [this, ref = topic.ref, name, shared](const result<storage::append_receipt>& outcome) {
+      [this, ref = topic.ref, row = slot.row, name, shared](
+          const result<storage::append_receipt>& outcome) mutable {
         auto* after = find_topic(ref);
         auto* made = find_slot(ref, name);
-        if (!outcome || made == nullptr || after == nullptr) {
+        // That of a topic made since then is another one.
+        if (made != nullptr && made->row.topic_entity != row.topic_entity) made = nullptr;
+        const bool is_gone = made == nullptr || after->entity != row.topic_entity;
+        if (!outcome || is_gone) {
           const auto why =
               outcome ? error{errc::topic_not_found, "the topic was deleted"} : outcome.error();
           answer(*shared, std::unexpected{why});
+          if (outcome) {
+            row.entity = entity_id{outcome->first.raw()};
+            write_deleted({{{ref, name}, row}});
+          }
           if (made == nullptr) return;
           refuse_waiting(*made, why);
           after->groups.erase(name);

@@ -48,6 +48,17 @@ void apply_configured(const storage::record& record, storage::view_writer& out) 
   out.put(view_id::catalogue, key, row.SerializeAsString());
 }
 
+/// By now the name may be that of a group of a later topic.
+void apply_deleted(const storage::record& record, storage::view_writer& out) {
+  journal::GroupDeleted from;
+  journal::GroupRow row;
+  if (!parse(from, record)) return;
+  const auto key = key_of(from);
+  const auto value = out.get(view_id::catalogue, key);
+  if (!value || (row.ParseFromString(*value) && row.entity() != record.entity.raw())) return;
+  out.erase(view_id::catalogue, key);
+}
+
 }  // namespace
 
 void apply_group_record(const storage::record& record, storage::view_writer& out) {
@@ -59,15 +70,7 @@ void apply_group_record(const storage::record& record, storage::view_writer& out
     apply_configured(record, out);
     break;
   case record_kind::group_deleted: {
-    journal::GroupDeleted from;
-    if (parse(from, record)) out.erase(view_id::catalogue, key_of(from));
-    break;
-  }
-  case record_kind::topic_deleted: {
-    journal::TopicDeleted from;
-    if (!parse(from, record)) break;
-    const auto prefix = group_row_prefix(topic_of(from));
-    out.erase_range(view_id::catalogue, prefix, key_after(prefix));
+    apply_deleted(record, out);
     break;
   }
   default:

@@ -6,8 +6,8 @@
 
 namespace callboard::runtime {
 
-/// Applies one committed record: group_created, group_configured, group_deleted, and topic_deleted,
-/// which takes the topic's groups with it. All other kinds change nothing.
+/// Applies one committed record: group_created, group_configured, group_deleted. All other kinds
+/// change nothing: the rows of a deleted topic's groups stay until each is deleted, too.
 void apply_group_record(const storage::record& record, storage::view_writer& out);
 
 }  // namespace callboard::runtime

@@ -156,7 +156,6 @@ void broker_projection::apply(std::span<const record> block, view_writer& out) c
     case record_kind::topic_deleted:
       flush();
       apply_topic_record(one, out);
-      apply_group_record(one, out);
       apply_presence_record(one, out);
       apply_workflow_record(one, out);
       break;

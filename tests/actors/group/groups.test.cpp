@@ -278,4 +278,40 @@ TEST_CASE_METHOD(group_client, "requests that make no sense are refused", "[acto
   CHECK(refusal(actors::put_group{.group = group("orders", "second")}) == errc::too_large);
 }
 
+TEST_CASE_METHOD(
+    group_client, "a topic takes its groups with it, also over a crash", "[actors][group]") {
+  publish_many("orders", 3);
+  const auto billing = group("orders", "billing");
+  const auto before = make_group({.group = billing});
+  (void)make_group({.group = group("orders", "audit")});
+  CHECK(fetch(billing, "a", 2).size() == 2);
+  REQUIRE(before.created);
+  const auto deleted = [&] {
+    const auto all = journal.records(shard_of("orders"));
+    return std::ranges::count(all, storage::record_kind::group_deleted, &storage::record::kind);
+  };
+  const bool dies_between = GENERATE(false, true);
+  (void)ask(actors::delete_topic{topic("orders")});
+  if (dies_between) {
+    run();
+    REQUIRE(journal.commit(1) == 1);
+    REQUIRE(deleted() == 0);
+    crash();
+  }
+  settle();
+  CHECK(deleted() == 2);
+  crash();
+  settle();
+  CHECK(deleted() == 2);
+
+  publish_many("orders", 5);
+  CHECK(ask_now(actors::get_group{billing}).error().code == errc::group_not_found);
+  const auto after = make_group({.group = billing, .from = runtime::from_first{}});
+  CHECK(after.created);
+  CHECK(ack(billing, fetch(billing, "a", 10)).lost.empty());
+  crash();
+  CHECK(describe(billing).floor == sequence{5});
+  CHECK(deleted() == 2);
+}
+
 }  // namespace callboard::testing

@@ -116,15 +116,15 @@ TEST_CASE("the catalogue follows groups from creation to their topic's end", "[r
   CHECK(changed->settings.deliveries_max == 2);
   CHECK(changed->entity == entity_id{11});
 
-  apply_group_record(record_of(record_kind::group_deleted, 14, encode_group_deleted(second)), view);
-  CHECK(view.rows.size() == 2);
-  // TopicDeleted has tenant and topic in the fields of GroupDeleted.
-  apply_group_record(record_of(record_kind::topic_deleted, 15, encode_group_deleted(first)), view);
-  REQUIRE(view.rows.size() == 1);
-  const auto left = parse_group_row_key(view.rows.begin()->first);
-  REQUIRE(left);
-  CHECK(left->topic.topic.str() == "orders.eu");
-  CHECK(left->group.str() == "billing");
+  auto deletion = record_of(record_kind::group_deleted, 14, encode_group_deleted(second));
+  // Of one that had the name before.
+  deletion.entity = entity_id{9};
+  apply_group_record(deletion, view);
+  CHECK(view.rows.size() == 3);
+  deletion.entity = entity_id{11};
+  apply_group_record(deletion, view);
+  REQUIRE(view.rows.size() == 2);
+  CHECK_FALSE(view.rows.contains(group_row_key(second.topic, second.group)));
 }
 
 }  // namespace callboard::runtime
