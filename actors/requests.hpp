@@ -243,6 +243,9 @@ struct call_agent {
   /// Ids of the agents that wait for the reply.
   std::vector<std::string> chain;
   std::string correlation_id;
+  /// The workflow whose command it is, of the same tenant: checked (`check_run`) when the reply is
+  /// there and it asks no more. Empty: whoever asks asks again.
+  std::string caller;
   std::uint32_t wait_ms = 0;
   /// Whoever made its id makes no other of it: one that was heard stands for it, whatever it says.
   /// A run that computes its message anew may word it otherwise.
@@ -294,9 +297,11 @@ struct begin_rerun {
   std::shared_ptr<const runtime::rerun_plan> plan;
 };
 
-/// INTERNAL: the run shall see whether what it waits for is still there.
+/// INTERNAL: the run shall see whether what it waits for is still there, and what has come of it.
 struct check_run {
   topic_ref topic;
+  /// By an agent that the run has called: its reply is there, or will never be.
+  bool is_replied = false;
 };
 
 /// Ends an open command by hand. Errors: wrong_kind (it is not open).

@@ -22,8 +22,6 @@ using boost::json::object;
 using runtime::run_event_kind;
 
 constexpr auto retry_pause = std::chrono::milliseconds{200};
-/// How long one question for a reply waits; it is asked again.
-constexpr std::uint32_t call_wait_ms = 20'000;
 /// More than an agent hands on to its next run, so that what it remembers is found here, too.
 constexpr std::size_t replies_max = 4 * detail::recent_replies::replies_max;
 constexpr std::size_t replies_bytes_max = 16 * detail::recent_replies::bytes_max;
@@ -102,13 +100,15 @@ void run_host::on_call(const call_agent& ask, waiter from) {
     boost::json::array chain;
     for (const auto& one : ask.chain)
       chain.emplace_back(one);
-    open_messages_.emplace(ask.id, said);
-    next.event.data = object{
+    open_messages_.emplace(ask.id, open_message{said, ask.caller});
+    object message{
         {"id", ask.id},
         {"message", ask.message},
         {"payload", *std::move(payload)},
         {"chain", std::move(chain)},
         {"said", fmt::format("{:016x}", said)}};
+    if (!ask.caller.empty()) message["caller"] = ask.caller;
+    next.event.data = std::move(message);
     next.bytes = bytes;
     if (ask.wait_ms == 0) next.waiters.push_back(from);
     if (ask.wait_ms != 0) await_answer(std::move(from));
@@ -128,7 +128,7 @@ std::optional<error> run_host::reused_id(const std::string& id, std::uint64_t sa
       reply != replies_.end() && reply->second.contains("said")
       && runtime::text_at(reply->second, "said") != fmt::format("{:016x}", said);
   const bool is_other = is_other_reply || heard != signal_ids_.end()
-                        || (open != open_messages_.end() && open->second != said);
+                        || (open != open_messages_.end() && open->second.said != said);
   if (!is_other) return std::nullopt;
   return error{
       errc::id_conflict,
@@ -244,10 +244,10 @@ void run_host::tell_callers(const std::string& message, const result<control_ans
 
 // -- calls of this run ---------------------------------------------------------------------------
 
-void run_host::send_call(std::uint32_t command) {
+void run_host::send_call(std::uint32_t command, std::chrono::milliseconds patience) {
   if (!may_carry_out()) return;
   if (is_busy_) {
-    return after(std::chrono::milliseconds{1}, [this, command] { send_call(command); });
+    return after(std::chrono::milliseconds{1}, [=, this] { send_call(command, patience); });
   }
   const auto found = engine_->open().find(command);
   if (found == engine_->open().end()) return;
@@ -276,7 +276,8 @@ void run_host::send_call(std::uint32_t command) {
   call.payload = boost::json::serialize(arguments.at("payload"));
   call.id = command_id(command);
   call.correlation_id = row_->correlation_id;
-  call.wait_ms = call_wait_ms;
+  call.caller = id();
+  call.wait_ms = static_cast<std::uint32_t>(patience.count());
   call.id_suffices = true;
   const auto correlation = next_correlation(command);
   if (parts_.router->control({correlation, std::move(call)}, home_.run_handle())) return;
@@ -285,7 +286,11 @@ void run_host::send_call(std::uint32_t command) {
 }
 
 void run_host::on_called(std::uint32_t command, const workflow_answer& reply) {
-  if (reply.pending) return send_call(command);
+  if (reply.pending && woken_calls_.erase(command) != 0) return send_call(command);
+  if (reply.pending) {
+    accepted_.insert(command);
+    return;
+  }
   const auto told = read_json(reply.body);
   if (!told || !told->is_object()) {
     return fail_command(

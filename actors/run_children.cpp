@@ -183,8 +183,10 @@ bool run_host::is_parent_of(const boost::json::object& child, std::uint32_t comm
 }
 
 void run_host::on_child_reply(std::uint32_t command, const workflow_answer& answer) {
-  begun_children_.insert(command);
-  if (answer.created) return;
+  if (answer.created) {
+    accepted_.insert(command);
+    return;
+  }
   const auto told = read_json(answer.body).value_or(nullptr);
   const auto* child = told.if_object();
   const auto status =
@@ -202,7 +204,8 @@ void run_host::on_child_reply(std::uint32_t command, const workflow_answer& answ
             *status,
             why == nullptr ? std::nullopt : std::optional{runtime::read_failure(*why)}));
   }
-  if (!is_parent_of(*child, command)) await_child(command);
+  if (!is_parent_of(*child, command)) return await_child(command);
+  accepted_.insert(command);
 }
 
 void run_host::await_child(std::uint32_t command) {

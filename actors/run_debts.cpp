@@ -66,7 +66,7 @@ void run_host::owe_all() {
 
 void run_host::add_debt(run_debt what) {
   auto origin = what.origin;
-  debts_.try_emplace(std::move(origin), debt{.what = std::move(what)});
+  debts_.try_emplace(std::move(origin), untold_debt{.what = std::move(what)});
 }
 
 void run_host::note_debts() {
@@ -79,6 +79,7 @@ void run_host::note_debts() {
   for (const auto& [origin, one] : debts_)
     owes.debts.push_back(one.what);
   const bool waits_for_code = !row_->ended && (!engine_ || engine_->blocked());
+  note_accepted();
   row_->needs_wake = !owes.empty() || waits_for_code || (!row_->ended && has_work());
   row_->owes = std::move(owes);
 }
@@ -150,18 +151,20 @@ bool run_host::has_debts() const {
 }
 
 void run_host::settle_debts_later() {
-  const bool is_owed_on_disk = debts_.empty() && !is_busy_ && has_debts();
-  if (!is_owed_on_disk || std::exchange(is_settling_soon_, true)) return;
+  const bool is_owed_on_disk = debts_.empty() && has_debts();
+  const bool is_behind = is_owed_on_disk || !is_accepted_on_disk();
+  if (!is_behind || is_busy_ || std::exchange(is_settling_soon_, true)) return;
   home_.run_at_leisure([this] {
     is_settling_soon_ = false;
     settle_debts();
   });
 }
 
-/// A row that still shows debts which are told is written anew, unless a transition did it.
+/// A row that still shows debts which are told, or not that others see to what is open, is written
+/// anew, unless a transition did it.
 void run_host::settle_debts() {
   if (is_dead_ || is_retired_ || is_busy_ || !debts_.empty()) return;
-  if (has_debts()) {
+  if (has_debts() || !is_accepted_on_disk()) {
     is_busy_ = is_settling_ = true;
     append_row({});
   }

@@ -6,6 +6,7 @@
 #include "actors/stuck_runs.hpp"
 #include "base/hash.hpp"
 #include "base/log.hpp"
+#include "runtime/workflow/json_values.hpp"
 #include "runtime/workflow/run_limits.hpp"
 #include "runtime/workflow/workflow_registry.hpp"
 
@@ -78,6 +79,7 @@ run_host::run_host(
       add_debt(one);
   }
   if (!row_) return;
+  accepted_.insert(row_->accepted.begin(), row_->accepted.end());
   if (image.is_to_end && !row_->ended) {
     if (image.history.empty() || !recall(image.history)) recall_nothing();
   } else if (!image.history.empty()) {
@@ -366,7 +368,7 @@ void run_host::begin_next_run(json with) {
   auto unread = engine_->take_unread();
   owe_all();
   children_.clear();
-  begun_children_.clear();
+  forget_accepted();
   tasks_.clear();
   row_->state = shown_state(engine_->status(), limits().state_bytes_max);
   start_->identity.run += 1;
@@ -471,6 +473,9 @@ void run_host::commit(sequence first) {
   bool is_of_earlier = false;
   for (const auto& one : std::exchange(batch_, {})) {
     counters_.count(one.event);
+    if (one.event.what == command_kind::reply) {
+      wake_caller(runtime::text_at(one.event.data.as_object(), "id"));
+    }
     if (one.run != row_->run) {
       is_of_earlier = true;
       if (one.event.what == command_kind::reply) note_reply(one.event.data.as_object());
@@ -502,6 +507,7 @@ void run_host::commit(sequence first) {
     models_.cancel_all();
     for (const auto& [number, one] : std::exchange(result_waiters_, {}))
       answer_result(one);
+    wake_callers();
     turn_away_inputs();
     close_engine();
     if (owes_parent(*row_) && !owes_parent_) tell_parent();
@@ -562,25 +568,25 @@ std::chrono::milliseconds run_host::left_of(const runtime::run_timer& timer) con
 }
 
 bool run_host::has_work() const {
-  return engine_ && std::ranges::any_of(engine_->open(), [](const auto& one) {
-           return needs_wake(one.second.request.kind);
+  return engine_ && std::ranges::any_of(engine_->open(), [this](const auto& one) {
+           return needs_wake(one.second.request.kind)
+                  && !std::ranges::binary_search(row_->accepted, one.first);
          });
 }
 
 bool run_host::is_idle() const {
   if (is_dead_) return steps_running_ == 0;
-  if (is_busy_ || steps_running_ != 0 || async_steps_running_ != 0 || !inputs_.empty()
-      || !result_waiters_.empty() || !explains_.empty() || !asked_.empty() || !lookups_.empty()
-      || owes_parent_ || has_debts()) {
+  if (is_busy_ || is_checking_ || steps_running_ != 0 || async_steps_running_ != 0
+      || !inputs_.empty() || !result_waiters_.empty() || !explains_.empty() || !asked_.empty()
+      || !lookups_.empty() || owes_parent_ || has_debts() || !is_accepted_on_disk()) {
     return false;
   }
   // What stops is looked at again when the shard starts.
   if (!row_ || row_->ended || row_->status == run_status::blocked) return true;
   // What would have to be begun again, or is due soon, keeps it here.
-  const bool works =
-      engine_ && std::ranges::any_of(engine_->open(), [this](const auto& one) {
-        return needs_wake(one.second.request.kind) && keeps_awake(one.second, one.first);
-      });
+  const bool works = engine_ && std::ranges::any_of(engine_->open(), [this](const auto& one) {
+                       return needs_wake(one.second.request.kind) && !accepted_.contains(one.first);
+                     });
   return !works && std::ranges::all_of(timers_, [&](const auto& one) {
     return left_of(one.second) > soon_due;
   });

@@ -11,6 +11,7 @@
 #include "actors/run_image.hpp"
 #include "actors/run_metrics.hpp"
 #include "actors/run_models.hpp"
+#include "actors/run_notes.hpp"
 #include "runtime/topic/publish.hpp"
 #include "runtime/topic/topic_core.hpp"
 #include "runtime/workflow/attempt_end.hpp"
@@ -176,34 +177,6 @@ private:
     std::size_t bytes = 0;
   };
 
-  /// A command that waits for a task in a queue.
-  struct queued_task {
-    std::string queue;
-    std::string origin;
-    /// It is in the queue: that its end is told needs nothing in memory.
-    bool is_accepted = false;
-  };
-
-  /// Something that must be told, and how far that is.
-  struct debt {
-    runtime::run_debt what;
-    bool is_under_way = false;
-    std::uint32_t tries = 0;
-  };
-
-  /// One command as it is shown to people.
-  struct shown_step {
-    std::string kind;
-    std::string name;
-    std::string status;
-    std::uint32_t attempts = 0;
-    std::uint32_t deferrals = 0;
-    time_ms started{};
-    std::optional<time_ms> ended;
-    std::optional<time_ms> due;
-    std::optional<failure> why;
-  };
-
   struct recorded {
     runtime::run_event event;
     std::uint32_t run = 1;
@@ -272,6 +245,8 @@ private:
   [[nodiscard]] failure with_builds(failure why) const;
   [[nodiscard]] const std::string& build_of(const run_identity& what) const;
 
+  static constexpr std::chrono::milliseconds call_patience{20'000};
+
   // -- messages of agents (run_calls.cpp) ------------------------------------------------------
   [[nodiscard]] bool is_agent() const;
   /// Nothing if the agent has not heard a message of this id, or heard this one: `said` of it.
@@ -290,7 +265,8 @@ private:
   /// False: the reply is to something else.
   [[nodiscard]] bool takes_found_reply(const control_reply& reply);
   void tell_callers(const std::string& message, const result<control_answer>& with);
-  void send_call(std::uint32_t command);
+  /// Waits so long for the reply; then it is the agent's to say that there is one.
+  void send_call(std::uint32_t command, std::chrono::milliseconds patience = call_patience);
   void on_called(std::uint32_t command, const workflow_answer& reply);
 
   // -- transitions (run_host.cpp) --------------------------------------------------------------
@@ -435,7 +411,19 @@ private:
   /// What `event` makes of the tasks that are waited for.
   void note_task(const runtime::run_event& event);
   void fail_for_queue(std::uint32_t command);
-  [[nodiscard]] bool keeps_awake(const runtime::open_command& one, std::uint32_t command) const;
+
+  // -- what others see to (run_accepted.cpp) ---------------------------------------------------
+  /// Another run takes the place of the one that knew of it.
+  void forget_accepted();
+  /// In the row that is about to be written.
+  void note_accepted();
+  /// The row on disk says all that lets the run rest.
+  [[nodiscard]] bool is_accepted_on_disk() const;
+  /// Asks again for replies that this run left to their agents; `is_there`: one of them has one.
+  void ask_for_replies(bool is_there);
+  /// Whose message it is, if he asks no more: the reply is there, or will never be.
+  void wake_caller(const std::string& message) const;
+  void wake_callers() const;
 
   // -- what others must still be told (run_debts.cpp) ------------------------------------------
   /// If the event says that the run goes on without the command's child or task.
@@ -454,7 +442,7 @@ private:
   void on_debt_told(const std::string& origin);
   [[nodiscard]] bool has_debts() const;
   void settle_debts();
-  /// When a transition has not done it within a second.
+  /// When a transition has not done it within a second: also what others have accepted.
   void settle_debts_later();
   [[nodiscard]] bool takes_settlement();
 
@@ -485,7 +473,7 @@ private:
 
   // -- whether anything would wake it (run_upkeep.cpp) -----------------------------------------
   [[nodiscard]] std::string key() const;
-  void on_check();
+  void on_check(bool is_replied);
   void on_checked(std::uint32_t run, const std::vector<seen_wait>& all);
   /// A child or a task that whoever is to have it has not answered for yet, or not again.
   [[nodiscard]] bool is_on_its_way(std::uint32_t command) const;
@@ -515,8 +503,8 @@ private:
   /// What each said, by its id.
   std::map<std::string, std::uint64_t> signal_ids_;
   runtime::signal_ledger signals_;
-  /// Of an agent: messages without reply, with what each said, and its latest replies by message.
-  std::map<std::string, std::uint64_t> open_messages_;
+  /// Of an agent: messages without reply, and its latest replies by message.
+  std::map<std::string, open_message> open_messages_;
   std::map<std::string, boost::json::object> replies_;
   /// With their sizes, of which this is the sum.
   std::deque<std::pair<std::string, std::size_t>> reply_order_;
@@ -543,11 +531,14 @@ private:
   /// Armed; of a run that is blocked also what may have a row still.
   std::map<std::uint32_t, runtime::run_timer> timers_;
   std::map<std::uint32_t, std::string> children_;
-  /// Commands whose child is there, as far as its answer told.
-  std::set<std::uint32_t> begun_children_;
+  /// Commands that whoever is to carry them out has on disk, as far as answers told: children that
+  /// have begun, tasks in their queues, messages that agents have heard.
+  std::set<std::uint32_t> accepted_;
+  /// Calls under way whose agent has something to tell.
+  std::set<std::uint32_t> woken_calls_;
   std::map<std::uint32_t, queued_task> tasks_;
   /// What is not told yet, by origin, with what is being written; and what was asked.
-  std::map<std::string, debt> debts_;
+  std::map<std::string, untold_debt> debts_;
   std::unordered_map<std::uint64_t, std::string> telling_;
   /// What is being written is the row alone, without debts that are told.
   bool is_settling_ = false;

@@ -71,8 +71,8 @@ void run_host::on_request(control_request request, const caf::actor& reply_to) {
     on_resolve(*resolve, std::move(from));
   } else if (std::holds_alternative<explain_workflow>(request.body)) {
     on_explain(std::move(from), parts_.time.boot());
-  } else if (std::holds_alternative<check_run>(request.body)) {
-    on_check();
+  } else if (auto* check = std::get_if<check_run>(&request.body)) {
+    on_check(check->is_replied);
     answer(from, control_answer{actors::done{}});
   } else if (auto* wait = std::get_if<await_workflow>(&request.body)) {
     from.wait_ms = wait->wait_ms;

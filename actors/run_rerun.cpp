@@ -311,7 +311,7 @@ void run_host::leave_run(time_ms when) {
   lookups_.clear();
   interrupted_.clear();
   children_.clear();
-  begun_children_.clear();
+  forget_accepted();
   tasks_.clear();
   steps_.clear();
   signal_ids_.clear();

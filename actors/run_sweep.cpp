@@ -109,7 +109,7 @@ result<sweep_found> look_through(storage::shard_reader& reader, const sweep_orde
     if (by_row) {
       auto channel = by_row->code == "no_code" ? std::nullopt : runtime::channel_of_key(key);
       if (channel) found.blocked.emplace(key, *std::move(channel));
-    } else if (row.needs_wake) {
+    } else if (row.needs_wake || !row.accepted.empty()) {
       keep_first(found.working, order.working_after, key, checks_max);
     } else {
       keep_first(found.parked, order.parked_after, key, reads_max);

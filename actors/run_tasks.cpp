@@ -65,9 +65,7 @@ void run_host::send_task(std::uint32_t command) {
 
 void run_host::on_task_reply(std::uint32_t command, const control_reply& reply) {
   if (reply.outcome) {
-    if (const auto noted = tasks_.find(command); noted != tasks_.end()) {
-      noted->second.is_accepted = true;
-    }
+    accepted_.insert(command);
     return;
   }
   const auto& why = reply.outcome.error();
@@ -128,12 +126,6 @@ void run_host::note_task(const runtime::run_event& event) {
     return;
   }
   tasks_.erase(event.command);
-}
-
-bool run_host::keeps_awake(const runtime::open_command& one, std::uint32_t command) const {
-  if (one.request.kind != command_kind::task) return true;
-  const auto noted = tasks_.find(command);
-  return noted == tasks_.end() || !noted->second.is_accepted;
 }
 
 }  // namespace callboard::actors

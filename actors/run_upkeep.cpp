@@ -41,14 +41,13 @@ bool run_host::is_on_its_way(std::uint32_t command) const {
   if (std::ranges::any_of(asked_, [&](const auto& ask) { return ask.second == command; })) {
     return true;
   }
-  if (const auto task = tasks_.find(command); task != tasks_.end()) {
-    return !task->second.is_accepted;
-  }
-  return !begun_children_.contains(command);
+  return !accepted_.contains(command);
 }
 
 /// Of those that are on their way the answer tells.
-void run_host::on_check() {
+void run_host::on_check(bool is_replied) {
+  if (is_replaying_) return when_free([this, is_replied] { on_check(is_replied); });
+  ask_for_replies(is_replied);
   if (is_checking_ || is_busy_ || !engine_ || engine_->blocked() || row_->ended) return;
   auto waits = waits_elsewhere(looks_max);
   const auto young = now() - std::chrono::milliseconds{limits().sweep_ms};

@@ -33,7 +33,10 @@ void run_host::note(const run_event& event) {
   if (event.kind == run_event_kind::signalled && !event.id.empty()) {
     const auto said = said_by(event);
     signal_ids_.emplace(event.id, said);
-    if (is_agent()) open_messages_.emplace(event.id, said);
+    if (is_agent()) {
+      const auto& message = event.data.as_object();
+      open_messages_.emplace(event.id, open_message{said, runtime::text_at(message, "caller")});
+    }
   }
   if (event.kind == run_event_kind::ended && event.status != runtime::run_status::blocked) {
     note_left(event.time);
@@ -54,7 +57,10 @@ void run_host::note(const run_event& event) {
     }
   } else if (event.kind != run_event_kind::issued) {
     children_.erase(event.command);
-    begun_children_.erase(event.command);
+  }
+  if (event.kind != run_event_kind::issued && event.kind != run_event_kind::attempt_failed) {
+    accepted_.erase(event.command);
+    woken_calls_.erase(event.command);
   }
   if (event.kind == run_event_kind::issued) {
     auto& step = steps_[event.command];

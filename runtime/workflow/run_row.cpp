@@ -56,6 +56,7 @@ void encode(const workflow_row& row, journal::WorkflowRow& to) {
   to.set_result(row.result);
   if (row.why) to.set_error(boost::json::serialize(describe_failure(*row.why)));
   to.set_needs_wake(row.needs_wake);
+  to.mutable_accepted()->Assign(row.accepted.begin(), row.accepted.end());
   to.set_commands(row.commands);
   if (row.owes) encode(*row.owes, *to.mutable_owes());
   to.set_parent_cancelled(row.parent_cancelled);
@@ -79,6 +80,7 @@ workflow_row decode(const journal::WorkflowRow& from) {
     row.why = read_failure(read_json(from.error()).value_or(nullptr));
   }
   row.needs_wake = from.needs_wake();
+  row.accepted.assign(from.accepted().begin(), from.accepted().end());
   row.commands = from.commands();
   if (from.has_owes()) row.owes = decode(from.owes());
   row.parent_cancelled = from.parent_cancelled();

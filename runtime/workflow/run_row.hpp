@@ -60,6 +60,9 @@ struct workflow_row {
   std::optional<failure> why;
   /// Something is under way that nothing outside will report: wake it when the shard starts.
   bool needs_wake = false;
+  /// Commands that are open and whose receivers have them on disk and tell of their ends: children,
+  /// tasks. Ascending; bound: one for each command that is open at once.
+  std::vector<std::uint32_t> accepted;
   std::uint32_t commands = 0;
   /// Nothing: written by a version that did not record it.
   std::optional<run_debts> owes;

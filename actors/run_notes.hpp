@@ -1,0 +1,48 @@
+// What a run keeps in mind of its commands and messages beside their record.
+#pragma once
+
+#include "base/clock.hpp"
+#include "runtime/workflow/run_row.hpp"
+
+#include <callboard/failure.hpp>
+#include <cstdint>
+#include <optional>
+#include <string>
+
+namespace callboard::actors {
+
+/// A command that waits for a task in a queue.
+struct queued_task {
+  std::string queue;
+  std::string origin;
+};
+
+/// Something that must be told, and how far that is.
+struct untold_debt {
+  runtime::run_debt what;
+  bool is_under_way = false;
+  std::uint32_t tries = 0;
+};
+
+/// A message that an agent has not answered.
+struct open_message {
+  /// Hash of it: what is said again is told from another message.
+  std::uint64_t said = 0;
+  /// The workflow whose command it is; empty: a client's.
+  std::string caller;
+};
+
+/// One command as it is shown to people.
+struct shown_step {
+  std::string kind;
+  std::string name;
+  std::string status;
+  std::uint32_t attempts = 0;
+  std::uint32_t deferrals = 0;
+  time_ms started{};
+  std::optional<time_ms> ended;
+  std::optional<time_ms> due;
+  std::optional<failure> why;
+};
+
+}  // namespace callboard::actors

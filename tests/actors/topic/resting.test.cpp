@@ -1,0 +1,211 @@
+// What runs that wait cost: nothing in memory, nor at a start, whatever it is that they wait for;
+// and each is woken when it comes, wherever the node is killed meanwhile.
+#include "runtime/workflow/agent_names.hpp"
+
+#include "tests/actors/topic/foreign_record.hpp"
+#include "tests/actors/topic/mortal_broker.hpp"
+
+#include <algorithm>
+#include <callboard/agent.hpp>
+#include <string>
+#include <vector>
+
+namespace callboard::testing {
+
+namespace {
+
+struct sleepy_workflow : workflow<sleepy_workflow> {
+  static constexpr std::string_view type = "test.sleepy";
+
+  flow<json> run(context& ctx, json) { co_return co_await ctx.signal("go").required(); }
+};
+
+struct parent_workflow : workflow<parent_workflow> {
+  static constexpr std::string_view type = "test.parent";
+
+  flow<json> run(context& ctx, json) {
+    co_return co_await ctx.child("test.sleepy", 1, {.id = "kid"}).required();
+  }
+};
+
+struct ordering_workflow : workflow<ordering_workflow> {
+  static constexpr std::string_view type = "test.ordering";
+
+  flow<json> run(context& ctx, json) { co_return co_await ctx.task("llm", 1).required(); }
+};
+
+/// Answers when its task is done.
+struct slow_agent : agent<slow_agent, std::int64_t> {
+  static constexpr std::string_view type = "slow";
+
+  static void handlers(handler_table<slow_agent>& on) { on.message("ask", &slow_agent::ask); }
+
+  flow<json> ask(context& ctx, json) {
+    ++state();
+    co_return co_await ctx.task("llm", 1).required();
+  }
+};
+
+struct caller_workflow : workflow<caller_workflow> {
+  static constexpr std::string_view type = "test.caller";
+
+  flow<json> run(context& ctx, json) {
+    auto told = co_await ctx.call("slow", "a", "ask", 1, {.timeout = 0ms});
+    if (!told) co_return told.error().code;
+    co_return *told;
+  }
+};
+
+struct resting_node : mortal_broker {
+  explicit resting_node(std::size_t life = SIZE_MAX) : mortal_broker{life} {
+    if (!code.add(sleepy_workflow::definition()) || !code.add(parent_workflow::definition())
+        || !code.add(ordering_workflow::definition()) || !code.add(slow_agent::definition())
+        || !code.add(caller_workflow::definition())) {
+      FAIL("cannot add the workflows");
+    }
+  }
+
+  /// Neither runs nor the channels of others are in memory.
+  [[nodiscard]] bool rests() { return broker.topics_active() == 0; }
+
+  /// However often it takes, as answers are lost with the node.
+  void finish_task() {
+    REQUIRE(comes([&] {
+      lease_tasks ask_one{queue(), {}};
+      ask_one.lease.worker = "w";
+      ask_one.lease.lease_ms = 1000;
+      for (const auto& task : get<leased_tasks>(ask_one).tasks) {
+        actors::complete_task done{queue().tenant, {}};
+        done.complete.lease = task.lease;
+        done.complete.result = "5";
+        (void)ask(done);
+      }
+      return open_tasks() == 0;
+    }));
+  }
+};
+
+enum class wait_for { child, task, reply };
+
+std::string type_of(wait_for what) {
+  switch (what) {
+  case wait_for::child:
+    return "test.parent";
+  case wait_for::task:
+    return "test.ordering";
+  case wait_for::reply:
+    break;
+  }
+  return "test.caller";
+}
+
+}  // namespace
+
+TEST_CASE(
+    "a run that waits for others leaves memory and is woken, wherever the node is killed",
+    "[actors][workflow]") {
+  const auto what = GENERATE(wait_for::child, wait_for::task, wait_for::reply);
+  bool was_killed = true;
+  for (std::size_t life = 0; was_killed; ++life) {
+    INFO("waits for " << static_cast<int>(what) << ", killed after " << life << " commits");
+    REQUIRE(life < 100);
+    resting_node node{life};
+    node.begin("w", type_of(what));
+    node.pass(30s);
+    REQUIRE(node.comes([&] { return node.rests(); }));
+    if (what == wait_for::child) {
+      node.signal("kid", "go");
+    } else {
+      node.finish_task();
+    }
+    // Nobody asks for it.
+    node.pass(5s);
+    was_killed = node.was_killed;
+    REQUIRE(node.row("w").ended);
+    CHECK(node.row("w").result == (what == wait_for::child ? "7" : "5"));
+    CHECK(node.comes([&] { return node.rests(); }));
+  }
+}
+
+TEST_CASE("a start does not load runs that others will wake", "[actors][workflow]") {
+  const auto what = GENERATE(wait_for::child, wait_for::task);
+  resting_node node;
+  node.begin("w", type_of(what));
+  node.pass(5s);
+  REQUIRE(node.rests());
+  CHECK_FALSE(node.row("w").needs_wake);
+  CHECK(node.row("w").accepted == std::vector<std::uint32_t>{1});
+  node.broker.crash();
+  CHECK(node.rests());
+  node.pass(5s);
+  CHECK(node.rests());
+  // Read again it does not ask again for what is there.
+  CHECK(
+      says(node.explained("w"), what == wait_for::child ? "'kid', which is running" : "no worker"));
+  if (what == wait_for::child) {
+    node.signal("kid", "go");
+  } else {
+    CHECK(node.open_tasks() == 1);
+    node.complete_task();
+  }
+  node.pass(1s);
+  CHECK(node.row("w").ended);
+}
+
+TEST_CASE("a reply that its caller was not woken for is found by the sweep", "[actors][workflow]") {
+  resting_node node;
+  const auto agent = runtime::agent_channel("slow", "a").value();
+  std::string id = "w";
+  while (node.broker.shard_of("workflow." + id) == node.broker.shard_of(agent.str()))
+    id += 'w';
+  node.begin(id, "test.caller");
+  node.pass(30s);
+  REQUIRE(node.comes([&] { return node.rests(); }));
+  // The caller cannot be read when the agent would wake it.
+  node.broker.journal.refuse_reads(
+      node.broker.shard_of("workflow." + id), error{errc::io_error, "no luck", 0});
+  node.complete_task();
+  node.pass(2s);
+  node.broker.journal.refuse_reads(node.broker.shard_of("workflow." + id), std::nullopt);
+  CHECK_FALSE(node.row(id).ended);
+  node.pass(150s);
+  CHECK(node.row(id).result == "5");
+}
+
+TEST_CASE("an agent that waits long answers all who called it", "[actors][workflow]") {
+  resting_node node;
+  for (const std::string id : {"w1", "w2", "w3"})
+    node.begin(id, "test.caller");
+  node.pass(30s);
+  REQUIRE(node.rests());
+  for (int i = 0; i < 3; ++i) {
+    REQUIRE(node.comes([&] { return node.open_tasks() == 1; }));
+    node.complete_task();
+    node.pass(1s);
+  }
+  for (const std::string id : {"w1", "w2", "w3"}) {
+    INFO(id);
+    CHECK(node.row(id).result == "5");
+  }
+}
+
+TEST_CASE("a child that is gone is not begun anew by a start", "[actors][workflow]") {
+  resting_node node;
+  node.begin("w", "test.parent");
+  node.pass(5s);
+  REQUIRE(node.rests());
+  auto lost = lose_channel(
+      node.broker.journal, node.broker.shard_of("workflow.kid"), mortal_broker::channel("kid"));
+  node.live();
+  REQUIRE(lost.get());
+  node.broker.crash();
+  node.pass(150s);
+  CHECK(says(node.explained("w"), "child_missing"));
+  CHECK(says(node.shown("kid"), "no workflow"));
+  (void)node.get<workflow_answer>(
+      resolve_command{mortal_broker::channel("w"), 1, "resolved", "gone", "ann", "5", false});
+  node.pass(1s);
+  CHECK(node.row("w").result == "5");
+}
+
+}  // namespace callboard::testing
