@@ -269,8 +269,14 @@ read_queues(storage::shard_reader& reader, const std::optional<tenant_name>& of)
 
 result<queue_list> list_queues_page(storage::journal& journal, const list_queues& ask) {
   std::map<std::string, std::pair<shard_id, named_queue>> found;
+  queue_list page;
   for (std::uint32_t shard = 0; shard < journal.shard_count(); ++shard) {
     auto reader = journal.read(shard_id{shard});
+    if (!reader && reader.error().code == errc::quarantined) {
+      page.shards_left_out.push_back(shard);
+      // Of no shard at all there is nothing to tell.
+      if (page.shards_left_out.size() < journal.shard_count()) continue;
+    }
     if (!reader) return std::unexpected{reader.error()};
     auto queues = read_queues(**reader, ask.tenant);
     if (!queues) return std::unexpected{queues.error()};
@@ -281,7 +287,6 @@ result<queue_list> list_queues_page(storage::journal& journal, const list_queues
       if (found.size() > ask.limit + std::size_t{1}) found.erase(std::prev(found.end()));
     }
   }
-  queue_list page;
   for (const auto& [name, place] : found) {
     const auto& [shard, one] = place;
     if (page.queues.size() == ask.limit) {

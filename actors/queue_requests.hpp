@@ -68,6 +68,8 @@ struct queue_list {
   std::vector<queue_description> queues;
   /// Continue with this `after`; empty at the end.
   std::string next_after;
+  /// Shards that are quarantined: nobody knows what queues they have.
+  std::vector<std::uint32_t> shards_left_out;
 };
 
 // -- tasks; a queue that is not there is made by the first two ----------------------------------

@@ -98,6 +98,8 @@ struct topic_list {
   std::vector<topic_description> topics;
   /// Continue with this `after`; empty at the end.
   std::string next_after;
+  /// Shards that are quarantined: nobody knows what topics they have.
+  std::vector<std::uint32_t> shards_left_out;
 };
 
 struct done {};

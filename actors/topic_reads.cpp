@@ -340,15 +340,15 @@ result<topic_list> list_topics_page(storage::journal& journal, const list_topics
   const auto wanted = [&](const std::string& name) {
     return name > ask.after && (ask.with_run_channels || !name.starts_with("workflow."));
   };
-  std::uint32_t left_out = 0;
+  topic_list list;
   for (std::uint32_t i = 0; i < journal.shard_count(); ++i) {
     auto reader = journal.read(shard_id{i});
-    if (!reader) {
-      // A quarantined shard shows in /readyz, not here; what nobody can read now is not "nothing".
-      const bool is_last = ++left_out == journal.shard_count();
-      if (reader.error().code == errc::quarantined && !is_last) continue;
-      return std::unexpected{reader.error()};
+    if (!reader && reader.error().code == errc::quarantined) {
+      list.shards_left_out.push_back(i);
+      // Of no shard at all there is nothing to tell.
+      if (list.shards_left_out.size() < journal.shard_count()) continue;
     }
+    if (!reader) return std::unexpected{reader.error()};
     auto tail = read_tail_rows(**reader);
     if (!tail) return std::unexpected{tail.error()};
     std::size_t taken = 0;
@@ -367,7 +367,6 @@ result<topic_list> list_topics_page(storage::journal& journal, const list_topics
       }
     }
   }
-  topic_list list;
   for (const auto& [name, place] : found) {
     if (list.topics.size() == ask.limit) {
       list.next_after = list.topics.empty() ? ask.after : list.topics.back().topic;

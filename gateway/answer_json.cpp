@@ -127,6 +127,7 @@ struct answer_writer {
     append_array(out, list.topics, append_topic);
     out += R"(,"next_after":)";
     append_json_string(out, list.next_after);
+    append_left_out(out, list.shards_left_out);
     out += '}';
   }
 

@@ -310,10 +310,15 @@ void append_members(std::string& out, const actors::queue_description& queue) {
       number_or_null(queue.oldest_ready_age_ms));
 }
 
+void append_left_out(std::string& out, const std::vector<std::uint32_t>& shards) {
+  if (!shards.empty()) add(out, R"(,"shards_left_out":[{}])", fmt::join(shards, ","));
+}
+
 void append_members(std::string& out, const actors::queue_list& list) {
   out += R"("queues":)";
   add_array(out, list.queues, [](std::string& to, const auto& each) { add_object(to, each); });
   add_text(out, R"(,"next_after":)", list.next_after);
+  append_left_out(out, list.shards_left_out);
 }
 
 void append_members(std::string& out, const runtime::enqueued_task& task) {

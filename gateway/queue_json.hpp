@@ -62,6 +62,8 @@ parse_extend(const tenant_name& tenant, const std::string& lease, std::string_vi
 /// Members of a JSON object, without its braces.
 void append_members(std::string& out, const actors::queue_description& queue);
 void append_members(std::string& out, const actors::queue_list& list);
+/// `,"shards_left_out":[…]` of a list, if there are any.
+void append_left_out(std::string& out, const std::vector<std::uint32_t>& shards);
 void append_members(std::string& out, const runtime::enqueued_task& task);
 void append_members(std::string& out, const actors::leased_task& task);
 void append_members(std::string& out, const actors::leased_tasks& list);

@@ -179,19 +179,16 @@ private:
       State before = base.state_;
       auto ended = co_await table().dispatch(
           self, within, std::string{message.at("message").as_string()}, message.at("payload"));
-      // What a handler leaves behind that failed may be no state at all.
-      const bool is_sound = ended.has_value();
-      json changed = is_sound ? to_json(base.state_) : json{};
-      // Else it would be lost with the run, which cannot hand it on.
-      if (const auto flaw = is_sound ? flaw_of(changed) : std::nullopt) {
-        ended = std::unexpected{flawed_state(*flaw)};
-      }
+      // What a handler leaves behind that failed may be no state at all. One that cannot be
+      // recorded would be lost with the run, which cannot hand it on.
+      auto changed = ended ? recorded(base.state_) : outcome<json>{json{}};
+      if (!changed) ended = std::unexpected{changed.error()};
       const json said = co_await ctx.reply(reply_of(message, ended)).required();
       // As it was told, also by a build that did not look.
       if (!ended && said.as_object().contains("error")) {
         base.state_ = std::move(before);
       } else {
-        shown = is_sound ? std::move(changed) : to_json(base.state_);
+        shown = (ended ? std::move(changed) : recorded(base.state_)).value_or(shown);
       }
       base.replies_.remember(said.as_object());
     }
@@ -200,12 +197,25 @@ private:
         boost::json::object{{"state", std::move(shown)}, {"recent", base.replies_.all()}});
   }
 
-  static failure flawed_state(const std::string& flaw) {
-    return {
-        failure_class::permanent,
-        "not_json",
-        "the state of the agent " + flaw
-            + ", so it cannot be recorded as JSON, and stays as it was"};
+  /// The state as JSON, or why it cannot be recorded as that.
+  static outcome<json> recorded(const State& state) {
+    const auto flawed = [](failure_class kind, std::string code, const std::string& flaw) {
+      return std::unexpected{failure{
+          kind,
+          std::move(code),
+          "the state of the agent " + flaw
+              + ", so it cannot be recorded as JSON, and stays as it was"}};
+    };
+    try {
+      json said = to_json(state);
+      const auto flaw = flaw_of(said);
+      if (!flaw) return said;
+      return flawed(failure_class::permanent, "not_json", *flaw);
+    } catch (const std::exception& bug) {
+      return flawed(failure_class::bug, "exception", std::string{"cannot be said: "} + bug.what());
+    } catch (...) {
+      return flawed(failure_class::bug, "exception", "cannot be said");
+    }
   }
 
   void open(const json& input) {

@@ -6,6 +6,7 @@
 #include "tests/support/eventually.hpp"
 
 #include <callboard/agent.hpp>
+#include <stdexcept>
 #include <string>
 #include <utility>
 
@@ -78,10 +79,34 @@ struct caller : workflow<caller> {
   }
 };
 
+struct shy_state {
+  std::int64_t value = 0;
+};
+
+void tag_invoke(const boost::json::value_from_tag&, json& into, const shy_state& from) {
+  if (from.value < 0) throw std::range_error{"it is below zero"};
+  if (from.value > 100) throw from.value;
+  into = from.value;
+}
+
+shy_state tag_invoke(const boost::json::value_to_tag<shy_state>&, const json& from) {
+  return {from.to_number<std::int64_t>()};
+}
+
+/// Its state cannot always be said.
+struct shy : agent<shy, shy_state> {
+  static constexpr std::string_view type = "shy";
+
+  static void handlers(handler_table<shy>& on) { on.message("add", &shy::add); }
+
+  flow<std::int64_t> add(context&, std::int64_t by) { co_return state().value += by; }
+};
+
 class agent_fixture : public broker_fixture {
 public:
   agent_fixture() {
-    if (!workflows.add(counter::definition())) FAIL("cannot add the agent");
+    if (!workflows.add(counter::definition()) || !workflows.add(shy::definition()))
+      FAIL("cannot add the agents");
   }
 
   result<workflow_answer> tell(
@@ -135,6 +160,30 @@ TEST_CASE_METHOD(agent_fixture, "an agent handles each message once and keeps it
   CHECK(says(shown("a"), R"("state":5)"));
   CHECK(reply("a", "add", "3", "m2") == R"({"message":"m2","duplicate":true,"result":5})");
   CHECK(says(reply("a", "add", "1", "m3"), R"("result":6)"));
+}
+
+TEST_CASE_METHOD(agent_fixture, "an agent whose state cannot be said keeps the one before") {
+  const auto told = [&](const std::string& by, const std::string& id) {
+    call_agent call;
+    call.topic = topic("workflow.agent.shy.a");
+    call.type = "agent:shy";
+    call.message = "add";
+    call.payload = by;
+    call.id = id;
+    call.wait_ms = 10'000;
+    auto answered = ask(std::move(call));
+    if (!answered) FAIL(answered.error().detail);
+    return std::get<workflow_answer>(std::move(*answered)).body;
+  };
+  CHECK(says(told("2", "m1"), R"("result":2)"));
+  const auto refused = told("-5", "m2");
+  CHECK(says(refused, R"("class":"bug","code":"exception")"));
+  CHECK(says(refused, "cannot be said: it is below zero"));
+  CHECK(says(told("1", "m3"), R"("result":3)"));
+  CHECK(says(told("100", "m4"), R"("code":"exception")"));
+  restart();
+  CHECK(told("-5", "m2").find("below zero") != std::string::npos);
+  CHECK(says(told("1", "m5"), R"("result":4)"));
 }
 
 TEST_CASE_METHOD(agent_fixture, "a call counts once, however long its caller was away") {

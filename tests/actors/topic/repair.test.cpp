@@ -317,7 +317,7 @@ TEST_CASE_METHOD(repair_fixture, "a long record is copied in slices") {
   CHECK(last.at("input").as_int64() == 3);
 }
 
-/// For people: `actors_topic_test '[slow]'`.
+/// Of `./dev test --long`.
 TEST_CASE_METHOD(
     repair_fixture, "a record of a hundred thousand commands is restarted", "[.slow]") {
   REQUIRE(ask(start_workflow{topic("workflow.w1"), "test.long", "100", {}, {}}));

@@ -53,6 +53,7 @@ TEST_CASE("a list of topics waits for a shard that cannot be read now", "[actors
   const auto& topics = std::get<topic_list>(*rest).topics;
   REQUIRE(topics.size() == 1);
   CHECK(topics[0].topic == first);
+  CHECK(std::get<topic_list>(*rest).shards_left_out == std::vector<std::uint32_t>{1});
   broker.journal.refuse_reads(shard_id{0}, broken);
   const auto none = all_topics(broker);
   REQUIRE_FALSE(none);
@@ -62,6 +63,33 @@ TEST_CASE("a list of topics waits for a shard that cannot be read now", "[actors
   const auto both = all_topics(broker);
   REQUIRE(both);
   CHECK(std::get<topic_list>(*both).topics.size() == 2);
+  CHECK(std::get<topic_list>(*both).shards_left_out.empty());
+}
+
+TEST_CASE("a list of queues says which shards it does not know", "[actors][queue]") {
+  virtual_broker broker;
+  const auto tenant = virtual_broker::topic("any").tenant;
+  const auto count = broker.journal.shard_count();
+  for (int i = 0; i < 20; ++i) {
+    const queue_ref name{tenant, queue_name::parse("q" + std::to_string(i)).value()};
+    REQUIRE(broker.ask_now(put_queue{.queue = name}));
+  }
+  const auto list = [&] {
+    auto told = broker.ask_now(list_queues{tenant, {}, 100});
+    return told ? result<queue_list>{std::get<queue_list>(*told)} : std::unexpected{told.error()};
+  };
+  CHECK(list().value().queues.size() == 20);
+  CHECK(list().value().shards_left_out.empty());
+  broker.journal.refuse_reads(shard_id{1}, broken);
+  const auto rest = list().value();
+  CHECK_FALSE(rest.queues.empty());
+  CHECK(rest.queues.size() < 20);
+  CHECK(rest.shards_left_out == std::vector<std::uint32_t>{1});
+  broker.journal.refuse_reads(shard_id{1}, reopening);
+  CHECK(list().error().code == errc::overloaded);
+  for (std::uint32_t i = 0; i < count; ++i)
+    broker.journal.refuse_reads(shard_id{i}, broken);
+  CHECK(list().error().code == errc::quarantined);
 }
 
 TEST_CASE("a list of workflows waits for a shard that cannot be read now", "[actors][topic]") {
