@@ -317,9 +317,7 @@ TEST_CASE_METHOD(repair_fixture, "a long record is copied in slices") {
   CHECK(last.at("input").as_int64() == 3);
 }
 
-/// Of `./dev test --long`.
-TEST_CASE_METHOD(
-    repair_fixture, "a record of a hundred thousand commands is restarted", "[.slow]") {
+TEST_CASE_METHOD(repair_fixture, "a record of a hundred thousand commands is restarted") {
   REQUIRE(ask(start_workflow{topic("workflow.w1"), "test.long", "100", {}, {}}));
   const auto commands = [&] { return shown("w1").at("commands").as_int64(); };
   for (int tries = 0; tries < 100 && commands() < 100'101; ++tries)
