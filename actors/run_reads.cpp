@@ -172,8 +172,8 @@ result<std::vector<topic_ref>> find_runs_to_wake(storage::shard_reader& reader) 
 result<due_runs> find_due_runs(storage::shard_reader& reader, const timer_order& order) {
   due_runs found;
   /// Of those that are due, in that order; each once.
-  std::vector<std::string> keys;
-  std::set<std::string, std::less<>> seen;
+  std::vector<std::pair<std::string, entity_id>> keys;
+  std::set<std::pair<std::string, entity_id>> seen;
   std::size_t looked_at = 0;
   const auto until = order.until.empty() ? std::string(21, '\xff') : order.until;
   auto scanned = reader.scan(order.view, order.from, until, [&](auto key, auto value) {
@@ -186,16 +186,18 @@ result<due_runs> find_due_runs(storage::shard_reader& reader, const timer_order&
       found.rest = key;
       return false;
     }
-    if (seen.emplace(value).second) keys.emplace_back(value);
+    const auto entity = runtime::timer_entity(key);
+    if (seen.emplace(value, entity).second) keys.emplace_back(value, entity);
     return true;
   });
   if (!scanned) return std::unexpected{scanned.error()};
-  for (const auto& key : keys) {
+  for (const auto& [key, entity] : keys) {
     const auto stored = reader.get(view_id::workflow, key);
     if (!stored) return std::unexpected{stored.error()};
-    // A channel that was deleted leaves its timers behind.
+    // A channel that was deleted leaves its timers behind, also to the next one of its name.
     const auto row = *stored ? runtime::decode_workflow_row(**stored) : std::nullopt;
     if (!row || row->ended) continue;
+    if (row->entity != entity_id{} && row->entity != entity) continue;
     found.has_timers = true;
     if (stuck_because(*row, order.code)) continue;
     if (auto channel = runtime::channel_of_key(key)) found.due.push_back(std::move(*channel));

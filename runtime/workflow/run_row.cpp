@@ -84,6 +84,7 @@ workflow_row decode(const journal::WorkflowRow& from) {
   row.commands = from.commands();
   if (from.has_owes()) row.owes = decode(from.owes());
   row.parent_cancelled = from.parent_cancelled();
+  row.entity = entity_id{from.entity()};
   return row;
 }
 
@@ -91,6 +92,13 @@ void append_big_endian(std::string& out, std::uint64_t value, int bytes) {
   for (int shift = 8 * (bytes - 1); shift >= 0; shift -= 8) {
     out += static_cast<char>(value >> static_cast<unsigned>(shift));
   }
+}
+
+std::uint64_t read_big_endian(std::string_view from) {
+  std::uint64_t value = 0;
+  for (const char byte : from)
+    value = value << 8U | static_cast<unsigned char>(byte);
+  return value;
 }
 
 std::string id_of(const topic_ref& channel) {
@@ -105,6 +113,7 @@ void apply_progress(const storage::record& record, storage::view_writer& out) {
   if (!progress.topic().starts_with(channel_prefix)) return;
   const auto id = std::string_view{progress.topic()}.substr(channel_prefix.size());
   const auto key = workflow_key(tenant_name::trusted(progress.tenant()), id);
+  progress.mutable_row()->set_entity(record.entity.raw());
   out.put(view_id::workflow, key, progress.row().SerializeAsString());
   const auto row_of = [&](const journal::WorkflowTimer& timer) {
     return timer_key({time_of(timer.due_ms()), timer.command()}, record.entity);
@@ -182,10 +191,11 @@ std::string timer_key(const run_timer& timer, entity_id entity) {
 }
 
 time_ms timer_due(std::string_view key) {
-  std::uint64_t ms = 0;
-  for (const char byte : key.substr(0, 8))
-    ms = ms << 8U | static_cast<unsigned char>(byte);
-  return time_of(static_cast<std::int64_t>(ms));
+  return time_of(static_cast<std::int64_t>(read_big_endian(key.substr(0, 8))));
+}
+
+entity_id timer_entity(std::string_view key) {
+  return entity_id{key.size() < 16 ? 0 : read_big_endian(key.substr(8, 8))};
 }
 
 std::optional<topic_ref> channel_of_key(std::string_view key) {

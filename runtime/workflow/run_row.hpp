@@ -68,6 +68,8 @@ struct workflow_row {
   std::optional<run_debts> owes;
   /// The parent's cancel has been taken; told again it is none, whichever run is current then.
   bool parent_cancelled = false;
+  /// Of rows of the view: the channel's; 0: not known.
+  entity_id entity{};
 };
 
 struct run_timer {
@@ -109,6 +111,7 @@ struct workflow_progress {
 /// `workflow_key`. Those of the wall clock have a view of their own.
 [[nodiscard]] std::string timer_key(const run_timer& timer, entity_id entity);
 [[nodiscard]] time_ms timer_due(std::string_view key);
+[[nodiscard]] entity_id timer_entity(std::string_view key);
 
 /// The channel that a `workflow_key` belongs to.
 [[nodiscard]] std::optional<topic_ref> channel_of_key(std::string_view key);

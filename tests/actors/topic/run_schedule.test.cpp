@@ -6,6 +6,8 @@
 #include "base/clock.hpp"
 #include "base/metrics.hpp"
 #include "runtime/topic/broker_projection.hpp"
+#include "runtime/topic/topic_codec.hpp"
+#include "runtime/workflow/run_row.hpp"
 #include "runtime/workflow/workflow_registry.hpp"
 
 #include "tests/support/catch.hpp"
@@ -15,8 +17,12 @@
 #include <caf/actor_system_config.hpp>
 #include <caf/scoped_actor.hpp>
 
+#include <callboard/workflow.hpp>
 #include <chrono>
+#include <future>
 #include <optional>
+#include <set>
+#include <string>
 
 using namespace callboard;
 using namespace callboard::actors;
@@ -59,6 +65,12 @@ struct schedule_bench {
   run_schedule schedule{parts, shard_id{0}};
 };
 
+struct idle_workflow : workflow<idle_workflow> {
+  static constexpr std::string_view type = "test.idle";
+
+  flow<json> run(context&, json) { co_return json(1); }
+};
+
 constexpr std::chrono::seconds long_enough{20};
 constexpr std::chrono::milliseconds none_comes{100};
 
@@ -93,4 +105,50 @@ TEST_CASE("a start that could not be read is read again", "[actors][topic]") {
   auto again = bench.next(long_enough);
   REQUIRE(again);
   CHECK((*again)->is_start);
+}
+
+TEST_CASE("what a deleted run has left to be woken wakes no other of its name", "[actors][topic]") {
+  schedule_bench bench;
+  REQUIRE(bench.code.add(idle_workflow::definition()));
+  const topic_ref channel{tenant_name::trusted("acme"), topic_name::trusted("workflow.w")};
+  const auto append = [&](storage::record_kind kind, entity_id entity, shared_bytes payload) {
+    lsn at{};
+    REQUIRE(bench.journal.append(
+        {.shard = shard_id{0},
+         .activation = bench.journal.begin_activation(shard_id{0}).value(),
+         .records = {{kind, entity, {}, std::move(payload)}},
+         .listener = [&](storage::append_stage, const auto& outcome) { at = outcome->first; }}));
+    bench.journal.commit();
+    return entity_id{at.raw()};
+  };
+  const auto make = [&](std::vector<runtime::run_timer> timers) {
+    const auto made =
+        append(storage::record_kind::topic_created, {}, runtime::encode_topic_created(channel, {}));
+    runtime::workflow_progress progress{.channel = channel};
+    progress.row.type = "test.idle";
+    progress.set = std::move(timers);
+    append(
+        storage::record_kind::workflow_progress, made, runtime::encode_workflow_progress(progress));
+    return made;
+  };
+  const auto due = [&] {
+    bench.journal.commit();
+    auto reader = bench.journal.read(shard_id{0});
+    const timer_order order{.horizon = time_ms{std::chrono::hours{1}}, .code = &bench.code};
+    return find_due_runs(**reader, order).value();
+  };
+  const runtime::run_timer timer{time_ms{std::chrono::minutes{1}}, 1};
+  const auto first = make({timer});
+  CHECK(due().due.size() == 1);
+  append(
+      storage::record_kind::topic_deleted,
+      first,
+      runtime::encode_topic_deleted(channel, sequence{}));
+  make({});
+  const auto left = due();
+  CHECK(left.due.empty());
+  CHECK_FALSE(left.has_timers);
+  // Its own wakes it, though one of the first is due at the same time.
+  make({timer});
+  CHECK(due().due.size() == 1);
 }
