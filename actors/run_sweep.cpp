@@ -13,8 +13,8 @@
 
 #include <algorithm>
 #include <atomic>
+#include <deque>
 #include <iterator>
-#include <set>
 #include <utility>
 
 namespace callboard::actors {
@@ -27,17 +27,34 @@ std::string in_words(std::string key) {
   return key;
 }
 
-/// Keeps the first `most` behind `after`.
+/// Of one look at least, also where there are few runs.
+constexpr std::size_t checks_min = 20;
+constexpr std::size_t reads_min = 200;
+/// And at most: laps over more take longer.
+constexpr std::size_t looks_at_max = 4000;
+/// Runs that are asked at once: most are in memory, but each may have to be read for it.
+constexpr std::size_t asked_at_once_max = 20;
+
+/// Keeps the first `most`.
+template <class Value>
 void keep_first(
-    std::map<std::string, topic_ref>& kept,
-    const std::string& after,
-    const std::string& key,
-    std::size_t most) {
-  if (key <= after || (kept.size() == most && key > kept.rbegin()->first)) return;
-  auto channel = runtime::channel_of_key(key);
-  if (!channel) return;
-  kept.emplace(key, *std::move(channel));
+    std::map<std::string, Value>& kept, const std::string& key, Value value, std::size_t most) {
+  kept.emplace(key, std::move(value));
   if (kept.size() > most) kept.erase(std::prev(kept.end()));
+}
+
+void add_to(run_page& page, const run_place& from, const std::string& key) {
+  ++page.count;
+  if (from.most == 0 || key <= from.after) return;
+  if (page.runs.size() == from.most && key > page.runs.rbegin()->first) return;
+  if (auto channel = runtime::channel_of_key(key)) {
+    keep_first(page.runs, key, *std::move(channel), from.most);
+  }
+}
+
+/// So many of `count` in a look that a lap takes `looks_per_lap`.
+std::size_t share_of(std::size_t count, std::size_t least) {
+  return std::clamp((count + looks_per_lap - 1) / looks_per_lap, least, looks_at_max);
 }
 
 /// Its code may not fit any more.
@@ -104,15 +121,15 @@ result<sweep_found> look_through(storage::shard_reader& reader, const sweep_orde
     }
     const auto by_row = stuck_because(row, order.code);
     if (auto why = stuck_because(key, row, order.code, order.known)) {
-      found.stuck.emplace(key, std::move(*why));
+      ++found.stuck_count;
+      keep_first(found.stuck, key, std::move(*why), stuck_named_max);
     }
     if (by_row) {
-      auto channel = by_row->code == "no_code" ? std::nullopt : runtime::channel_of_key(key);
-      if (channel) found.blocked.emplace(key, *std::move(channel));
+      if (by_row->code != "no_code") add_to(found.blocked, order.blocked, key);
     } else if (row.needs_wake || !row.accepted.empty()) {
-      keep_first(found.working, order.working_after, key, checks_max);
+      add_to(found.working, order.working, key);
     } else {
-      keep_first(found.parked, order.parked_after, key, reads_max);
+      add_to(found.parked, order.parked, key);
     }
   });
   if (!visited) return std::unexpected{visited.error()};
@@ -123,25 +140,31 @@ struct run_sweep::seen {
   explicit seen(prometheus::Gauge& gauge) : count{gauge} {}
 
   prometheus::Gauge& count;
-  /// By one look at a time, like all below that is not atomic.
+  /// By one look at a time, like all below that is not atomic. The names of those that were logged.
   std::map<std::string, failure> stuck;
+  std::size_t stuck_count = 0;
   std::atomic<bool> is_looking{false};
   /// More are past their retention than one look deletes.
   std::atomic<bool> is_behind{false};
-  std::string working_after;
-  std::string parked_after;
-  /// What is recorded from now on, this process can read.
-  bool has_read_all = false;
-  /// Those that were woken because their code may fit: once, as it does not change.
-  std::set<std::string> tried;
+  run_place working{{}, checks_min};
+  /// One lap: what is recorded from now on, this process can read.
+  run_place parked{{}, reads_min};
+  /// One lap: they are woken because their code may fit, which does not change.
+  run_place blocked{{}, checks_min};
 
   void look(const broker_parts& parts, shard_id shard, const caf::actor& self);
 
+  /// Asks some of those that a look has left to be asked; false if there are more. What the shard
+  /// has no room for now is asked later.
+  [[nodiscard]] bool ask_some(const broker_parts& parts, const caf::actor& self);
+
 private:
-  void count_stuck(std::map<std::string, failure> found);
-  void read_histories(
-      const broker_parts& parts, shard_id shard, const sweep_found& found, const caf::actor& self);
-  void have_checked(const broker_parts& parts, const sweep_found& found, const caf::actor& self);
+  void count_stuck(sweep_found& found);
+  void read_histories(const broker_parts& parts, shard_id shard, const run_page& found);
+  /// True if these were the last of the lap.
+  bool have_asked(run_place& place, run_page& page);
+
+  std::deque<topic_ref> to_ask_;
 };
 
 run_sweep::run_sweep(const broker_parts& parts, shard_id shard)
@@ -153,11 +176,9 @@ run_sweep::run_sweep(const broker_parts& parts, shard_id shard)
           "what is not there."))} {}
 
 void run_sweep::look(const caf::actor& self) {
+  if (parts_.workflows == nullptr || seen_->is_looking || !seen_->ask_some(parts_, self)) return;
   const auto now = parts_.time.boot();
-  if (parts_.workflows == nullptr || (now < next_ && !seen_->is_behind)
-      || seen_->is_looking.exchange(true)) {
-    return;
-  }
+  if ((now < next_ && !seen_->is_behind) || seen_->is_looking.exchange(true)) return;
   next_ = now + std::chrono::milliseconds{parts_.settings.workflows.sweep_ms};
   auto posted = parts_.readers.post(
       reader_pool::lane::reads, [&parts = parts_, shard = shard_, seen = seen_, self] {
@@ -170,7 +191,7 @@ void run_sweep::look(const caf::actor& self) {
 void run_sweep::seen::look(const broker_parts& parts, shard_id shard, const caf::actor& self) {
   is_behind = false;
   const std::chrono::seconds kept{parts.settings.workflows.retention_s};
-  sweep_order order{parts.workflows, *parts.stuck, {}, working_after, parked_after};
+  sweep_order order{parts.workflows, *parts.stuck, {}, blocked, working, parked};
   if (kept.count() != 0) order.cutoff = parts.journal.shard_time(shard) - kept;
   const auto find = [&]() -> result<sweep_found> {
     auto reader = parts.journal.read(shard);
@@ -183,9 +204,14 @@ void run_sweep::seen::look(const broker_parts& parts, shard_id shard, const caf:
         "workflows of shard {} cannot be looked through: {}", shard.raw(), found.error().detail);
     return;
   }
-  if (!has_read_all) read_histories(parts, shard, *found, self);
-  have_checked(parts, *found, self);
-  count_stuck(std::move(found->stuck));
+  if (parked.most != 0) read_histories(parts, shard, found->parked);
+  if (have_asked(working, found->working)) working.after.clear();
+  working.most = share_of(found->working.count, checks_min);
+  if (blocked.most != 0) {
+    const bool was_last = have_asked(blocked, found->blocked);
+    blocked.most = was_last ? 0 : share_of(found->blocked.count, checks_min);
+  }
+  count_stuck(*found);
   for (auto& channel : found->expired) {
     // The next look finds what was refused.
     (void)parts.router->control(
@@ -194,49 +220,50 @@ void run_sweep::seen::look(const broker_parts& parts, shard_id shard, const caf:
   is_behind = found->expired.size() == expired_max;
 }
 
-void run_sweep::seen::count_stuck(std::map<std::string, failure> found) {
-  for (const auto& [key, why] : found) {
+void run_sweep::seen::count_stuck(sweep_found& found) {
+  for (const auto& [key, why] : found.stuck) {
     if (stuck.contains(key)) continue;
     log::channel("actors")->warn(
         "workflow {} is stuck: {}: {}", in_words(key), why.code, why.message);
   }
-  count.Increment(static_cast<double>(found.size()) - static_cast<double>(stuck.size()));
-  stuck = std::move(found);
+  if (found.stuck_count > found.stuck.size() && found.stuck_count > stuck_count) {
+    log::channel("actors")->warn(
+        "{} workflows are stuck; the log names the first {}", found.stuck_count, stuck_named_max);
+  }
+  count.Increment(static_cast<double>(found.stuck_count) - static_cast<double>(stuck_count));
+  stuck = std::move(found.stuck);
+  stuck_count = found.stuck_count;
 }
 
 /// Loading notes what it cannot read. Those that work were loaded when the shard began; those that
 /// another build has recorded are replayed now, in their actors.
 void run_sweep::seen::read_histories(
-    const broker_parts& parts, shard_id shard, const sweep_found& found, const caf::actor& self) {
-  std::size_t replays = 0;
-  for (const auto& [key, channel] : found.parked) {
+    const broker_parts& parts, shard_id shard, const run_page& found) {
+  for (const auto& [key, channel] : found.runs) {
     const auto loaded = load_topic(parts, shard, channel);
     if (loaded && loaded->run && is_of_other_build(*loaded->run, *parts.workflows)) {
-      // Those that work are not to wait for many of these.
-      if (++replays > checks_max) return;
-      if (!parts.router->control({correlation_id{}, check_run{channel}}, self)) return;
+      to_ask_.push_back(channel);
     }
-    parked_after = key;
+    parked.after = key;
   }
-  has_read_all = found.parked.size() < reads_max;
+  const bool was_last = found.runs.size() < parked.most;
+  parked.most = was_last ? 0 : share_of(found.count, reads_min);
 }
 
-void run_sweep::seen::have_checked(
-    const broker_parts& parts, const sweep_found& found, const caf::actor& self) {
-  const auto check = [&](const topic_ref& channel) {
-    return parts.router->control({correlation_id{}, check_run{channel}}, self).has_value();
-  };
-  for (const auto& [key, channel] : found.working) {
-    (void)check(channel);
-    working_after = key;
+bool run_sweep::seen::have_asked(run_place& place, run_page& page) {
+  const bool was_last = page.runs.size() < place.most;
+  if (!page.runs.empty()) place.after = page.runs.rbegin()->first;
+  for (auto& [key, channel] : page.runs)
+    to_ask_.push_back(std::move(channel));
+  return was_last;
+}
+
+bool run_sweep::seen::ask_some(const broker_parts& parts, const caf::actor& self) {
+  for (std::size_t n = 0; n < asked_at_once_max && !to_ask_.empty(); ++n) {
+    if (!parts.router->control({correlation_id{}, check_run{to_ask_.front()}}, self)) return false;
+    to_ask_.pop_front();
   }
-  if (found.working.size() < checks_max) working_after.clear();
-  std::size_t woken = 0;
-  for (const auto& [key, channel] : found.blocked) {
-    if (woken == checks_max || tried.contains(key)) continue;
-    ++woken;
-    if (check(channel)) tried.insert(key);
-  }
+  return to_ask_.empty();
 }
 
 }  // namespace callboard::actors

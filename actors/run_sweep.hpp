@@ -40,19 +40,35 @@ stuck_because(const runtime::workflow_row& row, const runtime::workflow_registry
 /// What has ended but still has to tell somebody is kept so much longer than its retention.
 inline constexpr std::chrono::hours owing_kept_max{30 * 24};
 
-/// What one look at the rows of a shard gives. At most `expired_max`, `checks_max` and `reads_max`.
+/// Where a lap over the runs of one kind is, and how many of them the next look takes.
+struct run_place {
+  std::string after;
+  std::size_t most = 0;
+};
+
+/// Runs of one kind behind such a place, in order of key, and how many there are at all.
+struct run_page {
+  std::map<std::string, topic_ref> runs;
+  std::size_t count = 0;
+};
+
+/// Looks in which a lap comes to all runs, however many: an hour, if they are a minute apart.
+inline constexpr std::size_t looks_per_lap = 60;
+
+/// What one look at the rows of a shard gives.
 struct sweep_found {
-  /// By key.
+  /// By key, the first `stuck_named_max`; and how many there are.
   std::map<std::string, failure> stuck;
+  std::size_t stuck_count = 0;
   /// Workflows that ended before the cutoff and owe nobody anything, or did so `owing_kept_max`
-  /// before it. Agents do not end.
+  /// before it. Agents do not end. At most `expired_max`.
   std::vector<topic_ref> expired;
   /// Recorded as blocked, though their code is here: it may fit by now.
-  std::map<std::string, topic_ref> blocked;
-  /// Those that wait for something, behind the key of the last look; in order of key.
-  std::map<std::string, topic_ref> working;
-  /// The others that run, behind the key of the last look; in order of key.
-  std::map<std::string, topic_ref> parked;
+  run_page blocked;
+  /// Those that wait for something.
+  run_page working;
+  /// The others that run.
+  run_page parked;
 };
 
 struct sweep_order {
@@ -60,31 +76,32 @@ struct sweep_order {
   stuck_runs& known;
   /// Nothing: none expire.
   std::optional<time_ms> cutoff;
-  std::string working_after;
-  std::string parked_after;
+  run_place blocked{};
+  run_place working{};
+  run_place parked{};
 };
 
 inline constexpr std::size_t expired_max = 500;
-inline constexpr std::size_t checks_max = 20;
-inline constexpr std::size_t reads_max = 200;
+inline constexpr std::size_t stuck_named_max = 1000;
 
 /// Tail included. Reader pool only. Errors: corruption.
 [[nodiscard]] result<sweep_found>
 look_through(storage::shard_reader& reader, const sweep_order& order);
 
 /// Counts the shard's stuck workflows in the gauge `workflows_stuck`, logs each when it becomes so,
-/// and deletes those that ended longer ago than `workflows.retention_s`. With each look it has
-/// `checks_max` runs see whether what they wait for is still there, and reads the histories of
-/// `reads_max` that are parked, each once: so it comes to all of them. Those that another build has
-/// recorded are replayed, so that it is known whether their code still fits, though nothing wakes
-/// them. Works on the reader pool, one look at a time. Survives a restart: nothing, so that each is
-/// looked at and logged again.
+/// and deletes those that ended longer ago than `workflows.retention_s`. In `looks_per_lap` looks
+/// it has each run see whether what it waits for is still there, again and again, and reads the
+/// history of each that is parked, once. Those that another build has recorded are replayed, so
+/// that it is known whether their code still fits, though nothing wakes them. In memory are the
+/// runs of one look, and the names of the first `stuck_named_max` that are stuck. Works on the
+/// reader pool, one look at a time. Survives a restart: nothing, so that each is looked at and
+/// logged again.
 class run_sweep {
 public:
   run_sweep(const broker_parts& parts, shard_id shard);
 
-  /// Begins a look if the last one is `workflows.sweep_ms` ago. Call it often. `self` gets the
-  /// answers to the deletions.
+  /// Asks those that the last look has found, a few at a time; begins a look if the last one is
+  /// `workflows.sweep_ms` ago. Call it often. `self` gets the answers to the deletions.
   void look(const caf::actor& self);
 
 private:

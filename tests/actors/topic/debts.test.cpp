@@ -407,7 +407,7 @@ TEST_CASE(
   const auto expired_at = [&](time_ms cutoff) {
     auto reader = node.broker.journal.read(node.broker.shard_of("workflow.kid"));
     stuck_runs known;
-    const auto found = look_through(**reader, {&node.code, known, cutoff, {}, {}}).value();
+    const auto found = look_through(**reader, {&node.code, known, cutoff}).value();
     return std::ranges::count(found.expired, mortal_node::channel("kid")) == 1;
   };
   const auto ended = *node.row("kid").ended;

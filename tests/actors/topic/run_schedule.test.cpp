@@ -152,3 +152,91 @@ TEST_CASE("what a deleted run has left to be woken wakes no other of its name", 
   make({timer});
   CHECK(due().due.size() == 1);
 }
+
+TEST_CASE("a sweep comes to every run in a lap, a few at a time", "[actors][topic]") {
+  struct counting_router final : router {
+    result<void> publish(publish_batch, const caf::actor&) override { return {}; }
+
+    result<void> control(control_request request, const caf::actor&) override {
+      if (is_full) return fail(errc::overloaded, "no room");
+      asked.insert(std::get<check_run>(request.body).topic.topic.str());
+      ++at_once;
+      return {};
+    }
+
+    void attach(attach_relay, const caf::actor&) override {}
+
+    void detach(const detach_relay&, const caf::actor&) override {}
+
+    void watch(const watch_pattern&, const caf::actor&) override {}
+
+    void unwatch(const unwatch_pattern&, const caf::actor&) override {}
+
+    std::set<std::string> asked;
+    std::size_t at_once = 0;
+    bool is_full = false;
+  };
+
+  schedule_bench bench;
+  REQUIRE(bench.code.add(idle_workflow::definition()));
+  counting_router router;
+  bench.parts.router = &router;
+  bench.settings.workflows.retention_s = 0;
+  const auto activation = bench.journal.begin_activation(shard_id{0}).value();
+  for (int i = 0; i < 7000; ++i) {
+    const auto name = "workflow.w" + std::to_string(i);
+    runtime::workflow_progress progress{
+        .channel = {tenant_name::trusted("acme"), topic_name::trusted(name)}};
+    // Some that wait, some that are blocked, some that no node has the code of.
+    progress.row.type = i % 7 == 0 ? "test.gone" : "test.idle";
+    progress.row.needs_wake = true;
+    if (i % 7 == 1) progress.row.status = runtime::run_status::blocked;
+    REQUIRE(bench.journal.append(
+        {.shard = shard_id{0},
+         .activation = activation,
+         .records =
+             {{storage::record_kind::workflow_progress,
+               entity_id{static_cast<std::uint64_t>(i) + 1},
+               {},
+               runtime::encode_workflow_progress(progress)}},
+         .listener = [](storage::append_stage, const auto&) {}}));
+  }
+  bench.journal.commit();
+  bench.journal.commit();
+  const auto stuck = [&] {
+    return bench.counters.expose().find("callboard_workflows_stuck 2000") != std::string::npos;
+  };
+  {
+    auto reader = bench.journal.read(shard_id{0});
+    const auto found =
+        look_through(**reader, {&bench.code, bench.stuck, {}, {}, {{}, 50}, {{}, 50}}).value();
+    CHECK(found.stuck_count == 2000);
+    CHECK(found.stuck.size() == stuck_named_max);
+    CHECK(found.blocked.count == 1000);
+    CHECK(found.blocked.runs.empty());
+    CHECK(found.working.count == 5000);
+    CHECK(found.working.runs.size() == 50);
+    CHECK(found.parked.count == 0);
+  }
+  run_sweep sweep{bench.parts, shard_id{0}};
+  const auto look_for = [&](std::size_t looks) {
+    for (std::size_t tick = 0; tick < looks * 120; ++tick) {
+      router.at_once = 0;
+      sweep.look(bench.self());
+      CHECK(router.at_once <= 20);
+      // What was posted before is done when this is.
+      std::promise<void> done;
+      REQUIRE(bench.readers.post(reader_pool::lane::reads, [&] { done.set_value(); }));
+      done.get_future().wait();
+      bench.time.advance(std::chrono::milliseconds{500});
+    }
+  };
+  router.is_full = true;
+  look_for(1);
+  CHECK(stuck());
+  CHECK(router.asked.empty());
+  router.is_full = false;
+  // The first look does not know yet how many there are.
+  look_for(looks_per_lap + 2);
+  CHECK(router.asked.size() == 6000);
+}
