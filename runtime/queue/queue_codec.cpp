@@ -186,6 +186,14 @@ std::string encode_task_progress(const task_progress& progress) {
   }
   for (const auto task : progress.told)
     to.add_told(task.raw());
+  for (const auto& ending : progress.restated) {
+    auto& one = *to.add_ends_restated();
+    one.set_task(ending.task.raw());
+    one.set_attempts(ending.attempts);
+    one.set_result(ending.text);
+    one.set_end(static_cast<journal::TaskEnd>(ending.end));
+    one.set_origin(ending.origin);
+  }
   to.set_last_lease(progress.last_lease);
   return to.SerializeAsString();
 }
@@ -252,6 +260,15 @@ result<task_progress> decode_task_progress(std::string_view payload) {
   }
   for (const auto task : from.told())
     to.told.push_back(task_id{task});
+  for (auto& one : *from.mutable_ends_restated()) {
+    if (!journal::TaskEnd_IsValid(one.end())) return broken("a queue's progress");
+    to.restated.push_back(
+        {task_id{one.task()},
+         std::move(*one.mutable_origin()),
+         static_cast<task_end>(one.end()),
+         one.attempts(),
+         std::move(*one.mutable_result())});
+  }
   to.last_lease = from.last_lease();
   return to;
 }

@@ -196,8 +196,7 @@ struct trim_page {
   std::optional<sequence> keep_from;
   /// The tasks whose records are the oldest, in that order, with their payloads.
   std::vector<stored_task> oldest;
-  /// The first record of an end that is not told.
-  std::optional<sequence> oldest_ending;
+  oldest_endings endings;
 };
 
 /// Answers the asks of `queue_read` one by one, all as of one lsn.

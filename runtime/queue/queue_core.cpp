@@ -188,14 +188,19 @@ std::optional<queue_append> queue_core::take_append() {
     next_seq_ = next_seq_.next();
     progress.changes.clear();
     progress.told.clear();
+    progress.restated.clear();
   };
   for (auto& [task, change] : open_.changes) {
     progress.changes.push_back(std::move(change));
     if (progress.changes.size() == changes_per_record_max) flush();
   }
   progress.told = open_.told;
+  progress.restated = std::move(open_.restated);
   // A trim leaves one record of progress behind it, which tells the last lease's number.
-  if (!progress.changes.empty() || !progress.told.empty() || open_.trim) flush();
+  if (!progress.changes.empty() || !progress.told.empty() || !progress.restated.empty()
+      || open_.trim) {
+    flush();
+  }
   const sequence last{next_seq_.raw() - 1};
   for (const auto& audit : open_.audits)
     add(storage::record_kind::task_audited, last, encode_task_audit(audit));

@@ -150,13 +150,15 @@ private:
     std::vector<task_audit> audits;
     std::optional<sequence> trim;
     std::vector<task_id> told;
+    std::vector<task_ending> restated;
     std::uint32_t enqueues = 0;
     std::vector<queue_answer> answers;
     std::vector<grant> grants;
     std::vector<task_ending> endings;
 
     [[nodiscard]] bool has_changes() const {
-      return !stored.empty() || !changes.empty() || !audits.empty() || !told.empty() || trim;
+      return !stored.empty() || !changes.empty() || !audits.empty() || !told.empty()
+             || !restated.empty() || trim;
     }
   };
 
@@ -221,6 +223,7 @@ private:
   void loaded_payloads(std::vector<stored_payload> payloads);
   void loaded_trim(const trim_page& page, lsn as_of);
   void restate(const stored_task& task);
+  [[nodiscard]] std::size_t restate_endings(const trim_page& page, sequence up_to);
 
   // queue_origins.cpp: tasks that somebody waits for
   void enqueue_once(enqueue_command command);
@@ -268,6 +271,8 @@ private:
   std::deque<withdraw_command> withdraws_;
   /// Admitted, and maybe not in what is being read.
   std::unordered_map<std::string, recent_origin> origins_;
+  /// Told, and maybe still to be told in what is being read.
+  std::unordered_map<task_id, batch_number> told_lately_;
   batch_number committed_{};
 
   recent_changes recent_;

@@ -87,11 +87,14 @@ void queue_core::end_for_origin(
 
 void queue_core::told(const std::vector<task_id>& tasks) {
   open_.told.insert(open_.told.end(), tasks.begin(), tasks.end());
+  for (const auto task : tasks)
+    told_lately_[task] = open_.number;
 }
 
 /// Every read from now on finds them in the views.
 void queue_core::prune_origins() {
   std::erase_if(origins_, [this](const auto& one) { return one.second.batch <= committed_; });
+  std::erase_if(told_lately_, [this](const auto& one) { return one.second <= committed_; });
 }
 
 }  // namespace callboard::runtime

@@ -152,15 +152,15 @@ void apply_stored(const record& from, queue_counters& counters, view_writer& out
 }
 
 /// Of a task that may have no row any more: views made anew begin behind its first record.
-void apply_end(const record& from, const task_change& change, view_writer& out) {
-  if (change.end == task_end::withdrawn) {
-    out.erase(view_id::queue_origin, origin_key(from.entity, change.origin));
+void apply_end(const record& from, task_ending ending, view_writer& out) {
+  if (ending.end == task_end::withdrawn) {
+    out.erase(view_id::queue_origin, origin_key(from.entity, ending.origin));
     return;
   }
-  put_origin(from.entity, change.origin, change.task, out);
-  const ending_row row{
-      {change.task, change.origin, change.end, change.attempts, change.result}, from.entity_seq};
-  out.put(view_id::queue_ending, queue_key(from.entity, change.task.raw()), encode_ending_row(row));
+  put_origin(from.entity, ending.origin, ending.task, out);
+  const auto key = queue_key(from.entity, ending.task.raw());
+  out.put(
+      view_id::queue_ending, key, encode_ending_row({std::move(ending), from.entity_seq}));
 }
 
 void apply_told(entity_id queue, task_id task, view_writer& out) {
@@ -184,11 +184,14 @@ void apply_ends_told(const record& from, view_writer& out) {
 }
 
 void apply_progress(const record& from, queue_counters& counters, view_writer& out) {
-  const auto progress = decode_task_progress(from.payload.view());
+  auto progress = decode_task_progress(from.payload.view());
   if (!progress) return;
   counters.last_lease = std::max(counters.last_lease, progress->last_lease);
   for (const auto& change : progress->changes) {
-    if (change.end != task_end::none) apply_end(from, change, out);
+    if (change.end != task_end::none) {
+      apply_end(
+          from, {change.task, change.origin, change.end, change.attempts, change.result}, out);
+    }
     auto row = row_of(from.entity, change.task, out);
     if (!row) continue;
     if (change.end != task_end::none) row->state.origin.clear();
@@ -200,6 +203,8 @@ void apply_progress(const record& from, queue_counters& counters, view_writer& o
     append_attempts(row->history, change.ended);
     put_in(from.entity, *row, counters, out);
   }
+  for (auto& ending : progress->restated)
+    apply_end(from, std::move(ending), out);
   for (const auto task : progress->told)
     apply_told(from.entity, task, out);
 }

@@ -265,9 +265,9 @@ void queue_core::loaded_trim(const trim_page& page, lsn as_of) {
   const auto records = next_seq_.raw() - 1 - floor_.raw();
   auto up_to = page.last_seq;
   if (page.keep_from) up_to = std::min(up_to, sequence{page.keep_from->raw() - 1});
-  // Views made anew find what is still to be told in its record only.
-  if (page.oldest_ending) up_to = std::min(up_to, sequence{page.oldest_ending->raw() - 1});
   const auto kept_up_to = up_to;
+  // Views made anew find what is still to be told in its record only.
+  if (page.endings.first) up_to = std::min(up_to, sequence{page.endings.first->raw() - 1});
   if (!page.oldest.empty()) {
     up_to = std::min(up_to, sequence{page.oldest.front().row.state.place.raw() - 1});
   }
@@ -288,8 +288,24 @@ void queue_core::loaded_trim(const trim_page& page, lsn as_of) {
     restate(task);
     ++restated;
   }
+  // Not sooner than others have written as much: those whom nobody hears would be written for ever.
+  const auto endings = restate_endings(page, kept_up_to);
+  if (endings != 0) trim_at_ = records + endings;
   // With nothing to be done it is looked into again when there is more to give back.
-  trim_at_ = restated == 0 ? records + least : 0;
+  if (endings == 0) trim_at_ = restated == 0 ? records + least : 0;
+}
+
+/// Of those before the newest task that is written again, if there are any.
+std::size_t queue_core::restate_endings(const trim_page& page, sequence up_to) {
+  if (!page.oldest.empty()) up_to = std::min(up_to, page.oldest.back().row.state.place);
+  std::size_t count = 0;
+  for (const auto& one : page.endings.endings) {
+    if (one.place > up_to) break;
+    if (told_lately_.contains(one.ending.task)) continue;
+    open_.restated.push_back(one.ending);
+    ++count;
+  }
+  return count;
 }
 
 }  // namespace callboard::runtime

@@ -4,7 +4,11 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <iterator>
 #include <limits>
+#include <map>
+#include <utility>
 
 namespace callboard::runtime {
 
@@ -226,26 +230,45 @@ read_origin(const row_source& rows, entity_id queue, const std::string& origin) 
   return task_id{take_number(rest)};
 }
 
-result<std::optional<sequence>> read_oldest_ending(const row_source& rows, entity_id queue) {
-  std::optional<sequence> oldest;
+result<oldest_endings> read_oldest_endings(
+    const row_source& rows, entity_id queue, std::size_t count_max, std::uint64_t bytes_max) {
+  oldest_endings found;
+  std::map<std::pair<sequence, task_id>, ending_row> oldest;
+  const auto size_of = [](const ending_row& row) {
+    return row.ending.origin.size() + row.ending.text.size();
+  };
+  std::uint64_t bytes = 0;
   std::size_t visited = 0;
   bool is_broken = false;
   auto scanned = rows.scan(
       view_id::queue_ending,
       queue_key(queue),
       queue_key(entity_id{queue.raw() + 1}),
-      [&](auto, auto value) {
-        auto row = decode_ending_row(value, task_id{});
+      [&](auto key, auto value) {
+        key.remove_prefix(queue_key(queue).size());
+        const task_id task{take_number(key)};
+        if (++visited > endings_visited_max) {
+          // Those that are not looked at come behind the first records of their tasks.
+          found.first = std::min(found.first.value_or(sequence{task.raw()}), sequence{task.raw()});
+          return false;
+        }
+        auto row = decode_ending_row(value, task);
         is_broken = !row;
         if (is_broken) return false;
-        // Too many to look at: all records may be needed.
-        if (++visited > endings_visited_max) row->place = sequence{1};
-        if (!oldest || row->place < *oldest) oldest = row->place;
-        return visited <= endings_visited_max;
+        found.first = std::min(found.first.value_or(row->place), row->place);
+        bytes += size_of(*row);
+        oldest.emplace(std::pair{row->place, task}, *std::move(row));
+        while (oldest.size() > count_max || (bytes > bytes_max && oldest.size() > 1)) {
+          bytes -= size_of(oldest.rbegin()->second);
+          oldest.erase(std::prev(oldest.end()));
+        }
+        return true;
       });
   if (!scanned) return std::unexpected{scanned.error()};
   if (is_broken) return broken(queue, "a row of a task's end");
-  return oldest;
+  for (auto& [place, row] : oldest)
+    found.endings.push_back(std::move(row));
+  return found;
 }
 
 result<ending_page> read_endings(

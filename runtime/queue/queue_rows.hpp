@@ -130,9 +130,17 @@ struct dead_filter {
 [[nodiscard]] result<std::optional<task_id>>
 read_origin(const row_source& rows, entity_id queue, const std::string& origin);
 
-/// The first record that says an end which is still to be told.
-[[nodiscard]] result<std::optional<sequence>>
-read_oldest_ending(const row_source& rows, entity_id queue);
+/// Ends that are still to be told.
+struct oldest_endings {
+  /// None has an older record.
+  std::optional<sequence> first;
+  /// Of those that were looked at the ones with the oldest records, in that order.
+  std::vector<ending_row> endings;
+};
+
+/// At most `count_max` of them, and `bytes_max` bytes, but one.
+[[nodiscard]] result<oldest_endings> read_oldest_endings(
+    const row_source& rows, entity_id queue, std::size_t count_max, std::uint64_t bytes_max);
 
 /// Ends that are still to be told, of all queues of a shard, in the order of their keys.
 struct ending_page {

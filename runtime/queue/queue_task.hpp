@@ -150,6 +150,8 @@ struct task_progress {
   std::uint64_t last_lease = 0;
   /// Whose end is known to whoever enqueued them.
   std::vector<task_id> told;
+  /// Ends that are still to be told, as they were.
+  std::vector<task_ending> restated;
 
   friend bool operator==(const task_progress&, const task_progress&) = default;
 };

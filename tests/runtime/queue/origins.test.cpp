@@ -103,6 +103,42 @@ TEST_CASE_METHOD(origins, "an end is kept until it is told", "[runtime][queue]")
   CHECK(kept(rebuilt()).empty());
 }
 
+TEST_CASE_METHOD(origins, "ends that nobody hears hold nothing back", "[runtime][queue]") {
+  limits.trim_records_min = 10;
+  activate();
+  std::vector<task_ending> expected;
+  const auto unheard = [&](int count) {
+    for (int i = 0; i < count; ++i) {
+      const auto origin = "o" + std::to_string(expected.size());
+      const auto made = ask(origin);
+      take<task_completed>(complete(lease("w").at(0), origin));
+      expected.push_back({made.task, origin, task_end::completed, 0, origin});
+    }
+  };
+  const auto churn = [this](int count) {
+    for (int i = 0; i < count; ++i) {
+      enqueue("y");
+      take<task_completed>(complete(lease("w").at(0)));
+    }
+  };
+  std::size_t most = 0;
+  unheard(GENERATE(1, 200));
+  const auto count = expected.size();
+  for (int round = 0; round < 40; ++round) {
+    churn(50);
+    most = std::max(most, kept_records());
+  }
+  CHECK(most < 200 + 8 * count);
+  CHECK(floor.raw() > 3000);
+  CHECK(kept(rows) == expected);
+  CHECK(kept(rebuilt()) == expected);
+  for (const auto& one : expected)
+    tell(one.task);
+  churn(50);
+  CHECK(kept(rows).empty());
+  CHECK(kept(rebuilt()).empty());
+}
+
 TEST_CASE_METHOD(
     origins, "the record of an end is not given back before it is told", "[runtime][queue]") {
   limits.trim_records_min = 10;

@@ -380,7 +380,7 @@ protected:
         break;
       }
     }
-    page.oldest_ending = *read_oldest_ending(rows, entity);
+    page.endings = *read_oldest_endings(rows, entity, ask.tasks_max, ask.bytes_max);
     for (auto& row : *read_oldest_places(rows, entity, ask.tasks_max))
       page.oldest.push_back({row, stored_at(row.state.place).payload});
     return page;
