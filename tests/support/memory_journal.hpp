@@ -3,6 +3,7 @@
 
 #include "proto/journal.pb.h"
 #include "storage/journal.hpp"
+#include "storage/shard_clock.hpp"
 
 #include <algorithm>
 #include <deque>
@@ -26,9 +27,19 @@ public:
       std::uint32_t shard_count,
       std::shared_ptr<const storage::projection> views,
       const clock& time)
-      : views_{std::move(views)}, time_{time}, shards_(shard_count) {}
+      : views_{std::move(views)}, time_{time}, shards_(shard_count), clocks_(shard_count) {
+    start_clocks();
+  }
 
   // -- control of the test ---------------------------------------------------------------------
+
+  /// Shard time goes on as after a start of the node.
+  void start_clocks() {
+    for (std::size_t i = 0; i < shards_.size(); ++i) {
+      const auto& records = shards_[i].records;
+      clocks_[i].start(time_, records.empty() ? time_ms{} : records.back().time);
+    }
+  }
 
   /// Commits what is queued, at most `appends_max` appends. Returns how many were answered.
   std::size_t commit(std::size_t appends_max = SIZE_MAX) {
@@ -176,7 +187,9 @@ public:
         .incarnation = one.incarnation};
   }
 
-  [[nodiscard]] time_ms shard_time(shard_id) const override { return time_.wall(); }
+  [[nodiscard]] time_ms shard_time(shard_id shard) const override {
+    return clocks_.at(shard.raw()).now(time_);
+  }
 
   [[nodiscard]] storage::storage_status status() const override {
     storage::storage_status now;
@@ -343,7 +356,7 @@ private:
     const storage::append_receipt receipt{
         lsn{to.records.size() + 1},
         static_cast<std::uint32_t>(request.records.size()),
-        time_.wall()};
+        shard_time(request.shard)};
     entity_id made;
     for (auto draft : request.records) {
       if (on_write) on_write(draft);
@@ -398,6 +411,7 @@ private:
   std::shared_ptr<const storage::projection> views_;
   const clock& time_;
   std::vector<shard> shards_;
+  std::vector<storage::shard_clock> clocks_;
   std::deque<storage::append_request> queue_;
   std::optional<error> fail_next_;
   bool keep_failed_ = false;

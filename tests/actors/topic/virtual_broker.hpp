@@ -119,6 +119,7 @@ public:
     stop();
     got = {};
     journal.refuse_activations(std::nullopt);
+    journal.start_clocks();
     start();
   }
 
