@@ -91,6 +91,18 @@ result<rerun_slice> read_rerun_slice(
     std::size_t events_max) {
   auto channel = open(journal, source);
   if (!channel) return std::unexpected{channel.error()};
+  const auto span = channel->reader->entity_span(channel->entity);
+  if (!span) return std::unexpected{span.error()};
+  // Behind a run that is no more its current one a channel lets go what it does not keep.
+  if (*span && from < (*span)->first) {
+    return fail(
+        errc::overloaded,
+        fmt::format(
+            "'{}' went on as new while its record was copied, and has let go of it: ask again for "
+            "its current run",
+            source.topic.str()),
+        1000);
+  }
   rerun_slice slice{{}, from};
   const auto most = std::min(events_max, runtime::rerun_slice_events_max);
   std::size_t bytes = 0;

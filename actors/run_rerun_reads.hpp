@@ -33,7 +33,8 @@ struct rerun_slice {
 };
 
 /// At most `events_max` of one run, and as many as a slice may have; at least one.
-/// Errors: workflow_not_found (deleted meanwhile), corruption (there are fewer).
+/// Errors: workflow_not_found (deleted meanwhile), overloaded (trimmed meanwhile), corruption
+/// (there are fewer).
 [[nodiscard]] result<rerun_slice> read_rerun_slice(
     storage::journal& journal,
     const topic_ref& source,
