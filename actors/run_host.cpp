@@ -383,7 +383,8 @@ void run_host::begin_next_run(json with) {
   steps_.clear();
   signals_ = {};
   // Those that nobody has read are recorded again; those that were answered are among the replies.
-  if (is_agent()) signal_ids_.clear();
+  earlier_signal_ids_ = std::exchange(signal_ids_, {});
+  if (is_agent()) earlier_signal_ids_.clear();
   batch_issued_.clear();
   is_being_cancelled_ = false;
   // What answers the run that ends here is not for the next one's command of that number.
@@ -479,6 +480,8 @@ void run_host::commit(sequence first) {
     if (one.run != row_->run) {
       is_of_earlier = true;
       if (one.event.what == command_kind::reply) note_reply(one.event.data.as_object());
+      const bool has_id = one.event.kind == run_event_kind::signalled && !one.event.id.empty();
+      if (has_id && !is_agent()) earlier_signal_ids_.emplace(one.event.id, said_by(one.event));
       continue;
     }
     if (std::exchange(is_of_earlier, false)) keep_replies();

@@ -500,8 +500,9 @@ private:
   std::uint32_t turns_ = 0;
   std::vector<ready_step> ready_steps_;
   std::map<std::uint32_t, shown_step> steps_;
-  /// What each said, by its id.
+  /// What each said, by its id; of this run, and of the one before it while it stays in memory.
   std::map<std::string, std::uint64_t> signal_ids_;
+  std::map<std::string, std::uint64_t> earlier_signal_ids_;
   runtime::signal_ledger signals_;
   /// Of an agent: messages without reply, and its latest replies by message.
   std::map<std::string, open_message> open_messages_;

@@ -187,7 +187,7 @@ void run_host::on_signal(const signal_workflow& ask, waiter from) {
                 "signal a key of its own",
                 id())));
   }
-  if (known && signal_ids_.contains(ask.id)) {
+  if (known && (signal_ids_.contains(ask.id) || earlier_signal_ids_.contains(ask.id))) {
     return answer(from, control_answer{workflow_answer{R"({"duplicate":true})"}});
   }
   if (known && joins_signal(ask.id, from)) return;
@@ -211,8 +211,8 @@ std::optional<std::uint64_t> run_host::signal_known(const std::string& signal_id
   const auto is_it = [&](const run_event& event) {
     return event.kind == run_event_kind::signalled && event.id == signal_id;
   };
-  if (const auto found = signal_ids_.find(signal_id); found != signal_ids_.end()) {
-    return found->second;
+  for (const auto* ids : {&signal_ids_, &earlier_signal_ids_}) {
+    if (const auto found = ids->find(signal_id); found != ids->end()) return found->second;
   }
   for (const auto& one : inputs_) {
     if (is_it(one.event)) return said_by(one.event);

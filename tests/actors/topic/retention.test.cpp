@@ -1,5 +1,6 @@
 // How long a workflow is kept that has ended, and that one which is begun anew stays: on virtual
 // time.
+#include "actors/run_rerun_reads.hpp"
 #include "runtime/workflow/run_rerun.hpp"
 
 #include "tests/actors/group/group_client.hpp"
@@ -47,6 +48,16 @@ struct relay_workflow : workflow<relay_workflow> {
     if (left.as_int64() > 0) co_return ctx.continue_as_new(left.as_int64() - 1);
     (void)co_await ctx.signal("stop").required();
     co_return json("over");
+  }
+};
+
+/// Goes on as new with each signal.
+struct turnstile_workflow : workflow<turnstile_workflow> {
+  static constexpr std::string_view type = "test.turnstile";
+
+  flow<json> run(context& ctx, json passed) {
+    (void)co_await ctx.signal("go").required();
+    co_return ctx.continue_as_new(passed.as_int64() + 1);
   }
 };
 
@@ -171,6 +182,43 @@ TEST_CASE("what a workflow has gone on from goes, but for its last events", "[ac
   const auto answer = broker.ask_now(get_workflow{channel});
   const auto body = boost::json::parse(std::get<workflow_answer>(answer.value()).body);
   CHECK(body.at("result") == "over");
+}
+
+TEST_CASE("a record that was let go of while it is copied is not copied in part", "[actors]") {
+  runtime::workflow_registry code;
+  REQUIRE(code.add(relay_workflow::definition()));
+  config settings;
+  settings.workflows.events_kept = 40;
+  virtual_broker broker{settings, &code};
+  const auto channel = broker.topic("workflow.w");
+  REQUIRE(broker.ask_now(start_workflow{channel, "test.relay", "30", {}, {}}));
+  broker.advance(10s);
+  // Each of 31 runs has 12 events, and what goes goes in the middle of the 28th.
+  const auto shown = broker.ask_now(get_topic{channel});
+  REQUIRE(std::get<topic_description>(shown.value()).first_seq == sequence{333});
+  const auto slice = read_rerun_slice(broker.journal, channel, 28, sequence{325}, 10);
+  REQUIRE_FALSE(slice);
+  CHECK(slice.error().code == errc::overloaded);
+  CHECK(read_rerun_slice(broker.journal, channel, 29, sequence{337}, 10));
+}
+
+TEST_CASE("a signal's id is known in its run and the next", "[actors]") {
+  runtime::workflow_registry code;
+  REQUIRE(code.add(turnstile_workflow::definition()));
+  virtual_broker broker{{}, &code};
+  const auto channel = broker.topic("workflow.w");
+  REQUIRE(broker.ask_now(start_workflow{channel, "test.turnstile", "0", {}, {}}));
+  const auto is_known = [&](const std::string& id) {
+    const auto answer = broker.ask_now(signal_workflow{channel, "go", "1", id});
+    return std::get<workflow_answer>(answer.value()).body.find(R"("duplicate":true)")
+           != std::string::npos;
+  };
+  CHECK_FALSE(is_known("a"));
+  CHECK(is_known("a"));
+  CHECK_FALSE(is_known("b"));
+  CHECK(is_known("b"));
+  // It was two runs ago: who is told for ever would have to be remembered for ever.
+  CHECK_FALSE(is_known("a"));
 }
 
 TEST_CASE("a channel waits for its groups, and what one misses is told", "[actors]") {

@@ -2,6 +2,7 @@
 #include "actors/run_schedule.hpp"
 
 #include "actors/boxed.hpp"
+#include "actors/router.hpp"
 #include "actors/stuck_runs.hpp"
 #include "base/clock.hpp"
 #include "base/metrics.hpp"
@@ -166,7 +167,7 @@ TEST_CASE("a sweep comes to every run in a lap, a few at a time", "[actors][topi
 
     void attach(attach_relay, const caf::actor&) override {}
 
-    void detach(const detach_relay&, const caf::actor&) override {}
+    void detach(detach_relay, const caf::actor&) override {}
 
     void watch(const watch_pattern&, const caf::actor&) override {}
 
