@@ -37,7 +37,9 @@ void apply_changed(const storage::record& record, storage::view_writer& out) {
 void apply_presence_record(const storage::record& record, storage::view_writer& out) {
   if (is_of_presence(record.kind)) {
     apply_changed(record, out);
-  } else if (record.kind == record_kind::topic_deleted) {
+  } else if (
+      record.kind == record_kind::topic_deleted
+      && out.get(view_id::presence, presence_topic_key(record.entity))) {
     out.erase_range(
         view_id::presence,
         presence_topic_key(record.entity),

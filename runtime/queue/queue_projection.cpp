@@ -159,8 +159,7 @@ void apply_end(const record& from, task_ending ending, view_writer& out) {
   }
   put_origin(from.entity, ending.origin, ending.task, out);
   const auto key = queue_key(from.entity, ending.task.raw());
-  out.put(
-      view_id::queue_ending, key, encode_ending_row({std::move(ending), from.entity_seq}));
+  out.put(view_id::queue_ending, key, encode_ending_row({std::move(ending), from.entity_seq}));
 }
 
 void apply_told(entity_id queue, task_id task, view_writer& out) {

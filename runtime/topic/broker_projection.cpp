@@ -31,6 +31,7 @@ struct topic_addition {
   sequence first{};
   time_ms time{};
   sequence last{};
+  time_ms last_time{};
   std::uint64_t bytes = 0;
   std::string dedupe;
 };
@@ -47,6 +48,7 @@ void gather(const record& one, topic_addition& sum) {
     sum.dedupe = dedupe_row::begin(one.time);
   }
   sum.last = one.entity_seq;
+  sum.last_time = one.time;
   const auto payload = one.payload.view();
   sum.bytes += payload.size();
   sum.dedupe.append(payload.substr(0, dedupe_row::entry_size));
@@ -81,9 +83,18 @@ void store(entity_id entity, const topic_addition& sum, view_writer& out) {
       counters.dedupe_first = sum.first;
       counters.dedupe_time = sum.time;
     }
+    counters.dedupe_last_time = sum.last_time;
     erase_old_rows(entity, sum.first, sum.time, counters, out);
   }
   out.put(view_id::topic_state, entity_key(entity), encode_counters(counters));
+}
+
+/// Only where there are rows: each range erased makes every later look-up dearer.
+void erase_dedupe_rows(entity_id entity, topic_counters& counters, view_writer& out) {
+  if (counters.dedupe_first == sequence{}) return;
+  out.erase_range(view_id::dedupe, entity_key(entity), entity_key(entity_id{entity.raw() + 1}));
+  counters.dedupe_first = sequence{};
+  counters.dedupe_last_time = {};
 }
 
 void apply_trimmed(const record& one, view_writer& out) {
@@ -96,12 +107,14 @@ void apply_trimmed(const record& one, view_writer& out) {
   // When views are made anew the events themselves may be gone.
   counters.last_seq = std::max({counters.last_seq, counters.trimmed_up_to, one.entity_seq});
   counters.bytes -= std::min(counters.bytes, range->bytes);
-  // Dedupe rows stay for their window: a late retry of a trimmed event is still a duplicate.
+  // Dedupe rows stay for their window: a late retry of a trimmed event is still a duplicate. Those
+  // of a topic that fell silent go with its events.
+  const auto oldest_kept = one.time - std::chrono::seconds{counters.dedupe_window_s};
+  const bool is_known = counters.dedupe_last_time != time_ms{};
+  if (is_known && counters.dedupe_last_time < oldest_kept) {
+    erase_dedupe_rows(one.entity, counters, out);
+  }
   out.put(view_id::topic_state, entity_key(one.entity), encode_counters(counters));
-}
-
-void erase_dedupe_rows(entity_id entity, view_writer& out) {
-  out.erase_range(view_id::dedupe, entity_key(entity), entity_key(entity_id{entity.raw() + 1}));
 }
 
 void apply_topic_record(const record& one, view_writer& out) {
@@ -109,19 +122,16 @@ void apply_topic_record(const record& one, view_writer& out) {
     if (const auto name = decode_topic_deleted(one.payload.view())) {
       out.erase(view_id::catalogue, catalogue_key(*name));
     }
+    auto counters = counters_of(one.entity, out);
+    erase_dedupe_rows(one.entity, counters, out);
     out.erase(view_id::topic_state, entity_key(one.entity));
-    erase_dedupe_rows(one.entity, out);
     return;
   }
   if (const auto row = decode_topic_record(one.payload.view(), one.entity)) {
     out.put(view_id::catalogue, catalogue_key(row->name), encode_catalogue_value(*row));
     auto counters = counters_of(one.entity, out);
     counters.dedupe_window_s = row->settings.dedupe_window_s;
-    // Only where there are rows: each range erased makes every later look-up dearer.
-    if (counters.dedupe_window_s == 0 && counters.dedupe_first != sequence{}) {
-      counters.dedupe_first = sequence{};
-      erase_dedupe_rows(one.entity, out);
-    }
+    if (counters.dedupe_window_s == 0) erase_dedupe_rows(one.entity, counters, out);
     out.put(view_id::topic_state, entity_key(one.entity), encode_counters(counters));
   }
 }

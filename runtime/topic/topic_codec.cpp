@@ -49,7 +49,9 @@ std::string name_key(const tenant_name& tenant, char kind, std::string_view name
 }
 
 constexpr std::string_view damaged = "a topic record does not parse";
-constexpr std::size_t counter_words = 6;
+constexpr std::size_t counter_words = 7;
+/// The last is not there.
+constexpr std::size_t old_counters_size = 6 * sizeof(std::uint64_t);
 
 }  // namespace
 
@@ -157,7 +159,8 @@ std::string encode_counters(const topic_counters& counters) {
       counters.bytes,
       counters.dedupe_first.raw(),
       static_cast<std::uint64_t>(counters.dedupe_time.time_since_epoch().count()),
-      counters.dedupe_window_s};
+      counters.dedupe_window_s,
+      static_cast<std::uint64_t>(counters.dedupe_last_time.time_since_epoch().count())};
   std::string value(sizeof words, '\0');
   std::memcpy(value.data(), words, sizeof words);
   return value;
@@ -165,14 +168,17 @@ std::string encode_counters(const topic_counters& counters) {
 
 topic_counters decode_counters(std::string_view value) {
   std::uint64_t words[counter_words] = {};
-  if (value.size() == sizeof words) std::memcpy(words, value.data(), sizeof words);
+  if (value.size() == sizeof words || value.size() == old_counters_size) {
+    std::memcpy(words, value.data(), value.size());
+  }
   return {
       sequence{words[0]},
       sequence{words[1]},
       words[2],
       sequence{words[3]},
       time_ms{std::chrono::milliseconds{static_cast<std::int64_t>(words[4])}},
-      words[5]};
+      words[5],
+      time_ms{std::chrono::milliseconds{static_cast<std::int64_t>(words[6])}}};
 }
 
 std::string dedupe_key(entity_id entity, sequence first) {

@@ -69,6 +69,8 @@ struct topic_counters {
   sequence dedupe_first{};
   time_ms dedupe_time{};
   std::uint64_t dedupe_window_s = 0;
+  /// Of the newest dedupe row; 0: there is none, or a version wrote it that did not keep this.
+  time_ms dedupe_last_time{};
 };
 
 [[nodiscard]] std::string entity_key(entity_id entity);

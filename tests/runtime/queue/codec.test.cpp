@@ -58,7 +58,8 @@ TEST_CASE(
        {task_id{2}, task_phase::leased, {}, 0, row.lease, {}, {}, {}, {}},
        {task_id{3}, task_phase::gone, {}, 1, {}, {}, "result", task_end::completed, "o"}},
       99,
-      {task_id{4}, task_id{5}}};
+      {task_id{4}, task_id{5}},
+      {{task_id{6}, "w/1", task_end::dead, 3, "no luck"}}};
   const auto copy = decode_task_progress(encode_task_progress(progress));
   REQUIRE(copy);
   CHECK(*copy == progress);

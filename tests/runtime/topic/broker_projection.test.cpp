@@ -25,6 +25,7 @@ public:
   void erase(view_id view, std::string_view key) override { rows.erase({view, std::string{key}}); }
 
   void erase_range(view_id view, std::string_view first, std::string_view last) override {
+    ++ranges;
     rows.erase(
         rows.lower_bound({view, std::string{first}}), rows.lower_bound({view, std::string{last}}));
   }
@@ -36,6 +37,7 @@ public:
   }
 
   std::map<std::pair<view_id, std::string>, std::string> rows;
+  std::size_t ranges = 0;
 };
 
 const topic_ref name{tenant_name::trusted("acme"), topic_name::trusted("events")};
@@ -198,6 +200,48 @@ TEST_CASE(
   const auto counters = decode_counters(*anew.get(view_id::topic_state, entity_key(entity_id{1})));
   CHECK(counters.last_seq == sequence{2});
   CHECK(counters.trimmed_up_to == sequence{2});
+}
+
+TEST_CASE("the ids of a topic that fell silent go with its events", "[projection]") {
+  map_writer out;
+  topic_settings settings;
+  settings.dedupe_window_s = 10;
+  const auto trim = [](std::uint64_t up_to, std::chrono::seconds time) {
+    auto one = make_record(1 + up_to, record_kind::trimmed, 20, encode_trimmed(sequence{up_to}, 1));
+    one.time = time_ms{time};
+    return one;
+  };
+  const auto apply = [&](record one) { broker_projection{}.apply({&one, 1}, out); };
+  apply(make_record(1, record_kind::topic_created, 0, encode_topic_created(name, settings)));
+  for (std::uint64_t seq = 1; seq <= 20; ++seq)
+    apply(event_at(seq, std::chrono::seconds{100}));
+  apply(trim(5, std::chrono::seconds{110}));
+  CHECK(dedupe_rows(out).size() == 20);
+  CHECK(out.ranges == 0);
+  apply(trim(10, std::chrono::seconds{111}));
+  CHECK(dedupe_rows(out).empty());
+  apply(trim(15, std::chrono::seconds{112}));
+  CHECK(out.ranges == 1);
+  apply(event_at(21, std::chrono::seconds{113}));
+  apply(event_at(22, std::chrono::seconds{130}));
+  CHECK(dedupe_rows(out) == std::vector<std::uint64_t>{22});
+  // As a version wrote it that did not know when the newest was.
+  auto& state = out.rows.at({view_id::topic_state, entity_key(entity_id{1})});
+  state.resize(48);
+  apply(trim(22, std::chrono::seconds{500}));
+  CHECK(dedupe_rows(out) == std::vector<std::uint64_t>{22});
+}
+
+TEST_CASE("a topic that is deleted costs a range only where there is one", "[projection]") {
+  map_writer out;
+  const bool has_events = GENERATE(false, true);
+  auto all = history();
+  if (!has_events) all.resize(1);
+  all.push_back(
+      make_record(10, record_kind::topic_deleted, 6, encode_topic_deleted(name, sequence{6})));
+  broker_projection{}.apply(all, out);
+  CHECK(out.rows.empty());
+  CHECK(out.ranges == (has_events ? 1 : 0));
 }
 
 TEST_CASE("a topic without a window has no dedupe rows", "[projection]") {
