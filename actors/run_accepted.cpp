@@ -4,26 +4,53 @@
 // there then asks at the next start, or when the sweep comes by.
 #include "actors/router.hpp"
 #include "actors/run_host.hpp"
+#include "actors/telling.hpp"
 #include "runtime/workflow/json_values.hpp"
 
 #include <algorithm>
+#include <set>
 #include <utility>
 #include <vector>
 
 namespace callboard::actors {
 
+namespace {
+
+/// Numbers that go with the row of each transition.
+constexpr std::size_t shown_at_once_max = 64;
+
+/// Commands whose end nothing reports unless this process works on it. An update is open only while
+/// its mirror has not got it.
+bool needs_wake(command_kind kind) {
+  return kind == command_kind::step || kind == command_kind::publish || kind == command_kind::child
+         || kind == command_kind::call || kind == command_kind::model
+         || kind == command_kind::update || kind == command_kind::task;
+}
+
+}  // namespace
+
+void run_host::note_accepted(std::uint32_t command) {
+  accepted_.insert(command);
+  is_accepted_behind_ = true;
+}
+
 void run_host::forget_accepted() {
   accepted_.clear();
+  is_accepted_behind_ = false;
   woken_calls_.clear();
+  armed_.clear();
   row_->accepted.clear();
 }
 
-/// Agents do not owe their callers anything, so calls are no part of it.
-void run_host::note_accepted() {
+/// Agents do not owe their callers anything, so calls are no part of it. While a wide fan-out comes
+/// in, its long list is not written with each transition, but when the run rests.
+void run_host::show_accepted() {
   if (row_->ended) return row_->accepted.clear();
   // What code that does not fit has open is not all true.
   if (!engine_ || engine_->blocked()) return;
   row_->accepted.clear();
+  is_accepted_behind_ = !is_settling_ && accepted_.size() > shown_at_once_max;
+  if (is_accepted_behind_) return;
   for (const auto command : accepted_) {
     const auto open = engine_->open().find(command);
     if (open != engine_->open().end() && open->second.request.kind != command_kind::call)
@@ -32,19 +59,30 @@ void run_host::note_accepted() {
 }
 
 bool run_host::is_accepted_on_disk() const {
-  if (!row_ || row_->ended || is_busy_ || !engine_ || engine_->blocked()) return true;
-  return std::ranges::all_of(accepted_, [this](std::uint32_t command) {
-    const auto open = engine_->open().find(command);
-    return open == engine_->open().end() || open->second.request.kind == command_kind::call
-           || std::ranges::binary_search(row_->accepted, command);
+  return !is_accepted_behind_ || is_busy_ || !row_ || row_->ended || !engine_ || engine_->blocked();
+}
+
+template <class Commands>
+bool run_host::has_work_beside(const Commands& accepted) const {
+  if (!engine_) return false;
+  auto next = accepted.begin();
+  return std::ranges::any_of(engine_->open(), [&](const auto& one) {
+    while (next != accepted.end() && *next < one.first)
+      ++next;
+    return needs_wake(one.second.request.kind) && (next == accepted.end() || *next != one.first);
   });
 }
 
+template bool run_host::has_work_beside(const std::set<std::uint32_t>&) const;
+
+bool run_host::has_work() const {
+  return has_work_beside(row_->accepted);
+}
+
+/// Where they went they are looked for first: an agent may remember a message no more that it has
+/// answered.
 void run_host::ask_for_replies(bool is_there) {
   if (!may_carry_out()) return;
-  if (is_busy_) {
-    return after(std::chrono::milliseconds{1}, [=, this] { ask_for_replies(is_there); });
-  }
   std::vector<std::uint32_t> asks;
   for (const auto& [command, one] : engine_->open()) {
     if (one.request.kind != command_kind::call) continue;
@@ -56,22 +94,44 @@ void run_host::ask_for_replies(bool is_there) {
     }
   }
   for (const auto command : asks)
-    send_call(command, {});
+    send_again(command);
 }
 
-void run_host::wake_caller(const std::string& message) const {
+void run_host::wake_caller(const std::string& message) {
   const auto found = open_messages_.find(message);
   if (found == open_messages_.end() || found->second.caller.empty() || has_caller(message)) return;
   auto channel = topic_name::parse(std::string{runtime::channel_prefix} + found->second.caller);
   if (!channel) return;
-  (void)parts_.router->control(
-      {correlation_id{}, check_run{{channel_.tenant, *std::move(channel)}, true}},
-      home_.run_handle());
+  ++wakes_open_;
+  send_wake({channel_.tenant, *std::move(channel)}, 0);
 }
 
-void run_host::wake_callers() const {
+void run_host::wake_callers() {
   for (const auto& [message, one] : open_messages_)
     wake_caller(message);
+}
+
+void run_host::send_wake(const topic_ref& caller, std::uint32_t tries) {
+  if (is_dead_ || is_retired_) return;
+  const correlation_id correlation{++last_correlation_};
+  waking_.emplace(correlation.raw(), std::pair{caller, tries});
+  if (parts_.router->control({correlation, check_run{caller, true}}, home_.run_handle())) return;
+  waking_.erase(correlation.raw());
+  home_.run_later(
+      pause_before_telling(tries), [this, caller, tries] { send_wake(caller, tries + 1); });
+}
+
+bool run_host::takes_wake_reply(const control_reply& reply) {
+  auto asked = waking_.extract(reply.correlation.raw());
+  if (!asked) return false;
+  if (is_heard(reply)) {
+    --wakes_open_;
+    return true;
+  }
+  const auto& [caller, tries] = asked.mapped();
+  home_.run_later(
+      pause_before_telling(tries), [this, caller, tries] { send_wake(caller, tries + 1); });
+  return true;
 }
 
 }  // namespace callboard::actors

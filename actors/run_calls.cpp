@@ -22,6 +22,11 @@ using boost::json::object;
 using runtime::run_event_kind;
 
 constexpr auto retry_pause = std::chrono::milliseconds{200};
+/// How long a call waits for the reply; then it is the agent's to say that there is one. When it is
+/// asked for again later the agent need only say how things are.
+constexpr std::uint32_t call_wait_ms = 20'000;
+constexpr std::uint32_t late_call_wait_ms = 1'000;
+constexpr auto call_patience = std::chrono::milliseconds{call_wait_ms};
 /// More than an agent hands on to its next run, so that what it remembers is found here, too.
 constexpr std::size_t replies_max = 4 * detail::recent_replies::replies_max;
 constexpr std::size_t replies_bytes_max = 16 * detail::recent_replies::bytes_max;
@@ -69,7 +74,10 @@ void run_host::on_call(const call_agent& ask, waiter from) {
     return find_reply(ask.id, row_->first_seq);
   }
   if (shown_ && shown_->ended) return turn_away(from);
-  if (!open_messages_.contains(ask.id)) {
+  const auto open = open_messages_.find(ask.id);
+  // A version that recorded no caller has heard it.
+  if (open != open_messages_.end() && open->second.caller.empty()) open->second.caller = ask.caller;
+  if (open == open_messages_.end()) {
     if (open_messages_.size() >= limits().messages_waiting_max) {
       return answer(
           from,
@@ -244,10 +252,10 @@ void run_host::tell_callers(const std::string& message, const result<control_ans
 
 // -- calls of this run ---------------------------------------------------------------------------
 
-void run_host::send_call(std::uint32_t command, std::chrono::milliseconds patience) {
+void run_host::send_call(std::uint32_t command) {
   if (!may_carry_out()) return;
   if (is_busy_) {
-    return after(std::chrono::milliseconds{1}, [=, this] { send_call(command, patience); });
+    return after(std::chrono::milliseconds{1}, [this, command] { send_call(command); });
   }
   const auto found = engine_->open().find(command);
   if (found == engine_->open().end()) return;
@@ -277,7 +285,7 @@ void run_host::send_call(std::uint32_t command, std::chrono::milliseconds patien
   call.id = command_id(command);
   call.correlation_id = row_->correlation_id;
   call.caller = id();
-  call.wait_ms = static_cast<std::uint32_t>(patience.count());
+  call.wait_ms = now() - issued_at(command) < call_patience ? call_wait_ms : late_call_wait_ms;
   call.id_suffices = true;
   const auto correlation = next_correlation(command);
   if (parts_.router->control({correlation, std::move(call)}, home_.run_handle())) return;
@@ -287,10 +295,7 @@ void run_host::send_call(std::uint32_t command, std::chrono::milliseconds patien
 
 void run_host::on_called(std::uint32_t command, const workflow_answer& reply) {
   if (reply.pending && woken_calls_.erase(command) != 0) return send_call(command);
-  if (reply.pending) {
-    accepted_.insert(command);
-    return;
-  }
+  if (reply.pending) return note_accepted(command);
   const auto told = read_json(reply.body);
   if (!told || !told->is_object()) {
     return fail_command(

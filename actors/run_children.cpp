@@ -183,10 +183,6 @@ bool run_host::is_parent_of(const boost::json::object& child, std::uint32_t comm
 }
 
 void run_host::on_child_reply(std::uint32_t command, const workflow_answer& answer) {
-  if (answer.created) {
-    accepted_.insert(command);
-    return;
-  }
   const auto told = read_json(answer.body).value_or(nullptr);
   const auto* child = told.if_object();
   const auto status =
@@ -205,7 +201,7 @@ void run_host::on_child_reply(std::uint32_t command, const workflow_answer& answ
             why == nullptr ? std::nullopt : std::optional{runtime::read_failure(*why)}));
   }
   if (!is_parent_of(*child, command)) return await_child(command);
-  accepted_.insert(command);
+  note_accepted(command);
 }
 
 void run_host::await_child(std::uint32_t command) {

@@ -79,7 +79,7 @@ void run_host::note_debts() {
   for (const auto& [origin, one] : debts_)
     owes.debts.push_back(one.what);
   const bool waits_for_code = !row_->ended && (!engine_ || engine_->blocked());
-  note_accepted();
+  show_accepted();
   row_->needs_wake = !owes.empty() || waits_for_code || (!row_->ended && has_work());
   row_->owes = std::move(owes);
 }
@@ -151,8 +151,7 @@ bool run_host::has_debts() const {
 }
 
 void run_host::settle_debts_later() {
-  const bool is_owed_on_disk = debts_.empty() && has_debts();
-  const bool is_behind = is_owed_on_disk || !is_accepted_on_disk();
+  const bool is_behind = debts_.empty() && (has_debts() || !is_accepted_on_disk());
   if (!is_behind || is_busy_ || std::exchange(is_settling_soon_, true)) return;
   home_.run_at_leisure([this] {
     is_settling_soon_ = false;

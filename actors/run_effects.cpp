@@ -293,8 +293,12 @@ void run_host::fail_command(std::uint32_t command, failure why) {
 
 /// In short steps, also because the wall clock may be set meanwhile.
 void run_host::arm_timer(const runtime::run_timer& timer) {
+  if (!armed_.insert(timer.command).second) return;
   const auto left = std::max(left_of(timer), std::chrono::milliseconds{0});
-  after(std::min(left, timer_step_max), [this, command = timer.command] { on_timer(command); });
+  after(std::min(left, timer_step_max), [this, command = timer.command] {
+    armed_.erase(command);
+    on_timer(command);
+  });
 }
 
 void run_host::on_timer(std::uint32_t command) {
@@ -410,7 +414,10 @@ void run_host::on_control_reply(const control_reply& reply) {
   if (is_busy_ && !is_dead_ && !is_retired_ && lookups_.contains(reply.correlation.raw())) {
     return after(busy_pause, [this, reply] { on_control_reply(reply); });
   }
-  if (takes_lookup(reply) || takes_found_reply(reply) || takes_debt_reply(reply)) return;
+  if (takes_lookup(reply) || takes_found_reply(reply) || takes_debt_reply(reply)
+      || takes_wake_reply(reply)) {
+    return;
+  }
   const auto found = asked_.find(reply.correlation.raw());
   if (found == asked_.end()) return;
   const auto command = found->second;

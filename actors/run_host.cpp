@@ -30,14 +30,6 @@ constexpr auto refused_retry = std::chrono::milliseconds{100};
 /// A run with a timer that is due within this time stays in memory.
 constexpr auto soon_due = std::chrono::milliseconds{2000};
 
-/// Commands whose end nothing reports unless this process works on it. An update is open only while
-/// its mirror has not got it.
-bool needs_wake(command_kind kind) {
-  return kind == command_kind::step || kind == command_kind::publish || kind == command_kind::child
-         || kind == command_kind::call || kind == command_kind::model
-         || kind == command_kind::update || kind == command_kind::task;
-}
-
 /// Those of others say when the next attempt is due.
 bool has_timer(command_kind kind) {
   return kind != command_kind::step && kind != command_kind::model;
@@ -323,6 +315,7 @@ void run_host::go_on_after_replay() {
   for (const auto& [command, one] : engine_->open()) {
     if (one.due && has_timer(one.request.kind)) {
       timers_[command] = {*one.due, command, one.by_wall};
+      arm_timer(timers_[command]);
     }
     if (std::ranges::find(batch_issued_, command) == batch_issued_.end()) send_again(command);
   }
@@ -534,6 +527,12 @@ void run_host::retire() {
     answer(one, std::unexpected{why});
 }
 
+void run_host::leave_for_good() {
+  const turn here{*this};
+  wake_callers();
+  retire();
+}
+
 void run_host::abandon(const error& why) {
   const turn here{*this};
   is_dead_ = true;
@@ -570,27 +569,18 @@ std::chrono::milliseconds run_host::left_of(const runtime::run_timer& timer) con
   return timer.due - (timer.by_wall ? parts_.time.wall() : now());
 }
 
-bool run_host::has_work() const {
-  return engine_ && std::ranges::any_of(engine_->open(), [this](const auto& one) {
-           return needs_wake(one.second.request.kind)
-                  && !std::ranges::binary_search(row_->accepted, one.first);
-         });
-}
-
 bool run_host::is_idle() const {
   if (is_dead_) return steps_running_ == 0;
   if (is_busy_ || is_checking_ || steps_running_ != 0 || async_steps_running_ != 0
       || !inputs_.empty() || !result_waiters_.empty() || !explains_.empty() || !asked_.empty()
-      || !lookups_.empty() || owes_parent_ || has_debts() || !is_accepted_on_disk()) {
+      || !lookups_.empty() || wakes_open_ != 0 || owes_parent_ || has_debts()
+      || !is_accepted_on_disk()) {
     return false;
   }
   // What stops is looked at again when the shard starts.
   if (!row_ || row_->ended || row_->status == run_status::blocked) return true;
   // What would have to be begun again, or is due soon, keeps it here.
-  const bool works = engine_ && std::ranges::any_of(engine_->open(), [this](const auto& one) {
-                       return needs_wake(one.second.request.kind) && !accepted_.contains(one.first);
-                     });
-  return !works && std::ranges::all_of(timers_, [&](const auto& one) {
+  return !has_work_beside(accepted_) && std::ranges::all_of(timers_, [&](const auto& one) {
     return left_of(one.second) > soon_due;
   });
 }

@@ -81,6 +81,8 @@ public:
 
   /// Nothing is begun any more; steps that run are waited for.
   void retire();
+  /// Its channel is deleted: whoever waits for it asks again.
+  void leave_for_good();
   /// The channel's journal failed: all that is open here is answered and forgotten.
   void abandon(const error& why);
 
@@ -131,18 +133,6 @@ private:
     std::string mirror;
   };
 
-  struct step_result {
-    std::uint32_t attempt = 1;
-    outcome<json> ended;
-  };
-
-  /// A step that is to begin once the engine is on offer.
-  struct ready_step {
-    std::uint32_t command = 0;
-    step_attempt attempt;
-    detail::step_body body;
-  };
-
   /// While one message is worked on the engine is here, or the run is busy with what a step does
   /// with it. Turns may stand within turns.
   class turn {
@@ -153,8 +143,10 @@ private:
 
     ~turn() {
       if (--run_.turns_ != 0) return;
-      run_.offer_engine();
+      run_.check_if_wanted();
       run_.note_idleness();
+      // Last: from here on it may be another thread's.
+      run_.offer_engine();
     }
 
     turn(const turn&) = delete;
@@ -245,8 +237,6 @@ private:
   [[nodiscard]] failure with_builds(failure why) const;
   [[nodiscard]] const std::string& build_of(const run_identity& what) const;
 
-  static constexpr std::chrono::milliseconds call_patience{20'000};
-
   // -- messages of agents (run_calls.cpp) ------------------------------------------------------
   [[nodiscard]] bool is_agent() const;
   /// Nothing if the agent has not heard a message of this id, or heard this one: `said` of it.
@@ -265,8 +255,7 @@ private:
   /// False: the reply is to something else.
   [[nodiscard]] bool takes_found_reply(const control_reply& reply);
   void tell_callers(const std::string& message, const result<control_answer>& with);
-  /// Waits so long for the reply; then it is the agent's to say that there is one.
-  void send_call(std::uint32_t command, std::chrono::milliseconds patience = call_patience);
+  void send_call(std::uint32_t command);
   void on_called(std::uint32_t command, const workflow_answer& reply);
 
   // -- transitions (run_host.cpp) --------------------------------------------------------------
@@ -304,8 +293,6 @@ private:
   void end_at_once(runtime::run_event with);
   /// All that are armed are so no more, from this transition on.
   void clear_timers();
-  /// Something is open that nothing ends unless this process works on it.
-  [[nodiscard]] bool has_work() const;
   [[nodiscard]] time_ms now() const;
   /// By the clock that the timer goes by.
   [[nodiscard]] std::chrono::milliseconds left_of(const runtime::run_timer& timer) const;
@@ -413,17 +400,27 @@ private:
   void fail_for_queue(std::uint32_t command);
 
   // -- what others see to (run_accepted.cpp) ---------------------------------------------------
+  void note_accepted(std::uint32_t command);
   /// Another run takes the place of the one that knew of it.
   void forget_accepted();
   /// In the row that is about to be written.
-  void note_accepted();
+  void show_accepted();
   /// The row on disk says all that lets the run rest.
   [[nodiscard]] bool is_accepted_on_disk() const;
+  /// Something is open that nothing ends unless this process works on it, but for these
+  /// (ascending).
+  template <class Commands>
+  [[nodiscard]] bool has_work_beside(const Commands& accepted) const;
+  /// As it stands in the row.
+  [[nodiscard]] bool has_work() const;
   /// Asks again for replies that this run left to their agents; `is_there`: one of them has one.
   void ask_for_replies(bool is_there);
   /// Whose message it is, if he asks no more: the reply is there, or will never be.
-  void wake_caller(const std::string& message) const;
-  void wake_callers() const;
+  void wake_caller(const std::string& message);
+  void wake_callers();
+  void send_wake(const topic_ref& caller, std::uint32_t tries);
+  /// False: the reply is to something else.
+  [[nodiscard]] bool takes_wake_reply(const control_reply& reply);
 
   // -- what others must still be told (run_debts.cpp) ------------------------------------------
   /// If the event says that the run goes on without the command's child or task.
@@ -474,6 +471,7 @@ private:
   // -- whether anything would wake it (run_upkeep.cpp) -----------------------------------------
   [[nodiscard]] std::string key() const;
   void on_check(bool is_replied);
+  void check_if_wanted();
   void on_checked(std::uint32_t run, const std::vector<seen_wait>& all);
   /// A child or a task that whoever is to have it has not answered for yet, or not again.
   [[nodiscard]] bool is_on_its_way(std::uint32_t command) const;
@@ -531,12 +529,20 @@ private:
 
   /// Armed; of a run that is blocked also what may have a row still.
   std::map<std::uint32_t, runtime::run_timer> timers_;
+  /// Commands that are woken for when they are due.
+  std::set<std::uint32_t> armed_;
   std::map<std::uint32_t, std::string> children_;
   /// Commands that whoever is to carry them out has on disk, as far as answers told: children that
   /// have begun, tasks in their queues, messages that agents have heard.
   std::set<std::uint32_t> accepted_;
+  /// The row does not show all of them.
+  bool is_accepted_behind_ = false;
   /// Calls under way whose agent has something to tell.
   std::set<std::uint32_t> woken_calls_;
+  /// Callers that are being woken, by correlation, with how often they were told; and how many are
+  /// not awake yet.
+  std::unordered_map<std::uint64_t, std::pair<topic_ref, std::uint32_t>> waking_;
+  std::uint32_t wakes_open_ = 0;
   std::map<std::uint32_t, queued_task> tasks_;
   /// What is not told yet, by origin, with what is being written; and what was asked.
   std::map<std::string, untold_debt> debts_;
@@ -579,6 +585,9 @@ private:
   /// The current run has recorded a cancel.
   bool is_being_cancelled_ = false;
   bool is_checking_ = false;
+  /// When it is free; and because an agent said so.
+  bool is_check_wanted_ = false;
+  bool is_check_replied_ = false;
   bool is_noted_stuck_ = false;
   /// What a restart or a fork is writing; replayed once it is committed.
   std::vector<runtime::run_event> anew_;

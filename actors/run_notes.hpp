@@ -4,12 +4,25 @@
 #include "base/clock.hpp"
 #include "runtime/workflow/run_row.hpp"
 
+#include <callboard/context.hpp>
 #include <callboard/failure.hpp>
 #include <cstdint>
 #include <optional>
 #include <string>
 
 namespace callboard::actors {
+
+struct step_result {
+  std::uint32_t attempt = 1;
+  outcome<json> ended;
+};
+
+/// A step that is to begin once the engine is on offer.
+struct ready_step {
+  std::uint32_t command = 0;
+  step_attempt attempt;
+  detail::step_body body;
+};
 
 /// A command that waits for a task in a queue.
 struct queued_task {

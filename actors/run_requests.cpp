@@ -360,7 +360,12 @@ void run_host::answer(const waiter& to, result<control_answer> with) {
 }
 
 void run_host::answer_result(const waiter& to) {
-  if (to.what == waiter::ask::call) return answer_pending(to);
+  if (to.what == waiter::ask::call) {
+    // What is not on disk may still be lost.
+    return signal_ids_.contains(to.message)
+               ? answer_pending(to)
+               : answer(to, fail(errc::overloaded, "the message is not recorded yet; retry", 100));
+  }
   answer(to, control_answer{describe_result()});
 }
 

@@ -66,11 +66,7 @@ void run_host::send_again(std::uint32_t command) {
   const auto open = engine_->open().find(command);
   if (open == engine_->open().end()) return;
   const auto& request = open->second.request;
-  if (accepted_.contains(command)) {
-    const auto& one = open->second;
-    if (one.due) arm_timer({*one.due, command, one.by_wall});
-    return;
-  }
+  if (accepted_.contains(command)) return;
   if (request.kind == command_kind::publish || request.kind == command_kind::update) {
     auto topic = published_to(request);
     if (!topic) return carry_out(command);

@@ -65,7 +65,7 @@ void run_host::send_task(std::uint32_t command) {
 
 void run_host::on_task_reply(std::uint32_t command, const control_reply& reply) {
   if (reply.outcome) {
-    accepted_.insert(command);
+    note_accepted(command);
     return;
   }
   const auto& why = reply.outcome.error();

@@ -46,7 +46,12 @@ bool run_host::is_on_its_way(std::uint32_t command) const {
 
 /// Of those that are on their way the answer tells.
 void run_host::on_check(bool is_replied) {
-  if (is_replaying_) return when_free([this, is_replied] { on_check(is_replied); });
+  if (is_retired_ || is_dead_) return;
+  if (is_busy_) {
+    is_check_wanted_ |= is_replaying_ || is_replied;
+    is_check_replied_ |= is_replied;
+    return;
+  }
   ask_for_replies(is_replied);
   if (is_checking_ || is_busy_ || !engine_ || engine_->blocked() || row_->ended) return;
   auto waits = waits_elsewhere(looks_max);
@@ -70,6 +75,11 @@ void run_host::on_check(bool is_replied) {
                        }}));
       });
   is_checking_ = posted.has_value();
+}
+
+void run_host::check_if_wanted() {
+  if (is_busy_ || !std::exchange(is_check_wanted_, false)) return;
+  on_check(std::exchange(is_check_replied_, false));
 }
 
 void run_host::on_checked(std::uint32_t run, const std::vector<seen_wait>& all) {

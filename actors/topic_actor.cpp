@@ -484,12 +484,12 @@ private:
     }
     // Publishes that were decided before the deletion are answered by their own commits.
     answer(by, control_answer{actors::done{}});
-    for (const auto& waiting : changes_) {
+    for (const auto& waiting : changes_)
       answer(waiting, fail(errc::topic_not_found, "the topic was deleted"));
-    }
     changes_.clear();
     auto left = core_.failed(append_key{}, {errc::topic_not_found, "the topic was deleted", 0});
     send_replies(left.replies);
+    if (run_) run_->leave_for_good();
     send(parent_, box(std::move(news)));
     quit();
   }

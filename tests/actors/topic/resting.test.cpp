@@ -56,11 +56,26 @@ struct caller_workflow : workflow<caller_workflow> {
   }
 };
 
+/// The sum of what so many children give.
+struct wide_workflow : workflow<wide_workflow> {
+  static constexpr std::string_view type = "test.wide";
+
+  flow<json> run(context& ctx, std::int64_t width) {
+    std::vector<flow<json>> kids;
+    for (std::int64_t i = 0; i < width; ++i)
+      kids.push_back(ctx.child("test.sleepy", i, {.id = "kid" + std::to_string(i)}).required());
+    std::int64_t sum = 0;
+    for (const auto& one : co_await all(std::move(kids)))
+      sum += one.to_number<std::int64_t>();
+    co_return sum;
+  }
+};
+
 struct resting_node : mortal_broker {
   explicit resting_node(std::size_t life = SIZE_MAX) : mortal_broker{life} {
     if (!code.add(sleepy_workflow::definition()) || !code.add(parent_workflow::definition())
         || !code.add(ordering_workflow::definition()) || !code.add(slow_agent::definition())
-        || !code.add(caller_workflow::definition())) {
+        || !code.add(caller_workflow::definition()) || !code.add(wide_workflow::definition())) {
       FAIL("cannot add the workflows");
     }
   }
@@ -152,7 +167,7 @@ TEST_CASE("a start does not load runs that others will wake", "[actors][workflow
   CHECK(node.row("w").ended);
 }
 
-TEST_CASE("a reply that its caller was not woken for is found by the sweep", "[actors][workflow]") {
+TEST_CASE("a caller that cannot be read now is woken again", "[actors][workflow]") {
   resting_node node;
   const auto agent = runtime::agent_channel("slow", "a").value();
   std::string id = "w";
@@ -161,15 +176,53 @@ TEST_CASE("a reply that its caller was not woken for is found by the sweep", "[a
   node.begin(id, "test.caller");
   node.pass(30s);
   REQUIRE(node.comes([&] { return node.rests(); }));
-  // The caller cannot be read when the agent would wake it.
-  node.broker.journal.refuse_reads(
-      node.broker.shard_of("workflow." + id), error{errc::io_error, "no luck", 0});
+  const auto shard = node.broker.shard_of("workflow." + id);
+  node.broker.journal.refuse_reads(shard, error{errc::io_error, "no luck", 0});
+  node.complete_task();
+  node.pass(3s);
+  CHECK_FALSE(node.rests());
+  node.broker.journal.refuse_reads(shard, std::nullopt);
+  CHECK_FALSE(node.row(id).ended);
+  node.pass(15s);
+  CHECK(node.row(id).result == "5");
+  CHECK(node.rests());
+}
+
+TEST_CASE("who has called an agent that is deleted calls the next one", "[actors][workflow]") {
+  const auto patience = GENERATE(5s, 40s);
+  resting_node node;
+  node.begin("w", "test.caller");
+  node.pass(patience);
+  CHECK(node.rests() == (patience == 40s));
+  const auto agent = runtime::agent_channel("slow", "a").value();
+  (void)node.get<done>(delete_topic{virtual_broker::topic(agent.str())});
+  node.pass(5s);
+  // What the first had asked for is still there, and nobody waits for it.
+  CHECK(node.open_tasks() == 2);
+  node.complete_task();
   node.complete_task();
   node.pass(2s);
-  node.broker.journal.refuse_reads(node.broker.shard_of("workflow." + id), std::nullopt);
-  CHECK_FALSE(node.row(id).ended);
-  node.pass(150s);
-  CHECK(node.row(id).result == "5");
+  CHECK(node.row("w").result == "5");
+}
+
+TEST_CASE("a wide fan-out rests like a narrow one", "[actors][workflow]") {
+  constexpr std::size_t width = 200;
+  resting_node node;
+  node.begin("w", "test.wide", std::to_string(width));
+  node.pass(10s);
+  REQUIRE(node.comes([&] { return node.rests(); }));
+  CHECK(node.row("w").accepted.size() == width);
+  node.broker.crash();
+  node.pass(5s);
+  CHECK(node.rests());
+  node.signal("kid0", "go");
+  node.pass(5s);
+  REQUIRE(node.rests());
+  CHECK(node.row("w").accepted.size() == width - 1);
+  for (std::size_t i = 1; i < width; ++i)
+    node.signal("kid" + std::to_string(i), "go");
+  node.pass(2s);
+  CHECK(node.row("w").result == std::to_string(7 * width));
 }
 
 TEST_CASE("an agent that waits long answers all who called it", "[actors][workflow]") {
