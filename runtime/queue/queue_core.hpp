@@ -69,7 +69,8 @@ public:
   /// Ends the waiting lease requests of `worker`.
   void stop_waiting(const std::string& worker);
 
-  /// Releases what `worker` holds and ends its waiting lease requests.
+  /// Releases what `worker` holds and ends its waiting lease requests. A task that has used up an
+  /// attempt before waits like one that failed; others may be leased at once.
   void leave(const std::string& worker, queue_time now);
 
   /// Leases that have run out.

@@ -242,8 +242,13 @@ void queue_core::leave(const std::string& worker, queue_time now) {
   const auto found = workers_.find(worker);
   if (found == workers_.end()) return;
   const auto held = found->second;
-  for (const auto task : held)
-    end_attempt(end_lease(task), {"released", {}, now.shard}, now);
+  for (const auto task : held) {
+    auto lease = end_lease(task);
+    const auto before = lease.state.attempts;
+    // The worker that vanished may have died of the task: the next one should not at once, too.
+    const auto ready = before == 0 ? now.shard : backoff(before, now);
+    end_attempt(std::move(lease), {"released", {}, ready}, now);
+  }
 }
 
 void queue_core::tick(queue_time now) {

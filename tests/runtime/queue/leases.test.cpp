@@ -140,6 +140,7 @@ TEST_CASE_METHOD(leases, "numbers of leases only grow, over restarts as well", "
     core->leave("w", now);
     run();
     activate();
+    advance(1s);
   }
 }
 
@@ -170,6 +171,37 @@ TEST_CASE_METHOD(leases, "a worker that leaves gives everything back at once", "
   CHECK(take<granted_tasks>(waiting).tasks.size() == 3);
   CHECK(take_error(complete(given[0])) == errc::lease_lost);
   CHECK(row(given[0].token.task)->history.back().outcome == "released");
+}
+
+TEST_CASE_METHOD(
+    leases, "a task whose workers vanish waits longer each time, and dies", "[runtime][queue]") {
+  settings.backoff_min_ms = 100;
+  settings.backoff_max_ms = 1000;
+  configure(settings);
+  auto command = task("poison");
+  command.attempts_max = 5;
+  const auto made = enqueue(command);
+  std::int64_t least = 0;
+  for (std::uint32_t attempt = 1; attempt <= 5; ++attempt) {
+    REQUIRE(lease("w").size() == 1);
+    core->leave("w", now);
+    run();
+    const auto left = row(made.task);
+    REQUIRE(left);
+    CHECK(left->state.attempts == attempt);
+    if (attempt == 5) {
+      CHECK(left->phase == task_phase::dead);
+      break;
+    }
+    const auto wait = (left->state.ready - now.shard).count();
+    CHECK(wait >= least);
+    CHECK(wait <= least * 3 / 2);
+    if (wait > 0) {
+      CHECK(lease("w").empty());
+      advance(std::chrono::milliseconds{wait});
+    }
+    least = least == 0 ? 100 : least * 2;
+  }
 }
 
 TEST_CASE_METHOD(
