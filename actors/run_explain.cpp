@@ -1,10 +1,12 @@
 // Why a run is where it is: what it waits for, since when, who has it, and what will wake it.
+#include "actors/agent_activity.hpp"
 #include "actors/run_host.hpp"
 #include "actors/run_sweep.hpp"
 #include "actors/run_waits.hpp"
 #include "actors/stuck_runs.hpp"
 #include "actors/task_origin.hpp"
 #include "base/rfc3339.hpp"
+#include "runtime/workflow/agent_names.hpp"
 #include "runtime/workflow/json_values.hpp"
 #include "runtime/workflow/run_codec.hpp"
 #include "runtime/workflow/run_rerun.hpp"
@@ -80,6 +82,16 @@ std::string waits_in_words(const boost::json::array& waiting) {
   return "it waits for " + waits;
 }
 
+/// Of an agent: which message that is for, and how many wait.
+void add_messages(storage::journal& journal, object& out, const topic_ref& agent) {
+  auto found = look_at_agent(journal, agent, {});
+  if (!found || !*found) return;
+  const bool is_busy = (*found)->shown.contains("handling");
+  out["agent"] = std::move((*found)->shown);
+  if (!is_busy) return;
+  out["summary"] = fmt::format("it {}; {}", (*found)->words, text_at(out, "summary"));
+}
+
 void add_what_is_seen(storage::journal& journal, object& out, const std::vector<awaited>& looks) {
   auto& waiting = out.at("waiting_for").as_array();
   for (const auto& look : looks) {
@@ -109,14 +121,20 @@ void run_host::on_explain(waiter from, boot_time since) {
   auto looks = waits_elsewhere(looks_max);
   const bool says_waits = out.at("summary").is_null();
   if (says_waits) out["summary"] = waits_in_words(out.at("waiting_for").as_array());
-  if (looks.empty() || !says_waits) {
+  const bool may_look = says_waits && (is_agent() || !looks.empty());
+  if (!may_look) {
     return answer(from, control_answer{workflow_answer{boost::json::serialize(out)}});
   }
   auto shared = std::make_shared<object>(std::move(out));
   auto posted = parts_.readers.post(
       reader_pool::lane::reads,
-      [&journal = parts_.journal, shared, looks = std::move(looks), from] {
+      [&journal = parts_.journal,
+       shared,
+       looks = std::move(looks),
+       agent = is_agent() ? std::optional{channel_} : std::nullopt,
+       from] {
         add_what_is_seen(journal, *shared, looks);
+        if (agent) add_messages(journal, *shared, *agent);
         caf::anon_send(
             from.reply_to,
             box(control_reply{
@@ -146,6 +164,17 @@ std::vector<awaited> run_host::waits_elsewhere(std::size_t count_max) const {
       if (!queue) continue;
       waits.push_back({command, {}, queue_ref{channel_.tenant, *queue}, task->second.origin});
     }
+  }
+  for (const auto& [command, one] : engine_->open()) {
+    if (waits.size() == count_max) break;
+    if (one.request.kind != command_kind::call) continue;
+    auto agent = runtime::agent_channel(
+        text_at(one.request.arguments, "type"), text_at(one.request.arguments, "key"));
+    if (!agent) continue;
+    waits.push_back(
+        {.command = command,
+         .origin = command_id(command),
+         .agent = topic_ref{channel_.tenant, *agent}});
   }
   return waits;
 }

@@ -465,7 +465,7 @@ private:
   [[nodiscard]] boost::json::object explain() const;
   [[nodiscard]] std::string summary(bool waits_for_nothing) const;
   [[nodiscard]] boost::json::array shown_debts() const;
-  /// Children and tasks, at most `count_max`.
+  /// Children and tasks, then agents; at most `count_max`.
   [[nodiscard]] std::vector<awaited> waits_elsewhere(std::size_t count_max) const;
 
   // -- whether anything would wake it (run_upkeep.cpp) -----------------------------------------

@@ -1,5 +1,6 @@
 #include "actors/run_waits.hpp"
 
+#include "actors/agent_activity.hpp"
 #include "actors/queue_reads.hpp"
 #include "actors/queue_routing.hpp"
 #include "actors/run_reads.hpp"
@@ -178,10 +179,23 @@ seen_wait look_at_task(storage::journal& journal, const awaited& what) {
   return {command, wait_state::there, in_words(**row), {{"task", shown_task(**row)}}};
 }
 
+/// One that there is not is made by its first message.
+seen_wait look_at_call(storage::journal& journal, const awaited& what) {
+  auto found = look_at_agent(journal, *what.agent, what.origin);
+  if (!found) return unreadable(what.command, found.error());
+  if (!*found) return {what.command, wait_state::there, "an agent that has no message yet", {}};
+  return {
+      what.command,
+      wait_state::there,
+      "which " + (*found)->words,
+      {{"agent", std::move((*found)->shown)}}};
+}
+
 }  // namespace
 
 seen_wait look_at(storage::journal& journal, const awaited& what) {
   if (what.child) return look_at_child(journal, what.command, *what.child);
+  if (what.agent) return look_at_call(journal, what);
   return look_at_task(journal, what);
 }
 

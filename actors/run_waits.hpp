@@ -1,5 +1,5 @@
-// What a run waits for elsewhere, children and tasks, as the journal has it: looked at without
-// waking anybody up. Blocks on disk: reader pool only.
+// What a run waits for elsewhere, children, tasks and agents, as the journal has it: looked at
+// without waking anybody up. Blocks on disk: reader pool only.
 #pragma once
 
 #include "base/ids.hpp"
@@ -13,12 +13,14 @@
 
 namespace callboard::actors {
 
-/// What an open command waits for: a child by its channel, or a task by who waits for it.
+/// What an open command waits for: a child by its channel, a task by who waits for it, or an agent
+/// by its channel and the id of the message.
 struct awaited {
   std::uint32_t command = 0;
   std::optional<topic_ref> child;
   std::optional<queue_ref> queue;
   std::string origin;
+  std::optional<topic_ref> agent = {};
 };
 
 /// there: it has not ended. ended: its end is on disk. missing: there is nothing that could end.
@@ -30,7 +32,7 @@ struct seen_wait {
   wait_state state = wait_state::unknown;
   /// For people: who has it, and for how long.
   std::string words;
-  /// Members `child` or `task`.
+  /// Members `child`, `task` or `agent`.
   boost::json::object shown;
 };
 

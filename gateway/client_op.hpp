@@ -100,6 +100,8 @@ struct work {
   std::uint64_t credits = 0;
   /// Nothing: the queue's.
   std::optional<std::uint32_t> lease_ms;
+  /// How tools call it; empty: by its connection.
+  std::string worker;
 };
 
 struct complete {

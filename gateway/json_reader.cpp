@@ -19,12 +19,12 @@ constexpr std::size_t op_id_text_max = 66;
 struct raw_frame {
   std::string_view op, id, topic, event, events, expected_seq, durability, ephemeral, from, cursors,
       credits, slow, sub, action, member, state, token, group, max, wait_ms, deliveries, up_to,
-      delay_ms, error, queue, lease, lease_ms, result, retryable, retry_after_ms;
+      delay_ms, error, queue, lease, lease_ms, result, retryable, retry_after_ms, worker;
 };
 
 using field = std::pair<std::string_view, std::string_view raw_frame::*>;
 
-constexpr std::array<field, 30> fields{{
+constexpr std::array<field, 31> fields{{
     {"op", &raw_frame::op},
     {"id", &raw_frame::id},
     {"topic", &raw_frame::topic},
@@ -55,6 +55,7 @@ constexpr std::array<field, 30> fields{{
     {"result", &raw_frame::result},
     {"retryable", &raw_frame::retryable},
     {"retry_after_ms", &raw_frame::retry_after_ms},
+    {"worker", &raw_frame::worker},
 }};
 
 std::unexpected<error> missing(std::string_view key) {
@@ -302,6 +303,7 @@ result<client_op> read_work(const raw_frame& raw) {
   read.text(op.queue, raw.queue, "queue", true);
   op.credits = read.needed(raw.credits, "credits");
   read.number(op.lease_ms, raw.lease_ms, "lease_ms");
+  read.text(op.worker, raw.worker, "worker");
   return finish(read, std::move(op));
 }
 

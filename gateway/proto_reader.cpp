@@ -100,7 +100,7 @@ result<client_op> read_nack(const v1::GroupNack& from) {
 }
 
 result<client_op> read_work(const v1::Work& from) {
-  ops::work op{from.queue(), from.credits(), {}};
+  ops::work op{from.queue(), from.credits(), {}, from.worker()};
   if (from.has_lease_ms()) op.lease_ms = from.lease_ms();
   return op;
 }

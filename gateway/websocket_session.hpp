@@ -94,6 +94,8 @@ private:
   struct worked_queue {
     std::uint64_t number = 0;
     queue_ref queue;
+    /// As the queue knows it: another for each connection, whatever name the client gave.
+    std::string worker;
     std::uint64_t credits = 0;
     std::uint32_t lease_ms = 0;
     bool asking = false;

@@ -1,5 +1,6 @@
 // Task queues of a WebSocket session: work, complete, fail, extend. What a connection holds is
 // released when it ends, unless it ends because the node goes.
+#include "gateway/control_json.hpp"
 #include "gateway/queue_json.hpp"
 #include "gateway/websocket_session.hpp"
 
@@ -27,6 +28,9 @@ void websocket_session::perform(const op_id& id, const ops::work& op) {
   if (op.lease_ms && (*op.lease_ms == 0 || *op.lease_ms > lease_ms_max)) {
     return fail_op(id, {errc::bad_request, "\"lease_ms\" must be 1 to 86400000"});
   }
+  if (!op.worker.empty()) {
+    if (auto sound = check_member(op.worker); !sound) return fail_op(id, sound.error());
+  }
   const queue_ref queue{who_.tenant, std::move(*name)};
   auto found = std::ranges::find(worked_, queue, &worked_queue::queue);
   if (found == worked_.end()) {
@@ -35,7 +39,8 @@ void websocket_session::perform(const op_id& id, const ops::work& op) {
       return fail_op(
           id, {errc::too_many_subscriptions, "limits.subscriptions_max queues are worked on here"});
     }
-    worked_.push_back({.number = ++last_consumer_, .queue = queue});
+    auto worker = op.worker.empty() ? port_.id() : op.worker + '~' + port_.id();
+    worked_.push_back({.number = ++last_consumer_, .queue = queue, .worker = std::move(worker)});
     found = worked_.end() - 1;
   }
   found->credits = op.credits;
@@ -48,7 +53,7 @@ void websocket_session::lease_more(worked_queue& one) {
   if (one.asking || one.held.size() >= one.credits || stage_ != stage::open || goaway_sent_) return;
   if (!output_.has_room()) return;
   actors::lease_tasks ask{one.queue, {}};
-  ask.lease.worker = port_.id();
+  ask.lease.worker = one.worker;
   ask.lease.max = static_cast<std::uint32_t>(std::min(one.credits - one.held.size(), tasks_max));
   ask.lease.lease_ms = one.lease_ms;
   ask.lease.wait_ms = wait_ms;
@@ -169,7 +174,8 @@ void websocket_session::leave_queues() {
   for (auto& one : worked_) {
     const bool works =
         std::ranges::any_of(one.held, [&](const auto& held) { return now < held.second.first; });
-    tell_broker(actors::leave_queue{std::move(one.queue), port_.id(), node_leaves_ && works});
+    tell_broker(
+        actors::leave_queue{std::move(one.queue), std::move(one.worker), node_leaves_ && works});
   }
   worked_.clear();
 }
@@ -179,7 +185,7 @@ void websocket_session::end_forbidden_work() {
     const auto& queue = one.queue.queue.str();
     if (who_.may_work(queue)) return false;
     fail_op({}, {errc::forbidden, "the new token does not allow to work on " + queue});
-    tell_broker(actors::leave_queue{std::move(one.queue), port_.id()});
+    tell_broker(actors::leave_queue{std::move(one.queue), std::move(one.worker)});
     return true;
   });
 }

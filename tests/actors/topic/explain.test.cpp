@@ -158,7 +158,26 @@ TEST_CASE_METHOD(explain_fixture, "a run says what it waits for", "[actors]") {
   start(what);
   INFO(what);
   CHECK(says(sentence));
-  if (what == "call") CHECK(says("its timer", "workflow.agent.desk.ann"));
+}
+
+TEST_CASE_METHOD(
+    explain_fixture, "who waits for an agent is told what the agent does", "[actors]") {
+  start("call");
+  CHECK(says("'desk/ann/think' (which handles this message 'think' since "));
+  CHECK(says("in its sleep 'sleep' since "));
+  CHECK(says(R"("messages_waiting":1)"));
+  CHECK(says(R"("ahead":0)"));
+  // The agent itself tells the same.
+  CHECK(says("it handles message 'think' since ", "workflow.agent.desk.ann"));
+  CHECK(says("it waits for its timer", "workflow.agent.desk.ann"));
+
+  start_workflow second{broker->topic("workflow.w2"), "test.all", R"("call")", {}, {}};
+  REQUIRE(broker->ask_now(std::move(second)));
+  broker->advance(100ms);
+  CHECK(says("; this message is number 1 of 1 that wait", "workflow.w2"));
+  CHECK(says(R"("ahead":1)", "workflow.w2"));
+  CHECK(says("; 1 more wait"));
+  CHECK(says(R"("messages_waiting":2)", "workflow.agent.desk.ann"));
 }
 
 TEST_CASE_METHOD(explain_fixture, "a run says that what it sends is not written yet", "[actors]") {
@@ -190,6 +209,7 @@ TEST_CASE_METHOD(explain_fixture, "an agent says that it waits for a message", "
   call.id = "m1";
   REQUIRE(broker->ask_now(std::move(call)));
   CHECK(says(R"("summary":"it waits for a message")", "workflow.agent.desk.bob"));
+  CHECK(says(R"("messages_waiting":0)", "workflow.agent.desk.bob"));
 }
 
 }  // namespace callboard::testing

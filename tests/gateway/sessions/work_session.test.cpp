@@ -118,6 +118,21 @@ TEST_CASE_METHOD(queue_worker, "what a connection holds is released when it ends
   CHECK(leave.queue.queue.str() == "llm.a");
 }
 
+TEST_CASE_METHOD(queue_worker, "a worker is called by its name and its connection", "[ws][work]") {
+  begin();
+  start(1, R"(,"worker":"gpu-3")");
+  CHECK(last_lease().worker == "gpu-3~c1");
+  // What it has under that name stays so.
+  start(2, R"(,"worker":"gpu-4")");
+  give({"l1"});
+  CHECK(last_lease().worker == "gpu-3~c1");
+  ask(R"({"op":"work","id":2,"queue":"llm.b","credits":1,"worker":"\u0007"})");
+  CHECK_THAT(frames().back(), Contains("bad_request") || Contains("invalid_name"));
+  socket.peer_gone = true;
+  work();
+  CHECK(last_asked<actors::leave_queue>().worker == "gpu-3~c1");
+}
+
 TEST_CASE_METHOD(queue_worker, "a node that goes takes no task from a worker", "[ws][work]") {
   begin();
   start(2);
