@@ -69,7 +69,7 @@ boot_time run_host::stay() const {
   if (!engine_) {
     return share(std::chrono::milliseconds{parts_.settings.topics.passivate_after_ms});
   }
-  const auto events = row_->last_seq.raw() + 1 - row_->first_seq.raw();
+  const auto events = runtime::history_size(*row_);
   const auto replay = replay_took_ ? boot_time{*replay_took_}
                                    : replay_per_event * static_cast<std::int64_t>(events);
   return share(std::max(leisure, replays_per_stay * replay));

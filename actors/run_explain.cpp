@@ -185,7 +185,7 @@ boost::json::object run_host::explain() const {
       {"status", name_of(shown_->status)},
       {"since_ms", runtime::shown_ms(changed_)},
       {"summary", nullptr},
-      {"history_size", shown_->last_seq.raw() - shown_->first_seq.raw() + 1},
+      {"history_size", runtime::history_size(*shown_)},
       {"inputs_waiting", inputs_.size()},
       {"signals_unread", signals_.unread_count()},
       {"signals_unread_bytes", signals_.unread_bytes()},

@@ -70,7 +70,13 @@ boost::json::object shown(
       {"version", row.version},
       {"run", row.run},
       {"status", name_of(row.status)},
-      {"started_ms", row.started.time_since_epoch().count()}};
+      {"started_ms", row.started.time_since_epoch().count()},
+      {"commands", row.commands},
+      {"history_size", runtime::history_size(row)}};
+  if (runtime::is_agent_type(row.type)) {
+    const auto channel = topic_name::trusted(std::string{runtime::channel_prefix} + id);
+    out["key"] = runtime::parse_agent_channel(channel).key;
+  }
   if (row.ended) out["ended_ms"] = row.ended->time_since_epoch().count();
   if (row.why) out["error"] = runtime::describe_failure(*row.why);
   if (stuck) out["stuck"] = runtime::describe_failure(*stuck);

@@ -135,7 +135,7 @@ workflow_answer run_host::describe(bool created) const {
       {"started_ms", runtime::shown_ms(row.started)},
       {"correlation_id", row.correlation_id},
       {"commands", row.commands},
-      {"history_size", row.last_seq.raw() - row.first_seq.raw() + 1}};
+      {"history_size", runtime::history_size(row)}};
   if (is_agent()) {
     const auto name = runtime::parse_agent_channel(channel_.topic);
     out["type"] = name.type;

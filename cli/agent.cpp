@@ -1,7 +1,9 @@
-// callboard agent call|show
+// callboard agent call|show|explain|list
 #include "cli/client/raw_json.hpp"
 #include "cli/families.hpp"
 #include "cli/output.hpp"
+#include "cli/workflow_output.hpp"
+#include "cli/workflow_pages.hpp"
 
 #include <fmt/format.h>
 
@@ -22,6 +24,7 @@ struct agent_options {
   bool is_text = false;
   bool is_async = false;
   std::uint32_t wait_ms = 30'000;
+  std::uint32_t limit = 0;
 };
 
 /// The server waits no longer in one call.
@@ -65,6 +68,33 @@ result<void> show(const context& run, client::api& api, const agent_options& o) 
   return {};
 }
 
+/// An agent is a workflow of its own kind.
+result<void> explain(const context& run, client::api& api, const agent_options& o) {
+  const auto id = client::percent_encoded(fmt::format("agent.{}.{}", o.type, o.key));
+  auto body = api.call("GET", api.tenant_path("/workflows/" + id + "/explain"));
+  if (!body) return std::unexpected{body.error()};
+  print_explanation(run, *body);
+  return {};
+}
+
+result<void> list(const context& run, client::api& api, const agent_options& o) {
+  auto body = all_workflows(api, {.type = "agent:" + o.type, .limit = o.limit});
+  if (!body) return std::unexpected{body.error()};
+  print_list(
+      run,
+      *body,
+      "workflows",
+      {{"KEY", "key"},
+       {"STATUS", "status"},
+       {"VERSION", "version"},
+       {"RUN", "run"},
+       {"EVENTS", "history_size"},
+       {"STARTED MS", "started_ms"},
+       {"ERROR", "error.message"},
+       {"STUCK", "stuck.message"}});
+  return {};
+}
+
 using agent_work = result<void> (*)(const context&, client::api&, const agent_options&);
 
 std::pair<CLI::App&, std::shared_ptr<agent_options>> add_one(
@@ -82,6 +112,17 @@ std::pair<CLI::App&, std::shared_ptr<agent_options>> add_one(
     return run.with_server([&](client::api& api) { return work(run, api, *o); });
   });
   command.add_option("type", o->type, "class of the agent")->required()->type_name("TYPE");
+  return {command, o};
+}
+
+std::pair<CLI::App&, std::shared_ptr<agent_options>> add_with_key(
+    CLI::App& family,
+    context& run,
+    const std::string& name,
+    const std::string& what,
+    const std::string& example,
+    agent_work work) {
+  auto [command, o] = add_one(family, run, name, what, example, work);
   command.add_option("key", o->key, "which one")->required()->type_name("KEY");
   return {command, o};
 }
@@ -91,7 +132,7 @@ std::pair<CLI::App&, std::shared_ptr<agent_options>> add_one(
 void add_agent(CLI::App& app, context& run) {
   auto& family =
       add_family(app, "agent", "agents of the tenant", "callboard agent call counter likes add 5");
-  auto [command, o] = add_one(
+  auto [command, o] = add_with_key(
       family,
       run,
       "call",
@@ -111,7 +152,18 @@ void add_agent(CLI::App& app, context& run) {
   command.add_option("--wait-ms", o->wait_ms, "how long to wait")
       ->check(CLI::Range(std::uint32_t{1}, wait_ms_max))
       ->capture_default_str();
-  add_one(family, run, "show", "the state of an agent", "callboard agent show counter likes", show);
+  add_with_key(
+      family, run, "show", "the state of an agent", "callboard agent show counter likes", show);
+  add_with_key(
+      family,
+      run,
+      "explain",
+      "what an agent does now, since when, and how many messages wait",
+      "callboard agent explain counter likes",
+      explain);
+  auto [list_command, l] =
+      add_one(family, run, "list", "the agents of a class", "callboard agent list counter", list);
+  list_command.add_option("--limit", l->limit, "list at most so many")->check(CLI::PositiveNumber);
 }
 
 }  // namespace callboard::cli

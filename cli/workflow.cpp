@@ -4,14 +4,12 @@
 #include "cli/families.hpp"
 #include "cli/object_text.hpp"
 #include "cli/output.hpp"
-#include "cli/workflow_history.hpp"
 #include "cli/workflow_output.hpp"
+#include "cli/workflow_pages.hpp"
 
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
-#include <algorithm>
-#include <charconv>
 #include <memory>
 #include <optional>
 #include <ostream>
@@ -20,7 +18,6 @@ namespace callboard::cli {
 
 namespace {
 
-constexpr std::uint32_t page_size = 1000;
 /// The server waits no longer in one call.
 constexpr std::uint32_t wait_ms_max = 60'000;
 
@@ -133,98 +130,18 @@ result<void> terminate(const context& run, client::api& api, const workflow_opti
   return end(run, api, o, "/terminate");
 }
 
-/// The members of the answer and, for people, a table of what the workflow waits for.
 result<void> explain(const context& run, client::api& api, const workflow_options& o) {
   auto body = api.call("GET", workflow_path(api, o, "/explain"));
   if (!body) return std::unexpected{body.error()};
-  print_with_list(
-      run,
-      *body,
-      "waiting_for",
-      {{"COMMAND", "command"},
-       {"WAITS FOR", "for"},
-       {"STATUS", "status"},
-       {"SINCE MS", "since_ms"},
-       {"ATTEMPTS", "attempts"},
-       {"DUE MS", "due_ms"},
-       {"ERROR", "error.message"}});
+  print_explanation(run, *body);
   return {};
 }
 
 // -- pages -------------------------------------------------------------------------------------
 
-/// Joins the elements of pages, up to a limit.
-class joined_pages {
-public:
-  explicit joined_pages(std::uint32_t limit) : limit_{limit} {}
-
-  /// How many to ask for next.
-  [[nodiscard]] std::uint32_t wanted() const {
-    return limit_ == 0 ? page_size : std::min(page_size, limit_ - count_);
-  }
-
-  [[nodiscard]] bool is_full() const { return limit_ != 0 && count_ == limit_; }
-
-  /// Errors: invalid_json if `page` has no array of that name.
-  [[nodiscard]] result<void> add(const client::json_member_list& page, std::string_view member) {
-    const auto elements = client::json_elements(client::find_member(page, member));
-    if (!elements) {
-      return fail(errc::invalid_json, fmt::format("the server's answer has no list of {}", member));
-    }
-    for (const auto element : *elements) {
-      if (is_full()) break;
-      if (count_++ != 0) text_ += ',';
-      text_ += element;
-    }
-    return {};
-  }
-
-  [[nodiscard]] std::string object(std::string_view member) const {
-    return fmt::format(R"({{"{}":[{}]}})", member, text_);
-  }
-
-private:
-  std::uint32_t limit_;
-  std::uint32_t count_ = 0;
-  std::string text_;
-};
-
-/// The members of `body` stay views into it.
-result<client::json_member_list> members_of(const std::string& body) {
-  auto members = client::json_members(body);
-  if (!members) return fail(errc::invalid_json, "the server's answer is not a JSON object");
-  return std::move(*members);
-}
-
-result<std::string> all_workflows(client::api& api, const workflow_options& o) {
-  joined_pages all{o.limit};
-  std::string filter;
-  if (!o.type.empty()) filter += "&type=" + client::percent_encoded(o.type);
-  if (!o.status.empty()) filter += "&status=" + o.status;
-  if (o.is_stuck) filter += "&stuck=true";
-  std::string cursor;
-  do {
-    auto target = fmt::format("/workflows?limit={}", all.wanted()) + filter;
-    if (!cursor.empty()) target += "&cursor=" + client::percent_encoded(cursor);
-    auto body = api.call("GET", api.tenant_path(target));
-    if (!body) return body;
-    auto page = members_of(*body);
-    if (!page) return std::unexpected{page.error()};
-    if (auto added = all.add(*page, "workflows"); !added) return std::unexpected{added.error()};
-    cursor = client::json_text(client::find_member(*page, "cursor"));
-  } while (!cursor.empty() && !all.is_full());
-  return all.object("workflows");
-}
-
-std::uint64_t seq_at(const client::json_member_list& page, std::string_view member) {
-  const auto text = client::find_member(page, member);
-  std::uint64_t seq = 0;
-  std::from_chars(text.data(), text.data() + text.size(), seq);
-  return seq;
-}
-
 result<void> list(const context& run, client::api& api, const workflow_options& o) {
-  auto body = all_workflows(api, o);
+  auto body = all_workflows(
+      api, {.type = o.type, .status = o.status, .is_stuck = o.is_stuck, .limit = o.limit});
   if (!body) return std::unexpected{body.error()};
   print_list(
       run,
@@ -235,6 +152,7 @@ result<void> list(const context& run, client::api& api, const workflow_options& 
        {"VERSION", "version"},
        {"RUN", "run"},
        {"STATUS", "status"},
+       {"EVENTS", "history_size"},
        {"STARTED MS", "started_ms"},
        {"ENDED MS", "ended_ms"},
        {"ERROR", "error.message"},
@@ -351,26 +269,6 @@ void add_pages(CLI::App& family, context& run) {
 }
 
 }  // namespace
-
-result<std::string>
-whole_history(client::api& api, const std::string& id, std::string from, std::uint32_t limit) {
-  joined_pages all{limit};
-  for (;;) {
-    const auto query = fmt::format(
-        "/workflows/{}/history?from={}&limit={}",
-        client::percent_encoded(id),
-        client::percent_encoded(from),
-        all.wanted());
-    auto body = api.call("GET", api.tenant_path(query));
-    if (!body) return body;
-    auto page = members_of(*body);
-    if (!page) return std::unexpected{page.error()};
-    if (auto added = all.add(*page, "events"); !added) return std::unexpected{added.error()};
-    const auto next = seq_at(*page, "next_from");
-    if (all.is_full() || next == 0 || next > seq_at(*page, "last_seq")) return all.object("events");
-    from = std::to_string(next);
-  }
-}
 
 void add_workflow(CLI::App& app, context& run) {
   auto& family = add_family(

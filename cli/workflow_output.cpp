@@ -41,4 +41,18 @@ void print_workflow(const context& run, const std::string& body) {
        {"ERROR", "error.message"}});
 }
 
+void print_explanation(const context& run, const std::string& body) {
+  print_with_list(
+      run,
+      body,
+      "waiting_for",
+      {{"COMMAND", "command"},
+       {"WAITS FOR", "for"},
+       {"STATUS", "status"},
+       {"SINCE MS", "since_ms"},
+       {"ATTEMPTS", "attempts"},
+       {"DUE MS", "due_ms"},
+       {"ERROR", "error.message"}});
+}
+
 }  // namespace callboard::cli

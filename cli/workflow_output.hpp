@@ -19,4 +19,7 @@ void print_with_list(
 /// With its steps as a table.
 void print_workflow(const context& run, const std::string& body);
 
+/// Why it is where it is, with what it waits for as a table.
+void print_explanation(const context& run, const std::string& body);
+
 }  // namespace callboard::cli

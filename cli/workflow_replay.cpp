@@ -4,7 +4,7 @@
 #include "cli/client/raw_json.hpp"
 #include "cli/families.hpp"
 #include "cli/output.hpp"
-#include "cli/workflow_history.hpp"
+#include "cli/workflow_pages.hpp"
 #include "node/module_loader.hpp"
 #include "runtime/workflow/run_check.hpp"
 #include "runtime/workflow/run_codec.hpp"

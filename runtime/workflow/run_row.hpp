@@ -72,6 +72,11 @@ struct workflow_row {
   entity_id entity{};
 };
 
+/// Events of its current run.
+[[nodiscard]] inline std::uint64_t history_size(const workflow_row& row) {
+  return row.last_seq.raw() + 1 - row.first_seq.raw();
+}
+
 struct run_timer {
   time_ms due{};
   std::uint32_t command = 0;

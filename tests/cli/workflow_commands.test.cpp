@@ -230,6 +230,26 @@ TEST_CASE("an agent is handed a message with its id and patience", "[cli][agent]
   CHECK_THAT(second, Catch::EndsWith("\r\n\r\n\"hi\""));
 }
 
+TEST_CASE("agents of a class are listed, and one is explained", "[cli][agent]") {
+  scripted_answers server{
+      {R"({"workflows":[{"id":"agent.counter.a.b","type":"agent:counter","key":"a.b","version":1,)"
+       R"("run":4,"status":"running","history_size":17,"started_ms":5}],"cursor":""})",
+       R"({"id":"agent.counter.a.b","summary":"it waits for a message","waiting_for":[]})"}};
+  const auto listed = printed(server, {"list", "counter"}, "agent");
+  CHECK_THAT(listed, Catch::StartsWith("KEY  STATUS   VERSION  RUN  EVENTS"));
+  CHECK_THAT(listed, Catch::Contains("a.b  running        1    4      17"));
+  CHECK_THAT(
+      printed(server, {"explain", "counter", "a.b"}, "agent"),
+      Catch::Contains("it waits for a message"));
+  const auto requests = server.requests();
+  REQUIRE(requests.size() == 2);
+  CHECK_THAT(
+      requests[0],
+      Catch::Contains("GET /v1/tenants/default/workflows?limit=1000&type=agent%3Acounter "));
+  CHECK_THAT(
+      requests[1], Catch::Contains("GET /v1/tenants/default/workflows/agent.counter.a.b/explain "));
+}
+
 TEST_CASE("an agent is shown without its commands", "[cli][agent]") {
   scripted_answers server{
       {R"({"id":"agent.counter.likes","type":"counter","key":"likes","state":6,"steps":[{"command":1}]})"}};

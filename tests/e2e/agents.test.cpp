@@ -48,6 +48,12 @@ TEST_CASE("an agent is called, looked at and refuses what makes no sense", "[e2e
   CHECK(text_of(shown, "type") == "counter");
   CHECK(text_of(shown, "key") == "likes");
   CHECK(number_of(shown, "state") == 7);
+  const auto listed = client.get("/workflows?type=agent:counter").json().at("workflows").as_array();
+  REQUIRE(listed.size() == 2);
+  CHECK(text_of(listed.at(1), "key") == "likes");
+  CHECK(number_of(listed.at(1), "history_size") == number_of(shown, "history_size"));
+  const auto why = client.get("/workflows/agent.counter.likes/explain").json();
+  CHECK(number_of(why.at("agent"), "messages_waiting") == 0);
   // Agents are not among the workflows, and cannot be steered like one.
   CHECK(client.get("/workflows").json().at("workflows").as_array().empty());
   CHECK(client.post("/workflows/agent.counter.likes/cancel", "").code() == "wrong_kind");
