@@ -4,6 +4,7 @@
 #include "actors/run_reads.hpp"
 #include "actors/run_rerun_reads.hpp"
 #include "actors/shard_actor.hpp"
+#include "actors/topic_answers.hpp"
 #include "actors/topic_reads.hpp"
 #include "base/log.hpp"
 #include "runtime/workflow/agent_names.hpp"
@@ -114,19 +115,26 @@ std::size_t local_router::index_of(const topic_ref& topic) const {
 
 result<void> local_router::publish(publish_batch batch, const caf::actor& reply_to) {
   if (draining_) return is_draining();
-  std::uint64_t count = 0;
-  for (const auto& request : batch.requests)
-    count += request.events.size();
   const auto index = index_of(batch.topic);
-  auto ticket = admission_[index]->admit(batch.topic, count, parts_.time.boot());
+  auto ticket =
+      admission_[index]->admit(batch.topic, events_in(batch.requests), parts_.time.boot());
   if (!ticket) {
     counters_.refused(errc::overloaded, batch.requests.size());
-    return fail(
+    const error full{
         errc::overloaded,
         fmt::format(
             "{} events of this topic's shard wait for their commit; retry later",
             admission_[index]->used()),
-        overloaded_retry_ms);
+        overloaded_retry_ms};
+    const auto most = admission_[index]->events_max_of(batch.topic);
+    const bool is_quarter = most < parts_.settings.topics.shard_in_flight_max;
+    const events_bound bound{
+        most,
+        is_quarter ? "a quarter of topics.shard_in_flight_max, as bulk topics may have"
+                   : "topics.shard_in_flight_max"};
+    if (!is_beyond(batch.requests, bound)) return std::unexpected{full};
+    caf::anon_send(reply_to, box(refusals_of(batch.requests, full, bound)));
+    return {};
   }
   ++counters_.shard_mailbox;
   caf::anon_send(

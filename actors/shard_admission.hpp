@@ -4,6 +4,7 @@
 #include "base/ids.hpp"
 #include "base/names.hpp"
 
+#include <algorithm>
 #include <atomic>
 #include <cstdint>
 #include <list>
@@ -56,7 +57,8 @@ private:
 /// flood on them leaves room for the others. Outlives its tickets. Any thread.
 class shard_admission {
 public:
-  explicit shard_admission(std::uint64_t events_max) : events_max_{events_max} {}
+  explicit shard_admission(std::uint64_t events_max)
+      : events_max_{events_max}, bulk_events_max_{std::max<std::uint64_t>(events_max / 4, 1)} {}
 
   shard_admission(const shard_admission&) = delete;
   shard_admission& operator=(const shard_admission&) = delete;
@@ -67,7 +69,7 @@ public:
     const std::lock_guard guard{mutex_};
     const bool is_bulk = !bulk_topics_.empty() && bulk_topics_.contains(topic);
     if (used_ + events > events_max_) return std::nullopt;
-    if (is_bulk && bulk_used_ + events > events_max_ / 4) return std::nullopt;
+    if (is_bulk && bulk_used_ + events > bulk_events_max_) return std::nullopt;
     used_ += events;
     if (is_bulk) bulk_used_ += events;
     admission_ticket ticket;
@@ -76,6 +78,12 @@ public:
     ticket.is_bulk_ = is_bulk;
     ticket.since_ = in_flight_.insert(in_flight_.end(), now);
     return ticket;
+  }
+
+  /// What is never admitted at once is more than this.
+  [[nodiscard]] std::uint64_t events_max_of(const topic_ref& topic) const {
+    const std::lock_guard guard{mutex_};
+    return bulk_topics_.contains(topic) ? bulk_events_max_ : events_max_;
   }
 
   /// Said by the topic when it becomes active and when its lane changes.
@@ -111,6 +119,7 @@ private:
   }
 
   const std::uint64_t events_max_;
+  const std::uint64_t bulk_events_max_;
   mutable std::mutex mutex_;
   std::uint64_t used_ = 0;
   std::uint64_t bulk_used_ = 0;

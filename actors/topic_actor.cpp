@@ -149,18 +149,17 @@ private:
     --counters_.topic_mailbox;
     touch();
     auto& requests = message.batch.requests;
-    std::uint64_t count = 0;
-    for (const auto& request : requests)
-      count += request.events.size();
     held_charges charges{
         .bytes = std::move(message.batch.charge), .ticket = std::move(message.ticket)};
     if (is_bulk()) {
-      auto bulk = admission_.bulk_events.charge(count);
+      auto bulk = admission_.bulk_events.charge(events_in(requests));
       if (!bulk) {
         counters_.refused(errc::overloaded, requests.size());
         const error many{
             errc::overloaded, "too many events of bulk topics wait to be written", 100};
-        return send(reply_to, box(refusals_of(requests, many)));
+        const auto most = admission_.bulk_events.size_max();
+        return send(
+            reply_to, box(refusals_of(requests, many, {most, "topics.bulk_in_flight_max"})));
       }
       charges.bulk = std::move(*bulk);
     }

@@ -1,5 +1,7 @@
 #include "actors/topic_answers.hpp"
 
+#include <algorithm>
+
 namespace callboard::actors {
 
 topic_description describe(const runtime::topic_image& image) {
@@ -53,11 +55,32 @@ error told_to_client(const error& why) {
       errc::overloaded, "an earlier write of the shard failed, this one was not made; retry", 50};
 }
 
-publish_replies
-refusals_of(const std::vector<runtime::publish_request>& requests, const error& why) {
-  publish_replies all;
+std::uint64_t events_in(const std::vector<runtime::publish_request>& requests) {
+  std::uint64_t count = 0;
   for (const auto& request : requests)
-    all.replies.push_back({request.correlation, std::unexpected{why}});
+    count += request.events.size();
+  return count;
+}
+
+bool is_beyond(const std::vector<runtime::publish_request>& requests, const events_bound& bound) {
+  return std::ranges::any_of(
+      requests, [&](const auto& one) { return one.events.size() > bound.events_max; });
+}
+
+publish_replies refusals_of(
+    const std::vector<runtime::publish_request>& requests,
+    const error& why,
+    const events_bound& bound) {
+  publish_replies all;
+  for (const auto& request : requests) {
+    const auto count = request.events.size();
+    const bool never_fits = count > bound.events_max;
+    all.replies.push_back(
+        {request.correlation,
+         std::unexpected{
+             never_fits ? runtime::too_many_at_once(count, bound.events_max, bound.setting)
+                        : why}});
+  }
   return all;
 }
 

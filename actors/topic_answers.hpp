@@ -6,6 +6,10 @@
 #include "base/error.hpp"
 #include "runtime/topic/topic_core.hpp"
 
+#include <cstdint>
+#include <string_view>
+#include <vector>
+
 namespace callboard::actors {
 
 [[nodiscard]] topic_description describe(const runtime::topic_image& image);
@@ -21,8 +25,22 @@ patch_settings(runtime::topic_settings settings, const topic_settings_patch& wit
 /// What clients hear when an append fails: that an earlier one failed is no fault of theirs.
 [[nodiscard]] error told_to_client(const error& why);
 
-/// `why` as the answer to each of the requests.
-[[nodiscard]] publish_replies
-refusals_of(const std::vector<runtime::publish_request>& requests, const error& why);
+[[nodiscard]] std::uint64_t events_in(const std::vector<runtime::publish_request>& requests);
+
+/// A bound on the events in flight, and the setting that it is.
+struct events_bound {
+  std::uint64_t events_max = 0;
+  std::string_view setting;
+};
+
+/// True if some of the requests is more than that by itself: it need not be sent again.
+[[nodiscard]] bool
+is_beyond(const std::vector<runtime::publish_request>& requests, const events_bound& bound);
+
+/// The answer to each of the requests: `why`, or to one that is beyond the bound `too_large`.
+[[nodiscard]] publish_replies refusals_of(
+    const std::vector<runtime::publish_request>& requests,
+    const error& why,
+    const events_bound& bound);
 
 }  // namespace callboard::actors

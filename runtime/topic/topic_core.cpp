@@ -41,6 +41,18 @@ error overloaded(std::uint32_t in_flight_max) {
 
 }  // namespace
 
+error too_many_at_once(std::uint64_t events, std::uint64_t events_max, std::string_view setting) {
+  return {
+      errc::too_large,
+      fmt::format(
+          "{} events at once are more than {} = {}, so they will never be taken: publish them in "
+          "smaller batches",
+          events,
+          setting,
+          events_max),
+      0};
+}
+
 topic_core::topic_core(topic_image image, const topic_limits& limits)
     : image_{std::move(image)},
       epoch_{std::make_shared<const std::string>(image_.epoch)},
@@ -68,8 +80,7 @@ topic_core::publish(publisher_key publisher, std::vector<publish_request> reques
     if (events_in_flight_ + parked_events_ + adding > limits_.events_in_flight_max) {
       for (auto& request : requests) {
         out.replies.push_back(
-            {publisher,
-             {request.correlation, std::unexpected{overloaded(limits_.events_in_flight_max)}}});
+            {publisher, {request.correlation, std::unexpected{no_room_for(request)}}});
       }
       return out;
     }
@@ -206,6 +217,13 @@ void topic_core::decide_ephemeral(
       out);
 }
 
+error topic_core::no_room_for(const publish_request& request) const {
+  const auto most = limits_.events_in_flight_max;
+  const bool never_fits = image_.settings.dedupe_window_s != 0 && request.events.size() > most;
+  if (!never_fits) return overloaded(most);
+  return too_many_at_once(request.events.size(), most, "topics.events_in_flight_max");
+}
+
 std::optional<error> topic_core::refuse(const publish_request& request) const {
   const auto& settings = image_.settings;
   if (request.level == durability::replicated) {
@@ -217,7 +235,7 @@ std::optional<error> topic_core::refuse(const publish_request& request) const {
   // Ids that are to be remembered must all be among the recent ones.
   const bool passes_alone = settings.dedupe_window_s == 0 && events_in_flight_ == 0;
   if (!passes_alone && events_in_flight_ + request.events.size() > limits_.events_in_flight_max) {
-    return overloaded(limits_.events_in_flight_max);
+    return no_room_for(request);
   }
   if (window_.is_full(request.events.size())) {
     return error{

@@ -20,6 +20,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <unordered_map>
 #include <vector>
 
@@ -50,6 +51,10 @@ struct topic_limits {
   /// Payload bytes gathered into one append, unless a single publish has more.
   std::uint64_t append_bytes_max = 4U << 20;
 };
+
+/// Of one publish that a bound on what is in flight never has room for; `setting` is that bound.
+[[nodiscard]] error
+too_many_at_once(std::uint64_t events, std::uint64_t events_max, std::string_view setting);
 
 /// What the shell must do, in this order: appends, then replies, then deliveries and the rest.
 struct topic_effects {
@@ -266,6 +271,7 @@ private:
   [[nodiscard]] publish_outcome
   admit(publish_request& request, const std::vector<verdict>& verdicts);
   void decide_ephemeral(publisher_key publisher, publish_request& request, topic_effects& out);
+  [[nodiscard]] error no_room_for(const publish_request& request) const;
   [[nodiscard]] std::optional<error> refuse(const publish_request& request) const;
 
   void run(std::vector<parked_publish> work, topic_effects& out);

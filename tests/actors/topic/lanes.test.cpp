@@ -157,6 +157,11 @@ TEST_CASE("a flood on bulk topics leaves room for the others", "[actors][topic]"
     CHECK(outcome.error().retry_after_ms > 0);
   }
   CHECK(accepted == 3);
+  // What the bulk bound never has room for is not to be tried again.
+  const auto larger = broker.publish("flood", many(61, "larger"));
+  broker.settle();
+  REQUIRE_FALSE(broker.got.published.at(larger));
+  CHECK(broker.got.published.at(larger).error().code == errc::too_large);
   // Everything was given back.
   const auto after = broker.publish("flood", many(60, "after"));
   broker.settle();

@@ -2,6 +2,8 @@
 #include "tests/runtime/topic/core_fixture.hpp"
 #include "tests/support/catch.hpp"
 
+#include <algorithm>
+
 using namespace callboard;
 using namespace callboard::runtime;
 using callboard::testing::core_fixture;
@@ -163,6 +165,22 @@ TEST_CASE("work in flight is bounded and the refusal says when to retry", "[topi
   topic.publish(make_request(3, {"d"}));
   topic.commit();
   CHECK(topic.replies[2].reply.outcome->first_seq == sequence{4});
+}
+
+TEST_CASE("what is never taken is not to be tried again", "[topic]") {
+  core_fixture topic{{}, {.events_in_flight_max = 3}};
+  topic.publish(make_request(1, {"a", "b", "c", "d"}));
+  topic.publish(make_request(2, {"a"}));
+  topic.publish(make_request(3, {"b", "c", "d", "e"}));
+  topic.commit_all();
+  REQUIRE(topic.replies.size() == 3);
+  CHECK(topic.replies[0].reply.outcome.error().code == errc::too_large);
+  CHECK_THAT(
+      topic.replies[0].reply.outcome.error().detail,
+      Catch::Contains("4 events") && Catch::Contains("topics.events_in_flight_max = 3"));
+  const auto taken = std::ranges::count_if(
+      topic.replies, [](const auto& one) { return one.reply.outcome.has_value(); });
+  CHECK(taken == 1);
 }
 
 TEST_CASE("without a dedupe window a batch that is larger than the bound passes alone", "[topic]") {
