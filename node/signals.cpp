@@ -1,6 +1,7 @@
 // Runs a node between two signals.
 #include "base/log.hpp"
 #include "node/node.hpp"
+#include "storage/directory.hpp"
 
 #include <arpa/inet.h>
 #include <csignal>
@@ -36,6 +37,8 @@ result<void> run_until_signal(
     const config& settings,
     const std::function<void(const std::string& url)>& on_ready,
     const runtime::workflow_registry* workflows) {
+  // Nothing has begun that would have to be ended in order.
+  storage::await_unlocked(storage::directory_paths{settings.storage.data_dir});
   const auto set = stop_signals();
   pthread_sigmask(SIG_BLOCK, &set, nullptr);
   std::signal(SIGPIPE, SIG_IGN);

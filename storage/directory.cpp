@@ -24,9 +24,10 @@ namespace {
 
 constexpr std::string_view title = "callboard data directory";
 
-/// A process that was killed keeps its locks until the kernel has taken it down.
 constexpr std::chrono::milliseconds lock_pause{20};
-constexpr int lock_tries_max = 150;
+constexpr int awaits_max = 150;
+/// Others that wait have the lock for a moment each when they look.
+constexpr int lock_tries_max = 5;
 
 std::unexpected<error> os_failure(std::string_view doing, const std::filesystem::path& path) {
   return fail(errc::io_error, fmt::format("{} {}: {}", doing, path.string(), std::strerror(errno)));
@@ -44,13 +45,13 @@ std::string holder_of(const std::filesystem::path& lock) {
   return pid.empty() ? "another process" : fmt::format("another process (pid {})", pid);
 }
 
-/// Takes the lock of the open file, with patience for a holder that is not this process. False,
-/// with errno, if it cannot.
-bool lock_file(int descriptor, const std::filesystem::path& path) {
-  for (int tries = 1; ::flock(descriptor, LOCK_EX | LOCK_NB) != 0; ++tries) {
+/// Takes the lock of the open file (`how`: LOCK_EX or LOCK_SH), with so many tries if its holder is
+/// not this process. False, with errno, if it cannot.
+bool lock_file(int descriptor, int how, int tries_max, const std::filesystem::path& path) {
+  for (int tries = 1; ::flock(descriptor, how | LOCK_NB) != 0; ++tries) {
     const int code = errno;
-    const bool may_let_go = code == EWOULDBLOCK && pid_in(path) != std::to_string(::getpid())
-                            && tries < lock_tries_max;
+    const bool may_let_go =
+        code == EWOULDBLOCK && pid_in(path) != std::to_string(::getpid()) && tries < tries_max;
     if (!may_let_go && code != EINTR) {
       errno = code;
       return false;
@@ -91,10 +92,15 @@ struct open_file {
 
 }  // namespace
 
+void await_unlocked(const directory_paths& paths) {
+  const open_file lock{::open(paths.lock.c_str(), O_RDONLY | O_CLOEXEC)};
+  if (lock.descriptor >= 0) (void)lock_file(lock.descriptor, LOCK_SH, awaits_max, paths.lock);
+}
+
 result<directory_lock> directory_lock::take(const directory_paths& paths) {
   const int descriptor = ::open(paths.lock.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0640);
   if (descriptor < 0) return os_failure("opening", paths.lock);
-  if (!lock_file(descriptor, paths.lock)) {
+  if (!lock_file(descriptor, LOCK_EX, lock_tries_max, paths.lock)) {
     const int code = errno;
     ::close(descriptor);
     if (code != EWOULDBLOCK) {

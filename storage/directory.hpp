@@ -30,11 +30,14 @@ struct directory_paths {
   std::filesystem::path db;
 };
 
+/// Waits until no other process holds the directory, 3 s at most: one that was killed keeps its
+/// lock until the kernel has taken it down. For who may still be ended by a signal.
+void await_unlocked(const directory_paths& paths);
+
 /// Holds a data directory for this process; let go when destroyed or the process dies.
 class directory_lock {
 public:
-  /// Waits up to 3 s for another process that may be ending. Errors: locked (another process, or
-  /// another journal of this one), io_error.
+  /// Errors: locked (another process, or another journal of this one), io_error.
   [[nodiscard]] static result<directory_lock> take(const directory_paths& paths);
 
   directory_lock(directory_lock&& other) noexcept;

@@ -91,6 +91,7 @@ result<directory_lock> lock_existing(const directory_paths& paths) {
           && !std::filesystem::exists(paths.db, ignored))) {
     return fail(errc::not_found, paths.root.string() + " is not a callboard data directory");
   }
+  await_unlocked(paths);
   return directory_lock::take(paths);
 }
 

@@ -5,6 +5,7 @@
 #include "tests/support/eventually.hpp"
 
 #include <atomic>
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
@@ -77,6 +78,15 @@ TEST_CASE("a data directory belongs to one process, and the second one says so")
   CHECK(second.status != 0);
   CHECK_THAT(second.err + second.out, Catch::Contains("process"));
   CHECK(http_client{node.where()}.get("/readyz").status == 200);
+}
+
+TEST_CASE("a node that waits for its data directory hears SIGTERM") {
+  const server_process holder;
+  // SIGTERM after half a second; 124 if that was enough, 137 if it had to be killed a second later.
+  const auto command = "timeout --kill-after=1 0.5 " + callboard_program()
+                       + " dev --listen 127.0.0.1:0 --data " + holder.data_dir().string()
+                       + " 2>/dev/null";
+  CHECK(WEXITSTATUS(std::system(command.c_str())) == 124);
 }
 
 TEST_CASE("a data directory keeps its shard count") {
