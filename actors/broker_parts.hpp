@@ -18,6 +18,7 @@ class workflow_registry;
 namespace callboard::actors {
 
 class router;
+class run_census;
 class stuck_runs;
 
 /// Shared by all actors of the node; made by `node` before the actor system starts working and
@@ -39,6 +40,7 @@ struct broker_parts {
   model::chat_calls* models = nullptr;
   /// The router's; set with it.
   stuck_runs* stuck = nullptr;
+  run_census* census = nullptr;
 };
 
 }  // namespace callboard::actors

@@ -193,4 +193,25 @@ result<std::vector<std::optional<time_ms>>> read_event_times(
   return times;
 }
 
+result<group_backlog> read_backlog(
+    storage::shard_reader& reader,
+    const runtime::group_row& row,
+    std::optional<sequence> needed_after) {
+  if (!needed_after) {
+    auto group = read_group(reader, row);
+    if (!group) return std::unexpected{group.error()};
+    needed_after = group->ledger.needed_after();
+  }
+  group_backlog backlog{.needed_after = *needed_after};
+  const auto span = reader.entity_span(row.topic_entity);
+  if (!span) return std::unexpected{span.error()};
+  if (!*span || (*span)->last <= *needed_after) return backlog;
+  const auto first = std::max(needed_after->next(), (*span)->first);
+  backlog.events = (*span)->last.raw() + 1 - first.raw();
+  auto event = read_one(reader, row.topic_entity, first);
+  if (!event) return std::unexpected{event.error()};
+  if (*event) backlog.oldest = (*event)->event.time;
+  return backlog;
+}
+
 }  // namespace callboard::actors

@@ -7,6 +7,7 @@
 #include "runtime/group/group_core.hpp"
 #include "storage/journal.hpp"
 
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -34,6 +35,21 @@ struct loaded_group {
 
 [[nodiscard]] result<loaded_group>
 read_group(storage::shard_reader& reader, const runtime::group_row& row);
+
+/// What a group has not acked.
+struct group_backlog {
+  sequence needed_after{};
+  std::uint64_t events = 0;
+  /// Of the first of them.
+  std::optional<time_ms> oldest;
+};
+
+/// `needed_after`: of the group, if it is known; else it is read. What retention has taken waits
+/// for nobody.
+[[nodiscard]] result<group_backlog> read_backlog(
+    storage::shard_reader& reader,
+    const runtime::group_row& row,
+    std::optional<sequence> needed_after);
 
 struct read_manner {
   std::uint64_t bytes_max = 0;

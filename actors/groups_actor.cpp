@@ -51,6 +51,7 @@ groups_actor::groups_actor(
     caf::actor bindings)
     : companion{config, shard, parts, std::move(parent)},
       bindings_{std::move(bindings)},
+      backlogs_{parts.counters, shard},
       deliveries_{
           parts.counters.counter("group_deliveries_total", "events handed to group members")},
       redeliveries_{parts.counters.counter(
@@ -74,7 +75,11 @@ caf::behavior groups_actor::make_behavior() {
       [this](const boxed<relay_attached>& message) { on_attached(*message); },
       [this](const boxed<deliver>& message) { on_deliver(*message); },
       [this](const boxed<relay_skipped>& message) { on_skipped(*message); },
-      [this](const boxed<publish_replies>& replies) { on_letters(*replies); });
+      [this](const boxed<publish_replies>& replies) { on_letters(*replies); },
+      [this](const boxed<group_gauges_tick>&) {
+        gauges_armed_ = false;
+        on_gauges_tick();
+      });
 }
 
 void groups_actor::on_exit() {
@@ -113,6 +118,7 @@ void groups_actor::on_directory(result<group_directory> found) {
     tell_binding(key.topic, key.group, &slot);
   }
   ready_ = true;
+  if (!topics_.empty()) on_gauges_tick();
   for (auto& [ref, message] : std::exchange(early_topics_, {})) {
     on_topic_active(message);
   }
@@ -137,6 +143,7 @@ void groups_actor::on_request(pending_request request) {
     return answer(request, std::unexpected{checked.error()});
   }
   if (std::holds_alternative<leave_group>(request.body)) return leave(std::move(request));
+  arm_gauges();
   const auto ref = *named;
   auto& topic = topics_[ref];
   topic.ref = ref;

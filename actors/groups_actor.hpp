@@ -7,6 +7,7 @@
 // and read again by the next request. Without members for a while it is dropped too.
 #pragma once
 
+#include "actors/group_backlogs.hpp"
 #include "actors/group_companion.hpp"
 #include "actors/group_reads.hpp"
 #include "actors/relay_messages.hpp"
@@ -61,6 +62,8 @@ struct group_slot {
   /// A record that makes, changes or deletes it is being written.
   bool changing = false;
   std::vector<pending_request> waiting;
+  /// As it was looked at last.
+  std::optional<group_backlog> backlog;
 };
 
 /// A topic with groups, or with requests about groups.
@@ -82,6 +85,9 @@ struct group_topic {
   bool floor_owed = false;
   std::optional<std::optional<sequence>> floor_told;
 };
+
+/// INTERNAL: look at what waits.
+struct group_gauges_tick {};
 
 class groups_actor final : public companion {
 public:
@@ -181,6 +187,12 @@ private:
   void fail_unit(group_topic& topic, const group_name& name, const error& why);
   void drop_unit(group_slot& slot, const error& why);
 
+  // groups_gauges.cpp: what waits, and for how long
+  void arm_gauges();
+  void on_gauges_tick();
+  void report_backlogs();
+  void look_at_backlogs();
+
   [[nodiscard]] group_topic* find_topic(const topic_ref& ref);
   [[nodiscard]] group_slot* find_slot(const topic_ref& ref, const group_name& name);
   [[nodiscard]] group_unit*
@@ -200,6 +212,12 @@ private:
   correlation_id correlations_{};
   std::uint64_t fetch_keys_ = 0;
   boot_time directory_retry_{};
+
+  group_backlogs backlogs_;
+  bool gauges_armed_ = false;
+  bool is_looking_ = false;
+  /// The next look begins behind this one; nothing: at the first.
+  std::optional<runtime::group_key> looked_at_;
 
   prometheus::Counter& deliveries_;
   prometheus::Counter& redeliveries_;

@@ -3,6 +3,7 @@
 
 #include "actors/broker_parts.hpp"
 #include "actors/router.hpp"
+#include "actors/run_census.hpp"
 #include "actors/stuck_runs.hpp"
 #include "actors/topic_actor.hpp"
 #include "base/byte_budget.hpp"
@@ -57,6 +58,7 @@ private:
   broker_parts& parts_;
   topic_metrics counters_;
   stuck_runs stuck_;
+  run_census census_;
   byte_budget bulk_events_;
   std::vector<std::unique_ptr<shard_admission>> admission_;
   std::vector<caf::actor> shards_;

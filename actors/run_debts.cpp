@@ -3,6 +3,7 @@
 // them, is sent when that is committed, again and again until it is answered, and over restarts:
 // also a run that has ended is woken for it.
 #include "actors/router.hpp"
+#include "actors/run_census.hpp"
 #include "actors/run_host.hpp"
 #include "actors/telling.hpp"
 
@@ -172,6 +173,7 @@ void run_host::settle_debts() {
 /// False: what was committed is a transition.
 bool run_host::takes_settlement() {
   if (!std::exchange(is_settling_, false)) return false;
+  count_moved(parts_, shard_, shown_, *row_);
   shown_ = row_;
   is_busy_ = false;
   home_.run_settled();

@@ -2,6 +2,7 @@
 
 #include "actors/guest_turn.hpp"
 #include "actors/router.hpp"
+#include "actors/run_census.hpp"
 #include "actors/run_sweep.hpp"
 #include "actors/stuck_runs.hpp"
 #include "base/hash.hpp"
@@ -463,6 +464,7 @@ void run_host::on_appended(const runtime::publish_reply& reply) {
 void run_host::commit(sequence first) {
   if (takes_settlement()) return;
   last_seq_ = sequence{first.raw() + batch_.size() - 1};
+  count_moved(parts_, shard_, shown_, *row_);
   shown_ = row_;
   bool is_of_earlier = false;
   for (const auto& one : std::exchange(batch_, {})) {

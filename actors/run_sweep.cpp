@@ -120,6 +120,7 @@ result<sweep_found> look_through(storage::shard_reader& reader, const sweep_orde
       return;
     }
     const auto by_row = stuck_because(row, order.code);
+    run_census::add(found.counts, row, by_row.has_value());
     if (auto why = stuck_because(key, row, order.code, order.known)) {
       ++found.stuck_count;
       keep_first(found.stuck, key, std::move(*why), stuck_named_max);
@@ -198,12 +199,15 @@ void run_sweep::seen::look(const broker_parts& parts, shard_id shard, const caf:
     if (!reader) return std::unexpected{reader.error()};
     return look_through(**reader, order);
   };
+  const auto moved =
+      parts.census == nullptr ? run_census::counts{} : parts.census->moved_so_far(shard);
   auto found = find();
   if (!found) {
     log::channel("actors")->warn(
         "workflows of shard {} cannot be looked through: {}", shard.raw(), found.error().detail);
     return;
   }
+  if (parts.census != nullptr) parts.census->counted(shard, found->counts, moved);
   if (parked.most != 0) read_histories(parts, shard, found->parked);
   if (have_asked(working, found->working)) working.after.clear();
   working.most = share_of(found->working.count, checks_min);

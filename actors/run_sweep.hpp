@@ -3,6 +3,7 @@
 #pragma once
 
 #include "actors/broker_parts.hpp"
+#include "actors/run_census.hpp"
 #include "base/error.hpp"
 #include "base/names.hpp"
 #include "runtime/workflow/run_row.hpp"
@@ -69,6 +70,7 @@ struct sweep_found {
   run_page working;
   /// The others that run.
   run_page parked;
+  run_census::counts counts{};
 };
 
 struct sweep_order {

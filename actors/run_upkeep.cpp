@@ -57,7 +57,7 @@ void run_host::on_check(bool is_replied) {
   auto waits = waits_elsewhere(looks_max);
   const auto young = now() - std::chrono::milliseconds{limits().sweep_ms};
   std::erase_if(waits, [&](const awaited& one) {
-    return is_on_its_way(one.command) || issued_at(one.command) > young;
+    return one.agent || is_on_its_way(one.command) || issued_at(one.command) > young;
   });
   if (waits.empty()) return note_stuck(std::nullopt);
   auto posted = parts_.readers.post(

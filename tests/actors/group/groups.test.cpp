@@ -57,6 +57,46 @@ TEST_CASE_METHOD(
   CHECK(make_group({.group = which}).settings.deliveries_max == settings.groups.deliveries_max);
 }
 
+TEST_CASE_METHOD(group_client, "what waits in groups is seen in gauges", "[actors][group]") {
+  const auto which = group("orders", "billing");
+  const metrics::labels kind{{"kind", "group"}};
+  const metrics::labels of_shard{
+      {"kind", "group"}, {"shard", std::to_string(shard_of("orders").raw())}};
+  const auto waiting = [&] { return gauge("group_backlog_events", kind); };
+  const auto age = [&] { return gauge("group_oldest_unacked_age_seconds", of_shard); };
+  publish_many("orders", 3);
+  (void)make_group({.group = which});
+  (void)make_group({.group = group("orders", "audit"), .from = runtime::from_now{}});
+  advance(11s);
+  CHECK(waiting() == 3);
+  CHECK(age() >= 5);
+  const auto got = fetch(which, "a", 3);
+  (void)ack(which, {got[0], got[2]});
+  advance(6s);
+  CHECK(waiting() == 2 - 1);
+  CHECK(age() >= 11);
+  (void)ack(which, {got[1]});
+  advance(6s);
+  CHECK(waiting() == 0);
+  CHECK(age() == 0);
+
+  // Nobody fetches, and nothing is in memory.
+  advance(2min);
+  publish_many("orders", 2, "later");
+  advance(2min);
+  CHECK(waiting() == 4);
+  CHECK(age() >= 60);
+  crash();
+  advance(1s);
+  CHECK(waiting() == 4);
+  CHECK(age() >= 60);
+  REQUIRE(ask_now(actors::delete_group{which}));
+  REQUIRE(ask_now(actors::delete_group{group("orders", "audit")}));
+  advance(6s);
+  CHECK(waiting() == 0);
+  CHECK(age() == 0);
+}
+
 TEST_CASE_METHOD(
     group_client, "events are delivered, acked durably and not again", "[actors][group]") {
   const auto which = group("orders", "billing");

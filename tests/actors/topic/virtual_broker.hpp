@@ -208,6 +208,10 @@ public:
     return static_cast<std::int64_t>(counters_.gauge("topics_active", "Topics in memory.").Value());
   }
 
+  [[nodiscard]] double gauge(const std::string& name, const metrics::labels& with) {
+    return counters_.gauge(name, {}, with).Value();
+  }
+
   [[nodiscard]] shard_id shard_of(const std::string& name) const {
     return shard_id{shard_index(topic(name), journal.shard_count())};
   }
