@@ -2,6 +2,7 @@
 #pragma once
 
 #include "callboard/join.hpp"
+#include "callboard/json_text.hpp"
 
 #include <boost/json/array.hpp>
 #include <boost/json/object.hpp>
@@ -32,6 +33,16 @@ struct success<outcome<T>> {
   using type = T;
 };
 
+template <>
+struct success<outcome<void>> {
+  using type = nothing;
+};
+
+template <>
+struct success<void> {
+  using type = nothing;
+};
+
 /// What a branch gives if it ends well.
 template <class T>
 using success_of = typename success<T>::type;
@@ -49,6 +60,11 @@ public:
     return all_failed();
   }
 
+  /// A branch has ended as the run is being cancelled: so will the others.
+  void cancel() { is_cancelled_ = true; }
+
+  [[nodiscard]] bool is_cancelled() const { return is_cancelled_; }
+
 private:
   [[nodiscard]] failure all_failed() const {
     const auto kind = failures_.front().kind;
@@ -56,11 +72,18 @@ private:
         std::ranges::all_of(failures_, [kind](const failure& one) { return one.kind == kind; });
     failure all{is_same ? kind : failure_class::permanent, "all_failed", ""};
     boost::json::array list;
+    // The first of them may be asked again then.
+    for (const auto& one : failures_) {
+      const bool is_sooner = all.retry_after_ms == 0 || one.retry_after_ms < all.retry_after_ms;
+      if (is_same && one.retry_after_ms != 0 && is_sooner) all.retry_after_ms = one.retry_after_ms;
+    }
     for (const auto& one : failures_) {
       if (!all.message.empty()) all.message += "; ";
       all.message += one.code + ": " + one.message;
-      list.push_back(boost::json::object{
-          {"class", name_of(one.kind)}, {"code", one.code}, {"message", one.message}});
+      boost::json::object told{
+          {"class", name_of(one.kind)}, {"code", one.code}, {"message", one.message}};
+      if (!one.details.empty()) told["details"] = json_or_text(one.details);
+      list.push_back(std::move(told));
     }
     all.details = boost::json::serialize(boost::json::object{{"failures", std::move(list)}});
     return all;
@@ -68,15 +91,24 @@ private:
 
   std::vector<failure> failures_;
   std::size_t left_;
+  bool is_cancelled_ = false;
 };
 
 /// Ends with what `one` gives, or, if it is the last that fails, with the failure of them all. If
-/// others are left it waits to be given up. What is no failure (cancelling, a bug) is thrown on.
+/// others are left it waits to be given up. Cancelling is no decision: others may have something to
+/// undo, so it is thrown on by the last. A bug is thrown on at once.
 template <class T>
 flow<outcome<success_of<T>>> try_branch(flow<T> one, std::size_t index, failed_branches& failed) {
   std::optional<failure> why;
   try {
-    if constexpr (std::is_same_v<T, success_of<T>>) {
+    if constexpr (std::is_void_v<T>) {
+      co_await std::move(one);
+      co_return nothing{};
+    } else if constexpr (std::is_same_v<T, outcome<void>>) {
+      auto ended = co_await std::move(one);
+      if (ended) co_return nothing{};
+      why = std::move(ended.error());
+    } else if constexpr (std::is_same_v<T, success_of<T>>) {
       co_return co_await std::move(one);
     } else {
       auto ended = co_await std::move(one);
@@ -85,9 +117,13 @@ flow<outcome<success_of<T>>> try_branch(flow<T> one, std::size_t index, failed_b
     }
   } catch (const run_failed& thrown) {
     why = thrown.why();
+  } catch (const cancelled&) {
+    failed.cancel();
+    why = failure{failure_class::permanent, "cancelled", "the run is being cancelled"};
   }
   auto all = failed.note(index, *std::move(why));
   if (!all) co_await std::suspend_always{};
+  if (failed.is_cancelled()) throw cancelled{};
   co_return std::unexpected{*std::move(all)};
 }
 
@@ -126,12 +162,16 @@ template <class... Items>
       std::index_sequence_for<Items...>{});
 }
 
-/// The same of any number of flows. Precondition: not empty.
+/// The same of any number of flows; of none it fails at once.
 template <class T>
 [[nodiscard]] flow<outcome<winner<detail::success_of<T>>>>
 first_success(std::vector<flow<T>> branches) {
   using Value = detail::success_of<T>;
   auto given = std::move(branches);
+  if (given.empty()) {
+    co_return std::unexpected{
+        failure{failure_class::permanent, "all_failed", "there is nothing that could succeed"}};
+  }
   detail::failed_branches failed{given.size()};
   std::vector<flow<outcome<Value>>> mine;
   mine.reserve(given.size());

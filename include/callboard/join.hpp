@@ -9,6 +9,7 @@
 #include <coroutine>
 #include <cstddef>
 #include <optional>
+#include <stdexcept>
 #include <tuple>
 #include <utility>
 #include <variant>
@@ -200,10 +201,12 @@ struct winner {
   T value;
 };
 
-/// What holds for `any` of arguments holds here. Precondition: not empty.
+/// What holds for `any` of arguments holds here. Throws std::invalid_argument if there are none:
+/// nothing would ever end it.
 template <class T>
 [[nodiscard]] flow<winner<T>> any(std::vector<flow<T>> branches) {
   auto mine = std::move(branches);
+  if (mine.empty()) throw std::invalid_argument{"any of no branches: nothing would ever end it"};
   const auto first = co_await detail::vector_join<T>{mine, 1};
   co_return winner<T>{first, mine[first].take()};
 }

@@ -16,6 +16,8 @@ namespace callboard {
 /// What a step is told about itself. The key is the same for every attempt, also after a crash:
 /// hand it to services that honour idempotency keys.
 struct step_attempt {
+  /// Of all attempts, with those that were put off (`failure::retry_after_ms` of class `rate`), so
+  /// it may be above the policy's `attempts_max`.
   std::uint32_t number = 1;
   std::string idempotency_key;
 };

@@ -36,17 +36,21 @@ std::chrono::milliseconds delay_before(
     next again,
     const ended_attempt& one,
     const failure& why,
-    const retry_policy& retry,
+    const open_command& step,
     std::string_view workflow_id) {
+  const auto& retry = step.request.retry;
+  // Who was put off is no further along.
+  const auto counted = std::max(one.attempt - step.interruptions - step.deferrals, 1U);
   auto delay = std::min<std::uint64_t>(
       retry.delay_max_ms,
-      static_cast<std::uint64_t>(retry.first_delay_ms) << std::min(one.attempt - 1, 20U));
+      static_cast<std::uint64_t>(retry.first_delay_ms)
+          << std::min((again == next::deferred ? one.attempt : counted) - 1, 20U));
   const auto jitter = hash_64(fmt::format("{}/{}/{}", workflow_id, one.command, one.attempt));
   delay -= delay == 0 ? 0 : jitter % (delay / 2 + 1);
   const std::chrono::milliseconds own{delay};
   if (again == next::deferred)
     return std::max(own, honoured_retry_after(why.retry_after_ms, jitter));
-  return std::max(own, std::chrono::milliseconds{why.retry_after_ms});
+  return std::max(own, std::min(std::chrono::milliseconds{why.retry_after_ms}, retry_after_max));
 }
 
 }  // namespace
@@ -83,7 +87,7 @@ run_event event_of(
   } else if (const auto again = next_attempt(one, why, step, limits)) {
     event.kind = run_event_kind::attempt_failed;
     event.is_deferred = *again == next::deferred;
-    event.due = now + delay_before(*again, one, why, step.request.retry, workflow_id);
+    event.due = now + delay_before(*again, one, why, step, workflow_id);
   } else {
     event.kind = run_event_kind::failed;
   }

@@ -78,6 +78,15 @@ TEST_CASE("no step is put off by more than a week at a time", "[workflow]") {
   CHECK(*event.due <= run.now + 24h * 8);
 }
 
+TEST_CASE("who was put off often waits for what goes wrong as if he was not", "[workflow]") {
+  scripted_run run{knocking<3>::definition()};
+  for (int i = 0; i < 8; ++i)
+    REQUIRE(fail(run, slow_down).is_deferred);
+  const auto event = fail(run, {failure_class::retryable, "busy", ""});
+  REQUIRE(event.due);
+  CHECK(*event.due <= run.now + std::chrono::milliseconds{retry_policy{}.first_delay_ms});
+}
+
 TEST_CASE("what is tried once is not tried again, whoever asks", "[workflow]") {
   scripted_run run{knocking<1>::definition()};
   CHECK(fail(run, slow_down).kind == run_event_kind::failed);

@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <callboard/join.hpp>
+#include <callboard/saga.hpp>
 #include <callboard/workflow.hpp>
 #include <string>
 #include <utility>
@@ -128,6 +129,49 @@ struct mirrored : workflow<mirrored> {
 
 const failure down{failure_class::retryable, "down", "no answer"};
 
+/// Two ways to book, each of which undoes what it did; or what gives no value.
+struct booked : workflow<booked> {
+  static constexpr std::string_view type = "booked";
+
+  flow<json> run(context& ctx, std::string how) {
+    if (how == "none") {
+      const auto got = co_await first_success(std::vector<flow<int>>{});
+      co_return got ? "" : got.error().code;
+    }
+    if (how == "any of none")
+      co_return static_cast<int>((co_await any(std::vector<flow<int>>{})).index);
+    if (how == "values") {
+      std::vector<flow<void>> plain;
+      plain.push_back(done(ctx, "a"));
+      plain.push_back(done(ctx, "b"));
+      const auto first = co_await first_success(std::move(plain));
+      const auto second = co_await first_success(tried(ctx, "c"), done(ctx, "d"));
+      co_return boost::json::array{
+          first ? static_cast<int>(first->index) : -1,
+          second ? static_cast<int>(second->index()) : -1};
+    }
+    const auto got = co_await first_success(book(ctx, "near"), book(ctx, "far"));
+    co_return got.has_value();
+  }
+
+  static flow<std::string> book(context& ctx, std::string where) {
+    return run_saga(ctx, [&ctx, where](saga& undo) -> flow<std::string> {
+      undo.compensate("cancel " + where, [](const step_attempt&) -> outcome<void> { return {}; });
+      co_return co_await ctx.child<std::string>(where, 1).required();
+    });
+  }
+
+  static flow<void> done(context& ctx, std::string name) {
+    (void)co_await ctx.child<json>(name, 1).required();
+  }
+
+  static flow<outcome<void>> tried(context& ctx, std::string name) {
+    const auto ended = co_await ctx.child<json>(name, 1);
+    if (!ended) co_return std::unexpected{ended.error()};
+    co_return outcome<void>{};
+  }
+};
+
 }  // namespace
 
 TEST_CASE("losers end with their any, wherever it stands", "[workflow][branches]") {
@@ -207,6 +251,44 @@ TEST_CASE("when all have failed, their failure tells of each", "[workflow][branc
   REQUIRE(failures.size() == 2);
   CHECK(failures[0].at("code") == "down");
   CHECK(failures[1].at("code") == (is_same ? "down" : "gone"));
+}
+
+TEST_CASE(
+    "a first success of nothing fails, and a race of nothing is a bug", "[workflow][branches]") {
+  scripted_run none{booked::definition(), "none"};
+  REQUIRE(none.end);
+  CHECK(none.end->result == json("all_failed"));
+  scripted_run race{booked::definition(), "any of none"};
+  REQUIRE(race.end);
+  REQUIRE(race.end->why);
+  CHECK(race.end->why->kind == failure_class::bug);
+}
+
+TEST_CASE("what succeeds need not give a value", "[workflow][branches]") {
+  scripted_run run{booked::definition(), "values"};
+  run.end_command(1, std::unexpected{down});
+  run.end_command(2, 0);
+  run.end_command(3, std::unexpected{down});
+  run.end_command(4, 0);
+  REQUIRE(run.end);
+  CHECK(run.end->result == json(boost::json::array{1, 1}));
+}
+
+TEST_CASE("all who tried undo what they did when the run is cancelled", "[workflow][branches]") {
+  const bool crashes = GENERATE(false, true);
+  scripted_run run{booked::definition(), "sagas"};
+  run.cancel();
+  if (crashes) run.crash();
+  REQUIRE_FALSE(run.end);
+  REQUIRE(run.engine->open().contains(3));
+  REQUIRE(run.engine->open().contains(4));
+  run.end_command(3, nullptr);
+  REQUIRE_FALSE(run.end);
+  CHECK(run.engine->open().contains(4));
+  if (crashes) run.crash();
+  run.end_command(4, nullptr);
+  REQUIRE(run.end);
+  CHECK(run.end->status == runtime::run_status::cancelled);
 }
 
 TEST_CASE("a cancelled run is not kept by what it attempts", "[workflow][branches]") {
