@@ -11,6 +11,8 @@ namespace {
 constexpr std::size_t restate_after_min = 1000;
 /// Written again with each batch at least.
 constexpr std::size_t restated_min = 16;
+/// And at most, so that a batch of many changes does not become twice as long by it.
+constexpr std::size_t restated_bytes_max = 1 << 20;
 
 }  // namespace
 
@@ -104,6 +106,8 @@ presence_batch presence_core::take_changes() {
     batch.joined_or_updated.push_back({name, it->second.state, batch.version, true});
   }
   if (written_) *written_ += touched.size();
+  // Nothing that takes space comes with those who leave: they must be let go on a full disk, too.
+  if (batch.joined_or_updated.empty()) return batch;
   if (!restating_ && (!written_ || *written_ >= std::max(members_.size(), restate_after_min))) {
     restating_ = restating{.version = batch.version};
     written_ = 0;
@@ -114,11 +118,13 @@ presence_batch presence_core::take_changes() {
 
 void presence_core::restate(presence_batch& batch, std::size_t most) {
   auto it = members_.upper_bound(restating_->last_name);
-  for (; it != members_.end() && most > 0; ++it) {
+  std::size_t bytes = 0;
+  for (; it != members_.end() && most > 0 && bytes < restated_bytes_max; ++it) {
     auto& [name, one] = *it;
     restating_->last_name = name;
     if (one.written >= restating_->version) continue;
     one.written = batch.version;
+    bytes += name.size() + one.state.size();
     batch.joined_or_updated.push_back({name, one.state, one.version, true});
     --most;
   }

@@ -87,8 +87,8 @@ public:
 
   [[nodiscard]] bool has_changes() const { return !changes_.empty(); }
 
-  /// The changes, and now and then some members that have not changed for long, so that what was
-  /// written before need not be kept for them.
+  /// The changes, and with those who came or changed now and then some members that have not
+  /// changed for long, so that what was written before need not be kept for them.
   [[nodiscard]] presence_batch take_changes();
 
   /// What was taken last is on disk there.

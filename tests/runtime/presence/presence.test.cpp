@@ -262,6 +262,49 @@ TEST_CASE("what presence no longer needs is bounded by who is there", "[runtime]
   CHECK(longest < 1300);
 }
 
+TEST_CASE("who leaves brings nobody into the record", "[runtime][presence]") {
+  std::vector<presence_entry> known;
+  for (int n = 0; n < 40; ++n)
+    known.push_back({"m" + std::to_string(100 + n), "{}", 4, true});
+  presence_core core{{30s, 15s, 100}, known, 100, start};
+  const auto leave = [&](const std::string& name) {
+    core.leave(name, false, start);
+    const auto batch = core.take_changes();
+    core.committed(lsn{batch.version});
+    CHECK(batch.left == std::vector<std::string>{name});
+    return batch.joined_or_updated.empty() && batch.dead_before == lsn{};
+  };
+  CHECK(leave("m100"));
+  // A join begins to write all again; who leaves meanwhile is still alone.
+  REQUIRE(core.join("new", "{}", start));
+  CHECK(core.take_changes().joined_or_updated.size() == 1 + 16);
+  core.committed(lsn{200});
+  CHECK(leave("m139"));
+  REQUIRE(core.join("new", R"({"n":2})", start));
+  CHECK(core.take_changes().joined_or_updated.size() == 1 + 16);
+  REQUIRE(core.join("new", R"({"n":3})", start));
+  CHECK(core.take_changes().dead_before == lsn{200});
+}
+
+TEST_CASE("what is written again with many changes is bounded in bytes", "[runtime][presence]") {
+  const auto state = [](char fill) { return R"({"s":")" + std::string(4000, fill) + R"("})"; };
+  std::vector<presence_entry> known;
+  for (int n = 0; n < 2000; ++n)
+    known.push_back({"m" + std::to_string(1000 + n), state('a'), 4, true});
+  presence_core core{{30s, 15s, 2000}, known, 100, start};
+  // The first half of them changes again and again; all are written again all the same.
+  lsn dead_before{};
+  for (char round = 'b'; round < 'z' && dead_before == lsn{}; ++round) {
+    for (int n = 0; n < 1000; ++n)
+      REQUIRE(core.join("m" + std::to_string(1000 + n), state(round), start));
+    const auto batch = core.take_changes();
+    CHECK(batch.joined_or_updated.size() < 1000 + 300);
+    core.committed(lsn{batch.version});
+    dead_before = batch.dead_before;
+  }
+  CHECK(dead_before == lsn{101});
+}
+
 TEST_CASE("a presence event is a CloudEvent about its member", "[runtime][presence]") {
   const auto made = make_presence_event(
       topic_name::trusted("room.1"), {presence_event::updated, "a\"b", R"({"x":1})"}, 12, "id-1");
