@@ -124,8 +124,8 @@ result<std::optional<shard_reader::snapshot_row>> journal_reader::snapshot(entit
     if (block->last() <= applied_) break;
     for (const auto& change : block->changes | std::views::reverse) {
       if (change.entity != entity) continue;
-      if (change.kind == record_kind::trimmed) continue;
-      if (change.kind != record_kind::snapshot) return std::nullopt;
+      if (ends_entity(change.kind)) return std::nullopt;
+      if (change.kind != record_kind::snapshot) continue;
       block_reader reader{block->bytes, block->first};
       record found;
       auto sound = reader.open();

@@ -28,8 +28,10 @@ void shard_tail::apply(const block_change& change) {
   case record_kind::snapshot:
     if (list.dies_below_snapshot) list.floor = std::max(list.floor, change.up_to.raw());
     break;
+  case record_kind::presence_restated:
+    break;
   default:
-    entities_.erase(found);
+    if (ends_entity(change.kind)) entities_.erase(found);
     break;
   }
 }

@@ -1,4 +1,6 @@
 // The journal's contract when nothing goes wrong: order, groups, fences, reads, reopening.
+#include "storage/shard_tail.hpp"
+
 #include "tests/storage/journal_fixture.hpp"
 #include "tests/support/catch.hpp"
 
@@ -249,6 +251,38 @@ TEST_CASE("snapshots are found in the tail and after a restart", "[storage][jour
   f.close();
   f.open();
   check();
+}
+
+TEST_CASE("presence written again leaves the topic as it is", "[storage][journal]") {
+  shard_tail tail;
+  const entity_id topic{7};
+  auto block = std::make_shared<tail_block>();
+  block->first = lsn{8};
+  block->span = 2;
+  block->entries = {
+      {.entity = topic, .is_sequenced = true, .first = 1, .count = 1, .runs = {}},
+      {.entity = topic, .is_sequenced = false, .first = 9, .count = 1, .runs = {}}};
+  block->changes = {
+      {.kind = record_kind::presence_restated,
+       .entity = topic,
+       .lsn = lsn{9},
+       .up_to = sequence{3}}};
+  tail.push(block);
+  CHECK(tail.first_cached(topic) == sequence{1});
+  CHECK(tail.blocks_of(topic, sequence{1}, 10).size() == 1);
+
+  journal_fixture f;
+  f.views = std::make_shared<held_projection>();
+  const held_projection::release at_the_end{static_cast<const held_projection&>(*f.views)};
+  f.open();
+  const auto room = f.make_topic(shard_id{0}, "room");
+  REQUIRE(f.append(
+      shard_id{0},
+      {draft(record_kind::snapshot, room, 0, "state"),
+       draft(record_kind::presence_restated, room, 1, "presence")}));
+  const auto row = f.journal->read(shard_id{0}).value()->snapshot(room).value();
+  REQUIRE(row);
+  CHECK(row->state.view() == "state");
 }
 
 TEST_CASE("another shard count is refused with instructions", "[storage][journal]") {
