@@ -25,6 +25,7 @@
 #include <functional>
 #include <memory>
 #include <thread>
+#include <utility>
 #include <vector>
 
 namespace callboard::storage {
@@ -51,7 +52,8 @@ public:
   explicit journal_writer(writer_parts parts);
   ~journal_writer();
 
-  /// Opens the store and starts the thread; may be called again if it failed. Errors: as open_store.
+  /// Opens the store and starts the thread; may be called again if it failed. Errors: as
+  /// open_store.
   [[nodiscard]] result<void> start(const mark_state& mark);
 
   /// Commits what is queued, projects it, syncs the mark, closes the store. Idempotent.
@@ -61,8 +63,12 @@ public:
   void request_reopen(const error& why);
 
   /// As `projection_thread::switch_views`.
-  bool switch_views(shard_id shard, std::uint8_t generation, lsn progress) {
-    return projection_.switch_views(shard, generation, progress);
+  bool switch_views(
+      shard_id shard,
+      std::uint8_t generation,
+      lsn progress,
+      std::shared_ptr<presence_floors> floors) {
+    return projection_.switch_views(shard, generation, progress, std::move(floors));
   }
 
   /// As `projection_thread::is_switching_views`.

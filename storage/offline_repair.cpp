@@ -109,8 +109,9 @@ private:
     return batch_.GetDataSize() < batch_bytes ? result<void>{} : flush();
   }
 
-  /// Without records of entities that were deleted: a block that lives for others may still have
-  /// some, and projected again they would be back. Null: there is nothing else in it.
+  /// Without records of entities that were deleted, and without dead presence: a block that lives
+  /// for others may still have some, and projected again they would be back. Null: there is nothing
+  /// else in it.
   result<block_bytes> without_left_over(const block_bytes& bytes, lsn first) {
     block_reader reader{bytes, first};
     if (auto sound = reader.open(); !sound) return std::unexpected{sound.error()};
@@ -119,7 +120,8 @@ private:
     record next;
     while (reader.next_trusted(next) == block_step::record) {
       if (creates_entity(next.kind)) created_.insert(next.entity.raw());
-      if (!is_left_over(next.entity)) rest.add(next, next.payload.view());
+      if (!is_left_over(next.entity) && !is_dead_presence(next))
+        rest.add(next, next.payload.view());
     }
     if (rest.count() == reader.count()) return bytes;
     if (rest.empty()) {
@@ -143,6 +145,17 @@ private:
     const auto has_head = from_.get(family::index, keys::head_row(shard_, entity), head);
     known->second = !is_lost && has_head && !*has_head;
     return known->second;
+  }
+
+  /// Who came by it may have left by a record that is gone.
+  [[nodiscard]] bool is_dead_presence(const record& next) {
+    if (!is_of_presence(next.kind)) return false;
+    const auto [floor, is_new] = presence_floors_.try_emplace(next.entity.raw());
+    std::string row;
+    if (is_new && from_.get(family::index, keys::head_row(shard_, next.entity), row)) {
+      if (const auto head = decode_head(row)) floor->second = head->presence_floor;
+    }
+    return next.lsn < floor->second;
   }
 
   void note_gaps(const block_bytes& bytes, lsn first) {
@@ -217,6 +230,8 @@ private:
   std::vector<gap> gaps_;
   std::unordered_set<std::uint64_t> created_;
   std::unordered_map<std::uint64_t, bool> left_over_;
+  /// As the old store knows them.
+  std::unordered_map<std::uint64_t, lsn> presence_floors_;
   /// By damage: from the first of these lsns to the second.
   std::vector<std::pair<std::uint64_t, std::uint64_t>> lost_;
 };

@@ -92,12 +92,20 @@ void projection_thread::set_generation(shard_id shard, std::uint8_t generation) 
   generations_[shard.raw()] = generation;
 }
 
-bool projection_thread::switch_views(shard_id shard, std::uint8_t generation, lsn progress) {
+bool projection_thread::switch_views(
+    shard_id shard,
+    std::uint8_t generation,
+    lsn progress,
+    std::shared_ptr<presence_floors> floors) {
   {
     const std::lock_guard guard{mutex_};
     if (is_switching_views_) return false;
     is_switching_views_ = true;
-    view_switch_ = view_switch{.shard = shard, .generation = generation, .progress = progress};
+    view_switch_ = view_switch{
+        .shard = shard,
+        .generation = generation,
+        .progress = progress,
+        .floors = std::move(floors)};
   }
   given_.notify_one();
   return true;
@@ -295,7 +303,14 @@ result<void> projection_thread::make_switch(const view_switch& wanted) {
   }
   rocksdb::WriteBatch changes;
   auto done = rebuild_views(
-      *db, projector_, wanted.shard, wanted.generation, wanted.progress, applied, changes);
+      *db,
+      projector_,
+      wanted.shard,
+      wanted.generation,
+      wanted.progress,
+      applied,
+      *wanted.floors,
+      changes);
   if (done) {
     projector::put_applied(*db, wanted.shard, applied, wanted.generation, changes);
     projector::put_views_version(*db, wanted.shard, parts_.views->version(), changes);

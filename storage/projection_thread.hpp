@@ -7,6 +7,7 @@
 #include "storage/projection.hpp"
 #include "storage/projector.hpp"
 #include "storage/store.hpp"
+#include "storage/view_rebuild.hpp"
 
 #include <rocksdb/write_batch.h>
 
@@ -66,7 +67,11 @@ public:
   /// Asks for the switch of a shard to view rows of another generation, which hold everything up to
   /// `progress`: between two passes what is newer is added to them. Any thread. False if another
   /// switch still waits.
-  bool switch_views(shard_id shard, std::uint8_t generation, lsn progress);
+  bool switch_views(
+      shard_id shard,
+      std::uint8_t generation,
+      lsn progress,
+      std::shared_ptr<presence_floors> floors);
 
   /// A switch waits or is being made. False while the shard still has its old rows: it was lost
   /// with the database. Any thread.
@@ -89,6 +94,7 @@ private:
     shard_id shard{};
     std::uint8_t generation = 0;
     lsn progress{};
+    std::shared_ptr<presence_floors> floors;
   };
 
   void run();

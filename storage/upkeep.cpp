@@ -60,7 +60,8 @@ void upkeep::round(database& db, const std::stop_token& stopping) {
   read_sizes(db);
   // A full disk is helped by nothing but space: then everything given back is compacted at once.
   const auto compact_after = parts_.space.is_below_soft() ? 1 : parts_.seams.compact_after_bytes;
-  reclaimer_.run(db, compact_after);
+  // What a switch of views has yet to apply must be there.
+  if (!parts_.writer.is_switching_views()) reclaimer_.run(db, compact_after);
   const auto is_stopping = [&] {
     return parts_.shards.closing() || stopping.stop_requested();
   };

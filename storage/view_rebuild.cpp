@@ -25,6 +25,7 @@ result<void> rebuild_views(
     std::uint8_t generation,
     lsn after,
     lsn last,
+    presence_floors& floors,
     rocksdb::WriteBatch& changes) {
   liveness live{db, shard};
   std::vector<record> records;
@@ -39,10 +40,12 @@ result<void> rebuild_views(
           const auto head = live.head_of(next.entity);
           if (!head) return std::unexpected{head.error()};
           const bool exists = *head && !(*head)->is_deleted();
-          if (exists
-              && (next.kind == record_kind::workflow_progress || is_of_presence(next.kind))) {
-            // One that is dead may have set a timer or brought a member, and what undid that may
-            // be gone.
+          // One that is dead may have set a timer or brought a member, and what undid that may be
+          // gone.
+          if (exists && is_of_presence(next.kind)) {
+            const auto floor = floors.try_emplace(next.entity.raw(), (*head)->presence_floor).first;
+            if (next.lsn < floor->second) continue;
+          } else if (exists && next.kind == record_kind::workflow_progress) {
             auto counts = live.is_live(next);
             if (!counts) return std::unexpected{counts.error()};
             if (!*counts) continue;
@@ -97,7 +100,7 @@ bool view_rebuild::step(database& db, journal_writer& writer) {
   if (done && applied.raw() > progress_.raw() + handover_records) {
     done = advance(db, std::min(applied, progress_.plus(step_records)));
   } else if (done) {
-    is_handed_over_ = writer.switch_views(*wanted, generation_, progress_);
+    is_handed_over_ = writer.switch_views(*wanted, generation_, progress_, floors_);
   }
   if (!done) {
     current_.reset();
@@ -113,6 +116,7 @@ result<void> view_rebuild::begin(database& db, shard_id shard) {
   log::channel("storage")->info("shard {}: rebuilding views", shard.raw());
   generation_ = static_cast<std::uint8_t>(at->view_generation + 1);
   progress_ = lsn{at->first.raw() - 1};
+  floors_ = std::make_shared<presence_floors>();
   // Of a rebuild that did not come to its end.
   std::string begin;
   std::string end;
@@ -125,7 +129,8 @@ result<void> view_rebuild::begin(database& db, shard_id shard) {
 
 result<void> view_rebuild::advance(database& db, lsn up_to) {
   rocksdb::WriteBatch changes;
-  auto done = rebuild_views(db, projector_, *current_, generation_, progress_, up_to, changes);
+  auto done =
+      rebuild_views(db, projector_, *current_, generation_, progress_, up_to, *floors_, changes);
   if (done) {
     done = checked(db.raw().Write(rocksdb::WriteOptions{}, &changes), "rebuilding views");
   }

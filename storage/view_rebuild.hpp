@@ -11,14 +11,19 @@
 
 #include <cstdint>
 #include <memory>
-#include <vector>
+#include <unordered_map>
 
 namespace callboard::storage {
 
 class journal_writer;
 
+/// Where the presence of each topic began to count when a rebuild first met it, by entity. What
+/// becomes dead meanwhile counts to the end: the rebuild may have made rows of what came before.
+using presence_floors = std::unordered_map<std::uint64_t, lsn>;
+
 /// Applies the records of a shard in (after, last] to view rows of `generation`, into `changes`.
-/// Records of entities that are gone for good are left out. Errors: corruption, io_error.
+/// Records of entities that are gone for good are left out. Nothing is reclaimed between the steps
+/// of one rebuild, which share `floors`. Errors: corruption, io_error.
 [[nodiscard]] result<void> rebuild_views(
     database& db,
     projector& with,
@@ -26,6 +31,7 @@ class journal_writer;
     std::uint8_t generation,
     lsn after,
     lsn last,
+    presence_floors& floors,
     rocksdb::WriteBatch& changes);
 
 /// Rebuilds shards one after another beside the writer, which goes on with the rows there are and
@@ -49,6 +55,7 @@ private:
   std::optional<shard_id> current_;
   std::uint8_t generation_ = 0;
   lsn progress_{};
+  std::shared_ptr<presence_floors> floors_;
   bool is_handed_over_ = false;
 };
 

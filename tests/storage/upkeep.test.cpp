@@ -238,6 +238,26 @@ TEST_CASE("who was present goes when all were written again", "[storage][upkeep]
   f.expect_sound();
 }
 
+TEST_CASE("who was present before all were written again is not repaired", "[storage][upkeep]") {
+  upkeep_fixture f;
+  f.open();
+  const auto room = f.make_topic(shard_id{0}, "room");
+  const auto other = f.make_topic(shard_id{0}, "other");
+  // What is dead in its block stays there beside the event.
+  REQUIRE(f.append(
+      shard_id{0},
+      {draft(record_kind::presence_changed, room, 0, "joined"),
+       event(other, 1, std::string(1000, 'o'))}));
+  REQUIRE(f.append(shard_id{0}, {draft(record_kind::presence_changed, room, 0, "left")}));
+  REQUIRE(f.append(shard_id{0}, {draft(record_kind::presence_restated, room, 6, "presence")}));
+  REQUIRE(f.append(shard_id{0}, {event(other, 2, "o")}));
+  f.wait_no_reclaim();
+  CHECK(f.log_lsns(shard_id{0}) == std::vector<std::uint64_t>{1, 2, 3, 4, 6, 7});
+  REQUIRE(repair_directory(f.settings.data_dir, f.views, {}));
+  CHECK(f.log_lsns(shard_id{0}) == std::vector<std::uint64_t>{1, 2, 4, 6, 7});
+  f.expect_sound();
+}
+
 TEST_CASE(
     "a store with more than one log is repaired, also without the first", "[storage][upkeep]") {
   upkeep_fixture f;
@@ -449,6 +469,88 @@ TEST_CASE("what comes while rebuilt views are switched to counts once", "[storag
   upkeep_fixture::wait_for([&, until = f.rounds + 3] { return f.rounds >= until; });
   CHECK(count() == std::to_string(2 * seq));
   CHECK(held.wait());
+}
+
+namespace {
+
+/// As counting_projection, and who is in a room, by name; waits at "gate" when views are rebuilt.
+class room_projection final : public projection {
+public:
+  [[nodiscard]] std::uint32_t version() const override { return 2; }
+
+  void apply(std::span<const record> block, view_writer& out) const override {
+    rows_.apply(block, out);
+    for (const auto& next : block) {
+      const auto text = next.payload.view();
+      if (text == "gate") {
+        is_reached = true;
+        is_open.wait(false);
+      }
+      if (!is_of_presence(next.kind)) continue;
+      if (text.starts_with('+')) out.put(view_id::presence, text.substr(1), "here");
+      if (text.starts_with('-')) out.erase(view_id::presence, text.substr(1));
+    }
+  }
+
+  void open() const {
+    is_open = true;
+    is_open.notify_all();
+  }
+
+  /// Also when the test fails.
+  struct release {
+    const room_projection& of;
+
+    ~release() { of.open(); }
+  };
+
+  mutable std::atomic<bool> is_reached{false};
+  mutable std::atomic<bool> is_open{false};
+
+private:
+  counting_projection rows_{2};
+};
+
+}  // namespace
+
+TEST_CASE("a rebuild keeps to who counted when it began", "[storage][upkeep]") {
+  upkeep_fixture f;
+  f.open();
+  const auto room = f.make_topic(shard_id{0}, "room");
+  std::uint64_t seq = 0;
+  const auto append_many = [&](int count) {
+    std::vector<record_draft> records;
+    for (int i = 0; i < count; ++i)
+      records.push_back(event(room, ++seq, "x"));
+    REQUIRE(f.append(shard_id{0}, std::move(records)));
+  };
+  REQUIRE(f.append(shard_id{0}, {draft(record_kind::presence_changed, room, 0, "+ann")}));
+  append_many(10'000);
+  REQUIRE(f.append(shard_id{0}, {event(room, ++seq, "gate")}));
+  append_many(11'000);
+  // Not in the first step any more.
+  const auto left =
+      f.append(shard_id{0}, {draft(record_kind::presence_changed, room, seq, "-ann")});
+  REQUIRE(left);
+  append_many(2'000);
+  f.close();
+  const auto views = std::make_shared<room_projection>();
+  f.views = views;
+  f.open();
+  const room_projection::release at_the_end{*views};
+  upkeep_fixture::wait_for([&] { return views->is_reached.load(); });
+  REQUIRE(f.append(
+      shard_id{0}, {draft(record_kind::presence_restated, room, left->first.raw() + 1, "+bob")}));
+  f.wait_applied(shard_id{0});
+  views->open();
+  const auto get = [&](view_id view, const std::string& key) {
+    return f.journal->read(shard_id{0}).value()->get(view, key).value();
+  };
+  upkeep_fixture::wait_for([&] {
+    return get(view_id::topic_state, std::to_string(room.raw())) == std::to_string(2 * seq);
+  });
+  CHECK(get(view_id::presence, "bob"));
+  CHECK_FALSE(get(view_id::presence, "ann"));
 }
 
 TEST_CASE("a journal that rests gives memory back", "[storage][upkeep]") {
