@@ -40,6 +40,7 @@ timers_of_history read_timers(const std::vector<run_event>& history) {
     } else if (event.due && is_timed && answered != event.command) {
       timers.armed[event.command] = {*event.due, event.command, is_by_wall(event)};
     }
+    if (is_attempt_late(event)) timers.armed[event.command] = {*event.due, event.command, false};
     if (answered) timers.end(*answered);
     if (is_by_code(event)) timers.ended_behind_code.clear();
   }
@@ -54,6 +55,11 @@ std::vector<run_timer> listed(const timers_by_command& timers) {
 }
 
 }  // namespace
+
+bool is_attempt_late(const run_event& failed) {
+  return failed.kind == run_event_kind::attempt_failed && failed.due
+         && *failed.due - failed.time > soon_due;
+}
 
 std::vector<run_timer> armed_timers(const std::vector<run_event>& history) {
   return listed(read_timers(history).armed);

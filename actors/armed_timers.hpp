@@ -4,9 +4,16 @@
 #include "runtime/workflow/run_event.hpp"
 #include "runtime/workflow/run_row.hpp"
 
+#include <chrono>
 #include <vector>
 
 namespace callboard::actors {
+
+/// What is due within this time is waited for in memory.
+inline constexpr std::chrono::milliseconds soon_due{2000};
+
+/// The next attempt of a command that failed so has a timer with a row.
+[[nodiscard]] bool is_attempt_late(const runtime::run_event& failed);
 
 /// Timers that are armed as far as the record tells.
 [[nodiscard]] std::vector<runtime::run_timer>

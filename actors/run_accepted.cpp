@@ -1,7 +1,9 @@
 // What a run may leave to others: children, tasks and messages that are on disk with those who are
-// to carry them out. Then nothing of it has to be in memory, nor after a restart: children and
-// queues tell of ends until they are heard. Agents wake who called them once; a run that was not
-// there then asks at the next start, or when the sweep comes by.
+// to carry them out, and attempts that are not due soon to the clock. Then nothing of it has to be
+// in memory, nor after a restart: children and queues tell of ends until they are heard. Agents
+// wake who called them once; a run that was not there then asks at the next start, or when the
+// sweep comes by.
+#include "actors/armed_timers.hpp"
 #include "actors/router.hpp"
 #include "actors/run_host.hpp"
 #include "actors/telling.hpp"
@@ -27,16 +29,20 @@ bool needs_wake(command_kind kind) {
          || kind == command_kind::update || kind == command_kind::task;
 }
 
+bool has_attempts(command_kind kind) {
+  return kind == command_kind::step || kind == command_kind::model;
+}
+
 }  // namespace
 
 void run_host::note_accepted(std::uint32_t command) {
   accepted_.insert(command);
-  is_accepted_behind_ = true;
+  is_row_behind_ = true;
 }
 
 void run_host::forget_accepted() {
   accepted_.clear();
-  is_accepted_behind_ = false;
+  is_row_behind_ = false;
   woken_calls_.clear();
   armed_.clear();
   row_->accepted.clear();
@@ -49,8 +55,8 @@ void run_host::show_accepted() {
   // What code that does not fit has open is not all true.
   if (!engine_ || engine_->blocked()) return;
   row_->accepted.clear();
-  is_accepted_behind_ = !is_settling_ && accepted_.size() > shown_at_once_max;
-  if (is_accepted_behind_) return;
+  is_row_behind_ = !is_settling_ && accepted_.size() > shown_at_once_max;
+  if (is_row_behind_) return;
   for (const auto command : accepted_) {
     const auto open = engine_->open().find(command);
     if (open != engine_->open().end() && open->second.request.kind != command_kind::call)
@@ -58,8 +64,35 @@ void run_host::show_accepted() {
   }
 }
 
-bool run_host::is_accepted_on_disk() const {
-  return !is_accepted_behind_ || is_busy_ || !row_ || row_->ended || !engine_ || engine_->blocked();
+bool run_host::is_rest_on_disk() const {
+  return !is_row_behind_ || is_busy_ || !row_ || row_->ended || !engine_ || engine_->blocked();
+}
+
+void run_host::rest_until(const runtime::run_event& failed) {
+  begin_attempt(failed.command);
+  if (!is_attempt_late(failed)) return;
+  const runtime::run_timer timer{*failed.due, failed.command, false};
+  timers_[failed.command] = timer;
+  batch_timers_set_.push_back(timer);
+}
+
+/// After a replay.
+void run_host::wait_again(std::uint32_t command) {
+  const auto waits = timers_.find(command);
+  if (waits == timers_.end()) return;
+  if (waits->second.due <= now()) return begin_attempt(command);
+  // A version that did not let it rest has written no timer, which `needs_wake` tells.
+  if (!row_->needs_wake) return;
+  batch_timers_set_.push_back(waits->second);
+  is_row_behind_ = true;
+}
+
+void run_host::begin_attempt(std::uint32_t command) {
+  const auto waited = timers_.extract(command);
+  if (!waited) return;
+  std::erase(batch_timers_set_, waited.mapped());
+  batch_timers_cleared_.push_back(waited.mapped());
+  is_row_behind_ = true;
 }
 
 template <class Commands>
@@ -69,7 +102,9 @@ bool run_host::has_work_beside(const Commands& accepted) const {
   return std::ranges::any_of(engine_->open(), [&](const auto& one) {
     while (next != accepted.end() && *next < one.first)
       ++next;
-    return needs_wake(one.second.request.kind) && (next == accepted.end() || *next != one.first);
+    const auto kind = one.second.request.kind;
+    if (has_attempts(kind) && timers_.contains(one.first)) return false;
+    return needs_wake(kind) && (next == accepted.end() || *next != one.first);
   });
 }
 

@@ -152,7 +152,7 @@ bool run_host::has_debts() const {
 }
 
 void run_host::settle_debts_later() {
-  const bool is_behind = debts_.empty() && (has_debts() || !is_accepted_on_disk());
+  const bool is_behind = debts_.empty() && (has_debts() || !is_rest_on_disk());
   if (!is_behind || is_busy_ || std::exchange(is_settling_soon_, true)) return;
   home_.run_at_leisure([this] {
     is_settling_soon_ = false;
@@ -164,7 +164,7 @@ void run_host::settle_debts_later() {
 /// anew, unless a transition did it.
 void run_host::settle_debts() {
   if (is_dead_ || is_retired_ || is_busy_ || !debts_.empty()) return;
-  if (has_debts() || !is_accepted_on_disk()) {
+  if (has_debts() || !is_rest_on_disk()) {
     is_busy_ = is_settling_ = true;
     append_row({});
   }
@@ -175,6 +175,8 @@ bool run_host::takes_settlement() {
   if (!std::exchange(is_settling_, false)) return false;
   count_moved(parts_, shard_, shown_, *row_);
   shown_ = row_;
+  batch_timers_set_.clear();
+  batch_timers_cleared_.clear();
   is_busy_ = false;
   home_.run_settled();
   pump();

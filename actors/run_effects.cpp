@@ -146,6 +146,7 @@ void run_host::start_step(std::uint32_t command) {
     return after(std::chrono::milliseconds{1}, [this, command] { start_step(command); });
   const auto found = engine_->open().find(command);
   if (found == engine_->open().end()) return;
+  begin_attempt(command);
   const auto& body = found->second.request.body;
   ++(body.is_async ? async_steps_running_ : steps_running_);
   // At the end of the turn, when its thread may go on with the code.

@@ -1,5 +1,6 @@
 #include "actors/run_host.hpp"
 
+#include "actors/armed_timers.hpp"
 #include "actors/guest_turn.hpp"
 #include "actors/router.hpp"
 #include "actors/run_census.hpp"
@@ -28,8 +29,6 @@ using runtime::run_event_kind;
 using runtime::run_status;
 
 constexpr auto refused_retry = std::chrono::milliseconds{100};
-/// A run with a timer that is due within this time stays in memory.
-constexpr auto soon_due = std::chrono::milliseconds{2000};
 
 /// Those of others say when the next attempt is due.
 bool has_timer(command_kind kind) {
@@ -318,6 +317,7 @@ void run_host::go_on_after_replay() {
       timers_[command] = {*one.due, command, one.by_wall};
       arm_timer(timers_[command]);
     }
+    if (!has_timer(one.request.kind)) wait_again(command);
     if (std::ranges::find(batch_issued_, command) == batch_issued_.end()) send_again(command);
   }
 }
@@ -424,6 +424,11 @@ void run_host::append_batch() {
     if (!row_->ended && !engine_->blocked()) {
       row_->status = run_status::running;
       row_->why.reset();
+    }
+  }
+  for (const auto& one : batch_) {
+    if (one.run == row_->run && one.event.kind == run_event_kind::attempt_failed) {
+      rest_until(one.event);
     }
   }
   note_build(batch_.back().event.time);
@@ -576,7 +581,7 @@ bool run_host::is_idle() const {
   if (is_busy_ || is_checking_ || steps_running_ != 0 || async_steps_running_ != 0
       || !inputs_.empty() || !result_waiters_.empty() || !explains_.empty() || !asked_.empty()
       || !lookups_.empty() || wakes_open_ != 0 || owes_parent_ || has_debts()
-      || !is_accepted_on_disk()) {
+      || !is_rest_on_disk()) {
     return false;
   }
   // What stops is looked at again when the shard starts.

@@ -125,14 +125,6 @@ private:
     std::uint32_t command = 0;
   };
 
-  struct beginning {
-    std::string type;
-    json input;
-    std::string correlation_id;
-    std::optional<workflow_parent> parent;
-    std::string mirror;
-  };
-
   /// While one message is worked on the engine is here, or the run is busy with what a step does
   /// with it. Turns may stand within turns.
   class turn {
@@ -167,11 +159,6 @@ private:
     bool is_by_parent = false;
     /// Of a signal or a message.
     std::size_t bytes = 0;
-  };
-
-  struct recorded {
-    runtime::run_event event;
-    std::uint32_t run = 1;
   };
 
   /// A restart or a fork that is being copied. What came so far is in `anew_`.
@@ -406,7 +393,12 @@ private:
   /// In the row that is about to be written.
   void show_accepted();
   /// The row on disk says all that lets the run rest.
-  [[nodiscard]] bool is_accepted_on_disk() const;
+  [[nodiscard]] bool is_rest_on_disk() const;
+  /// The next attempt, if that is not soon: its timer has a row, as that of a sleep.
+  void rest_until(const runtime::run_event& failed);
+  void wait_again(std::uint32_t command);
+  /// What waited for its attempt waits no more.
+  void begin_attempt(std::uint32_t command);
   /// Something is open that nothing ends unless this process works on it, but for these
   /// (ascending).
   template <class Commands>
@@ -535,8 +527,8 @@ private:
   /// Commands that whoever is to carry them out has on disk, as far as answers told: children that
   /// have begun, tasks in their queues, messages that agents have heard.
   std::set<std::uint32_t> accepted_;
-  /// The row does not show all of them.
-  bool is_accepted_behind_ = false;
+  /// The row does not show all of them, or shows attempts as waiting that have begun.
+  bool is_row_behind_ = false;
   /// Calls under way whose agent has something to tell.
   std::set<std::uint32_t> woken_calls_;
   /// Callers that are being woken, by correlation, with how often they were told; and how many are

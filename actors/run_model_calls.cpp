@@ -44,6 +44,7 @@ void run_host::start_model(std::uint32_t command) {
     return after(std::chrono::milliseconds{1}, [this, command] { start_model(command); });
   }
   if (!is_model(command)) return;
+  begin_attempt(command);
   const auto& one = engine_->open().at(command);
   if (interrupted_.erase(command) != 0) {
     return model_ended(

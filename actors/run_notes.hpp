@@ -1,7 +1,9 @@
 // What a run keeps in mind of its commands and messages beside their record.
 #pragma once
 
+#include "actors/requests.hpp"
 #include "base/clock.hpp"
+#include "runtime/workflow/run_event.hpp"
 #include "runtime/workflow/run_row.hpp"
 
 #include <callboard/context.hpp>
@@ -11,6 +13,21 @@
 #include <string>
 
 namespace callboard::actors {
+
+/// How a run is begun.
+struct beginning {
+  std::string type;
+  json input;
+  std::string correlation_id;
+  std::optional<workflow_parent> parent;
+  std::string mirror;
+};
+
+/// An event of a transition, and the run that it is of.
+struct recorded {
+  runtime::run_event event;
+  std::uint32_t run = 1;
+};
 
 struct step_result {
   std::uint32_t attempt = 1;

@@ -6,6 +6,7 @@
 #include "tests/actors/topic/mortal_broker.hpp"
 
 #include <algorithm>
+#include <atomic>
 #include <callboard/agent.hpp>
 #include <string>
 #include <vector>
@@ -56,6 +57,32 @@ struct caller_workflow : workflow<caller_workflow> {
   }
 };
 
+std::atomic<int> knocks{0};
+
+/// Is put off by an hour, and then by the policy for half a minute.
+struct knocking_workflow : workflow<knocking_workflow> {
+  static constexpr std::string_view type = "test.knocking";
+
+  flow<json> run(context& ctx, json) {
+    const retry_policy slowly{.first_delay_ms = 40'000, .delay_max_ms = 40'000};
+    co_return co_await ctx
+        .step(
+            "knock",
+            [](const step_attempt& attempt) -> outcome<int> {
+              ++knocks;
+              if (attempt.number == 1) {
+                return std::unexpected{failure{failure_class::rate, "later", "", 3'600'000}};
+              }
+              if (attempt.number == 2) {
+                return std::unexpected{failure{failure_class::retryable, "busy", ""}};
+              }
+              return 5;
+            },
+            slowly)
+        .required();
+  }
+};
+
 /// The sum of what so many children give.
 struct wide_workflow : workflow<wide_workflow> {
   static constexpr std::string_view type = "test.wide";
@@ -75,7 +102,8 @@ struct resting_node : mortal_broker {
   explicit resting_node(std::size_t life = SIZE_MAX) : mortal_broker{life} {
     if (!code.add(sleepy_workflow::definition()) || !code.add(parent_workflow::definition())
         || !code.add(ordering_workflow::definition()) || !code.add(slow_agent::definition())
-        || !code.add(caller_workflow::definition()) || !code.add(wide_workflow::definition())) {
+        || !code.add(caller_workflow::definition()) || !code.add(wide_workflow::definition())
+        || !code.add(knocking_workflow::definition())) {
       FAIL("cannot add the workflows");
     }
   }
@@ -223,6 +251,42 @@ TEST_CASE("a wide fan-out rests like a narrow one", "[actors][workflow]") {
     node.signal("kid" + std::to_string(i), "go");
   node.pass(2s);
   CHECK(node.row("w").result == std::to_string(7 * width));
+}
+
+TEST_CASE(
+    "a step that is tried again later waits on disk, wherever the node is killed",
+    "[actors][workflow]") {
+  bool was_killed = true;
+  for (std::size_t life = 0; was_killed; ++life) {
+    INFO("killed after " << life << " commits");
+    REQUIRE(life < 100);
+    resting_node node{life};
+    knocks = 0;
+    node.begin("w", "test.knocking");
+    node.pass(5s);
+    REQUIRE(node.comes([&] { return node.rests(); }));
+    CHECK_FALSE(node.row("w").needs_wake);
+    node.broker.crash();
+    node.pass(5s);
+    CHECK(node.rests());
+    CHECK_FALSE(node.row("w").ended);
+    // An eighth of an hour more at most; then 20 to 40 seconds.
+    for (int i = 0; i < 70; ++i) {
+      node.pass(60s);
+      node.broker.journal.apply();
+    }
+    was_killed = node.was_killed;
+    CHECK(node.row("w").result == "5");
+    CHECK(knocks <= (was_killed ? 4 : 3));
+    CHECK(node.rests());
+    auto reader = node.broker.journal.read(node.broker.shard_of("workflow.w"));
+    std::size_t timers = 0;
+    (void)(*reader)->scan(storage::view_id::workflow_timer, {}, {}, [&](auto, auto) {
+      ++timers;
+      return true;
+    });
+    CHECK(timers == 0);
+  }
 }
 
 TEST_CASE("an agent that waits long answers all who called it", "[actors][workflow]") {
