@@ -214,4 +214,21 @@ result<group_backlog> read_backlog(
   return backlog;
 }
 
+result<bool> is_awaited(storage::shard_reader& reader, const topic_ref& topic) {
+  std::vector<runtime::group_row> rows;
+  const auto prefix = runtime::group_row_prefix(topic);
+  auto scanned = reader.scan(
+      view_id::catalogue, prefix, runtime::key_after(prefix), [&](auto, std::string_view value) {
+        if (auto row = runtime::decode_group_row(value)) rows.push_back(*std::move(row));
+        return true;
+      });
+  if (!scanned) return std::unexpected{scanned.error()};
+  for (const auto& row : rows) {
+    auto backlog = read_backlog(reader, row, std::nullopt);
+    if (!backlog) return std::unexpected{backlog.error()};
+    if (backlog->events != 0) return true;
+  }
+  return false;
+}
+
 }  // namespace callboard::actors

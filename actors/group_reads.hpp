@@ -51,6 +51,10 @@ struct group_backlog {
     const runtime::group_row& row,
     std::optional<sequence> needed_after);
 
+/// A group of this topic has not handled all of its events. As the rows on disk tell: a group that
+/// was made a moment ago may not be among them.
+[[nodiscard]] result<bool> is_awaited(storage::shard_reader& reader, const topic_ref& topic);
+
 struct read_manner {
   std::uint64_t bytes_max = 0;
   /// Of a binding: gives events their keys of order; null: their subject does.

@@ -1,5 +1,6 @@
 #include "actors/run_sweep.hpp"
 
+#include "actors/group_reads.hpp"
 #include "actors/requests.hpp"
 #include "actors/router.hpp"
 #include "actors/run_reads.hpp"
@@ -72,6 +73,20 @@ bool is_expired(const runtime::workflow_row& row, const std::optional<time_ms>& 
   return !row.needs_wake || *row.ended < *cutoff - owing_kept_max;
 }
 
+/// Its last events would never be handed on. Groups that cannot be read may be behind, too.
+bool has_listeners(
+    storage::shard_reader& reader,
+    const topic_ref& channel,
+    const runtime::workflow_row& row,
+    time_ms cutoff) {
+  if (*row.ended < cutoff - owing_kept_max) return false;
+  const auto awaited = is_awaited(reader, channel);
+  if (awaited) return *awaited;
+  log::channel("actors")->warn(
+      "groups of {} cannot be read: {}", channel.topic.str(), awaited.error().detail);
+  return true;
+}
+
 }  // namespace
 
 failure unreadable_history(std::string_view detail) {
@@ -116,7 +131,9 @@ result<sweep_found> look_through(storage::shard_reader& reader, const sweep_orde
       auto channel = is_expired(row, order.cutoff) && found.expired.size() < expired_max
                          ? runtime::channel_of_key(key)
                          : std::nullopt;
-      if (channel) found.expired.push_back(*std::move(channel));
+      if (channel && !has_listeners(reader, *channel, row, *order.cutoff)) {
+        found.expired.push_back(*std::move(channel));
+      }
       return;
     }
     const auto by_row = stuck_because(row, order.code);

@@ -38,7 +38,8 @@ stuck_because(const runtime::workflow_row& row, const runtime::workflow_registry
     const runtime::workflow_registry* code,
     const stuck_runs& known);
 
-/// What has ended but still has to tell somebody is kept so much longer than its retention.
+/// What has ended but still has to tell somebody, or has a group or binding behind it, is kept so
+/// much longer than its retention.
 inline constexpr std::chrono::hours owing_kept_max{30 * 24};
 
 /// Where a lap over the runs of one kind is, and how many of them the next look takes.
@@ -61,8 +62,8 @@ struct sweep_found {
   /// By key, the first `stuck_named_max`; and how many there are.
   std::map<std::string, failure> stuck;
   std::size_t stuck_count = 0;
-  /// Workflows that ended before the cutoff and owe nobody anything, or did so `owing_kept_max`
-  /// before it. Agents do not end. At most `expired_max`.
+  /// Workflows that ended before the cutoff, owe nobody anything and have no group or binding that
+  /// is behind, or ended `owing_kept_max` before it. Agents do not end. At most `expired_max`.
   std::vector<topic_ref> expired;
   /// Recorded as blocked, though their code is here: it may fit by now.
   run_page blocked;

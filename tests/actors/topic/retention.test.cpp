@@ -1,6 +1,7 @@
 // How long a workflow is kept that has ended, and that one which is begun anew stays: on virtual
 // time.
 #include "actors/run_rerun_reads.hpp"
+#include "actors/run_sweep.hpp"
 #include "runtime/workflow/run_rerun.hpp"
 
 #include "tests/actors/group/group_client.hpp"
@@ -102,6 +103,29 @@ TEST_CASE_METHOD(retention_fixture, "a workflow goes when its retention is over"
   CHECK(status(broker, "w1") == "completed");
   broker.advance(10s);
   CHECK(status(broker, "w1").empty());
+}
+
+TEST_CASE_METHOD(retention_fixture, "a workflow waits for who reads its channel", "[actors]") {
+  group_client broker{kept_for(60s), &workflows};
+  start(broker, "w1");
+  start(broker, "w2");
+  start(broker, "w3");
+  const auto heard = broker.group("workflow.w1", "readers");
+  for (const auto& which : {heard, broker.group("workflow.w2", "readers")}) {
+    (void)broker.make_group({.group = which, .from = runtime::from_first{}});
+  }
+  broker.advance(70s);
+  CHECK(status(broker, "w1") == "completed");
+  CHECK(status(broker, "w2") == "completed");
+  CHECK(status(broker, "w3").empty());
+  (void)broker.ack(heard, broker.fetch(heard, "a", 100));
+  broker.advance(5s);
+  CHECK(status(broker, "w1").empty());
+  CHECK(status(broker, "w2") == "completed");
+  // Not for ever.
+  broker.tick(owing_kept_max);
+  broker.advance(5s);
+  CHECK(status(broker, "w2").empty());
 }
 
 TEST_CASE_METHOD(retention_fixture, "one that is begun anew has a retention anew", "[actors]") {
