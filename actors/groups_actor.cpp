@@ -17,6 +17,8 @@ using namespace std::chrono_literals;
 constexpr std::size_t early_requests_max = 10'000;
 constexpr boot_time attach_patience = 5s;
 constexpr boot_time directory_retry_after = 1s;
+constexpr boot_time delete_retry_after = 1s;
+constexpr std::size_t deleted_at_once_max = 1000;
 
 /// The topic that a request is about; nothing for requests of other families.
 const topic_ref* topic_of(const control_body& body) {
@@ -109,7 +111,7 @@ void groups_actor::on_directory(result<group_directory> found) {
     arm_tick();
     return;
   }
-  write_deleted(found->left_behind);
+  delete_left_behind(std::move(found->left_behind));
   for (auto& [key, row] : found->groups) {
     auto& topic = topics_[key.topic];
     topic.ref = key.topic;
@@ -174,7 +176,7 @@ void groups_actor::on_topic_gone(const topic_ref& ref) {
     groups.emplace_back(runtime::group_key{ref, name}, slot.row);
     drop_group(ref, name, slot, gone);
   }
-  write_deleted(groups);
+  delete_left_behind(std::move(groups));
   for (const auto& request : std::exchange(topic->waiting, {})) {
     answer(request, std::unexpected{gone});
   }
@@ -190,22 +192,45 @@ void groups_actor::drop_group(
   tell_binding(topic, name, nullptr);
 }
 
-/// Groups whose topic is gone: what cannot be written is found again when the shard starts.
-void groups_actor::write_deleted(const group_rows& groups) {
-  std::vector<storage::record_draft> records;
-  for (const auto& [key, row] : groups) {
+/// Groups whose topic is gone.
+void groups_actor::delete_left_behind(group_rows groups) {
+  for (auto& one : groups) {
     // One that is only being made is deleted when it is there.
-    if (row.entity == entity_id{}) continue;
+    if (one.second.entity != entity_id{}) left_behind_.push_back(std::move(one));
+  }
+  write_deleted();
+}
+
+/// Offers the deletions of groups until they are on disk: nothing else would find their records
+/// once there is a group of the same name.
+void groups_actor::write_deleted() {
+  if (is_deleting_ || left_behind_.empty() || boot() < delete_again_) return;
+  const auto count = std::min(left_behind_.size(), deleted_at_once_max);
+  std::vector<storage::record_draft> records;
+  records.reserve(count);
+  for (std::size_t n = 0; n < count; ++n) {
+    const auto& [key, row] = left_behind_[n];
     records.push_back(
         {storage::record_kind::group_deleted,
          row.entity,
          {},
          shared_bytes{runtime::encode_group_deleted({key.topic, key.group, {}, {}, {}})}});
   }
-  if (records.empty()) return;
-  if (auto queued = append(std::move(records), true, [](const auto&) {}); !queued) {
-    log::channel("actors")->debug("records of deleted groups stay: {}", queued.error().detail);
-  }
+  const auto done = [this, count](const result<storage::append_receipt>& outcome) {
+    is_deleting_ = false;
+    if (outcome) {
+      left_behind_.erase(
+          left_behind_.begin(), left_behind_.begin() + static_cast<std::ptrdiff_t>(count));
+      return write_deleted();
+    }
+    delete_again_ = boot() + delete_retry_after;
+    arm_tick();
+  };
+  auto queued = append(std::move(records), true, done);
+  is_deleting_ = queued.has_value();
+  if (queued) return;
+  delete_again_ = boot() + delete_retry_after;
+  may_be_offered_again(queued.error()) ? offer_again(queued.error()) : arm_tick();
 }
 
 void groups_actor::link_to(group_topic& topic) {
@@ -288,7 +313,7 @@ void groups_actor::drop_strangers(group_topic& topic) {
     drop_group(topic.ref, it->first, slot, gone);
     it = topic.groups.erase(it);
   }
-  write_deleted(strangers);
+  delete_left_behind(std::move(strangers));
 }
 
 void groups_actor::on_deliver(const deliver& message) {
@@ -340,11 +365,12 @@ void groups_actor::on_tick() {
     load_directory();
   }
   expire_letters();
+  write_deleted();
   const std::vector<topic_ref> hot(hot_.begin(), hot_.end());
   for (const auto& ref : hot) {
     if (auto* topic = find_topic(ref)) tick_topic(*topic);
   }
-  if (!hot_.empty()) arm_tick();
+  if (!hot_.empty() || !left_behind_.empty()) arm_tick();
 }
 
 void groups_actor::tick_topic(group_topic& topic) {

@@ -132,7 +132,8 @@ private:
   void drop_strangers(group_topic& topic);
   void
   drop_group(const topic_ref& topic, const group_name& name, group_slot& slot, const error& why);
-  void write_deleted(const group_rows& groups);
+  void delete_left_behind(group_rows groups);
+  void write_deleted();
   void tell_binding(const topic_ref& topic, const group_name& name, group_slot* slot);
   void tick_topic(group_topic& topic);
   void tell_floor(group_topic& topic);
@@ -212,6 +213,10 @@ private:
   correlation_id correlations_{};
   std::uint64_t fetch_keys_ = 0;
   boot_time directory_retry_{};
+  /// Groups whose topic is gone, and that are not deleted on disk yet.
+  std::deque<group_rows::value_type> left_behind_;
+  bool is_deleting_ = false;
+  boot_time delete_again_{};
 
   group_backlogs backlogs_;
   bool gauges_armed_ = false;

@@ -359,7 +359,7 @@ void groups_actor::make_after(
           answer(*shared, std::unexpected{why});
           if (outcome) {
             row.entity = entity_id{outcome->first.raw()};
-            write_deleted({{{ref, name}, row}});
+            delete_left_behind({{{ref, name}, row}});
           }
           if (made == nullptr) return;
           refuse_waiting(*made, why);

@@ -118,6 +118,38 @@ TEST_CASE_METHOD(group_client, "a group that could not be made is not there", "[
   CHECK(make_group({.group = which}).created);
 }
 
+TEST_CASE_METHOD(
+    group_client, "groups of a deleted topic are deleted when it is possible", "[actors][group]") {
+  const auto which = group("orders", "billing");
+  publish_many("orders", 2);
+  REQUIRE(make_group({.group = which}).created);
+  const auto deleted = [&] {
+    const auto all = journal.records(shard_of("orders"));
+    return std::ranges::count(all, storage::record_kind::group_deleted, &storage::record::kind);
+  };
+  const bool is_refused = GENERATE(true, false);
+  (void)ask(actors::delete_topic{topic("orders")});
+  run();
+  REQUIRE(journal.commit(1) == 1);
+  if (is_refused) {
+    journal.refuse_next({errc::storage_full, "the disk is full"}, 1);
+  } else {
+    run();
+    journal.fail_next({errc::io_error, "no luck"});
+  }
+  settle();
+  REQUIRE(deleted() == 0);
+  // Another one of its name does not hide it.
+  publish_many("orders", 2, "anew");
+  REQUIRE(make_group({.group = which}).created);
+  advance(2s);
+  CHECK(deleted() == 1);
+  crash();
+  settle();
+  CHECK(describe(which).last_seq == sequence{2});
+  CHECK(deleted() == 1);
+}
+
 TEST_CASE_METHOD(group_client, "a dead letter waits for its topic", "[actors][group]") {
   const auto which = group("orders", "billing");
   publish_many("orders", 1);
