@@ -136,6 +136,53 @@ std::size_t tokens_in(const control_body& body) {
   return 0;
 }
 
+/// What of a topic is stored.
+struct history {
+  /// Nothing: no events.
+  std::optional<sequence> first;
+  /// The first event of the time that was asked for.
+  std::optional<sequence> at_time;
+};
+
+result<history>
+read_history(storage::shard_reader& reader, entity_id topic, const runtime::position& from) {
+  const auto span = reader.entity_span(topic);
+  if (!span) return std::unexpected{span.error()};
+  history found;
+  if (*span) found.first = (*span)->first;
+  if (const auto* from_time = std::get_if<runtime::from_time>(&from)) {
+    const auto at = reader.first_at_or_after(topic, from_time->time);
+    if (!at) return std::unexpected{at.error()};
+    found.at_time = *at;
+  }
+  return found;
+}
+
+/// The seq after which a new group begins. `last`: the topic's, from before its history was read.
+result<sequence> start_of(
+    const runtime::position& from, const history& stored, const group_topic& topic, sequence last) {
+  const auto before = [](sequence seq) {
+    return sequence{std::max<std::uint64_t>(seq.raw(), 1) - 1};
+  };
+  const auto before_first = stored.first ? before(*stored.first) : last;
+  const auto within = [&](sequence seq) {
+    return std::clamp(seq, std::min(before_first, topic.last_seq), topic.last_seq);
+  };
+  if (std::holds_alternative<runtime::from_first>(from)) return within(before_first);
+  if (const auto* seq = std::get_if<runtime::from_seq>(&from)) return within(before(seq->seq));
+  if (const auto* after = std::get_if<runtime::after_cursor>(&from)) {
+    if (after->cursor.epoch == topic.epoch && after->cursor.seq >= before_first) {
+      return within(after->cursor.seq);
+    }
+    return fail(
+        errc::cursor_expired,
+        fmt::format(
+            "the cursor names history that is gone; the first available seq is {}",
+            before_first.next().raw()));
+  }
+  return stored.at_time ? before(*stored.at_time) : last;
+}
+
 }  // namespace
 
 result<void> groups_actor::check_request(const control_body& body) {
@@ -280,51 +327,42 @@ void groups_actor::put(group_topic& topic, pending_request request) {
   configure(topic, name, std::move(request), settings);
 }
 
+/// The slot is there at once, so that what is asked behind the request waits for it.
 void groups_actor::make(
     group_topic& topic, pending_request request, const runtime::group_settings& settings) {
-  const auto from = std::get<put_group>(request.body).from;
-  const auto before_first = sequence{std::max<std::uint64_t>(topic.first_seq.raw(), 1) - 1};
-  const auto within = [&](sequence seq) {
-    return std::clamp(seq, std::min(before_first, topic.last_seq), topic.last_seq);
-  };
-  if (std::holds_alternative<runtime::from_now>(from)) {
+  const auto& body = std::get<put_group>(request.body);
+  const auto name = body.group.group;
+  auto& slot = topic.groups[name];
+  slot.row = {entity_id{}, topic.entity, {}, settings};
+  slot.changing = true;
+  if (std::holds_alternative<runtime::from_now>(body.from)) {
     return make_after(topic, std::move(request), settings, topic.last_seq);
   }
-  if (std::holds_alternative<runtime::from_first>(from)) {
-    return make_after(topic, std::move(request), settings, within(before_first));
-  }
-  if (const auto* seq = std::get_if<runtime::from_seq>(&from)) {
-    const sequence before{std::max<std::uint64_t>(seq->seq.raw(), 1) - 1};
-    return make_after(topic, std::move(request), settings, within(before));
-  }
-  if (const auto* cursor = std::get_if<runtime::after_cursor>(&from)) {
-    if (cursor->cursor.epoch != topic.epoch || cursor->cursor.seq < before_first) {
-      return answer(
-          request,
-          fail(
-              errc::cursor_expired,
-              fmt::format(
-                  "the cursor names history that is gone; the first available seq is {}",
-                  before_first.next().raw())));
-    }
-    return make_after(topic, std::move(request), settings, within(cursor->cursor.seq));
-  }
-  const auto time = std::get<runtime::from_time>(from).time;
-  read<std::optional<sequence>>(
+  // An attached topic does not tell what retention takes.
+  read<history>(
       reader_pool::lane::reads,
-      [entity = topic.entity, time](storage::shard_reader& reader) {
-        return reader.first_at_or_after(entity, time);
+      [entity = topic.entity, from = body.from](storage::shard_reader& reader) {
+        return read_history(reader, entity, from);
       },
-      [this, ref = topic.ref, entity = topic.entity, request = std::move(request), settings](
-          result<std::optional<sequence>> found) mutable {
+      [this,
+       ref = topic.ref,
+       name,
+       entity = topic.entity,
+       last = topic.last_seq,
+       request = std::move(request),
+       settings](result<history> found) mutable {
         auto* after = find_topic(ref);
-        if (!found) return answer(request, std::unexpected{found.error()});
-        if (after == nullptr || after->state != group_topic::link::attached
-            || after->entity != entity) {
+        auto* made = find_slot(ref, name);
+        if (made == nullptr || made->row.topic_entity != entity) {
           return answer(request, fail(errc::topic_not_found, "the topic was deleted"));
         }
-        const auto start = *found ? sequence{(*found)->raw() - 1} : after->last_seq;
-        make_after(*after, std::move(request), settings, start);
+        auto start = found ? start_of(std::get<put_group>(request.body).from, *found, *after, last)
+                           : std::unexpected{found.error()};
+        if (after->entity != entity) start = fail(errc::topic_not_found, "the topic was deleted");
+        if (start) return make_after(*after, std::move(request), settings, *start);
+        answer(request, std::unexpected{start.error()});
+        refuse_waiting(*made, start.error());
+        after->groups.erase(name);
       });
 }
 
@@ -334,11 +372,9 @@ void groups_actor::make_after(
     const runtime::group_settings& settings,
     sequence start_after) {
   const auto name = std::get<put_group>(request.body).group.group;
-  if (topic.groups.contains(name)) return with_group(topic, name, std::move(request));
   const runtime::group_definition group{topic.ref, name, topic.entity, start_after, settings};
-  auto& slot = topic.groups[name];
-  slot.row = {entity_id{}, topic.entity, start_after, settings};
-  slot.changing = true;
+  auto& slot = topic.groups.at(name);
+  slot.row.start_after = start_after;
   auto shared = std::make_shared<pending_request>(std::move(request));
   auto queued = append(
       {{storage::record_kind::group_created,
@@ -374,8 +410,9 @@ void groups_actor::make_after(
         run_waiting(*after, name);
       });
   if (queued) return;
-  topic.groups.erase(name);
   answer(*shared, std::unexpected{queued.error()});
+  refuse_waiting(slot, queued.error());
+  topic.groups.erase(name);
 }
 
 void groups_actor::configure(

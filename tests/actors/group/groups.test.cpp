@@ -238,6 +238,38 @@ TEST_CASE_METHOD(group_client, "groups begin where they are told", "[actors][gro
       == errc::cursor_expired);
 }
 
+TEST_CASE_METHOD(
+    group_client, "a new group has not missed what went before it", "[actors][group]") {
+  publish_many("orders", 10);
+  // From here on the groups know the topic, but not what it lets go.
+  (void)make_group({.group = group("orders", "early")});
+  actors::put_topic put{.topic = topic("orders")};
+  put.patch.retention_events = 3;
+  REQUIRE(ask_now(put));
+  advance(std::chrono::milliseconds{2 * settings.topics.retention_check_ms});
+  const auto late = group("orders", "late");
+  const auto position =
+      GENERATE(as<runtime::position>{}, runtime::from_first{}, runtime::from_seq{sequence{2}});
+  // What is asked behind it waits until it is there.
+  const auto made = ask(actors::put_group{.group = late, .from = position});
+  const auto taken = ask(actors::fetch_deliveries{late, "a", 10, 0});
+  settle();
+  REQUIRE(got.answered.contains(made));
+  REQUIRE(got.answered.at(made));
+  REQUIRE(got.answered.contains(taken));
+  REQUIRE(got.answered.at(taken));
+  CHECK(
+      seqs(std::get<actors::delivery_list>(*got.answered.at(taken)).deliveries)
+      == seq_list{8, 9, 10});
+  CHECK(describe(late).missed == 0);
+  const auto read = ask_now(actors::get_topic{topic("orders")}).value();
+  const auto epoch = std::get<actors::topic_description>(read).epoch;
+  const runtime::after_cursor expired{{epoch, sequence{2}}};
+  CHECK(
+      refusal(actors::put_group{.group = group("orders", "expired"), .from = expired})
+      == errc::cursor_expired);
+}
+
 TEST_CASE_METHOD(group_client, "the age of the oldest unacked event is told", "[actors][group]") {
   const auto which = group("orders", "billing");
   publish_many("orders", 1);
