@@ -155,7 +155,7 @@ void groups_actor::on_request(pending_request request) {
 void groups_actor::on_topic_active(const topic_active& message) {
   if (!ready_) {
     early_topics_[message.topic] = message;
-    return;
+    return send(parent_, box(held_floor{message.topic, std::nullopt, false}));
   }
   auto* topic = find_topic(message.topic);
   if (topic == nullptr || topic->groups.empty()) {
@@ -430,9 +430,8 @@ void groups_actor::read_floors(group_topic& topic) {
         if (after == nullptr) return;
         after->reading_floors = false;
         if (!found) {
-          // Retention waits until it is asked again; nothing is lost by that.
           log::channel("actors")->warn("floors of groups unread: {}", found.error().detail);
-          return send(parent_, box(held_floor{ref, sequence{}}));
+          return send(parent_, box(held_floor{ref, std::nullopt, false}));
         }
         for (const auto& [name, floor] : *found) {
           auto* slot = find_slot(ref, name);

@@ -34,9 +34,11 @@ namespace callboard::actors {
 
 /// GROUPS -> SHARD -> TOPIC: nothing up to and including `floor` is needed by any group any more;
 /// no value: the topic has no groups. Sent in answer to `topic_active` and whenever it moves.
+/// Not known while the groups cannot be read; who needs it asks again.
 struct held_floor {
   topic_ref topic;
   std::optional<sequence> floor;
+  bool is_known = true;
 };
 
 /// Attempts that count before an event is a dead letter of its binding.

@@ -98,6 +98,7 @@ public:
         [this](boxed<candidates_told>& message) { on_candidates(*message); },
         [this](boxed<trim_told>& message) { on_trim(*message); },
         [this](const boxed<held_floor>& message) {
+          if (!message->is_known) return core_.groups_unknown();
           if (core_.held(message->floor)) apply_retention();
         },
         [this](const boxed<topic_tick>&) { on_tick(); },

@@ -101,7 +101,7 @@ struct topic_effects {
   std::vector<skip> skips;
   std::optional<read_candidates> candidates;
   std::optional<plan_trim> trim;
-  /// Something may go unless consumer groups need it: have them call `held`.
+  /// Something may go unless consumer groups need it: have them call `held` or `groups_unknown`.
   bool asks_groups = false;
   /// An append failed: make a new core from committed records.
   bool reload = false;
@@ -179,6 +179,9 @@ public:
   /// How far consumer groups let retention go; nothing = there are no groups. True if `tick` has
   /// asked for it and is to be called again.
   bool held(std::optional<sequence> floor);
+
+  /// Nobody can say now what consumer groups need: the next `tick` asks again.
+  void groups_unknown() { asking_groups_ = false; }
 
   /// Applies retention now and then, to what is not among the kept ones.
   [[nodiscard]] topic_effects tick(time_ms now, const kept_events& kept = {});

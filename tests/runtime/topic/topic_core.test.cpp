@@ -466,6 +466,20 @@ TEST_CASE("a channel waits for groups, for so many events at most", "[topic][ret
   CHECK(topic.core.is_idle());
 }
 
+TEST_CASE("a channel whose groups cannot be read rests and asks again", "[topic][retention]") {
+  core_fixture topic{topic_settings{}};
+  for (std::uint64_t i = 1; i <= 9; ++i)
+    topic.publish(make_request(i, {std::to_string(i)}));
+  topic.commit_all();
+  const kept_events kept{.count = 2, .held_count = 5};
+  CHECK(topic.core.tick(topic.now, kept).asks_groups);
+  topic.core.groups_unknown();
+  CHECK(topic.core.is_idle());
+  const auto again = topic.core.tick(topic.now, kept);
+  CHECK(again.asks_groups);
+  CHECK_FALSE(again.trim);
+}
+
 TEST_CASE("a channel lets go what groups no longer need", "[topic][retention]") {
   const auto [floor, up_to] = GENERATE(table<std::optional<sequence>, std::uint64_t>(
       {{std::nullopt, 9}, {sequence{1}, 4}, {sequence{6}, 6}, {sequence{0}, 4}}));
