@@ -111,14 +111,20 @@ void groups_actor::on_directory(result<group_directory> found) {
     arm_tick();
     return;
   }
-  delete_left_behind(std::move(found->left_behind));
+  const auto gone = std::exchange(early_gone_, {});
   for (auto& [key, row] : found->groups) {
+    // It may have been read before its topic was deleted; none was made since.
+    if (gone.contains(key.topic)) {
+      found->left_behind.emplace_back(std::move(key), std::move(row));
+      continue;
+    }
     auto& topic = topics_[key.topic];
     topic.ref = key.topic;
     auto& slot = topic.groups[key.group];
     slot.row = std::move(row);
     tell_binding(key.topic, key.group, &slot);
   }
+  delete_left_behind(std::move(found->left_behind));
   ready_ = true;
   if (!topics_.empty()) on_gauges_tick();
   for (auto& [ref, message] : std::exchange(early_topics_, {})) {
@@ -168,6 +174,7 @@ void groups_actor::on_topic_active(const topic_active& message) {
 
 void groups_actor::on_topic_gone(const topic_ref& ref) {
   early_topics_.erase(ref);
+  if (!ready_) early_gone_.insert(ref);
   auto* topic = find_topic(ref);
   if (topic == nullptr) return;
   const error gone{errc::topic_not_found, "the topic was deleted"};
@@ -313,7 +320,9 @@ void groups_actor::drop_strangers(group_topic& topic) {
     drop_group(topic.ref, it->first, slot, gone);
     it = topic.groups.erase(it);
   }
+  if (strangers.empty()) return;
   delete_left_behind(std::move(strangers));
+  tell_floor(topic);
 }
 
 void groups_actor::on_deliver(const deliver& message) {

@@ -205,6 +205,8 @@ private:
   bool ready_ = false;
   std::deque<pending_request> early_;
   std::map<topic_ref, topic_active> early_topics_;
+  /// Topics that were deleted before the directory was read.
+  std::set<topic_ref> early_gone_;
   std::map<topic_ref, group_topic> topics_;
   /// Topics that the tick has to look at.
   std::set<topic_ref> hot_;
