@@ -98,18 +98,25 @@ result<group_directory> read_group_directory(storage::shard_reader& reader) {
   });
   if (!merged) return std::unexpected{merged.error()};
   group_directory found;
-  std::map<topic_ref, entity_id> topics;
+  const auto changes = read_topic_changes(reader);
+  if (!changes) return std::unexpected{changes.error()};
+  // Nothing: its row does not parse, so that nobody knows whose groups these are.
+  std::map<topic_ref, std::optional<entity_id>> topics;
   for (const auto& [key, value] : table.rows) {
     auto parsed = runtime::parse_group_row_key(key);
     auto row = runtime::decode_group_row(value);
     if (!parsed || !row) return fail(errc::corruption, "a group's catalogue row is unreadable");
     auto topic = topics.find(parsed->topic);
     if (topic == topics.end()) {
-      const auto stored = find_topic_row(reader, parsed->topic);
-      if (!stored) return std::unexpected{stored.error()};
-      topic = topics.emplace(parsed->topic, *stored ? (*stored)->entity : entity_id{}).first;
+      const auto stored = find_topic_row(reader, *changes, parsed->topic);
+      if (!stored && stored.error().code != errc::corruption) {
+        return std::unexpected{stored.error()};
+      }
+      topic = topics.try_emplace(parsed->topic).first;
+      if (stored) topic->second = *stored ? (*stored)->entity : entity_id{};
     }
-    auto& to = topic->second == row->topic_entity ? found.groups : found.left_behind;
+    const bool is_there = topic->second.value_or(row->topic_entity) == row->topic_entity;
+    auto& to = is_there ? found.groups : found.left_behind;
     to.emplace_back(std::move(*parsed), std::move(*row));
   }
   return found;

@@ -68,26 +68,6 @@ result<topic_counters> read_counters(shard_reader& reader, entity_id topic) {
   return counters;
 }
 
-/// Changes that the tail makes to the rows of topics, by name.
-result<std::map<topic_ref, std::optional<topic_row>>> read_tail_rows(shard_reader& reader) {
-  std::map<topic_ref, std::optional<topic_row>> rows;
-  auto visited = reader.visit_tail([&](const record& one) {
-    if (one.kind == record_kind::topic_created || one.kind == record_kind::topic_configured) {
-      if (auto row = runtime::decode_topic_record(one.payload.view(), one.entity)) {
-        auto name = row->name;
-        rows[std::move(name)] = std::move(*row);
-      }
-    } else if (one.kind == record_kind::topic_deleted) {
-      if (const auto name = runtime::decode_topic_deleted(one.payload.view())) {
-        rows[*name] = std::nullopt;
-      }
-    }
-    return true;
-  });
-  if (!visited) return std::unexpected{visited.error()};
-  return rows;
-}
-
 shard_id shard_of(const storage::journal& journal, const topic_ref& name) {
   return shard_id{shard_index(name, journal.shard_count())};
 }
@@ -136,10 +116,34 @@ resolve(shard_reader& reader, const topic_image& image, const runtime::position&
 
 }  // namespace
 
+result<topic_changes> read_topic_changes(shard_reader& reader) {
+  topic_changes rows;
+  auto visited = reader.visit_tail([&](const record& one) {
+    if (one.kind == record_kind::topic_created || one.kind == record_kind::topic_configured) {
+      if (auto row = runtime::decode_topic_record(one.payload.view(), one.entity)) {
+        auto name = row->name;
+        rows[std::move(name)] = std::move(*row);
+      }
+    } else if (one.kind == record_kind::topic_deleted) {
+      if (const auto name = runtime::decode_topic_deleted(one.payload.view())) {
+        rows[*name] = std::nullopt;
+      }
+    }
+    return true;
+  });
+  if (!visited) return std::unexpected{visited.error()};
+  return rows;
+}
+
 result<std::optional<topic_row>> find_topic_row(shard_reader& reader, const topic_ref& name) {
-  auto tail = read_tail_rows(reader);
+  const auto tail = read_topic_changes(reader);
   if (!tail) return std::unexpected{tail.error()};
-  if (const auto found = tail->find(name); found != tail->end()) return found->second;
+  return find_topic_row(reader, *tail, name);
+}
+
+result<std::optional<topic_row>>
+find_topic_row(shard_reader& reader, const topic_changes& tail, const topic_ref& name) {
+  if (const auto found = tail.find(name); found != tail.end()) return found->second;
   const auto key = runtime::catalogue_key(name);
   const auto stored = reader.get(view_id::catalogue, key);
   if (!stored) return std::unexpected{stored.error()};
@@ -349,7 +353,7 @@ result<topic_list> list_topics_page(storage::journal& journal, const list_topics
       if (list.shards_left_out.size() < journal.shard_count()) continue;
     }
     if (!reader) return std::unexpected{reader.error()};
-    auto tail = read_tail_rows(**reader);
+    auto tail = read_topic_changes(**reader);
     if (!tail) return std::unexpected{tail.error()};
     std::size_t taken = 0;
     auto scanned =

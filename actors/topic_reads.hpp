@@ -9,6 +9,7 @@
 #include "storage/journal.hpp"
 
 #include <functional>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -18,6 +19,14 @@ namespace callboard::actors {
 /// The topic's catalogue row, tail included; nothing if there is no such topic.
 [[nodiscard]] result<std::optional<runtime::topic_row>>
 find_topic_row(storage::shard_reader& reader, const topic_ref& name);
+
+/// Changes that the tail makes to the rows of topics, by name.
+using topic_changes = std::map<topic_ref, std::optional<runtime::topic_row>>;
+[[nodiscard]] result<topic_changes> read_topic_changes(storage::shard_reader& reader);
+
+/// The same for many topics, with what `reader` tells of its tail.
+[[nodiscard]] result<std::optional<runtime::topic_row>>
+find_topic_row(storage::shard_reader& reader, const topic_changes& tail, const topic_ref& name);
 
 /// A topic as committed records leave it.
 [[nodiscard]] result<runtime::topic_image> read_topic_image(
