@@ -19,15 +19,21 @@ struct looked_at_group {
   std::optional<sequence> needed_after;
 };
 
-using found_backlogs = std::vector<std::pair<runtime::group_key, group_backlog>>;
+struct found_backlog {
+  runtime::group_key key;
+  entity_id entity{};
+  group_backlog backlog;
+};
 
-result<found_backlogs>
+using found_backlogs = std::vector<found_backlog>;
+
+/// Of those that can be read: one that is damaged hides no other.
+found_backlogs
 read_backlogs(storage::shard_reader& reader, const std::vector<looked_at_group>& groups) {
   found_backlogs found;
   for (const auto& one : groups) {
     auto backlog = read_backlog(reader, one.row, one.needed_after);
-    if (!backlog) return std::unexpected{backlog.error()};
-    found.emplace_back(one.key, *backlog);
+    if (backlog) found.push_back({one.key, one.row.entity, *backlog});
   }
   return found;
 }
@@ -79,15 +85,16 @@ void groups_actor::look_at_backlogs() {
   is_looking_ = true;
   read<found_backlogs>(
       reader_pool::lane::reads,
-      [groups = std::move(groups)](storage::shard_reader& reader) {
+      [groups = std::move(groups)](storage::shard_reader& reader) -> result<found_backlogs> {
         return read_backlogs(reader, groups);
       },
       [this](result<found_backlogs> found) {
         is_looking_ = false;
         if (!found) return;
-        for (const auto& [key, backlog] : *found) {
+        for (const auto& [key, entity, backlog] : *found) {
           auto* slot = find_slot(key.topic, key.group);
-          if (slot == nullptr) continue;
+          // Another may have its name by now.
+          if (slot == nullptr || slot->row.entity != entity) continue;
           slot->backlog = backlog;
           if (!slot->needed_after) slot->needed_after = backlog.needed_after;
         }

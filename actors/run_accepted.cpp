@@ -69,9 +69,12 @@ bool run_host::is_rest_on_disk() const {
 }
 
 void run_host::rest_until(const runtime::run_event& failed) {
+  const runtime::run_timer timer{*failed.due, failed.command, false};
+  const auto known = timers_.find(failed.command);
+  // It was refused, and is written again.
+  if (known != timers_.end() && known->second == timer) return;
   begin_attempt(failed.command);
   if (!is_attempt_late(failed)) return;
-  const runtime::run_timer timer{*failed.due, failed.command, false};
   timers_[failed.command] = timer;
   batch_timers_set_.push_back(timer);
 }

@@ -310,6 +310,8 @@ void run_host::go_on_after_replay() {
   std::erase_if(timers_, [this](const auto& one) {
     const bool is_over = !engine_->open().contains(one.first);
     if (is_over) batch_timers_cleared_.push_back(one.second);
+    // Else their rows would stay where nothing else is to be written.
+    is_row_behind_ |= is_over;
     return is_over;
   });
   for (const auto& [command, one] : engine_->open()) {
@@ -427,9 +429,9 @@ void run_host::append_batch() {
     }
   }
   for (const auto& one : batch_) {
-    if (one.run == row_->run && one.event.kind == run_event_kind::attempt_failed) {
-      rest_until(one.event);
-    }
+    // What is copied has its timers already.
+    const bool is_new = anew_.empty() && one.run == row_->run;
+    if (is_new && one.event.kind == run_event_kind::attempt_failed) rest_until(one.event);
   }
   note_build(batch_.back().event.time);
   row_->last_seq = sequence{last_seq_.raw() + batch_.size()};

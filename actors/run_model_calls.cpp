@@ -72,7 +72,11 @@ void run_host::note_interrupted() {
   for (const auto& [command, one] : engine_->open()) {
     const bool waits = one.due && *one.due > now();
     const bool is_new = std::ranges::find(batch_issued_, command) != batch_issued_.end();
-    if (one.request.kind == command_kind::model && !waits && !is_new) interrupted_.insert(command);
+    // Nothing was at work, so nobody asked: it was to be asked again, and that is late.
+    const bool is_late = timers_.contains(command) && !row_->needs_wake;
+    if (one.request.kind == command_kind::model && !waits && !is_new && !is_late) {
+      interrupted_.insert(command);
+    }
   }
 }
 

@@ -170,13 +170,15 @@ struct run_sweep::seen {
   /// One lap: they are woken because their code may fit, which does not change.
   run_place blocked{{}, checks_min};
 
-  void look(const broker_parts& parts, shard_id shard, const caf::actor& self);
+  /// `is_whole`: not only for those that are past their retention.
+  void look(const broker_parts& parts, shard_id shard, const caf::actor& self, bool is_whole);
 
   /// Asks some of those that a look has left to be asked; false if there are more. What the shard
   /// has no room for now is asked later.
   [[nodiscard]] bool ask_some(const broker_parts& parts, const caf::actor& self);
 
 private:
+  void take_pages(const broker_parts& parts, shard_id shard, sweep_found& found);
   void count_stuck(sweep_found& found);
   void read_histories(const broker_parts& parts, shard_id shard, const run_page& found);
   /// True if these were the last of the lap.
@@ -194,22 +196,30 @@ run_sweep::run_sweep(const broker_parts& parts, shard_id shard)
           "what is not there."))} {}
 
 void run_sweep::look(const caf::actor& self) {
-  if (parts_.workflows == nullptr || seen_->is_looking || !seen_->ask_some(parts_, self)) return;
+  if (parts_.workflows == nullptr || seen_->is_looking) return;
+  const bool has_asked = seen_->ask_some(parts_, self);
   const auto now = parts_.time.boot();
-  if ((now < next_ && !seen_->is_behind) || seen_->is_looking.exchange(true)) return;
-  next_ = now + std::chrono::milliseconds{parts_.settings.workflows.sweep_ms};
+  const bool is_whole = has_asked && now >= next_;
+  if ((!is_whole && !seen_->is_behind) || seen_->is_looking.exchange(true)) return;
+  if (is_whole) next_ = now + std::chrono::milliseconds{parts_.settings.workflows.sweep_ms};
   auto posted = parts_.readers.post(
-      reader_pool::lane::reads, [&parts = parts_, shard = shard_, seen = seen_, self] {
-        seen->look(parts, shard, self);
+      reader_pool::lane::reads, [&parts = parts_, shard = shard_, seen = seen_, self, is_whole] {
+        seen->look(parts, shard, self, is_whole);
         seen->is_looking = false;
       });
   if (!posted) seen_->is_looking = false;
 }
 
-void run_sweep::seen::look(const broker_parts& parts, shard_id shard, const caf::actor& self) {
+void run_sweep::seen::look(
+    const broker_parts& parts, shard_id shard, const caf::actor& self, bool is_whole) {
   is_behind = false;
   const std::chrono::seconds kept{parts.settings.workflows.retention_s};
-  sweep_order order{parts.workflows, *parts.stuck, {}, blocked, working, parked};
+  sweep_order order{parts.workflows, *parts.stuck, {}};
+  if (is_whole) {
+    order.blocked = blocked;
+    order.working = working;
+    order.parked = parked;
+  }
   if (kept.count() != 0) order.cutoff = parts.journal.shard_time(shard) - kept;
   const auto find = [&]() -> result<sweep_found> {
     auto reader = parts.journal.read(shard);
@@ -225,13 +235,7 @@ void run_sweep::seen::look(const broker_parts& parts, shard_id shard, const caf:
     return;
   }
   if (parts.census != nullptr) parts.census->counted(shard, found->counts, moved);
-  if (parked.most != 0) read_histories(parts, shard, found->parked);
-  if (have_asked(working, found->working)) working.after.clear();
-  working.most = share_of(found->working.count, checks_min);
-  if (blocked.most != 0) {
-    const bool was_last = have_asked(blocked, found->blocked);
-    blocked.most = was_last ? 0 : share_of(found->blocked.count, checks_min);
-  }
+  if (is_whole) take_pages(parts, shard, *found);
   count_stuck(*found);
   for (auto& channel : found->expired) {
     // The next look finds what was refused.
@@ -239,6 +243,15 @@ void run_sweep::seen::look(const broker_parts& parts, shard_id shard, const caf:
         {correlation_id{}, delete_topic{std::move(channel), order.cutoff}}, self);
   }
   is_behind = found->expired.size() == expired_max;
+}
+
+void run_sweep::seen::take_pages(const broker_parts& parts, shard_id shard, sweep_found& found) {
+  if (parked.most != 0) read_histories(parts, shard, found.parked);
+  if (have_asked(working, found.working)) working.after.clear();
+  working.most = share_of(found.working.count, checks_min);
+  if (blocked.most == 0) return;
+  const bool was_last = have_asked(blocked, found.blocked);
+  blocked.most = was_last ? 0 : share_of(found.blocked.count, checks_min);
 }
 
 void run_sweep::seen::count_stuck(sweep_found& found) {

@@ -31,14 +31,25 @@ void stop_on_second_signal(const sigset_t& set) {
   }}.detach();
 }
 
+/// Signals end the process here: nothing has begun that would have to be ended in order.
+void await_directory(const config& settings) {
+  // To the first process of a container the kernel gives only what it handles.
+  const bool is_first = ::getpid() == 1;
+  const auto end_by = is_first ? [](int signal) { ::_exit(128 + signal); } : SIG_DFL;
+  for (const int signal : {SIGTERM, SIGINT})
+    std::signal(signal, end_by);
+  storage::await_unlocked(storage::directory_paths{settings.storage.data_dir});
+  for (const int signal : {SIGTERM, SIGINT})
+    std::signal(signal, SIG_DFL);
+}
+
 }  // namespace
 
 result<void> run_until_signal(
     const config& settings,
     const std::function<void(const std::string& url)>& on_ready,
     const runtime::workflow_registry* workflows) {
-  // Nothing has begun that would have to be ended in order.
-  storage::await_unlocked(storage::directory_paths{settings.storage.data_dir});
+  await_directory(settings);
   const auto set = stop_signals();
   pthread_sigmask(SIG_BLOCK, &set, nullptr);
   std::signal(SIGPIPE, SIG_IGN);

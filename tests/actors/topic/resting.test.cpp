@@ -83,6 +83,23 @@ struct knocking_workflow : workflow<knocking_workflow> {
   }
 };
 
+/// Is put off once by ten seconds, and then waits for somebody.
+struct late_once_workflow : workflow<late_once_workflow> {
+  static constexpr std::string_view type = "test.late_once";
+
+  flow<json> run(context& ctx, json) {
+    (void)co_await ctx
+        .step(
+            "knock",
+            [](const step_attempt& attempt) -> outcome<int> {
+              if (attempt.number > 1) return 5;
+              return std::unexpected{failure{failure_class::rate, "later", "", 10'000}};
+            })
+        .required();
+    co_return co_await ctx.signal("go").required();
+  }
+};
+
 /// The sum of what so many children give.
 struct wide_workflow : workflow<wide_workflow> {
   static constexpr std::string_view type = "test.wide";
@@ -103,13 +120,25 @@ struct resting_node : mortal_broker {
     if (!code.add(sleepy_workflow::definition()) || !code.add(parent_workflow::definition())
         || !code.add(ordering_workflow::definition()) || !code.add(slow_agent::definition())
         || !code.add(caller_workflow::definition()) || !code.add(wide_workflow::definition())
-        || !code.add(knocking_workflow::definition())) {
+        || !code.add(knocking_workflow::definition())
+        || !code.add(late_once_workflow::definition())) {
       FAIL("cannot add the workflows");
     }
   }
 
   /// Neither runs nor the channels of others are in memory.
   [[nodiscard]] bool rests() { return broker.topics_active() == 0; }
+
+  /// Rows of timers in the shard of a workflow, as far as the views are.
+  std::size_t timers_near(const std::string& id) {
+    auto reader = broker.journal.read(broker.shard_of("workflow." + id));
+    std::size_t timers = 0;
+    (void)(*reader)->scan(storage::view_id::workflow_timer, {}, {}, [&](auto, auto) {
+      ++timers;
+      return true;
+    });
+    return timers;
+  }
 
   /// However often it takes, as answers are lost with the node.
   void finish_task() {
@@ -279,13 +308,32 @@ TEST_CASE(
     CHECK(node.row("w").result == "5");
     CHECK(knocks <= (was_killed ? 4 : 3));
     CHECK(node.rests());
-    auto reader = node.broker.journal.read(node.broker.shard_of("workflow.w"));
-    std::size_t timers = 0;
-    (void)(*reader)->scan(storage::view_id::workflow_timer, {}, {}, [&](auto, auto) {
-      ++timers;
-      return true;
-    });
-    CHECK(timers == 0);
+    CHECK(node.timers_near("w") == 0);
+  }
+}
+
+TEST_CASE("what a copy has behind it has no timers", "[actors][workflow]") {
+  const bool is_fork = GENERATE(false, true);
+  bool was_killed = true;
+  for (std::size_t life = 0; was_killed; ++life) {
+    INFO((is_fork ? "fork" : "restart") << ", killed after " << life << " commits");
+    REQUIRE(life < 100);
+    resting_node node{life};
+    node.begin("w", "test.late_once");
+    node.pass(30s);
+    REQUIRE(node.comes([&] { return says(node.shown("w"), R"("kind":"signal")"); }));
+    const rerun_order order{.from = is_fork ? "" : "go", .reason = "anew", .who = "ann"};
+    const auto from = mortal_broker::channel("w");
+    (void)node.ask(
+        is_fork ? control_body{fork_workflow{from, mortal_broker::channel("w2"), order}}
+                : control_body{restart_workflow{from, order}});
+    node.pass(5s);
+    node.broker.crash();
+    node.pass(5s);
+    node.broker.journal.apply();
+    was_killed = node.was_killed;
+    CHECK(node.rests());
+    CHECK(node.timers_near(is_fork ? "w2" : "w") == 0);
   }
 }
 
