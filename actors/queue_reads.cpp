@@ -85,9 +85,11 @@ result<runtime::trim_page> read_trim(
     if (!first) return std::unexpected{first.error()};
     page.keep_from = *first;
   }
-  auto endings = runtime::read_oldest_endings(rows, queue, ask.tasks_max, ask.bytes_max);
-  if (!endings) return std::unexpected{endings.error()};
-  page.endings = *std::move(endings);
+  if (ask.endings) {
+    auto endings = runtime::read_old_endings(rows, queue, *ask.endings);
+    if (!endings) return std::unexpected{endings.error()};
+    page.endings = *std::move(endings);
+  }
   auto oldest = runtime::read_oldest_places(rows, queue, ask.tasks_max);
   if (!oldest) return std::unexpected{oldest.error()};
   std::vector<sequence> places;

@@ -3,6 +3,9 @@
 #include "proto/journal.pb.h"
 #include "runtime/queue/queue_row_keys.hpp"
 
+#include <google/protobuf/io/coded_stream.h>
+#include <google/protobuf/wire_format_lite.h>
+
 namespace callboard::runtime {
 
 namespace {
@@ -359,6 +362,21 @@ result<ending_row> decode_ending_row(std::string_view value, task_id task) {
   row.ending.text = std::move(*from.mutable_text());
   row.place = sequence{from.place()};
   return row;
+}
+
+result<sequence> decode_ending_place(std::string_view value) {
+  using wire = google::protobuf::internal::WireFormatLite;
+  constexpr auto wanted =
+      wire::MakeTag(journal::TaskEnding::kPlaceFieldNumber, wire::WIRETYPE_VARINT);
+  google::protobuf::io::CodedInputStream in{
+      reinterpret_cast<const std::uint8_t*>(value.data()), static_cast<int>(value.size())};
+  std::uint64_t place = 0;
+  while (const auto tag = in.ReadTag()) {
+    const bool is_read = tag == wanted ? in.ReadVarint64(&place) : wire::SkipField(&in, tag);
+    if (!is_read) return broken("a row of a task's end");
+  }
+  if (!in.ConsumedEntireMessage()) return broken("a row of a task's end");
+  return sequence{place};
 }
 
 std::string encode_counters(const queue_counters& counters) {

@@ -77,6 +77,8 @@ struct ends_told {
 [[nodiscard]] result<task_row> decode_task_row(std::string_view value);
 [[nodiscard]] std::string encode_ending_row(const ending_row& row);
 [[nodiscard]] result<ending_row> decode_ending_row(std::string_view value, task_id task);
+/// Its `place` alone, for many rows of which few are wanted.
+[[nodiscard]] result<sequence> decode_ending_place(std::string_view value);
 [[nodiscard]] std::string encode_counters(const queue_counters& counters);
 [[nodiscard]] result<queue_counters> decode_queue_counters(std::string_view value);
 

@@ -168,6 +168,8 @@ struct trim_ask {
   std::uint64_t bytes_max = 0;
   /// Records from then on are kept.
   std::optional<time_ms> keep_from;
+  /// The next step of a lap through the ends, if there is one.
+  std::optional<old_endings_ask> endings;
 };
 
 /// What to read from views and journal; one at a time.
@@ -196,7 +198,7 @@ struct trim_page {
   std::optional<sequence> keep_from;
   /// The tasks whose records are the oldest, in that order, with their payloads.
   std::vector<stored_task> oldest;
-  oldest_endings endings;
+  std::optional<old_endings> endings;
 };
 
 /// Answers the asks of `queue_read` one by one, all as of one lsn.

@@ -184,6 +184,14 @@ private:
     batch_number batch{};
   };
 
+  /// Once through the ends that are still to be told: the old ones are written again.
+  struct ending_lap {
+    task_id next{};
+    sequence up_to{};
+    /// Where it comes to when it is over; ends that come meanwhile are behind it.
+    sequence none_up_to{};
+  };
+
   struct attempt_end {
     std::string_view outcome;
     std::string_view error;
@@ -224,7 +232,7 @@ private:
   void loaded_payloads(std::vector<stored_payload> payloads);
   void loaded_trim(const trim_page& page, lsn as_of);
   void restate(const stored_task& task);
-  [[nodiscard]] std::size_t restate_endings(const trim_page& page, sequence up_to);
+  void go_round(const old_endings& page);
 
   // queue_origins.cpp: tasks that somebody waits for
   void enqueue_once(enqueue_command command);
@@ -281,8 +289,11 @@ private:
   std::deque<batch> flying_;
   std::uint32_t enqueues_in_flight_ = 0;
   std::optional<queue_read> reading_;
-  /// Records at which the next trim is looked into.
-  std::uint64_t trim_at_ = 0;
+  /// The next trim is not looked into before it is this record's turn.
+  sequence trim_at_{};
+  /// No end whose record is up to there is still to be told.
+  sequence no_ends_up_to_{};
+  std::optional<ending_lap> lap_;
   std::vector<queue_answer> answers_;
   std::vector<task_ending> endings_;
   std::vector<task_id> told_;

@@ -3,6 +3,7 @@
 #include "runtime/queue/queue_core.hpp"
 
 #include <algorithm>
+#include <numeric>
 #include <utility>
 
 namespace callboard::runtime {
@@ -15,6 +16,8 @@ constexpr std::size_t dedupe_max = 512;
 constexpr std::size_t origins_max = 512;
 constexpr std::uint32_t restated_tasks_max = 64;
 constexpr std::uint64_t restated_bytes_max = 1ULL << 20;
+/// Ends looked at in one read.
+constexpr std::size_t endings_visited_max = 10'000;
 /// Records without a task per task before tasks are written again to give them back.
 constexpr std::uint64_t dead_records_per_task = 3;
 
@@ -252,9 +255,13 @@ void queue_core::plan_trim(queue_read& read, queue_time now) {
     tasks += waiting;
   const auto dead = records > tasks ? records - tasks : 0;
   const auto wanted = std::max<std::uint64_t>(limits_.trim_records_min, 1);
-  if (dead < std::max(wanted, dead_records_per_task * tasks) || records < trim_at_) return;
+  if (dead < std::max(wanted, dead_records_per_task * tasks) || next_seq_ < trim_at_) return;
   if (open_.trim) return;
-  trim_ask ask{restated_tasks_max, restated_bytes_max, std::nullopt};
+  trim_ask ask{restated_tasks_max, restated_bytes_max, std::nullopt, std::nullopt};
+  if (lap_) {
+    ask.endings = old_endings_ask{
+        lap_->next, lap_->up_to, restated_tasks_max, restated_bytes_max, endings_visited_max};
+  }
   // Views made anew find the keys of this time in their records only.
   const auto window = std::chrono::seconds{settings_.dedupe_window_s};
   if (uses_keys_ && settings_.dedupe_window_s != 0) ask.keep_from = now.shard - window;
@@ -262,50 +269,66 @@ void queue_core::plan_trim(queue_read& read, queue_time now) {
 }
 
 void queue_core::loaded_trim(const trim_page& page, lsn as_of) {
-  const auto records = next_seq_.raw() - 1 - floor_.raw();
-  auto up_to = page.last_seq;
-  if (page.keep_from) up_to = std::min(up_to, sequence{page.keep_from->raw() - 1});
-  const auto kept_up_to = up_to;
+  if (page.endings) go_round(*page.endings);
+  auto kept_up_to = page.last_seq;
+  if (page.keep_from) kept_up_to = std::min(kept_up_to, sequence{page.keep_from->raw() - 1});
   // Views made anew find what is still to be told in its record only.
-  if (page.endings.first) up_to = std::min(up_to, sequence{page.endings.first->raw() - 1});
+  const auto bound = std::min(kept_up_to, no_ends_up_to_);
+  auto up_to = bound;
   if (!page.oldest.empty()) {
     up_to = std::min(up_to, sequence{page.oldest.front().row.state.place.raw() - 1});
   }
   const auto least = std::max<std::uint64_t>(limits_.trim_records_min / 2, 1);
-  if (up_to > floor_ && up_to.distance_from(floor_) >= least) {
+  const sequence enough{floor_.raw() + least};
+  if (up_to >= enough) {
     floor_ = up_to;
     open_.trim = up_to;
-    trim_at_ = 0;
     return;
   }
-  std::size_t restated = 0;
+  // With nothing to be done it is looked into again when there is more to give back.
+  const sequence later{next_seq_.raw() + least};
+  if (kept_up_to < enough) {
+    trim_at_ = later;
+    return;
+  }
+  if (bound < enough) {
+    // Half of what may go: an end written again is in the other half, also for the lap of a core
+    // that begins anew.
+    const sequence half{std::midpoint(floor_.raw(), kept_up_to.raw())};
+    if (!lap_) lap_ = ending_lap{{}, std::max(enough, half), kept_up_to};
+    return;
+  }
+  bool is_restated = false;
   for (const auto& task : page.oldest) {
     const auto id = task.row.state.task;
-    if (task.row.state.place > kept_up_to) break;
+    if (task.row.state.place > bound) break;
     if (recent_.later(id, as_of) != nullptr) continue;
     const auto lease = leases_.find(id);
     if (lease != leases_.end() && (lease->second.is_hungry || !lease->second.deadline)) continue;
     restate(task);
+    is_restated = true;
+  }
+  if (!is_restated) trim_at_ = later;
+}
+
+void queue_core::go_round(const old_endings& page) {
+  std::size_t restated = 0;
+  for (const auto& one : page.endings) {
+    if (told_lately_.contains(one.task)) continue;
+    open_.restated.push_back(one);
     ++restated;
   }
   // Not sooner than others have written as much: those whom nobody hears would be written for ever.
-  const auto endings = restate_endings(page, kept_up_to);
-  if (endings != 0) trim_at_ = records + endings;
-  // With nothing to be done it is looked into again when there is more to give back.
-  if (endings == 0) trim_at_ = restated == 0 ? records + least : 0;
-}
-
-/// Of those before the newest task that is written again, if there are any.
-std::size_t queue_core::restate_endings(const trim_page& page, sequence up_to) {
-  if (!page.oldest.empty()) up_to = std::min(up_to, page.oldest.back().row.state.place);
-  std::size_t count = 0;
-  for (const auto& one : page.endings.endings) {
-    if (one.place > up_to) break;
-    if (told_lately_.contains(one.ending.task)) continue;
-    open_.restated.push_back(one.ending);
-    ++count;
+  if (restated != 0) trim_at_ = sequence{next_seq_.raw() + 1 + restated};
+  if (page.first_left) {
+    lap_->none_up_to = std::min(lap_->none_up_to, sequence{page.first_left->raw() - 1});
   }
-  return count;
+  if (page.next) {
+    lap_->next = *page.next;
+    return;
+  }
+  no_ends_up_to_ = lap_->none_up_to;
+  lap_.reset();
 }
 
 }  // namespace callboard::runtime

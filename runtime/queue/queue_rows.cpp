@@ -5,9 +5,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <iterator>
 #include <limits>
-#include <map>
 #include <utility>
 
 namespace callboard::runtime {
@@ -17,8 +15,6 @@ namespace {
 using storage::view_id;
 
 constexpr auto last_fairness = std::numeric_limits<std::uint64_t>::max();
-/// Ends looked at to find the oldest.
-constexpr std::size_t endings_visited_max = 10'000;
 
 std::unexpected<error> broken(entity_id queue, const char* what) {
   return fail(errc::corruption, fmt::format("queue {}: {}", queue.raw(), what));
@@ -230,44 +226,43 @@ read_origin(const row_source& rows, entity_id queue, const std::string& origin) 
   return task_id{take_number(rest)};
 }
 
-result<oldest_endings> read_oldest_endings(
-    const row_source& rows, entity_id queue, std::size_t count_max, std::uint64_t bytes_max) {
-  oldest_endings found;
-  std::map<std::pair<sequence, task_id>, ending_row> oldest;
-  const auto size_of = [](const ending_row& row) {
-    return row.ending.origin.size() + row.ending.text.size();
-  };
+result<old_endings>
+read_old_endings(const row_source& rows, entity_id queue, const old_endings_ask& ask) {
+  old_endings found;
   std::uint64_t bytes = 0;
   std::size_t visited = 0;
   bool is_broken = false;
   auto scanned = rows.scan(
       view_id::queue_ending,
-      queue_key(queue),
+      queue_key(queue, ask.from.raw()),
       queue_key(entity_id{queue.raw() + 1}),
       [&](auto key, auto value) {
         key.remove_prefix(queue_key(queue).size());
         const task_id task{take_number(key)};
-        if (++visited > endings_visited_max) {
-          // Those that are not looked at come behind the first records of their tasks.
-          found.first = std::min(found.first.value_or(sequence{task.raw()}), sequence{task.raw()});
+        if (visited++ == ask.visited_max) {
+          found.next = task;
           return false;
         }
+        const auto place = decode_ending_place(value);
+        is_broken = !place;
+        if (is_broken) return false;
+        if (*place > ask.up_to) {
+          found.first_left = std::min(found.first_left.value_or(*place), *place);
+          return true;
+        }
+        if (found.endings.size() == ask.count_max
+            || (!found.endings.empty() && bytes + value.size() > ask.bytes_max)) {
+          found.next = task;
+          return false;
+        }
+        bytes += value.size();
         auto row = decode_ending_row(value, task);
         is_broken = !row;
-        if (is_broken) return false;
-        found.first = std::min(found.first.value_or(row->place), row->place);
-        bytes += size_of(*row);
-        oldest.emplace(std::pair{row->place, task}, *std::move(row));
-        while (oldest.size() > count_max || (bytes > bytes_max && oldest.size() > 1)) {
-          bytes -= size_of(oldest.rbegin()->second);
-          oldest.erase(std::prev(oldest.end()));
-        }
-        return true;
+        if (!is_broken) found.endings.push_back(std::move(row->ending));
+        return !is_broken;
       });
   if (!scanned) return std::unexpected{scanned.error()};
   if (is_broken) return broken(queue, "a row of a task's end");
-  for (auto& [place, row] : oldest)
-    found.endings.push_back(std::move(row));
   return found;
 }
 

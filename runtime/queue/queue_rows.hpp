@@ -130,17 +130,27 @@ struct dead_filter {
 [[nodiscard]] result<std::optional<task_id>>
 read_origin(const row_source& rows, entity_id queue, const std::string& origin);
 
-/// Ends that are still to be told.
-struct oldest_endings {
-  /// None has an older record.
-  std::optional<sequence> first;
-  /// Of those that were looked at the ones with the oldest records, in that order.
-  std::vector<ending_row> endings;
+/// One step through the ends that are still to be told, in the order of their tasks.
+struct old_endings_ask {
+  task_id from{};
+  /// Those whose record is not behind it are wanted whole.
+  sequence up_to{};
+  std::size_t count_max = 0;
+  std::uint64_t bytes_max = 0;
+  std::size_t visited_max = 0;
 };
 
-/// At most `count_max` of them, and `bytes_max` bytes, but one.
-[[nodiscard]] result<oldest_endings> read_oldest_endings(
-    const row_source& rows, entity_id queue, std::size_t count_max, std::uint64_t bytes_max);
+struct old_endings {
+  std::vector<task_ending> endings;
+  /// The oldest record of the others that were looked at.
+  std::optional<sequence> first_left;
+  /// Where to go on; nothing at the end.
+  std::optional<task_id> next;
+};
+
+/// `bytes_max` bytes, but at least one end if there is any.
+[[nodiscard]] result<old_endings>
+read_old_endings(const row_source& rows, entity_id queue, const old_endings_ask& ask);
 
 /// Ends that are still to be told, of all queues of a shard, in the order of their keys.
 struct ending_page {

@@ -380,7 +380,7 @@ protected:
         break;
       }
     }
-    page.endings = *read_oldest_endings(rows, entity, ask.tasks_max, ask.bytes_max);
+    if (ask.endings) page.endings = *read_old_endings(rows, entity, *ask.endings);
     for (auto& row : *read_oldest_places(rows, entity, ask.tasks_max))
       page.oldest.push_back({row, stored_at(row.state.place).payload});
     return page;
