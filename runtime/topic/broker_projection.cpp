@@ -23,6 +23,8 @@ using storage::view_writer;
 
 /// At most so many old dedupe rows go per new one: enough to catch up, and bounded work.
 constexpr int dedupe_erase_max = 4;
+/// Of a topic that fell silent or is deleted, before the rest goes as one range.
+constexpr int dedupe_erase_by_key_max = 64;
 
 static_assert(dedupe_row::entry_size == event_prefix_size);
 
@@ -89,10 +91,22 @@ void store(entity_id entity, const topic_addition& sum, view_writer& out) {
   out.put(view_id::topic_state, entity_key(entity), encode_counters(counters));
 }
 
-/// Only where there are rows: each range erased makes every later look-up dearer.
+/// By their keys; a range, which makes every later look-up dearer, only where they are many.
 void erase_dedupe_rows(entity_id entity, topic_counters& counters, view_writer& out) {
   if (counters.dedupe_first == sequence{}) return;
-  out.erase_range(view_id::dedupe, entity_key(entity), entity_key(entity_id{entity.raw() + 1}));
+  auto first = counters.dedupe_first;
+  for (int i = 0; i < dedupe_erase_by_key_max && first <= counters.last_seq; ++i) {
+    const auto key = dedupe_key(entity, first);
+    const auto value = out.get(view_id::dedupe, key);
+    const auto row = value ? dedupe_row::read(key, *value) : std::nullopt;
+    if (!row) break;
+    out.erase(view_id::dedupe, key);
+    first = first.plus(row->count());
+  }
+  if (first <= counters.last_seq) {
+    out.erase_range(
+        view_id::dedupe, dedupe_key(entity, first), entity_key(entity_id{entity.raw() + 1}));
+  }
   counters.dedupe_first = sequence{};
   counters.dedupe_last_time = {};
 }

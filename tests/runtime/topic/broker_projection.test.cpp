@@ -221,7 +221,7 @@ TEST_CASE("the ids of a topic that fell silent go with its events", "[projection
   apply(trim(10, std::chrono::seconds{111}));
   CHECK(dedupe_rows(out).empty());
   apply(trim(15, std::chrono::seconds{112}));
-  CHECK(out.ranges == 1);
+  CHECK(out.ranges == 0);
   apply(event_at(21, std::chrono::seconds{113}));
   apply(event_at(22, std::chrono::seconds{130}));
   CHECK(dedupe_rows(out) == std::vector<std::uint64_t>{22});
@@ -232,16 +232,30 @@ TEST_CASE("the ids of a topic that fell silent go with its events", "[projection
   CHECK(dedupe_rows(out) == std::vector<std::uint64_t>{22});
 }
 
-TEST_CASE("a topic that is deleted costs a range only where there is one", "[projection]") {
+TEST_CASE("ids of a topic go by range only where they are many", "[projection]") {
   map_writer out;
-  const bool has_events = GENERATE(false, true);
-  auto all = history();
-  if (!has_events) all.resize(1);
-  all.push_back(
-      make_record(10, record_kind::topic_deleted, 6, encode_topic_deleted(name, sequence{6})));
-  broker_projection{}.apply(all, out);
-  CHECK(out.rows.empty());
-  CHECK(out.ranges == (has_events ? 1 : 0));
+  const auto [events, ranges] =
+      GENERATE(table<std::uint64_t, std::size_t>({{0, 0}, {1, 0}, {64, 0}, {65, 1}, {200, 1}}));
+  const bool is_deleted = GENERATE(false, true);
+  topic_settings settings;
+  settings.dedupe_window_s = 10;
+  const auto apply = [&](record one) { broker_projection{}.apply({&one, 1}, out); };
+  apply(make_record(1, record_kind::topic_created, 0, encode_topic_created(name, settings)));
+  for (std::uint64_t seq = 1; seq <= events; ++seq)
+    apply(event_at(seq, std::chrono::seconds{100}));
+  auto last =
+      is_deleted
+          ? make_record(
+                300,
+                record_kind::topic_deleted,
+                events,
+                encode_topic_deleted(name, sequence{events}))
+          : make_record(300, record_kind::trimmed, events, encode_trimmed(sequence{events}, 1));
+  last.time = time_ms{std::chrono::seconds{111}};
+  apply(last);
+  CHECK(dedupe_rows(out).empty());
+  CHECK(out.rows.empty() == is_deleted);
+  CHECK(out.ranges == ranges);
 }
 
 TEST_CASE("a topic without a window has no dedupe rows", "[projection]") {
