@@ -219,7 +219,9 @@ void topic_core::decide_ephemeral(
 
 error topic_core::no_room_for(const publish_request& request) const {
   const auto most = limits_.events_in_flight_max;
-  const bool never_fits = image_.settings.dedupe_window_s != 0 && request.events.size() > most;
+  // Of ephemeral events none is in flight once what waits before them is.
+  const bool never_fits =
+      !request.ephemeral && image_.settings.dedupe_window_s != 0 && request.events.size() > most;
   if (!never_fits) return overloaded(most);
   return too_many_at_once(request.events.size(), most, "topics.events_in_flight_max");
 }
