@@ -205,6 +205,8 @@ void run_host::pump() {
 
 bool run_host::prepare(input& next) {
   if (row_->ended || (next.is_by_parent && row_->parent_cancelled)) return false;
+  const bool is_cancel = next.event.kind == run_event_kind::cancel_requested;
+  if (is_cancel && is_being_cancelled_ && !next.is_by_parent) return false;
   if (next.event.command != 0 && next.run != row_->run) return false;
   if (engine_ && engine_->is_passed_over(next.event.command)) return false;
   if (!next.step) {

@@ -98,6 +98,17 @@ struct tough_parent_workflow : workflow<tough_parent_workflow> {
   }
 };
 
+/// Is not done when it is cancelled.
+struct shielded_workflow : workflow<shielded_workflow> {
+  static constexpr std::string_view type = "test.shielded";
+
+  flow<json> run(context& ctx, json) {
+    co_await ctx.shielded(
+        [](context& inner) -> flow<void> { (void)co_await inner.signal("go").required(); });
+    co_return co_await ctx.signal("never").required();
+  }
+};
+
 /// Has no patience with its child and its task; counts what it was asked.
 struct hasty_agent : agent<hasty_agent, std::int64_t> {
   static constexpr std::string_view type = "hasty";
@@ -365,6 +376,32 @@ TEST_CASE(
   CHECK(says(node.row("p").result, "[7,5]"));
   CHECK(gone().empty());
   CHECK(look().state == wait_state::missing);
+}
+
+TEST_CASE("a cancel that is sent again is recorded once", "[actors][workflow]") {
+  mortal_node node;
+  REQUIRE(node.code.add(shielded_workflow::definition()));
+  node.begin("p", "test.shielded");
+  const auto cancel = [&] {
+    return node.get<workflow_answer>(cancel_workflow{mortal_node::channel("p"), "enough"}).body;
+  };
+  CHECK(says(cancel(), "cancelling"));
+  CHECK(says(cancel(), "cancelling"));
+  node.broker.crash();
+  CHECK(says(cancel(), "cancelling"));
+  const auto history = node.get<event_page>(read_events{
+      .topic = mortal_node::channel("p"), .from = runtime::from_first{}, .events_max = 100});
+  CHECK(
+      std::ranges::count_if(
+          history.batch->events,
+          [](const auto& one) {
+            const auto event = runtime::decode_run_event(one);
+            return event && event->kind == runtime::run_event_kind::cancel_requested;
+          })
+      == 1);
+  node.signal("p", "go");
+  node.pass(1s);
+  CHECK(node.row("p").status == runtime::run_status::cancelled);
 }
 
 TEST_CASE("a run that was stuck leaves the list when it goes on, also from disk") {
