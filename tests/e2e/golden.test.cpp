@@ -45,9 +45,13 @@ void check_the_rest(broker& client) {
   }
   for (const auto* id : {"anew", "working", "waiting"}) {
     INFO(id);
+    // A fork may have a task among those, and then one more is to be done.
+    REQUIRE(eventually([&] {
+      do_chores(client, tasks);
+      const auto told = client.get(std::string{"/workflows/"} + id + "/result?wait_ms=100").json();
+      return text_of(told, "status") == "completed";
+    }));
     const auto result = result_of(client, id);
-    INFO(json::serialize(result));
-    REQUIRE(text_of(result, "status") == "completed");
     CHECK(number_of(result.at("result"), "worked") == 16);
     CHECK(text_of(result.at("result"), "said") == "You said: say it");
     CHECK(number_of(result.at("result"), "retried") == 10);
