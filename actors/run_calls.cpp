@@ -295,7 +295,11 @@ void run_host::send_call(std::uint32_t command) {
 
 void run_host::on_called(std::uint32_t command, const workflow_answer& reply) {
   if (reply.pending && woken_calls_.erase(command) != 0) return send_call(command);
-  if (reply.pending) return note_accepted(command);
+  if (reply.pending) {
+    // No part of the row, which is not behind for it.
+    accepted_.insert(command);
+    return;
+  }
   const auto told = read_json(reply.body);
   if (!told || !told->is_object()) {
     return fail_command(
