@@ -1,7 +1,7 @@
 // What a run asks for again after its node died: known by its id, however its code words it by now.
 #include "actors/topic_reads.hpp"
 
-#include "tests/actors/topic/virtual_broker.hpp"
+#include "tests/actors/topic/mortal_broker.hpp"
 #include "tests/support/catch.hpp"
 
 #include <boost/json/parse.hpp>
@@ -70,57 +70,15 @@ struct leading_workflow : workflow<leading_workflow> {
 };
 
 /// Dies once, after `left` commits; what its code says from then on is worded otherwise.
-struct mortal_node {
-  explicit mortal_node(std::size_t life) : left{life} {
+struct mortal_node : mortal_broker {
+  explicit mortal_node(std::size_t life) : mortal_broker{life} {
     wording = 1;
+    on_death = [] { wording = 2; };
     if (!code.add(slow_agent::definition()) || !code.add(calling_workflow::definition())
         || !code.add(publishing_workflow::definition()) || !code.add(echoing_workflow::definition())
         || !code.add(leading_workflow::definition())) {
       FAIL("cannot add the workflows");
     }
-  }
-
-  void die() {
-    left = SIZE_MAX;
-    was_killed = true;
-    wording = 2;
-    broker.crash();
-  }
-
-  void live() {
-    while (true) {
-      broker.run();
-      if (broker.journal.queued() == 0) return;
-      if (left == 0) {
-        die();
-        continue;
-      }
-      --left;
-      broker.journal.commit(1);
-    }
-  }
-
-  void pass(std::chrono::milliseconds by) {
-    for (std::chrono::milliseconds done{0}; done < by; done += 50ms) {
-      live();
-      broker.tick(50ms);
-    }
-    live();
-  }
-
-  /// As often as it takes.
-  result<control_answer> ask(const control_body& body) {
-    for (int tries = 0; tries < 100; ++tries) {
-      const auto id = broker.ask(body);
-      live();
-      const auto answer = broker.got.answered.find(id);
-      const bool is_final = answer != broker.got.answered.end()
-                            && (answer->second || !is_retryable(answer->second.error().code));
-      if (is_final) return answer->second;
-      pass(200ms);
-    }
-    FAIL("no answer");
-    return fail(errc::internal, "not reached");
   }
 
   json shown(const std::string& id) {
@@ -135,15 +93,6 @@ struct mortal_node {
     const auto row = find_topic_row(**reader, virtual_broker::topic(topic)).value();
     return row ? read_topic_image(**reader, *row, {})->last_seq.raw() : 0;
   }
-
-  static topic_ref channel(const std::string& id) {
-    return virtual_broker::topic("workflow." + id);
-  }
-
-  std::size_t left;
-  bool was_killed = false;
-  runtime::workflow_registry code;
-  virtual_broker broker{{}, &code};
 };
 
 }  // namespace

@@ -29,15 +29,20 @@ inline bool says(const std::string& text, std::string_view what) {
 struct mortal_broker {
   explicit mortal_broker(std::size_t life = SIZE_MAX) : left{life} {}
 
+  void die() {
+    left = SIZE_MAX;
+    was_killed = true;
+    if (on_death) on_death();
+    broker.crash();
+  }
+
   /// Everything, until the node dies; true once it has died or nothing is left to do.
   bool live() {
     while (true) {
       broker.run();
       if (broker.journal.queued() == 0) return false;
       if (left == 0) {
-        left = SIZE_MAX;
-        was_killed = true;
-        broker.crash();
+        die();
         continue;
       }
       --left;
@@ -139,6 +144,8 @@ struct mortal_broker {
     (void)get<actors::done>(done);
   }
 
+  /// Before the node starts again.
+  std::function<void()> on_death;
   /// Commits until the node is killed.
   std::size_t left;
   bool was_killed = false;
