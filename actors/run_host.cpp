@@ -63,6 +63,7 @@ run_host::run_host(
       is_unmade_{channel.entity == entity_id{}},
       row_{std::move(image.row)},
       shown_{row_},
+      earlier_signal_ids_{std::move(image.earlier_signals)},
       models_{*this, parts.models} {
   counters_.resident.Increment();
   is_noted_stuck_ = parts_.stuck != nullptr && parts_.stuck->find(key());

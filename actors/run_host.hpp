@@ -490,7 +490,8 @@ private:
   std::uint32_t turns_ = 0;
   std::vector<ready_step> ready_steps_;
   std::map<std::uint32_t, shown_step> steps_;
-  /// What each said, by its id; of this run, and of the one before it while it stays in memory.
+  /// What each said, by its id; of this run, and of the one that went on as it: of that all while
+  /// it stays in memory, and the latest when it is loaded (`earlier_signals_reach`).
   std::map<std::string, std::uint64_t> signal_ids_;
   std::map<std::string, std::uint64_t> earlier_signal_ids_;
   runtime::signal_ledger signals_;

@@ -4,7 +4,10 @@
 #include "runtime/workflow/run_event.hpp"
 #include "runtime/workflow/run_row.hpp"
 
+#include <cstdint>
+#include <map>
 #include <optional>
+#include <string>
 #include <vector>
 
 namespace callboard::actors {
@@ -13,6 +16,8 @@ struct run_image {
   std::optional<runtime::workflow_row> row;
   /// Of the current run.
   std::vector<runtime::run_event> history;
+  /// What each signal said, by its id, that the run took which went on as the current one.
+  std::map<std::string, std::uint64_t> earlier_signals;
   /// It is about to be terminated: nothing of it is to be executed, whatever its history is.
   bool is_to_end = false;
 };

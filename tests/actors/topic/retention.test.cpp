@@ -52,16 +52,6 @@ struct relay_workflow : workflow<relay_workflow> {
   }
 };
 
-/// Goes on as new with each signal.
-struct turnstile_workflow : workflow<turnstile_workflow> {
-  static constexpr std::string_view type = "test.turnstile";
-
-  flow<json> run(context& ctx, json passed) {
-    (void)co_await ctx.signal("go").required();
-    co_return ctx.continue_as_new(passed.as_int64() + 1);
-  }
-};
-
 config kept_for(std::chrono::seconds kept) {
   config settings;
   settings.workflows.retention_s = static_cast<std::uint64_t>(kept.count());
@@ -224,25 +214,6 @@ TEST_CASE("a record that was let go of while it is copied is not copied in part"
   REQUIRE_FALSE(slice);
   CHECK(slice.error().code == errc::overloaded);
   CHECK(read_rerun_slice(broker.journal, channel, 29, sequence{337}, 10));
-}
-
-TEST_CASE("a signal's id is known in its run and the next", "[actors]") {
-  runtime::workflow_registry code;
-  REQUIRE(code.add(turnstile_workflow::definition()));
-  virtual_broker broker{{}, &code};
-  const auto channel = broker.topic("workflow.w");
-  REQUIRE(broker.ask_now(start_workflow{channel, "test.turnstile", "0", {}, {}}));
-  const auto is_known = [&](const std::string& id) {
-    const auto answer = broker.ask_now(signal_workflow{channel, "go", "1", id});
-    return std::get<workflow_answer>(answer.value()).body.find(R"("duplicate":true)")
-           != std::string::npos;
-  };
-  CHECK_FALSE(is_known("a"));
-  CHECK(is_known("a"));
-  CHECK_FALSE(is_known("b"));
-  CHECK(is_known("b"));
-  // It was two runs ago: who is told for ever would have to be remembered for ever.
-  CHECK_FALSE(is_known("a"));
 }
 
 TEST_CASE("a channel waits for its groups, and what one misses is told", "[actors]") {

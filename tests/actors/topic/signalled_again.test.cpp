@@ -1,0 +1,179 @@
+// Signals that are sent again because nobody heard that they count, to a workflow that has gone on
+// as new meanwhile: known while it stays in memory, and when its node died before it could answer.
+#include "actors/run_reads.hpp"
+
+#include "tests/actors/topic/virtual_broker.hpp"
+
+#include <boost/json/parse.hpp>
+
+#include <callboard/workflow.hpp>
+#include <cstdint>
+#include <string>
+
+namespace callboard::testing {
+
+using namespace actors;
+using namespace std::chrono_literals;
+
+namespace {
+
+/// Goes on as new with each signal, and with each second one once more at once; what it is handed
+/// counts them.
+struct turnstile_workflow : workflow<turnstile_workflow> {
+  static constexpr std::string_view type = "test.turnstile";
+
+  flow<json> run(context& ctx, json passed) {
+    const auto count = passed.at("count").as_int64();
+    if (passed.at("is_on_its_way").as_bool()) co_return ctx.continue_as_new(at(count, false));
+    const auto go = (co_await ctx.signal("go").required()).as_int64();
+    if (go == 0) co_return json("closed");
+    for (std::int64_t i = 1; i < go; ++i)
+      (void)co_await ctx.signal("go").required();
+    co_return ctx.continue_as_new(at(count + go, (count + go) % 2 == 0));
+  }
+
+  static json at(std::int64_t count, bool is_on_its_way) {
+    return {{"count", count}, {"is_on_its_way", is_on_its_way}};
+  }
+};
+
+class turnstile {
+public:
+  explicit turnstile(config with = {}) : broker{with, registered()} {
+    REQUIRE(broker.ask_now(
+        start_workflow{channel, "test.turnstile", R"({"count":0,"is_on_its_way":false})", {}, {}}));
+  }
+
+  const runtime::workflow_registry* registered() {
+    REQUIRE(code.add(turnstile_workflow::definition()));
+    return &code;
+  }
+
+  result<std::string> signal(const std::string& id, const std::string& payload = "1") {
+    auto answer = broker.ask_now(signal_workflow{channel, "go", payload, id});
+    if (!answer) return std::unexpected{answer.error()};
+    return std::get<workflow_answer>(*std::move(answer)).body;
+  }
+
+  bool is_known(const std::string& id, const std::string& payload = "1") {
+    return signal(id, payload).value() == R"({"duplicate":true})";
+  }
+
+  errc refusal(const std::string& id, const std::string& payload) {
+    const auto answer = signal(id, payload);
+    return answer ? errc::internal : answer.error().code;
+  }
+
+  /// It is on disk; nobody is told.
+  void signal_and_die(const std::string& id, const std::string& payload = "1") {
+    (void)broker.ask(signal_workflow{channel, "go", payload, id});
+    broker.run();
+    REQUIRE(broker.journal.commit() > 0);
+    broker.crash();
+  }
+
+  boost::json::value shown() {
+    const auto answer = broker.ask_now(get_workflow{channel});
+    return boost::json::parse(std::get<workflow_answer>(answer.value()).body);
+  }
+
+  std::int64_t passed() { return shown().at("input").at("count").as_int64(); }
+
+  runtime::workflow_registry code;
+  virtual_broker broker;
+  const topic_ref channel = virtual_broker::topic("workflow.w");
+};
+
+}  // namespace
+
+TEST_CASE("a signal's id is known in its run and the next", "[actors]") {
+  turnstile node;
+  const bool is_killed = GENERATE(false, true);
+  const auto pause = [&] {
+    if (is_killed) node.broker.crash();
+  };
+  for (const std::string id : {"a", "b", "c"}) {
+    CHECK_FALSE(node.is_known(id));
+    pause();
+    CHECK(node.is_known(id));
+  }
+  CHECK(node.passed() == 3);
+  pause();
+  // It was more than a run ago: who is told for ever would have to be remembered for ever.
+  CHECK_FALSE(node.is_known("a"));
+  CHECK(node.passed() == 4);
+}
+
+TEST_CASE("a signal counts once whose node died before it could say so", "[actors]") {
+  turnstile node;
+  std::int64_t passed = 0;
+  for (const std::string id : {"a", "b", "c", "d"}) {
+    node.signal_and_die(id);
+    CHECK(node.passed() == ++passed);
+    CHECK(node.is_known(id));
+    CHECK(node.refusal(id, "2") == errc::id_conflict);
+    node.broker.crash();
+    CHECK(node.is_known(id));
+    CHECK(node.passed() == passed);
+  }
+}
+
+TEST_CASE("all signals of the run before are known again", "[actors]") {
+  turnstile node;
+  CHECK_FALSE(node.is_known("a", "3"));
+  CHECK_FALSE(node.is_known("b", "5"));
+  node.signal_and_die("c", "5");
+  CHECK(node.passed() == 3);
+  CHECK(node.is_known("a", "3"));
+  CHECK(node.is_known("b", "5"));
+  CHECK(node.refusal("b", "6") == errc::id_conflict);
+  CHECK(node.is_known("c", "5"));
+  CHECK(node.passed() == 3);
+}
+
+TEST_CASE("of a long run before the latest signals are known again", "[actors]") {
+  turnstile node;
+  // As many, and what its code did about them.
+  const auto count = static_cast<int>(earlier_signals_reach) - 1;
+  for (int i = 1; i < count; ++i)
+    CHECK_FALSE(node.is_known("s" + std::to_string(i), std::to_string(count)));
+  node.signal_and_die("last", "1");
+  CHECK(node.passed() == count);
+  CHECK(node.is_known("last"));
+  CHECK(node.is_known("s" + std::to_string(count - 1), std::to_string(count)));
+  CHECK_FALSE(node.is_known("s1"));
+}
+
+TEST_CASE("a signal that ended the workflow is known when its node died", "[actors]") {
+  turnstile node;
+  node.signal_and_die("a");
+  node.signal_and_die("b", "0");
+  CHECK(node.shown().at("status") == "completed");
+  CHECK(node.is_known("b", "0"));
+  CHECK(node.is_known("a"));
+  CHECK(node.refusal("c", "1") == errc::wrong_kind);
+}
+
+TEST_CASE("what a run that is begun anew was sent before counts again", "[actors]") {
+  turnstile node;
+  CHECK_FALSE(node.is_known("a"));
+  REQUIRE(node.broker.ask_now(restart_workflow{node.channel, {.reason = "again", .who = "ann"}}));
+  if (GENERATE(false, true)) node.broker.crash();
+  CHECK(node.passed() == 1);
+  CHECK_FALSE(node.is_known("a"));
+  CHECK(node.passed() == 2);
+}
+
+TEST_CASE("a run goes on whose record of the run before is gone", "[actors]") {
+  config settings;
+  settings.workflows.events_kept = 1;
+  turnstile node{settings};
+  CHECK_FALSE(node.is_known("a"));
+  node.broker.advance(10s);
+  node.broker.crash();
+  CHECK(node.passed() == 1);
+  CHECK_FALSE(node.is_known("a"));
+  CHECK(node.passed() == 2);
+}
+
+}  // namespace callboard::testing
