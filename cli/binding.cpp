@@ -141,7 +141,8 @@ result<void> list(const context& run, client::api& api, const binding_options& o
        {"LAG", "lag"},
        {"IN FLIGHT", "in_flight"},
        {"DEAD", "dead"},
-       {"EVER DEAD", "dead_lettered"}});
+       {"EVER DEAD", "dead_lettered"},
+       {"MISSED", "missed"}});
   return {};
 }
 

@@ -92,6 +92,7 @@ result<void> list(const context& run, client::api& api, const group_options& o) 
        {"IN FLIGHT", "in_flight"},
        {"PARKED", "parked"},
        {"DEAD", "dead_lettered"},
+       {"MISSED", "missed"},
        {"MEMBERS", "members"}});
   return {};
 }

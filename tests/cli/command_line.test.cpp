@@ -227,6 +227,24 @@ TEST_CASE("topics are listed as an aligned table, or as the JSON that came", "[c
   CHECK(json.out == R"({"topics":[)" + topic + "]}\n");
 }
 
+TEST_CASE("lists of groups and bindings show what retention took from them", "[cli]") {
+  const std::string counts =
+      R"("last_seq":9,"lag":2,"in_flight":1,"parked":0,"dead_lettered":3,"missed":4,"members":5)";
+  fixed_answer groups{
+      json_response(R"({"groups":[{"group":"billing","floor":7,)" + counts + "}]}")};
+  CHECK(
+      call({"group", "list", "a", "--server", groups.server.url()}).out
+      == "GROUP    FLOOR  LAST  LAG  IN FLIGHT  PARKED  DEAD  MISSED  MEMBERS\n"
+         "billing      7     9    2          1       0     3       4        5\n");
+  fixed_answer bindings{json_response(
+      R"({"bindings":[{"binding":"start","filter":{"type":"t","subject":"s"},"position":7,"dead":2,)"
+      + counts + "}]}")};
+  CHECK(
+      call({"binding", "list", "a", "--server", bindings.server.url()}).out
+      == "BINDING  TYPE  SUBJECT  POSITION  LAG  IN FLIGHT  DEAD  EVER DEAD  MISSED\n"
+         "start    t     s               7    2          1     2          3       4\n");
+}
+
 TEST_CASE("pages of a list are followed to the end", "[cli]") {
   int page = 0;
   tiny_server server{[&](tiny_connection& c) {
