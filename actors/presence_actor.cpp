@@ -211,8 +211,9 @@ void presence_actor::reload(presence_room& room) {
         auto members = known->rooms.empty() ? std::vector<runtime::presence_entry>{}
                                             : std::move(known->rooms.front().members);
         open(*after, std::move(members), known->committed.raw());
+        // One that is refused has the room read again, and those behind it wait for that.
         for (auto& request : std::exchange(after->waiting, {})) {
-          handle(*after, std::move(request));
+          on_request(std::move(request));
         }
       });
 }

@@ -154,6 +154,20 @@ TEST_CASE_METHOD(
 
 TEST_CASE_METHOD(
     presence_client,
+    "a join that is refused when its room has been read leaves the others waiting",
+    "[actors][presence]") {
+  REQUIRE(ask_now(actors::put_topic{topic("room"), {}}));
+  const auto ann = ask(actors::presence_join{topic("room"), "ann", "{}"});
+  const auto bob = ask(actors::presence_join{topic("room"), "bob", "{}"});
+  journal.refuse_next({errc::storage_full, "the disk is full", 1000});
+  settle();
+  REQUIRE_FALSE(got.answered.at(ann));
+  CHECK(got.answered.at(ann).error().code == errc::storage_full);
+  CHECK(got.answered.at(bob));
+}
+
+TEST_CASE_METHOD(
+    presence_client,
     "a room that cannot be read again at once keeps who is there",
     "[actors][presence]") {
   REQUIRE(join("room", "ann"));
