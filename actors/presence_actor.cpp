@@ -8,6 +8,7 @@
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
+#include <iterator>
 
 namespace callboard::actors {
 
@@ -33,6 +34,13 @@ runtime::presence_limits limits_of(const config::topics_section& from) {
       std::chrono::milliseconds{from.presence_lease_ms},
       std::chrono::milliseconds{from.presence_grace_ms},
       from.presence_members_max};
+}
+
+error no_room() {
+  return {
+      errc::storage_full,
+      "the disk is almost full: join again when there is space (storage.disk_soft_bytes)",
+      1000};
 }
 
 error not_a_member() {
@@ -223,6 +231,11 @@ void presence_actor::handle(presence_room& room, pending_request request) {
   auto& core = *room.core;
   result<void> outcome;
   if (auto* join = std::get_if<presence_join>(&request.body)) {
+    // What is refused only with its record has the room read again, and a new grace for everybody.
+    const bool takes_space = !core.has(join->member, join->state);
+    if (takes_space && parts_.journal.status().below_soft) {
+      return answer(request, std::unexpected{no_room()});
+    }
     outcome = core.join(join->member, std::move(join->state), boot());
   } else if (const auto* renew = std::get_if<presence_renew>(&request.body)) {
     outcome = core.renew(renew->member, boot());
@@ -265,6 +278,18 @@ void presence_actor::refuse_all(presence_room& room, const error& why) {
   }
 }
 
+std::vector<pending_request> presence_actor::take_leaves(presence_room& room) {
+  std::vector<pending_request> leaves;
+  const auto leaves_here = [](const pending_request& one) {
+    return std::holds_alternative<presence_leave>(one.body);
+  };
+  for (auto* list : {&room.on_this_record, &room.on_next_record}) {
+    std::ranges::copy_if(*list, std::back_inserter(leaves), leaves_here);
+    std::erase_if(*list, leaves_here);
+  }
+  return leaves;
+}
+
 void presence_actor::pump(presence_room& room) {
   if (room.appending || !room.core) return;
   if (!room.writing) {
@@ -299,8 +324,13 @@ void presence_actor::on_appended(
   if (!outcome && may_be_offered_again(outcome.error())) return arm_tick();
   const auto batch = *std::exchange(room->writing, std::nullopt);
   if (!outcome) {
-    // What was joined in memory only is forgotten: those who asked are told, and join again.
+    // What was joined in memory only is forgotten: those who asked are told, and join again. Who
+    // left in a record that a full disk refused for them leaves in one that takes no space.
+    const bool takes_space = !batch.joined_or_updated.empty();
+    const bool is_full = outcome.error().code == errc::storage_full;
+    auto leaves = is_full && takes_space ? take_leaves(*room) : std::vector<pending_request>{};
     refuse_all(*room, outcome.error());
+    room->waiting = std::move(leaves);
     room->core.reset();
     return reload(*room);
   }

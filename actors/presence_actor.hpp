@@ -79,6 +79,8 @@ private:
   void answer_when_durable(presence_room& room, pending_request request);
   void answer_now(presence_room& room, const pending_request& request);
   void refuse_all(presence_room& room, const error& why);
+  /// Of those who wait for a record.
+  [[nodiscard]] static std::vector<pending_request> take_leaves(presence_room& room);
   void pump(presence_room& room);
   void on_appended(
       const topic_ref& ref, entity_id entity, const result<storage::append_receipt>& outcome);

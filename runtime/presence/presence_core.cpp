@@ -14,6 +14,8 @@ constexpr std::size_t restated_min = 16;
 /// And at most, so that a batch of many changes does not become twice as long by it.
 constexpr std::size_t restated_bytes_max = 1 << 20;
 
+constexpr std::string_view no_state = "{}";
+
 }  // namespace
 
 presence_core::presence_core(
@@ -32,7 +34,7 @@ result<void> presence_core::join(const std::string& name, std::string state, boo
   if (name.empty() || name.size() > presence_member_size_max) {
     return fail(errc::bad_request, "a member's name has 1 to 255 bytes");
   }
-  if (state.empty()) state = "{}";
+  if (state.empty()) state = no_state;
   if (state.size() > presence_state_size_max) {
     return fail(errc::too_large, "a member's state has at most 4096 bytes");
   }
@@ -51,6 +53,11 @@ result<void> presence_core::join(const std::string& name, std::string state, boo
   one.present = true;
   arm(name, one, now + limits_.lease);
   return {};
+}
+
+bool presence_core::has(const std::string& name, std::string_view state) const {
+  const auto it = members_.find(name);
+  return it != members_.end() && it->second.state == (state.empty() ? no_state : state);
 }
 
 result<void> presence_core::renew(const std::string& name, boot_time now) {

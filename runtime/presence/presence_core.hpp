@@ -14,6 +14,7 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace callboard::runtime {
@@ -74,6 +75,9 @@ public:
   /// Joins, or renews and updates the state. Empty state = `{}`.
   /// Errors: bad_request (name, state), too_large, overloaded (members_max).
   [[nodiscard]] result<void> join(const std::string& member, std::string state, boot_time now);
+
+  /// Joining with this state would only renew: nothing is to be written for it.
+  [[nodiscard]] bool has(const std::string& member, std::string_view state) const;
 
   /// Renews the lease. Errors: not_found if it is no member (any more): join again.
   [[nodiscard]] result<void> renew(const std::string& member, boot_time now);

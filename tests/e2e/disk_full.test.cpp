@@ -92,6 +92,8 @@ TEST_CASE("below the soft watermark publishes answer 507; reads, acks and delete
   }
   REQUIRE(to.publish("other", cloud_event("1")).status == 200);
   REQUIRE(to.put("/topics/full/groups/workers", "{}").status < 300);
+  REQUIRE(to.put("/presence/full/ann", "{}").status == 204);
+  REQUIRE(to.put("/presence/full/bob", "{}").status == 204);
 
   disk.fill(32 << 20);
   int next = 21;
@@ -105,6 +107,9 @@ TEST_CASE("below the soft watermark publishes answer 507; reads, acks and delete
   CHECK(fetched.status == 200);
   CHECK(to.post("/topics/full/groups/workers/ack", R"({"up_to_seq":5})").status == 200);
   CHECK(to.del("/topics/other").status < 300);
+  CHECK(to.put("/presence/full/cid", "{}").code() == "storage_full");
+  CHECK(to.put("/presence/full/ann", "{}").status == 204);
+  CHECK(to.del("/presence/full/bob").status == 204);
   CHECK(http_client{node.where()}.get("/readyz").status == 200);
 
   disk.give_back();

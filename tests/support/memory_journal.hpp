@@ -19,8 +19,8 @@ namespace callboard::testing {
 
 /// Appends wait until `commit`, which makes one group of them: one block per shard, one time, the
 /// listeners called on the thread of the caller. Views follow one group later, as on disk, so that
-/// readers must merge the tail; `apply` brings them up to date. No watermarks, no quarantine but by
-/// `fail_next` and `refuse_next`. Any thread.
+/// readers must merge the tail; `apply` brings them up to date. No watermark but by `fill_disk`, no
+/// quarantine but by `fail_next` and `refuse_next`. Any thread.
 class memory_journal final : public storage::journal {
 public:
   memory_journal(
@@ -96,6 +96,12 @@ public:
     refuse_count_ = count;
   }
 
+  /// From now on the disk is below its soft watermark, or is not any more.
+  void fill_disk(bool is_full) {
+    const std::lock_guard guard{mutex_};
+    is_full_ = is_full;
+  }
+
   /// `begin_activation` fails with `why` until this is called with nothing.
   void refuse_activations(std::optional<error> why) {
     const std::lock_guard guard{mutex_};
@@ -162,6 +168,7 @@ public:
       --refuse_count_;
       return std::unexpected{refusal_};
     }
+    if (is_full_ && !request.frees_space) return fail(errc::storage_full, "the disk is full", 1000);
     if (request.activation != shards_.at(request.shard.raw()).activation) {
       return fail(errc::stale_term, "an append of an older activation");
     }
@@ -194,6 +201,8 @@ public:
   [[nodiscard]] storage::storage_status status() const override {
     storage::storage_status now;
     now.disk_free_bytes = 1ULL << 40;
+    const std::lock_guard guard{mutex_};
+    now.below_soft = is_full_;
     return now;
   }
 
@@ -418,6 +427,7 @@ private:
   bool holds_views_ = false;
   error refusal_;
   std::size_t refuse_count_ = 0;
+  bool is_full_ = false;
   std::optional<error> activation_refusal_;
   std::function<void()> heard_activation_;
 };

@@ -154,6 +154,65 @@ TEST_CASE_METHOD(
 
 TEST_CASE_METHOD(
     presence_client,
+    "who leaves is let go on a full disk, whoever joins beside him",
+    "[actors][presence]") {
+  watch("room");
+  for (const std::string member : {"ann", "bob", "cid", "dan"})
+    REQUIRE(join("room", member));
+  watched.delivered.clear();
+  journal.fill_disk(true);
+  // While the first is being written the others come together.
+  const auto bob = ask(actors::presence_leave{topic("room"), "bob", false});
+  run();
+  const auto eve = ask(actors::presence_join{topic("room"), "eve", "{}"});
+  const auto cid = ask(actors::presence_leave{topic("room"), "cid", false});
+  const auto ann = ask(actors::presence_join{topic("room"), "ann", R"({"x":1})"});
+  const auto dan = ask(actors::presence_join{topic("room"), "dan", ""});
+  settle();
+  CHECK(got.answered.at(bob));
+  CHECK(got.answered.at(cid));
+  CHECK(got.answered.at(dan));
+  for (const auto id : {eve, ann}) {
+    REQUIRE_FALSE(got.answered.at(id));
+    CHECK(got.answered.at(id).error().code == errc::storage_full);
+  }
+  CHECK(seen(watched) == texts{"left bob", "left cid"});
+  const auto there = members("room");
+  REQUIRE(there.size() == 2);
+  CHECK(there[0].member == "ann");
+  CHECK(there[0].present);
+  CHECK(there[0].state == "{}");
+  CHECK(there[1].present);
+  journal.fill_disk(false);
+  CHECK(join("room", "eve"));
+}
+
+TEST_CASE_METHOD(
+    presence_client,
+    "who leaves is let go though the disk became full when others had joined beside him",
+    "[actors][presence]") {
+  watch("room");
+  for (const std::string member : {"ann", "bob", "cid", "dan"})
+    REQUIRE(join("room", member));
+  watched.delivered.clear();
+  const auto ann = ask(actors::presence_leave{topic("room"), "ann", false});
+  run();
+  const auto bob = ask(actors::presence_leave{topic("room"), "bob", false});
+  const auto eve = ask(actors::presence_join{topic("room"), "eve", "{}"});
+  const auto cid = ask(actors::presence_leave{topic("room"), "cid", false});
+  run();
+  journal.fill_disk(true);
+  settle();
+  for (const auto id : {ann, bob, cid})
+    CHECK(got.answered.at(id));
+  REQUIRE_FALSE(got.answered.at(eve));
+  CHECK(got.answered.at(eve).error().code == errc::storage_full);
+  CHECK(seen(watched) == texts{"left ann", "left bob", "left cid"});
+  CHECK(members("room").size() == 1);
+}
+
+TEST_CASE_METHOD(
+    presence_client,
     "a join that is refused when its room has been read leaves the others waiting",
     "[actors][presence]") {
   REQUIRE(ask_now(actors::put_topic{topic("room"), {}}));
@@ -164,6 +223,35 @@ TEST_CASE_METHOD(
   REQUIRE_FALSE(got.answered.at(ann));
   CHECK(got.answered.at(ann).error().code == errc::storage_full);
   CHECK(got.answered.at(bob));
+}
+
+TEST_CASE_METHOD(
+    presence_client,
+    "a leave that a disk without any room refuses is told so",
+    "[actors][presence]") {
+  REQUIRE(join("room", "ann"));
+  journal.refuse_next({errc::storage_full, "the disk is full", 1000});
+  CHECK(refusal(actors::presence_leave{topic("room"), "ann", false}) == errc::storage_full);
+  CHECK(members("room").size() == 1);
+}
+
+TEST_CASE_METHOD(
+    presence_client,
+    "joins that a full disk refuses give nobody another grace",
+    "[actors][presence]") {
+  watch("room");
+  REQUIRE(join("room", "ann"));
+  REQUIRE(join("room", "bob"));
+  REQUIRE(ask_now(actors::presence_leave{topic("room"), "bob", true}));
+  journal.fill_disk(true);
+  for (int i = 0; i < 6; ++i) {
+    CHECK_FALSE(join("room", "eve"));
+    advance(1s);
+  }
+  CHECK(seen(watched) == texts{"joined ann", "joined bob", "left bob"});
+  const auto there = members("room");
+  REQUIRE(there.size() == 1);
+  CHECK(there[0].present);
 }
 
 TEST_CASE_METHOD(
