@@ -54,8 +54,8 @@ template <class Integer>
   return value;
 }
 
-/// Base-128 integer, low bits first, at most 5 bytes.
-inline void append_varint(std::string& out, std::uint32_t value) {
+/// Base-128 integer, low bits first, at most 10 bytes.
+inline void append_varint(std::string& out, std::uint64_t value) {
   while (value >= 0x80) {
     out.push_back(static_cast<char>(value | 0x80));
     value >>= 7;
@@ -63,12 +63,12 @@ inline void append_varint(std::string& out, std::uint32_t value) {
   out.push_back(static_cast<char>(value));
 }
 
-[[nodiscard]] inline std::optional<std::uint32_t> take_varint(std::string_view& in) {
-  std::uint32_t value = 0;
-  for (unsigned shift = 0; shift < 35 && !in.empty(); shift += 7) {
+[[nodiscard]] inline std::optional<std::uint64_t> take_varint(std::string_view& in) {
+  std::uint64_t value = 0;
+  for (unsigned shift = 0; shift < 64 && !in.empty(); shift += 7) {
     const auto byte = static_cast<unsigned char>(in.front());
     in.remove_prefix(1);
-    value |= static_cast<std::uint32_t>(byte & 0x7F) << shift;
+    value |= static_cast<std::uint64_t>(byte & 0x7F) << shift;
     if ((byte & 0x80) == 0) return value;
   }
   return std::nullopt;

@@ -3,6 +3,7 @@
 
 #include "storage/database.hpp"
 #include "storage/entity_head.hpp"
+#include "storage/index_row.hpp"
 #include "storage/journal.hpp"
 #include "storage/store.hpp"
 
@@ -56,7 +57,8 @@ private:
 
   [[nodiscard]] result<bool> walk_cache(walk& at);
   [[nodiscard]] result<void> walk_disk(walk& at, sequence last);
-  [[nodiscard]] result<void> walk_index_row(walk& at, std::string_view row, rocksdb::Iterator& log);
+  [[nodiscard]] result<void>
+  walk_segment(walk& at, const index_segment& segment, rocksdb::Iterator& log);
   [[nodiscard]] result<void> walk_tail(walk& at);
   [[nodiscard]] result<void> walk_block(walk& at, const tail_block& block);
   [[nodiscard]] result<void> give(walk& at, const record& next);

@@ -1,4 +1,5 @@
 // Reading an entity's records in sequence: from the cache where it reaches, else from the store.
+#include "storage/index_walk.hpp"
 #include "storage/journal_reader.hpp"
 #include "storage/keys.hpp"
 #include "storage/tail_block.hpp"
@@ -130,20 +131,14 @@ journal_reader::lost_up_to(entity_id entity, std::uint64_t at) {
 
 result<void> journal_reader::walk_disk(walk& at, sequence last) {
   take_snapshot();
-  const auto rows = db_->iterate(family::index, nullptr, nullptr, snapshot_);
+  index_walk index{*db_, shard_, at.entity, keys::index_class::sequenced, snapshot_};
   std::unique_ptr<rocksdb::Iterator> log;
-  const auto start = keys::index_row(shard_, at.entity, keys::index_class::sequenced, at.next);
-  rows->SeekForPrev(std::string_view{start});
-  const auto is_ours = [&] {
-    return rows->Valid()
-           && keys::is_index_row(
-               rows->key().ToStringView(), shard_, at.entity, keys::index_class::sequenced);
-  };
-  if (!is_ours()) rows->Seek(std::string_view{start});
-  for (; is_ours() && !at.stopped && at.next <= last.raw(); rows->Next()) {
+  for (auto segment = index.seek(at.next);; segment = index.next()) {
+    if (!segment) return damaged(segment.error());
+    if (*segment == nullptr || at.next > last.raw()) return {};
+    if ((*segment)->number + (*segment)->count <= at.next) continue;
     if (!log) log = db_->iterate(family::log, nullptr, nullptr, snapshot_);
-    if (auto done = walk_index_row(at, rows->value().ToStringView(), *log); !done) return done;
-    if (at.stopped) return {};
+    if (auto done = walk_segment(at, **segment, *log); !done || at.stopped) return done;
     // Further on the cache may have it all.
     auto cached = walk_cache(at);
     if (!cached) return std::unexpected{cached.error()};
@@ -152,26 +147,20 @@ result<void> journal_reader::walk_disk(walk& at, sequence last) {
       return {};
     }
   }
-  if (auto sound = checked(rows->status(), "reading the index"); !sound) {
-    return damaged(sound.error());
-  }
-  return {};
 }
 
 result<void>
-journal_reader::walk_index_row(walk& at, std::string_view row, rocksdb::Iterator& log) {
-  const auto index = decode_index_value(row);
-  if (!index) return damaged(index.error());
-  const auto key = keys::log_block(shard_, index->block);
+journal_reader::walk_segment(walk& at, const index_segment& segment, rocksdb::Iterator& log) {
+  const auto key = keys::log_block(shard_, segment.block);
   const std::string_view wanted{key};
   if (log.Valid() && log.key().ToStringView() < wanted) log.Next();
   if (!log.Valid() || log.key().ToStringView() != wanted) log.Seek(wanted);
   if (auto sound = checked(log.status(), "reading the log"); !sound) return damaged(sound.error());
   // A block that is gone shows as a gap at the next record: bridge_gap tells a trim from damage.
   if (!log.Valid() || log.key().ToStringView() != wanted) return {};
-  block_reader reader{std::make_shared<const std::string>(log.value().ToString()), index->block};
+  block_reader reader{std::make_shared<const std::string>(log.value().ToString()), segment.block};
   if (auto sound = reader.open(); !sound) return damaged(sound.error());
-  run_reader positions{index->block, index->runs};
+  run_reader positions{segment.block, segment.runs};
   record next;
   while (const auto position = positions.next()) {
     const auto step = reader.skip_to(*position);
@@ -222,33 +211,23 @@ result<std::optional<sequence>> journal_reader::first_at_or_after(entity_id enti
   return std::nullopt;
 }
 
-/// Times do not fall with the sequence, and a block has one time: bisect over index rows.
+/// Times do not fall with the sequence, and a block has one time: bisect over segments.
 result<std::optional<sequence>>
 journal_reader::search_disk(entity_id entity, sequence first, sequence last, time_ms time) {
-  const auto rows = db_->iterate(family::index, nullptr, nullptr, snapshot_);
+  index_walk index{*db_, shard_, entity, keys::index_class::sequenced, snapshot_};
   auto low = first.raw();
   auto high = last.raw() + 1;
   while (low < high) {
     const auto middle = low + (high - low) / 2;
-    const auto key = keys::index_row(shard_, entity, keys::index_class::sequenced, middle);
-    rows->SeekForPrev(std::string_view{key});
-    if (!rows->Valid()
-        || !keys::is_index_row(
-            rows->key().ToStringView(), shard_, entity, keys::index_class::sequenced)) {
-      if (auto sound = checked(rows->status(), "reading the index"); !sound) {
-        return damaged(sound.error());
-      }
+    const auto found = index.seek(middle);
+    if (!found) return damaged(found.error());
+    const auto* segment = *found;
+    if (segment == nullptr || segment->number > middle) {
       low = middle + 1;
-      continue;
-    }
-    const auto begins = keys::number_of_index_row(rows->key().ToStringView());
-    const auto index = decode_index_value(rows->value().ToStringView());
-    if (!index) return damaged(index.error());
-    if (index->time < time) {
-      low = std::max(middle + 1, begins + index->count);
+    } else if (segment->time < time) {
+      low = std::max(middle + 1, segment->number + segment->count);
     } else {
-      high = begins;
-      if (begins <= low) break;
+      high = segment->number;
     }
   }
   if (low > last.raw()) return std::nullopt;

@@ -1,10 +1,10 @@
 // Verifying and dumping the data directory of a stopped node.
 #include "storage/entity_head.hpp"
+#include "storage/index_walk.hpp"
 #include "storage/keys.hpp"
 #include "storage/offline.hpp"
 #include "storage/recovery.hpp"
 #include "storage/stopped_store.hpp"
-#include "storage/tail_block.hpp"
 #include "storage/wal_check.hpp"
 
 #include <fmt/format.h>
@@ -146,26 +146,20 @@ private:
     const auto live =
         std::ranges::count_if(trace.applied_seqs, [&](std::uint64_t seq) { return seq > floor; });
     std::int64_t indexed = 0;
-    const auto rows = db_.iterate(family::index, nullptr, nullptr);
-    const auto start = keys::index_row(shard_, entity, keys::index_class::sequenced, 0);
-    for (rows->Seek(std::string_view{start});
-         rows->Valid()
-         && keys::is_index_row(
-             rows->key().ToStringView(), shard_, entity, keys::index_class::sequenced);
-         rows->Next()) {
-      const auto first = keys::number_of_index_row(rows->key().ToStringView());
-      const auto value = decode_index_value(rows->value().ToStringView());
-      if (!value) return damaged(trace.last, value.error().detail);
-      const auto end = first + value->count;
+    index_walk index{db_, shard_, entity, keys::index_class::sequenced, nullptr};
+    for (auto segment = index.seek(0);; segment = index.next()) {
+      if (!segment) return damaged(trace.last, segment.error().detail);
+      if (*segment == nullptr) break;
+      const auto first = (*segment)->number;
+      const auto end = first + (*segment)->count;
       if (end <= floor + 1) continue;
-      if (!std::ranges::binary_search(blocks_, value->block.raw())) {
+      if (!std::ranges::binary_search(blocks_, (*segment)->block.raw())) {
         damaged(
-            value->block,
+            (*segment)->block,
             fmt::format("the index of entity {} names a block that does not exist", entity.raw()));
       }
       indexed += static_cast<std::int64_t>(end - std::max(first, floor + 1));
     }
-    if (!rows->status().ok()) return damaged(trace.last, rows->status().ToString());
     if (indexed != live) {
       damaged(
           trace.last,

@@ -70,9 +70,11 @@ result<void> projector::project(
   if (!done) {
     for (const auto& [head, before] : heads_before_ | std::views::reverse)
       head->head = before;
+    index_.drop_block();
     return done;
   }
   if (!status.ok()) return std::unexpected{error_of(status, "projecting")};
+  index_.keep_block();
   for (const auto& one : block_heads_) {
     if (!std::exchange(one.head->is_changed, true)) heads_changed_.push_back(one);
   }
@@ -85,6 +87,7 @@ void projector::finish_pass(database& to, rocksdb::WriteBatch& into) {
     encode(value_, one.head->head);
     put(into, to, family::index, keys::head_row(one.shard, one.entity), value_);
   }
+  index_.write(to, into);
   pass_.write(to, into);
 }
 
@@ -123,13 +126,7 @@ projector::project_rows(database& from, const tail_block& block, rocksdb::WriteB
   block_heads_.clear();
   if (auto noted = note_records(from, block.shard); !noted) return noted;
   for (const auto& entry : block.entries) {
-    const auto kind = entry.is_sequenced ? keys::index_class::sequenced : keys::index_class::others;
-    encode_index_value(value_, block, entry);
-    put(into,
-        from,
-        family::index,
-        keys::index_row(block.shard, entry.entity, kind, entry.first),
-        value_);
+    index_.add(block, entry);
     auto head = heads_.get(from, block.shard, entry.entity);
     if (!head) return std::unexpected{head.error()};
     block_heads_.push_back({block.shard, entry.entity, *head});
@@ -243,6 +240,7 @@ void projector::end_pass() {
   for (const auto& one : std::exchange(heads_changed_, {}))
     one.head->is_changed = false;
   pass_.reset();
+  index_.reset();
   records_.clear();
 }
 

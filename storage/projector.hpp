@@ -4,6 +4,7 @@
 #include "base/error.hpp"
 #include "storage/database.hpp"
 #include "storage/head_table.hpp"
+#include "storage/index_pass.hpp"
 #include "storage/projection.hpp"
 #include "storage/tail_block.hpp"
 #include "storage/view_pass.hpp"
@@ -33,15 +34,15 @@ public:
   reread(database& from, shard_id shard, const block_bytes& bytes, lsn first);
 
   /// Adds the rows of one block to `into`, but for those that later blocks of the pass may change
-  /// again: heads and views. On error `into` is as before, and the pass is without the block.
-  /// Errors: as database::get; corruption if a head row or a payload does not parse.
+  /// again: heads, index and views. On error `into` is as before, and the pass is without the
+  /// block. Errors: as database::get; corruption if a head row or a payload does not parse.
   [[nodiscard]] result<void> project(
       database& from,
       const tail_block& block,
       std::uint8_t view_generation,
       rocksdb::WriteBatch& into);
 
-  /// Adds the heads and view rows that the pass has changed, each once.
+  /// Adds the heads and view rows that the pass has changed, each once, and its index rows.
   void finish_pass(database& to, rocksdb::WriteBatch& into);
 
   /// Adds the row that says how far a shard is applied.
@@ -84,6 +85,7 @@ private:
   std::shared_ptr<const projection> views_;
   head_table& heads_;
   view_pass pass_;
+  index_pass index_;
   std::vector<record> records_;
 
   struct changed_head {

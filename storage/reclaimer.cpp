@@ -4,12 +4,12 @@
 #include "storage/block.hpp"
 #include "storage/keys.hpp"
 #include "storage/recovery.hpp"
-#include "storage/tail_block.hpp"
 
 #include <rocksdb/convenience.h>
 #include <rocksdb/options.h>
 
 #include <algorithm>
+#include <utility>
 
 namespace callboard::storage {
 
@@ -19,6 +19,13 @@ constexpr std::size_t batch_bytes = 256 << 10;
 constexpr std::size_t jobs_per_run_max = 4096;
 /// Lsns in a hole below which no whole file can lie in it.
 constexpr std::uint64_t drop_files_from = 256;
+
+/// To the segment of the block that has this lsn, or the first behind it.
+index_walk::step seek_block(index_walk& others, lsn at) {
+  auto segment = others.seek(at.raw());
+  if (segment && *segment != nullptr && (*segment)->block_end() <= at) segment = others.next();
+  return segment;
+}
 
 }  // namespace
 
@@ -108,141 +115,102 @@ result<void> reclaimer::protect_newest(work& on) {
   return checked(rows->status(), "reading the log");
 }
 
+/// Blocks of a trimmed entity from its first dead record on, with what else they have of it. Those
+/// before were looked at when the records before went.
 result<void> reclaimer::drop_sequenced(work& on, const entity_head& head) {
-  const auto& todo = on.todo;
   const auto floor = head.dead_floor().raw();
   auto first_kept = on.protected_from;
-  std::optional<lsn> first_gone;
-  const auto begin = keys::index_row(todo.shard, todo.entity, keys::index_class::sequenced, 0);
-  const auto rows = on.db.iterate(family::index, nullptr, nullptr);
-  for (rows->Seek(std::string_view{begin});
-       rows->Valid()
-       && keys::is_index_row(
-           rows->key().ToStringView(), todo.shard, todo.entity, keys::index_class::sequenced);
-       rows->Next()) {
+  bool is_first = true;
+  auto segment = on.sequenced.seek(0);
+  for (; segment && *segment != nullptr; segment = on.sequenced.drop()) {
+    if (auto done = flush_if_large(on); !done) return done;
     if (shards_.closing()) {
       on.is_complete = false;
+      return {};
+    }
+    const auto& [number, block, span, time, count, runs] = **segment;
+    // Only whole segments go: the last one may be half alive.
+    if (number + count - 1 > floor) {
+      first_kept = std::min(first_kept, block);
       break;
     }
-    const auto first = keys::number_of_index_row(rows->key().ToStringView());
-    const auto index = decode_index_value(rows->value().ToStringView());
-    if (!index) return std::unexpected{index.error()};
-    // Only whole rows go: the last one may be half alive.
-    if (first + index->count - 1 > floor) {
-      first_kept = std::min(first_kept, index->block);
-      break;
-    }
-    if (index->block >= on.protected_from) {
+    if (block >= on.protected_from) {
       on.is_complete = false;
       break;
     }
-    if (!first_gone) first_gone = index->block;
-    if (index->count == index->span) {
-      const lsn last{index->block.raw() + index->span - 1};
-      if (auto done = delete_block(on, index->block, last, 0); !done) return done;
+    // A deleted entity's blocks are still to be rewritten without it, by those segments.
+    if (!head.is_deleted()) {
+      if (std::exchange(is_first, false)) {
+        if (auto found = seek_block(on.others, block); !found) {
+          return std::unexpected{found.error()};
+        }
+      }
+      if (auto done = drop_others_before(on, block); !done) return done;
+    }
+    if (count == span) {
+      const lsn last{block.raw() + span - 1};
+      if (auto done = delete_block(on, block, last, 0); !done) return done;
     } else {
-      auto has_others = clean_block(on, index->block, false);
+      auto has_others = clean_block(on, block, false);
       if (!has_others) return std::unexpected{has_others.error()};
-      // A deleted entity's blocks are still to be rewritten without it, by these rows.
-      if (!*has_others && !head.is_deleted()) {
-        if (auto done = drop_others_row(on, *index); !done) return done;
+      if (!head.is_deleted()) {
+        if (auto done = drop_others_of(on, block, *has_others); !done) return done;
       }
     }
-    on.batch.Delete(on.db.handle(family::index), rows->key()).PermitUncheckedError();
-    if (on.batch.GetDataSize() < batch_bytes) continue;
-    if (auto done = flush(on); !done) return done;
   }
-  if (auto sound = checked(rows->status(), "reading the index"); !sound) return sound;
-  if (head.is_deleted() || !first_gone) return {};
-  // What was given back must be gone before blocks are looked at again.
-  if (auto done = flush(on); !done) return done;
-  return drop_lone_others(on, *first_gone, first_kept);
+  if (!segment) return std::unexpected{segment.error()};
+  return is_first ? result<void>{} : drop_others_before(on, first_kept);
 }
 
-/// The row of the entity's records without sequence that has this lsn, or the last one before it.
-result<std::optional<reclaimer::others_row>> reclaimer::find_others_row(work& on, lsn at) {
-  const auto& todo = on.todo;
-  const auto rows = on.db.iterate(family::index, nullptr, nullptr);
-  const auto key = keys::index_row(todo.shard, todo.entity, keys::index_class::others, at.raw());
-  rows->SeekForPrev(std::string_view{key});
-  if (!rows->Valid()
-      || !keys::is_index_row(
-          rows->key().ToStringView(), todo.shard, todo.entity, keys::index_class::others)) {
-    if (auto sound = checked(rows->status(), "reading the index"); !sound) {
-      return std::unexpected{sound.error()};
+/// Records without sequence in the blocks up to before this one, from where the walk stands.
+result<void> reclaimer::drop_others_before(work& on, lsn before) {
+  for (const auto* segment = on.others.at(); segment != nullptr && segment->block < before;
+       segment = on.others.at()) {
+    if (auto done = flush_if_large(on); !done) return done;
+    if (shards_.closing()) {
+      on.is_complete = false;
+      return {};
     }
-    return std::nullopt;
-  }
-  const auto index = decode_index_value(rows->value().ToStringView());
-  if (!index) return std::unexpected{index.error()};
-  return others_row{.key = rows->key().ToString(), .block = index->block};
-}
-
-/// Of the records without sequence in the same block, if there were any: none is alive.
-result<void> reclaimer::drop_others_row(work& on, const index_value& in) {
-  const auto row = find_others_row(on, lsn{in.block.raw() + in.span - 1});
-  if (!row) return std::unexpected{row.error()};
-  if (*row && (*row)->block == in.block) {
-    on.batch.Delete(on.db.handle(family::index), (*row)->key).PermitUncheckedError();
+    // What made the entity stays as long as it does.
+    result<bool> is_live = true;
+    if (segment->number != on.todo.entity.raw()) is_live = clean_block(on, segment->block, false);
+    if (!is_live) return std::unexpected{is_live.error()};
+    if (auto done = drop_others_of(on, segment->block, *is_live); !done) return done;
   }
   return {};
 }
 
-/// Of records without sequence in blocks of this range that have no other of the entity. Those
-/// before it were looked at when the range before this one went.
-result<void> reclaimer::drop_lone_others(work& on, lsn from, lsn before) {
-  const auto& todo = on.todo;
-  const auto begin =
-      keys::index_row(todo.shard, todo.entity, keys::index_class::others, from.raw());
-  const auto rows = on.db.iterate(family::index, nullptr, nullptr);
-  for (rows->Seek(std::string_view{begin});
-       rows->Valid()
-       && keys::is_index_row(
-           rows->key().ToStringView(), todo.shard, todo.entity, keys::index_class::others);
-       rows->Next()) {
-    if (shards_.closing()) {
-      on.is_complete = false;
-      break;
-    }
-    // What made the entity stays as long as it does.
-    if (keys::number_of_index_row(rows->key().ToStringView()) == todo.entity.raw()) continue;
-    const auto index = decode_index_value(rows->value().ToStringView());
-    if (!index) return std::unexpected{index.error()};
-    if (index->block >= before) break;
-    auto has_others = clean_block(on, index->block, false);
-    if (!has_others) return std::unexpected{has_others.error()};
-    if (*has_others) continue;
-    on.batch.Delete(on.db.handle(family::index), rows->key()).PermitUncheckedError();
-    if (on.batch.GetDataSize() < batch_bytes) continue;
-    if (auto done = flush(on); !done) return done;
-  }
-  return checked(rows->status(), "reading the index");
+/// The block was looked at: past its records without sequence, if it has any, which go with it.
+result<void> reclaimer::drop_others_of(work& on, lsn block, bool is_live) {
+  const auto* segment = on.others.at();
+  if (segment == nullptr || segment->block != block) return {};
+  const auto moved = is_live ? on.others.next() : on.others.drop();
+  return moved ? result<void>{} : std::unexpected{moved.error()};
 }
 
 /// Trims and snapshots that newer ones replaced, and presence up to where it is dead now.
 result<void> reclaimer::drop_replaced(work& on, const entity_head& head) {
   const auto& todo = on.todo;
   if (todo.presence_from) {
-    const auto row = find_others_row(on, *todo.presence_from);
-    if (!row) return std::unexpected{row.error()};
-    const auto from = *row ? lsn{keys::number_of_index_row((*row)->key)} : *todo.presence_from;
+    if (auto found = seek_block(on.others, *todo.presence_from); !found) {
+      return std::unexpected{found.error()};
+    }
     const auto before = std::min(head.presence_floor, on.protected_from);
-    if (auto done = drop_lone_others(on, from, before); !done) return done;
+    if (auto done = drop_others_before(on, before); !done) return done;
     if (auto done = flush(on); !done) return done;
   }
   for (const auto replaced : todo.replaced) {
-    const auto row = find_others_row(on, replaced);
-    if (!row) return std::unexpected{row.error()};
-    if (!*row) continue;
-    if ((*row)->block >= on.protected_from) {
+    const auto found = seek_block(on.others, replaced);
+    if (!found) return std::unexpected{found.error()};
+    if (*found == nullptr || (*found)->block > replaced) continue;
+    const auto block = (*found)->block;
+    if (block >= on.protected_from) {
       on.is_complete = false;
       continue;
     }
-    auto has_others = clean_block(on, (*row)->block, false);
-    if (!has_others) return std::unexpected{has_others.error()};
-    if (!*has_others) {
-      on.batch.Delete(on.db.handle(family::index), (*row)->key).PermitUncheckedError();
-    }
+    const auto is_live = clean_block(on, block, false);
+    if (!is_live) return std::unexpected{is_live.error()};
+    if (auto done = drop_others_of(on, block, *is_live); !done) return done;
     if (auto done = flush(on); !done) return done;
   }
   return {};
@@ -257,25 +225,20 @@ result<void> reclaimer::drop_entity(work& on, const entity_head& head) {
     return {};
   }
   std::optional<lsn> last_block;
-  const auto begin = keys::index_row(todo.shard, todo.entity, keys::index_class::others, 0);
-  const auto rows = on.db.iterate(family::index, nullptr, nullptr);
-  for (rows->Seek(std::string_view{begin});
-       rows->Valid()
-       && keys::is_index_row(
-           rows->key().ToStringView(), todo.shard, todo.entity, keys::index_class::others);
-       rows->Next()) {
-    const auto index = decode_index_value(rows->value().ToStringView());
-    if (!index) return std::unexpected{index.error()};
-    if (index->block.plus(index->span) > head.deleted_lsn && index->block <= head.deleted_lsn) {
-      last_block = index->block;
+  auto segment = on.others.seek(0);
+  while (segment && *segment != nullptr) {
+    const auto& here = **segment;
+    if (here.block <= head.deleted_lsn && head.deleted_lsn < here.block_end()) {
+      last_block = here.block;
+      segment = on.others.next();
       continue;
     }
-    auto cleaned = clean_block(on, index->block, true);
+    if (auto done = flush_if_large(on); !done) return done;
+    auto cleaned = clean_block(on, here.block, true);
     if (!cleaned) return std::unexpected{cleaned.error()};
-    on.batch.Delete(on.db.handle(family::index), rows->key()).PermitUncheckedError();
-    if (auto done = flush(on); !done) return done;
+    segment = on.others.drop();
   }
-  if (auto sound = checked(rows->status(), "reading the index"); !sound) return sound;
+  if (!segment) return std::unexpected{segment.error()};
   on.live.assume_gone(todo.entity);
   if (last_block) {
     auto cleaned = clean_block(on, *last_block, true);
@@ -394,9 +357,16 @@ result<void> reclaimer::close_hole(work& on) {
   return {};
 }
 
+result<void> reclaimer::flush_if_large(work& on) {
+  return on.batch.GetDataSize() < batch_bytes ? result<void>{} : flush(on);
+}
+
 result<void> reclaimer::flush(work& on) {
-  // A hole that may still grow is written with what it stands for all the same.
+  // A hole that may still grow is written with what it stands for all the same, and so are rows of
+  // which more may go.
   if (auto done = close_hole(on); !done) return done;
+  on.sequenced.put_row();
+  on.others.put_row();
   if (on.batch.Count() == 0) return {};
   auto written =
       checked(on.db.raw().Write(rocksdb::WriteOptions{}, &on.batch), "giving space back");

@@ -4,10 +4,10 @@
 
 #include "base/error.hpp"
 #include "storage/database.hpp"
+#include "storage/index_walk.hpp"
 #include "storage/journal_writer.hpp"
 #include "storage/liveness.hpp"
 #include "storage/store.hpp"
-#include "storage/tail_block.hpp"
 
 #include <rocksdb/write_batch.h>
 
@@ -45,36 +45,37 @@ private:
 
   /// Progress of a job.
   struct work {
-    explicit work(database& db, const job& todo) : db{db}, todo{todo}, live{db, todo.shard} {}
+    explicit work(database& db, const job& todo)
+        : db{db},
+          todo{todo},
+          live{db, todo.shard},
+          sequenced{db, todo.shard, todo.entity, keys::index_class::sequenced, batch},
+          others{db, todo.shard, todo.entity, keys::index_class::others, batch} {}
 
     database& db;
     const job& todo;
     liveness live;
     rocksdb::WriteBatch batch;
+    index_walk sequenced;
+    index_walk others;
     /// The newest block and what is not applied are left alone.
     lsn protected_from{};
     std::optional<std::pair<lsn, lsn>> hole;
     bool is_complete = true;
   };
 
-  /// A row of the index, of records without sequence.
-  struct others_row {
-    std::string key;
-    lsn block{};
-  };
-
   [[nodiscard]] static std::vector<job> find_jobs(database& db);
   [[nodiscard]] result<void> do_job(database& db, const job& todo);
   [[nodiscard]] result<void> drop_sequenced(work& on, const entity_head& head);
-  [[nodiscard]] static result<std::optional<others_row>> find_others_row(work& on, lsn at);
-  [[nodiscard]] result<void> drop_others_row(work& on, const index_value& in);
-  [[nodiscard]] result<void> drop_lone_others(work& on, lsn from, lsn before);
+  [[nodiscard]] result<void> drop_others_before(work& on, lsn before);
+  [[nodiscard]] result<void> drop_others_of(work& on, lsn block, bool is_live);
   [[nodiscard]] result<void> drop_replaced(work& on, const entity_head& head);
   [[nodiscard]] result<void> drop_entity(work& on, const entity_head& head);
   [[nodiscard]] result<bool> clean_block(work& on, lsn first, bool must_rewrite);
   [[nodiscard]] result<void> delete_block(work& on, lsn first, lsn last, std::uint64_t size);
   [[nodiscard]] result<void> close_hole(work& on);
   [[nodiscard]] result<void> flush(work& on);
+  [[nodiscard]] result<void> flush_if_large(work& on);
   [[nodiscard]] result<void> protect_newest(work& on);
   void update_first(database& db, shard_id shard);
   [[nodiscard]] result<void> compact(database& db);

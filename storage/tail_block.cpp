@@ -8,13 +8,6 @@
 
 namespace callboard::storage {
 
-namespace {
-
-constexpr char index_format = 1;
-constexpr std::size_t index_header_size = 25;
-
-}  // namespace
-
 void entry_collector::start(lsn first) {
   static std::atomic<std::uint64_t> serials{0};
   serial_ = ++serials;
@@ -62,8 +55,8 @@ entry_collector::add(const record& head, std::string_view payload, entry_slots& 
 void entry_collector::close(std::size_t index) {
   auto& run = runs_[index];
   auto& out = entries_[index].runs;
-  append_varint(out, static_cast<std::uint32_t>(run.begin - run.written_up_to));
-  append_varint(out, static_cast<std::uint32_t>(run.end - run.begin));
+  append_varint(out, run.begin - run.written_up_to);
+  append_varint(out, run.end - run.begin);
   run.written_up_to = run.end;
 }
 
@@ -75,28 +68,6 @@ std::vector<block_entry> entry_collector::take_entries() {
 
 std::vector<block_change> entry_collector::take_changes() {
   return std::exchange(changes_, {});
-}
-
-void encode_index_value(std::string& out, const tail_block& block, const block_entry& entry) {
-  out.clear();
-  out.push_back(index_format);
-  append_little(out, block.first.raw());
-  append_little(out, block.span);
-  append_little(out, static_cast<std::int64_t>(block.time.time_since_epoch().count()));
-  append_little(out, entry.count);
-  out.append(entry.runs);
-}
-
-result<index_value> decode_index_value(std::string_view in) {
-  if (in.size() < index_header_size || in[0] != index_format) {
-    return fail(errc::corruption, "an index row does not parse");
-  }
-  return index_value{
-      .block = lsn{load_little<std::uint64_t>(in.data() + 1)},
-      .span = load_little<std::uint32_t>(in.data() + 9),
-      .time = time_ms{std::chrono::milliseconds{load_little<std::int64_t>(in.data() + 13)}},
-      .count = load_little<std::uint32_t>(in.data() + 21),
-      .runs = in.substr(index_header_size)};
 }
 
 std::optional<lsn> run_reader::next() {

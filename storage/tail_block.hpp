@@ -104,31 +104,17 @@ private:
   std::vector<block_change> changes_;
 };
 
-/// Value of an index row (docs/formats.md "Index row").
-struct index_value {
-  lsn block{};
-  std::uint32_t span = 0;
-  time_ms time{};
-  std::uint32_t count = 0;
-  std::string_view runs;
-};
-
-void encode_index_value(std::string& out, const tail_block& block, const block_entry& entry);
-
-/// Errors: corruption.
-[[nodiscard]] result<index_value> decode_index_value(std::string_view in);
-
-/// Walks the lsns that an index row names.
+/// Walks the lsns that an entry, or a segment of an index row, names.
 class run_reader {
 public:
   run_reader(lsn block, std::string_view runs) : next_{block.raw()}, runs_{runs} {}
 
-  /// The next lsn; nothing at the end. A malformed row ends early: compare with its count.
+  /// The next lsn; nothing at the end. A malformed one ends early: compare with its count.
   [[nodiscard]] std::optional<lsn> next();
 
 private:
   std::uint64_t next_;
-  std::uint32_t left_ = 0;
+  std::uint64_t left_ = 0;
   std::string_view runs_;
 };
 

@@ -12,9 +12,9 @@
 #include "storage/block.hpp"
 #include "storage/directory.hpp"
 #include "storage/entity_head.hpp"
+#include "storage/index_row.hpp"
 #include "storage/mark.hpp"
 #include "storage/projector.hpp"
-#include "storage/tail_block.hpp"
 
 #include <algorithm>
 #include <array>
@@ -112,6 +112,17 @@ bool comes_back(std::string_view bytes, Read read, Write write) {
   const auto back = read(written);
   if (!back || std::string{write(*back)} != written) std::abort();
   return true;
+}
+
+bool read_index_row(std::string_view bytes) {
+  std::string written;
+  return comes_back(
+      bytes,
+      [](std::string_view in) { return storage::decode_index_row(1, in); },
+      [&](const std::vector<storage::index_segment>& row) {
+        storage::encode_index_row(written, row);
+        return written;
+      });
 }
 
 bool read_task_progress(std::string_view bytes) {
@@ -244,7 +255,7 @@ constexpr std::array<journal_reader, 31> readers{{
     {"run_event", read_run_event},
     {"task_progress", read_task_progress},
     {"mark", [](std::string_view in) { return is_read(storage::decode_mark(in, 4, "mark")); }},
-    {"index_value", [](std::string_view in) { return is_read(storage::decode_index_value(in)); }},
+    {"index_row", read_index_row},
     {"topic_record",
      [](std::string_view in) { return is_read(runtime::decode_topic_record(in, entity_id{1})); }},
     {"topic_deleted",

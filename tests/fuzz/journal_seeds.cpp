@@ -6,6 +6,7 @@
 #include "runtime/presence/presence_codec.hpp"
 #include "runtime/queue/queue_codec.hpp"
 #include "runtime/topic/topic_codec.hpp"
+#include "storage/index_row.hpp"
 #include "storage/keys.hpp"
 #include "storage/projector.hpp"
 #include "storage/stopped_store.hpp"
@@ -13,6 +14,7 @@
 #include "tests/fuzz/journal_readers.hpp"
 
 #include <algorithm>
+#include <array>
 #include <cstddef>
 #include <cstdio>
 #include <filesystem>
@@ -194,7 +196,7 @@ void offer_rows(storage::database& db, seed_folder& seeds) {
   for (index->SeekToFirst(); index->Valid(); index->Next()) {
     const auto kind = storage::keys::class_of_index_row(index->key().ToStringView());
     const bool is_head = kind == storage::keys::index_class::head;
-    seeds.offer(index->value().ToStringView(), {is_head ? "head" : "index_value"});
+    seeds.offer(index->value().ToStringView(), {is_head ? "head" : "index_row"});
   }
   const auto snapshots = db.iterate(storage::family::snapshot, nullptr, nullptr);
   for (snapshots->SeekToFirst(); snapshots->Valid(); snapshots->Next()) {
@@ -288,6 +290,15 @@ void offer_rare(seed_folder& seeds) {
   std::string row;
   storage::encode_snapshot_value(row, sequence{6}, lsn{20}, state);
   seeds.offer(row, {"snapshot_value"});
+
+  const storage::index_segment first{
+      .number = 1, .block = lsn{5}, .span = 3, .count = 2, .runs = {"\0\2", 2}};
+  auto second = first;
+  second.number = 4;
+  second.block = lsn{300};
+  second.time = time_ms{std::chrono::seconds{9}};
+  storage::encode_index_row(row, std::array{first, second});
+  seeds.offer(row, {"index_row"});
 }
 
 std::string text_of(const std::filesystem::path& file) {

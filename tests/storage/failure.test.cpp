@@ -257,6 +257,53 @@ TEST_CASE("power cuts at random points lose nothing that was acked", "[storage][
   f.expect_sound();
 }
 
+TEST_CASE("power cuts while space is given back leave what is alive", "[storage][failure]") {
+  const auto seed = std::random_device{}();
+  std::cout << "seed of power cuts: " << seed << '\n';
+  CAPTURE(seed);
+  std::mt19937 random{seed};
+  const auto draw = [&](int from, int to) {
+    return static_cast<std::uint64_t>(std::uniform_int_distribution{from, to}(random));
+  };
+  failing_fixture f;
+  f.settings.tail_cache_bytes_max = 0;
+  f.options.compact_after_bytes = 1ULL << 40;
+  f.open();
+  const auto topic = f.make_topic(shard_id{0}, "t");
+  const auto other = f.make_topic(shard_id{0}, "other");
+  std::uint64_t last = 0;
+  std::uint64_t last_other = 0;
+  std::uint64_t floor = 0;
+  for (int round = 0; round < 25; ++round) {
+    for (auto count = draw(1, 30); count > 0; --count) {
+      std::vector<record_draft> records{event(topic, last + 1, std::to_string(last + 1))};
+      if (draw(0, 2) > 0) records.push_back(event(other, last_other + 1, "o"));
+      last_other += records.size() - 1;
+      ++last;
+      if (draw(0, 7) == 0) {
+        floor = draw(static_cast<int>(floor), static_cast<int>(last));
+        records.push_back(trim(topic, floor, last));
+      }
+      REQUIRE(f.append(shard_id{0}, std::move(records)));
+    }
+    if (draw(0, 1) == 0) f.wait_applied(shard_id{0});
+    for (auto turns = draw(0, 3000); turns > 0; --turns)
+      std::this_thread::yield();
+    const auto opened = f.power_cycle(draw(0, 1) == 0 ? &random : nullptr);
+    INFO((opened ? "" : opened.error().detail));
+    REQUIRE(opened);
+    const auto read = f.read(shard_id{0}, topic, floor + 1);
+    REQUIRE(read);
+    REQUIRE(read->size() == last - floor);
+    for (std::size_t i = 0; i < read->size(); ++i)
+      REQUIRE((*read)[i] == std::to_string(floor + 1 + i));
+    CHECK(f.read(shard_id{0}, other).value().size() == last_other);
+    if (round % 5 != 4) continue;
+    f.expect_sound();
+    f.open();
+  }
+}
+
 TEST_CASE("a full disk refuses publishes, lets deletes on, and recovers", "[storage][failure]") {
   failing_fixture f;
   f.settings.disk_soft_bytes = 1000;

@@ -71,6 +71,8 @@ public:
     may_go_on_.notify_all();
   }
 
+  void hold() const { may_go_on_ = false; }
+
   /// Also when the test fails.
   struct release {
     const held_projection& of;
@@ -203,7 +205,9 @@ public:
 
   result<append_receipt>
   append(shard_id shard, std::vector<record_draft> records, bool frees_space = false) {
-    return start(shard, std::move(records), frees_space).wait();
+    auto receipt = start(shard, std::move(records), frees_space).wait();
+    if (waits_for_rows) wait_applied(shard);
+    return receipt;
   }
 
   entity_id make_topic(shard_id shard, std::string name) {
@@ -245,6 +249,8 @@ public:
   std::shared_ptr<const projection> views = std::make_shared<counting_projection>();
   std::unique_ptr<storage::journal> journal;
   std::vector<std::optional<activation_id>> activations;
+  /// Appends come back when their rows are made.
+  bool waits_for_rows = false;
 };
 
 }  // namespace callboard::storage::testing

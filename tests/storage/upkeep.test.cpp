@@ -2,78 +2,15 @@
 #include "storage/offline.hpp"
 #include "storage/shard_clock.hpp"
 
-#include "tests/storage/journal_fixture.hpp"
+#include "tests/storage/upkeep_fixture.hpp"
 #include "tests/support/catch.hpp"
 
 #include <atomic>
 #include <filesystem>
-#include <functional>
 
 using namespace callboard;
 using namespace callboard::storage;
 using namespace callboard::storage::testing;
-
-namespace {
-
-/// A journal whose upkeep runs all the time, so that waiting for it takes no time.
-struct upkeep_fixture : journal_fixture {
-  upkeep_fixture() {
-    options.upkeep_interval = std::chrono::milliseconds{1};
-    options.compact_after_bytes = 1;
-    settings.tail_cache_bytes_max = 0;
-    options.after_upkeep = [this] { ++rounds; };
-  }
-
-  ~upkeep_fixture() { close(); }
-
-  std::uint64_t table_bytes() const {
-    std::uint64_t bytes = 0;
-    for (const auto& entry : std::filesystem::directory_iterator{settings.data_dir + "/db"}) {
-      std::error_code gone;
-      if (entry.path().extension() == ".sst") bytes += std::filesystem::file_size(entry, gone);
-    }
-    return bytes;
-  }
-
-  std::vector<std::uint64_t> log_lsns(shard_id shard) {
-    close();
-    std::vector<std::uint64_t> lsns;
-    REQUIRE(dump_directory(settings.data_dir, shard, lsn{1}, [&](shard_id, const record& next) {
-      lsns.push_back(next.lsn.raw());
-      return true;
-    }));
-    return lsns;
-  }
-
-  /// Fails after a minute: the condition never became true.
-  static void wait_for(const std::function<bool()>& condition) {
-    const auto end = std::chrono::steady_clock::now() + std::chrono::minutes{1};
-    while (!condition()) {
-      REQUIRE(std::chrono::steady_clock::now() < end);
-      std::this_thread::sleep_for(std::chrono::milliseconds{1});
-    }
-  }
-
-  void wait_no_reclaim() {
-    // Two rounds after everything is applied: the second began after the rows were written.
-    wait_applied(shard_id{0});
-    wait_for([this, until = rounds.load() + 2] { return rounds >= until; });
-  }
-
-  void expect_sound() {
-    close();
-    const auto report = verify_directory(settings.data_dir, {});
-    REQUIRE(report);
-    for (const auto& damage : report->damage) {
-      FAIL_CHECK(
-          damage.file << " shard " << damage.shard << " lsn " << damage.lsn << ": " << damage.what);
-    }
-  }
-
-  std::atomic<std::uint64_t> rounds{0};
-};
-
-}  // namespace
 
 TEST_CASE("a trim takes records away and gives their space back", "[storage][upkeep]") {
   upkeep_fixture f;
@@ -112,7 +49,7 @@ TEST_CASE("a trim takes records away and gives their space back", "[storage][upk
 }
 
 TEST_CASE("what lives among the dead stays, in smaller blocks", "[storage][upkeep]") {
-  upkeep_fixture f;
+  upkeep_fixture f{GENERATE(passes::of_one_block, passes::of_all_there_is)};
   f.open();
   const auto dying = f.make_topic(shard_id{0}, "dying");
   const auto living = f.make_topic(shard_id{0}, "living");
@@ -139,7 +76,7 @@ TEST_CASE("what lives among the dead stays, in smaller blocks", "[storage][upkee
 }
 
 TEST_CASE("how a workflow was goes with what it was then", "[storage][upkeep]") {
-  upkeep_fixture f;
+  upkeep_fixture f{GENERATE(passes::of_one_block, passes::of_all_there_is)};
   f.open();
   const auto run = f.make_topic(shard_id{0}, "workflow.w");
   const auto other = f.make_topic(shard_id{0}, "other");
@@ -196,7 +133,7 @@ TEST_CASE("how a workflow was goes with what it was then", "[storage][upkeep]") 
 }
 
 TEST_CASE("who was present goes when all were written again", "[storage][upkeep]") {
-  upkeep_fixture f;
+  upkeep_fixture f{GENERATE(passes::of_one_block, passes::of_all_there_is)};
   f.open();
   const auto room = f.make_topic(shard_id{0}, "room");
   const auto other = f.make_topic(shard_id{0}, "other");
@@ -239,7 +176,7 @@ TEST_CASE("who was present goes when all were written again", "[storage][upkeep]
 }
 
 TEST_CASE("who was present before all were written again is not repaired", "[storage][upkeep]") {
-  upkeep_fixture f;
+  upkeep_fixture f{GENERATE(passes::of_one_block, passes::of_all_there_is)};
   f.open();
   const auto room = f.make_topic(shard_id{0}, "room");
   const auto other = f.make_topic(shard_id{0}, "other");
@@ -302,7 +239,7 @@ TEST_CASE(
 }
 
 TEST_CASE("a deleted topic leaves nothing behind", "[storage][upkeep]") {
-  upkeep_fixture f;
+  upkeep_fixture f{GENERATE(passes::of_one_block, passes::of_all_there_is)};
   f.open();
   const auto topic = f.make_topic(shard_id{0}, "t");
   for (std::uint64_t seq = 1; seq <= 50; ++seq) {
@@ -321,7 +258,7 @@ TEST_CASE("a deleted topic leaves nothing behind", "[storage][upkeep]") {
 }
 
 TEST_CASE("group progress below a snapshot and replaced snapshots go", "[storage][upkeep]") {
-  upkeep_fixture f;
+  upkeep_fixture f{GENERATE(passes::of_one_block, passes::of_all_there_is)};
   f.open();
   const entity_id group{
       f.append(shard_id{0}, {draft(record_kind::group_created, entity_id{}, 0, "g")})
