@@ -41,6 +41,7 @@ struct config {
     std::uint64_t disk_soft_bytes = 1ULL << 30;
     std::uint64_t disk_hard_bytes = 256ULL << 20;
     std::uint64_t ballast_bytes = 64ULL << 20;
+    std::uint64_t spare_log_bytes = 72ULL << 20;
     std::uint32_t reader_queue_max = 10'000;
     std::uint32_t scrub_bytes_per_s = 8U << 20;
   } storage;

@@ -2,6 +2,7 @@
 
 #include "base/log.hpp"
 #include "storage/keys.hpp"
+#include "storage/log_files.hpp"
 
 #include <rocksdb/filter_policy.h>
 #include <rocksdb/options.h>
@@ -181,8 +182,12 @@ database::open(const std::string& path, open_mode mode, const database_options& 
   auto opened = std::shared_ptr<database>{new database};
   auto db_options = node_options(mode, options);
   yield_background_work(rocksdb::Env::Default());
-  if (options.file_system) {
-    opened->env_ = rocksdb::NewCompositeEnv(options.file_system);
+  const bool is_salvage = mode == open_mode::salvage || mode == open_mode::salvage_copy;
+  auto files = options.file_system;
+  // A repair looks for what is behind zeros as well.
+  if (!files && !is_salvage) files = std::make_shared<log_files>(rocksdb::FileSystem::Default());
+  if (files) {
+    opened->env_ = rocksdb::NewCompositeEnv(files);
     db_options.env = opened->env_.get();
   }
   std::vector<rocksdb::ColumnFamilyDescriptor> families;

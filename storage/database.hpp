@@ -35,7 +35,7 @@ enum class open_mode : std::uint8_t {
 
 struct database_options {
   std::shared_ptr<rocksdb::Cache> block_cache;
-  /// Null = the machine's.
+  /// Null = the machine's, with logs as log_files has them but in a salvage.
   std::shared_ptr<rocksdb::FileSystem> file_system;
   std::shared_ptr<rocksdb::EventListener> listener;
 };

@@ -20,6 +20,7 @@ struct directory_paths {
         settings{root / "settings"},
         mark{root / "mark"},
         ballast{root / "ballast"},
+        spare_log{root / "spare_log"},
         db{root / "db"} {}
 
   std::filesystem::path root;
@@ -27,6 +28,7 @@ struct directory_paths {
   std::filesystem::path settings;
   std::filesystem::path mark;
   std::filesystem::path ballast;
+  std::filesystem::path spare_log;
   std::filesystem::path db;
 };
 

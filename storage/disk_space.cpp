@@ -79,6 +79,11 @@ std::optional<error> disk_space::refusal(bool frees_space) const {
   return std::nullopt;
 }
 
+bool disk_space::has_room_for(std::uint64_t bytes) const {
+  const auto free = free_bytes();
+  return !is_below_soft() && free >= soft_ && free - soft_ >= bytes;
+}
+
 bool disk_space::give_up_ballast() {
   if (::unlink(paths_.ballast.c_str()) != 0) return false;
   log::channel("storage")->warn("disk is full: gave up {}", paths_.ballast.string());
@@ -86,8 +91,7 @@ bool disk_space::give_up_ballast() {
 }
 
 void disk_space::restore_ballast() {
-  if (ballast_size_ == 0 || is_below_soft()) return;
-  if (const auto free = free_bytes(); free < soft_ || free - soft_ < ballast_size_) return;
+  if (ballast_size_ == 0 || !has_room_for(ballast_size_)) return;
   std::error_code ignored;
   if (std::filesystem::exists(paths_.ballast, ignored)) return;
   const int file = ::open(paths_.ballast.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0640);

@@ -33,6 +33,9 @@ public:
   /// Why an append is refused now; nothing if it may go on.
   [[nodiscard]] std::optional<error> refusal(bool frees_space) const;
 
+  /// A file of this size would not bring it below the soft watermark.
+  [[nodiscard]] bool has_room_for(std::uint64_t bytes) const;
+
   /// Removes the ballast; false if it is gone already.
   bool give_up_ballast();
 

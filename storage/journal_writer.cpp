@@ -2,6 +2,7 @@
 
 #include "base/log.hpp"
 #include "storage/keys.hpp"
+#include "storage/log_files.hpp"
 
 #include <fmt/format.h>
 
@@ -80,7 +81,15 @@ journal_writer::journal_writer(writer_parts parts)
           .reclaimable = parts_.reclaimable}},
       instruments_{parts_.counters} {
   db_options_.block_cache = rocksdb::NewLRUCache(parts_.settings.block_cache_bytes_max);
-  db_options_.file_system = parts_.seams.file_system;
+  const auto has_room = [&space = parts_.space](std::uint64_t bytes) {
+    return space.has_room_for(bytes);
+  };
+  db_options_.file_system = std::make_shared<log_files>(
+      files_,
+      spare_log_options{
+          .path = parts_.paths.spare_log.string(),
+          .bytes = parts_.settings.spare_log_bytes,
+          .has_room = has_room});
   db_options_.listener = background_;
   parts_.counters.add_sampler([this] { show_depths(); });
 }

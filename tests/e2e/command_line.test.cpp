@@ -160,8 +160,8 @@ TEST_CASE("journal repair keeps what can be read of a damaged folder, which then
     if (entry.path().extension() != ".log" || fs::file_size(entry) == 0) continue;
     std::fstream file{entry.path(), std::ios::in | std::ios::out | std::ios::binary};
     const std::string bytes{std::istreambuf_iterator<char>{file}, {}};
-    // In an event, not in what is made of events again.
-    const auto at = bytes.find(R"({"n":1})", bytes.size() / 2);
+    // In an event, not in what is made of events again. Behind what was written there are zeros.
+    const auto at = bytes.find(R"({"n":1})", bytes.find_last_not_of('\0') / 2);
     if (at == std::string::npos) continue;
     file.clear();
     file.seekp(static_cast<std::streamoff>(at));

@@ -150,6 +150,8 @@ inline config::storage_section small_settings(const std::string& data_dir) {
   settings.disk_soft_bytes = 0;
   settings.disk_hard_bytes = 0;
   settings.ballast_bytes = 0;
+  // Small, so that logs outgrow it.
+  settings.spare_log_bytes = 64 << 10;
   settings.scrub_bytes_per_s = 0;
   return settings;
 }

@@ -112,6 +112,15 @@ public:
     return target()->DeleteFile(path, options, debug);
   }
 
+  rocksdb::IOStatus ReopenWritableFile(
+      const std::string& path,
+      const rocksdb::FileOptions& options,
+      std::unique_ptr<rocksdb::FSWritableFile>* out,
+      rocksdb::IODebugContext* debug) override {
+    if (is_frozen_) return rocksdb::IOStatus::IOError("power is off");
+    return target()->ReopenWritableFile(path, options, out, debug);
+  }
+
   rocksdb::IOStatus RenameFile(
       const std::string& from,
       const std::string& to,
@@ -129,6 +138,8 @@ public:
   }
 
 private:
+  static constexpr std::uint64_t page = 4096;
+
   struct file_state {
     std::uint64_t written = 0;
     std::uint64_t synced = 0;
@@ -145,10 +156,16 @@ private:
   static void undo(const std::string& path, file_state& state, std::mt19937* random) {
     std::fstream file{path, std::ios::in | std::ios::out | std::ios::binary};
     for (auto at = state.before.rbegin(); at != state.before.rend(); ++at) {
-      // Writes reach the disk in some order; once one is kept, so are those before it here.
-      if (random != nullptr && std::bernoulli_distribution{0.3}(*random)) break;
-      file.seekp(static_cast<std::streamoff>(at->first));
-      file.write(at->second.data(), static_cast<std::streamsize>(at->second.size()));
+      // Its pages reach the disk in any order.
+      const std::string_view all{at->second};
+      for (std::uint64_t done = 0; done < all.size();) {
+        const auto begin = at->first + done;
+        const auto part = all.substr(done, page - begin % page);
+        done += part.size();
+        if (random != nullptr && std::bernoulli_distribution{0.3}(*random)) continue;
+        file.seekp(static_cast<std::streamoff>(begin));
+        file.write(part.data(), static_cast<std::streamsize>(part.size()));
+      }
     }
   }
 
@@ -265,9 +282,12 @@ private:
       rocksdb::Slice read;
       auto status = target()->Read(offset, before.size(), options, &read, before.data(), debug);
       if (!status.ok()) return status;
+      // Where the file ended, as nothing at all.
+      auto old = read.ToString();
+      old.resize(data.size(), '\0');
       {
         const std::lock_guard guard{owner_.mutex_};
-        owner_.files_[path_].before.emplace_back(offset, read.ToString());
+        owner_.files_[path_].before.emplace_back(offset, std::move(old));
       }
       return target()->Write(offset, data, options, debug);
     }

@@ -47,6 +47,20 @@ extern "C" ssize_t write(int fd, const void* data, std::size_t size) {
   return real(fd, data, size);
 }
 
+using positioned_write = ssize_t (*)(int, const void*, std::size_t, off_t);
+
+extern "C" ssize_t pwrite(int fd, const void* data, std::size_t size, off_t at) {
+  static const auto real = reinterpret_cast<positioned_write>(::dlsym(RTLD_NEXT, "pwrite"));
+  if (is_log(fd) && is_due("write:", writes)) ::raise(SIGKILL);
+  return real(fd, data, size, at);
+}
+
+extern "C" ssize_t pwrite64(int fd, const void* data, std::size_t size, off_t at) {
+  static const auto real = reinterpret_cast<positioned_write>(::dlsym(RTLD_NEXT, "pwrite64"));
+  if (is_log(fd) && is_due("write:", writes)) ::raise(SIGKILL);
+  return real(fd, data, size, at);
+}
+
 extern "C" int fdatasync(int fd) {
   using function = int (*)(int);
   static const auto real = reinterpret_cast<function>(::dlsym(RTLD_NEXT, "fdatasync"));

@@ -106,7 +106,14 @@ void server_process::start() {
   const auto listen = "127.0.0.1:" + std::to_string(options_.keeps_port ? port_ : 0);
   port_ = 0;
   std::vector<std::string> arguments{
-      options_.command, "--data", options_.data_dir.string(), "--listen", listen};
+      options_.command,
+      "--data",
+      options_.data_dir.string(),
+      "--listen",
+      listen,
+      "--set",
+      // Logs that are soon beyond it, and nodes that are started by the hundred.
+      "storage.spare_log_bytes=1048576"};
   arguments.insert(arguments.end(), options_.arguments.begin(), options_.arguments.end());
   pid_ = spawn(arguments, {.out = out.string(), .err = (folder_.path() / "log").string()});
   int status = 0;

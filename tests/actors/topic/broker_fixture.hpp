@@ -56,6 +56,7 @@ public:
     settings.storage.disk_soft_bytes = 0;
     settings.storage.disk_hard_bytes = 0;
     settings.storage.ballast_bytes = 0;
+    settings.storage.spare_log_bytes = 0;
     counters_ = std::make_unique<metrics>();
     auto opened = storage::journal::open(settings.storage, views, time_, *counters_);
     if (!opened) FAIL(opened.error().detail);

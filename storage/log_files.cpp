@@ -1,0 +1,352 @@
+#include "storage/log_files.hpp"
+
+#include "base/log.hpp"
+#include "storage/byte_order.hpp"
+
+#include <algorithm>
+#include <array>
+#include <filesystem>
+#include <string_view>
+#include <sys/resource.h>
+#include <utility>
+
+namespace callboard::storage {
+
+namespace {
+
+using rocksdb::IODebugContext;
+using rocksdb::IOOptions;
+using rocksdb::IOStatus;
+
+/// Zeros are written in pieces, and reach the disk as they come: a sync of the log in use waits for
+/// no more than one of them.
+constexpr std::uint64_t piece_bytes = 256 << 10;
+/// The next log is made when the one in use has come so far.
+constexpr std::uint64_t parts_until_wanted = 4;
+
+bool is_log(std::string_view path) {
+  return path.ends_with(".log");
+}
+
+/// It writes much, and nobody waits for it.
+void yield_this_thread() {
+  constexpr int niceness = 10;
+  (void)::setpriority(PRIO_PROCESS, 0, niceness);
+}
+
+/// Framing: the "log format" page of RocksDB's documentation. Frames that are not sound are for
+/// RocksDB to find: what it is given then does not matter.
+class log_end_finder {
+public:
+  /// Of the bytes that follow those given before: how many belong to the log.
+  std::size_t take(std::string_view bytes) {
+    const auto end = position_ + bytes.size();
+    while (!is_over_ && next_header_ + header_.size() <= end) {
+      for (auto at = std::max(next_header_, position_); at < next_header_ + header_.size(); ++at)
+        header_[at - next_header_] = bytes[at - position_];
+      read_header();
+    }
+    if (is_over_) {
+      const auto left = next_header_ > position_ ? next_header_ - position_ : 0;
+      position_ = end;
+      return static_cast<std::size_t>(left);
+    }
+    for (auto at = std::max(next_header_, position_); at < end; ++at)
+      header_[at - next_header_] = bytes[at - position_];
+    position_ = end;
+    return bytes.size();
+  }
+
+private:
+  static constexpr std::uint64_t page_size = 32 << 10;
+
+  void read_header() {
+    if (std::ranges::all_of(header_, [](char c) { return c == '\0'; })) {
+      is_over_ = true;
+      return;
+    }
+    next_header_ += header_.size() + load_little<std::uint16_t>(header_.data() + 4);
+    const auto left = page_size - next_header_ % page_size;
+    if (left < header_.size()) next_header_ += left;
+  }
+
+  std::array<char, 7> header_{};
+  std::uint64_t next_header_ = 0;
+  std::uint64_t position_ = 0;
+  bool is_over_ = false;
+};
+
+class log_reader final : public rocksdb::FSSequentialFileOwnerWrapper {
+public:
+  using FSSequentialFileOwnerWrapper::FSSequentialFileOwnerWrapper;
+
+  IOStatus Read(
+      std::size_t n,
+      const IOOptions& options,
+      rocksdb::Slice* result,
+      char* scratch,
+      IODebugContext* debug) override {
+    auto status = target()->Read(n, options, result, scratch, debug);
+    if (status.ok()) *result = {result->data(), end_.take(result->ToStringView())};
+    return status;
+  }
+
+  IOStatus Skip(std::uint64_t n) override {
+    std::string skipped(std::min(n, piece_bytes), '\0');
+    while (n > 0) {
+      rocksdb::Slice read;
+      auto status = Read(std::min<std::uint64_t>(n, skipped.size()), {}, &read, skipped.data(), {});
+      if (!status.ok() || read.empty()) return status;
+      n -= read.size();
+    }
+    return IOStatus::OK();
+  }
+
+private:
+  log_end_finder end_;
+};
+
+}  // namespace
+
+/// A log as RocksDB knows it.
+class log_files::growing_log final : public rocksdb::FSWritableFileOwnerWrapper {
+public:
+  growing_log(log_files& owner, std::unique_ptr<rocksdb::FSWritableFile>&& below)
+      : FSWritableFileOwnerWrapper{std::move(below)}, owner_{owner} {
+    owner_.opened(*target());
+  }
+
+  ~growing_log() override { owner_.closed(*target()); }
+
+  IOStatus
+  Append(const rocksdb::Slice& data, const IOOptions& options, IODebugContext* debug) override {
+    auto status = target()->Append(data, options, debug);
+    size_ += data.size();
+    owner_.grown_to(size_);
+    return status;
+  }
+
+  IOStatus Append(
+      const rocksdb::Slice& data,
+      const IOOptions& options,
+      const rocksdb::DataVerificationInfo& /*unused*/,
+      IODebugContext* debug) override {
+    return Append(data, options, debug);
+  }
+
+private:
+  log_files& owner_;
+  std::uint64_t size_ = 0;
+};
+
+/// A log that is written over zeros.
+class log_files::zeroed_log final : public rocksdb::FSWritableFile {
+public:
+  zeroed_log(log_files& owner, std::string path, std::unique_ptr<rocksdb::FSRandomRWFile>&& below)
+      : owner_{owner}, path_{std::move(path)}, file_{std::move(below)} {
+    owner_.opened(*this);
+  }
+
+  ~zeroed_log() override { owner_.closed(*this); }
+
+  IOStatus
+  Append(const rocksdb::Slice& data, const IOOptions& options, IODebugContext* debug) override {
+    auto status = file_->Write(size_, data, options, debug);
+    if (!status.ok()) return status;
+    size_ += data.size();
+    owner_.grown_to(size_);
+    return status;
+  }
+
+  IOStatus Append(
+      const rocksdb::Slice& data,
+      const IOOptions& options,
+      const rocksdb::DataVerificationInfo& /*unused*/,
+      IODebugContext* debug) override {
+    return Append(data, options, debug);
+  }
+
+  IOStatus Flush(const IOOptions& options, IODebugContext* debug) override {
+    return file_->Flush(options, debug);
+  }
+
+  IOStatus Sync(const IOOptions& options, IODebugContext* debug) override {
+    return file_->Sync(options, debug);
+  }
+
+  IOStatus Fsync(const IOOptions& options, IODebugContext* debug) override {
+    return file_->Fsync(options, debug);
+  }
+
+  bool IsSyncThreadSafe() const override { return true; }
+
+  std::uint64_t GetFileSize(const IOOptions& /*unused*/, IODebugContext* /*unused*/) override {
+    return size_;
+  }
+
+  /// Nobody needs the zeros that are left. A process that is killed leaves them.
+  IOStatus Close(const IOOptions& options, IODebugContext* debug) override {
+    auto status = file_->Close(options, debug);
+    std::unique_ptr<rocksdb::FSWritableFile> whole;
+    if (status.ok()) status = owner_.target()->ReopenWritableFile(path_, {}, &whole, debug);
+    if (status.ok()) status = whole->Truncate(size_, options, debug);
+    if (status.ok()) status = whole->Close(options, debug);
+    return status;
+  }
+
+private:
+  log_files& owner_;
+  const std::string path_;
+  std::unique_ptr<rocksdb::FSRandomRWFile> file_;
+  std::uint64_t size_ = 0;
+};
+
+log_files::log_files(const std::shared_ptr<rocksdb::FileSystem>& below, spare_log_options options)
+    : FileSystemWrapper{below}, options_{std::move(options)} {
+  if (options_.path.empty() || options_.bytes == 0) return;
+  maker_ = std::jthread{[this](const std::stop_token& stopping) { run(stopping); }};
+}
+
+log_files::~log_files() = default;
+
+void log_files::prepare_first() {
+  const std::lock_guard guard{mutex_};
+  if (!std::exchange(is_first_, false) || !maker_.joinable()) return;
+  has_spare_ = has_left_over() || make_spare([] { return false; });
+}
+
+IOStatus log_files::NewWritableFile(
+    const std::string& path,
+    const rocksdb::FileOptions& options,
+    std::unique_ptr<rocksdb::FSWritableFile>* out,
+    IODebugContext* debug) {
+  if (!is_log(path)) return target()->NewWritableFile(path, options, out, debug);
+  if (auto synced = sync_current(); !synced.ok()) return synced;
+  prepare_first();
+  if (take_spare(path, options, *out).ok()) return IOStatus::OK();
+  std::unique_ptr<rocksdb::FSWritableFile> log;
+  auto status = target()->NewWritableFile(path, options, &log, debug);
+  if (status.ok()) *out = std::make_unique<growing_log>(*this, std::move(log));
+  return status;
+}
+
+IOStatus log_files::NewSequentialFile(
+    const std::string& path,
+    const rocksdb::FileOptions& options,
+    std::unique_ptr<rocksdb::FSSequentialFile>* out,
+    IODebugContext* debug) {
+  std::unique_ptr<rocksdb::FSSequentialFile> file;
+  auto status = target()->NewSequentialFile(path, options, &file, debug);
+  if (!status.ok()) return status;
+  if (is_log(path)) {
+    *out = std::make_unique<log_reader>(std::move(file));
+  } else {
+    *out = std::move(file);
+  }
+  return status;
+}
+
+IOStatus log_files::sync_current() {
+  const std::lock_guard guard{current_mutex_};
+  return current_ == nullptr ? IOStatus::OK() : current_->Sync({}, nullptr);
+}
+
+/// Whatever goes wrong, the log can begin as a file of its own.
+IOStatus log_files::take_spare(
+    const std::string& path,
+    const rocksdb::FileOptions& options,
+    std::unique_ptr<rocksdb::FSWritableFile>& out) {
+  {
+    const std::lock_guard guard{mutex_};
+    if (!std::exchange(has_spare_, false)) return IOStatus::NotFound();
+  }
+  auto status = target()->RenameFile(options_.path, path, {}, nullptr);
+  if (status.ok()) status = sync_directory();
+  std::unique_ptr<rocksdb::FSRandomRWFile> file;
+  if (status.ok()) status = target()->NewRandomRWFile(path, options, &file, nullptr);
+  if (status.ok()) out = std::make_unique<zeroed_log>(*this, path, std::move(file));
+  return status;
+}
+
+void log_files::opened(rocksdb::FSWritableFile& log) {
+  const std::lock_guard guard{current_mutex_};
+  current_ = &log;
+}
+
+void log_files::closed(const rocksdb::FSWritableFile& log) {
+  const std::lock_guard guard{current_mutex_};
+  if (current_ == &log) current_ = nullptr;
+}
+
+void log_files::grown_to(std::uint64_t bytes) {
+  if (!maker_.joinable() || bytes < options_.bytes / parts_until_wanted) return;
+  {
+    const std::lock_guard guard{mutex_};
+    if (has_spare_ || std::exchange(is_spare_wanted_, true)) return;
+  }
+  changed_.notify_one();
+}
+
+void log_files::run(const std::stop_token& stopping) {
+  yield_this_thread();
+  std::unique_lock lock{mutex_};
+  while (changed_.wait(lock, stopping, [&] { return is_spare_wanted_; })) {
+    lock.unlock();
+    const bool is_made = make_spare([&] { return stopping.stop_requested(); });
+    lock.lock();
+    has_spare_ |= is_made;
+    is_spare_wanted_ = false;
+    // Not at once again, where the disk is full: the log that is in use then is the last that grows
+    // for want of one, if there is room later.
+    if (!is_made) changed_.wait_for(lock, stopping, std::chrono::seconds{10}, [] { return false; });
+  }
+}
+
+/// A spare is in its place only once it is complete.
+bool log_files::has_left_over() const {
+  std::unique_ptr<rocksdb::FSRandomAccessFile> file;
+  std::uint64_t size = 0;
+  if (!target()->GetFileSize(options_.path, {}, &size, nullptr).ok() || size == 0) return false;
+  if (!target()->NewRandomAccessFile(options_.path, {}, &file, nullptr).ok()) return false;
+  std::string bytes(4096, '\0');
+  rocksdb::Slice read;
+  if (!file->Read(0, bytes.size(), {}, &read, bytes.data(), nullptr).ok()) return false;
+  return std::ranges::all_of(read.ToStringView(), [](char c) { return c == '\0'; });
+}
+
+bool log_files::make_spare(const std::function<bool()>& is_given_up) const {
+  const auto bytes = options_.bytes;
+  if (options_.has_room && !options_.has_room(bytes)) return false;
+  const auto unfinished = options_.path + ".part";
+  const std::string zeros(std::min(piece_bytes, bytes), '\0');
+  rocksdb::FileOptions how;
+  how.strict_bytes_per_sync = true;
+  std::unique_ptr<rocksdb::FSWritableFile> file;
+  auto status = target()->NewWritableFile(unfinished, how, &file, nullptr);
+  for (std::uint64_t at = 0; status.ok() && at < bytes; at += zeros.size()) {
+    const rocksdb::Slice piece{zeros.data(), std::min<std::uint64_t>(zeros.size(), bytes - at)};
+    if (is_given_up()) status = IOStatus::Aborted();
+    if (status.ok()) status = file->Append(piece, {}, nullptr);
+    if (status.ok()) status = file->RangeSync(at, piece.size(), {}, nullptr);
+  }
+  if (status.ok()) status = file->Fsync({}, nullptr);
+  if (status.ok()) status = file->Close({}, nullptr);
+  file.reset();
+  if (status.ok()) status = target()->RenameFile(unfinished, options_.path, {}, nullptr);
+  if (status.ok()) status = sync_directory();
+  if (status.ok()) return true;
+  target()->DeleteFile(unfinished, {}, nullptr).PermitUncheckedError();
+  if (!status.IsAborted()) {
+    log::channel("storage")->warn("no zeros for the next log: {}", status.ToString());
+  }
+  return false;
+}
+
+IOStatus log_files::sync_directory() const {
+  const auto path = std::filesystem::path{options_.path}.parent_path().string();
+  std::unique_ptr<rocksdb::FSDirectory> directory;
+  auto status = target()->NewDirectory(path, {}, &directory, nullptr);
+  return status.ok() ? directory->Fsync({}, nullptr) : status;
+}
+
+}  // namespace callboard::storage

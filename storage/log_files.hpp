@@ -1,0 +1,93 @@
+// The file system of the store, for its write-ahead logs: they are written over zeros, and end with
+// the first of them.
+//
+// An fsync of a file that has grown writes its new size, too, in one or two writes more, each of
+// which waits for the one before it. So a log begins as a file full of zeros that was made while
+// the one before was in use. What is written over them reaches the disk in any order: behind a page
+// that a power cut has lost there may be one that it has not. RocksDB skips zeros, and would go on
+// with what is behind them; here a log ends there, so that recovery finds what was written up to
+// some point, and nothing else.
+#pragma once
+
+#include <rocksdb/file_system.h>
+
+#include <condition_variable>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <stop_token>
+#include <string>
+#include <thread>
+
+namespace callboard::storage {
+
+/// The zeros that logs are written over.
+struct spare_log_options {
+  /// Where the next log waits, on the file system of the store. Empty: logs grow.
+  std::string path;
+  /// What is written behind these makes the file grow.
+  std::uint64_t bytes = 0;
+  /// Whether the disk has room for another file of a size; empty: it has.
+  std::function<bool(std::uint64_t bytes)> has_room;
+};
+
+/// Any thread. Outlives the files it has opened.
+class log_files final : public rocksdb::FileSystemWrapper {
+public:
+  explicit log_files(
+      const std::shared_ptr<rocksdb::FileSystem>& below, spare_log_options options = {});
+  ~log_files() override;
+
+  static const char* kClassName() { return "callboard.log_files"; }
+
+  const char* Name() const override { return kClassName(); }
+
+  /// The log before it is synced first, so that none has records that follow on what is lost. The
+  /// first one takes the spare that an earlier process left, or waits for one to be made; without
+  /// any, as on a full disk, a log grows.
+  rocksdb::IOStatus NewWritableFile(
+      const std::string& path,
+      const rocksdb::FileOptions& options,
+      std::unique_ptr<rocksdb::FSWritableFile>* out,
+      rocksdb::IODebugContext* debug) override;
+
+  rocksdb::IOStatus NewSequentialFile(
+      const std::string& path,
+      const rocksdb::FileOptions& options,
+      std::unique_ptr<rocksdb::FSSequentialFile>* out,
+      rocksdb::IODebugContext* debug) override;
+
+private:
+  class growing_log;
+  class zeroed_log;
+
+  [[nodiscard]] rocksdb::IOStatus sync_current();
+  void prepare_first();
+  [[nodiscard]] rocksdb::IOStatus take_spare(
+      const std::string& path,
+      const rocksdb::FileOptions& options,
+      std::unique_ptr<rocksdb::FSWritableFile>& out);
+  void opened(rocksdb::FSWritableFile& log);
+  void closed(const rocksdb::FSWritableFile& log);
+  /// A log has come so far.
+  void grown_to(std::uint64_t bytes);
+  void run(const std::stop_token& stopping);
+  [[nodiscard]] bool has_left_over() const;
+  /// True once it is complete, synced, and in its place.
+  [[nodiscard]] bool make_spare(const std::function<bool()>& is_given_up) const;
+  [[nodiscard]] rocksdb::IOStatus sync_directory() const;
+
+  const spare_log_options options_;
+  std::mutex mutex_;
+  std::condition_variable_any changed_;
+  bool is_first_ = true;
+  bool has_spare_ = false;
+  bool is_spare_wanted_ = false;
+  /// The newest log, as long as it is open. Locked while it is synced by others than RocksDB.
+  std::mutex current_mutex_;
+  rocksdb::FSWritableFile* current_ = nullptr;
+  std::jthread maker_;
+};
+
+}  // namespace callboard::storage

@@ -1,0 +1,280 @@
+// Write-ahead logs that are written over zeros: what is read back is what was written up to some
+// point, whatever a power cut takes.
+#include "storage/log_files.hpp"
+
+#include "storage/wal_check.hpp"
+
+#include "tests/storage/journal_fixture.hpp"
+#include "tests/support/catch.hpp"
+#include "tests/support/crash_file_system.hpp"
+#include "tests/support/temp_dir.hpp"
+
+#include <algorithm>
+#include <filesystem>
+#include <fstream>
+#include <iostream>
+#include <iterator>
+#include <memory>
+#include <random>
+#include <set>
+#include <span>
+#include <string>
+#include <string_view>
+
+using namespace callboard;
+using namespace callboard::storage;
+using namespace callboard::storage::testing;
+using callboard::testing::crash_file_system;
+using callboard::testing::temp_dir;
+namespace fs = std::filesystem;
+
+namespace {
+
+constexpr std::uint64_t spare_bytes = 300'000;
+constexpr std::size_t page_size = 32 << 10;
+constexpr std::size_t header_size = 7;
+
+std::string contents(const fs::path& path) {
+  std::ifstream file{path, std::ios::binary};
+  return {std::istreambuf_iterator<char>{file}, {}};
+}
+
+void write(const fs::path& path, std::string_view bytes) {
+  std::ofstream file{path, std::ios::binary | std::ios::trunc};
+  file.write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
+}
+
+bool is_zero(std::string_view bytes) {
+  return std::ranges::all_of(bytes, [](char c) { return c == '\0'; });
+}
+
+struct logs_fixture {
+  std::string path(const std::string& name) const { return (folder.path() / name).string(); }
+
+  std::shared_ptr<log_files> make() {
+    return std::make_shared<log_files>(
+        disk,
+        spare_log_options{
+            .path = path("spare"), .bytes = spare_bytes, .has_room = [this](std::uint64_t) {
+              return has_room;
+            }});
+  }
+
+  std::unique_ptr<rocksdb::FSWritableFile> open(log_files& files, const std::string& name) const {
+    std::unique_ptr<rocksdb::FSWritableFile> file;
+    REQUIRE(files.NewWritableFile(path(name), {}, &file, nullptr).ok());
+    return file;
+  }
+
+  temp_dir folder;
+  std::shared_ptr<crash_file_system> disk = std::make_shared<crash_file_system>();
+  bool has_room = true;
+};
+
+/// In pieces of random sizes.
+std::string read_log(log_files& files, const std::string& path, std::mt19937& random) {
+  std::unique_ptr<rocksdb::FSSequentialFile> file;
+  REQUIRE(files.NewSequentialFile(path, {}, &file, nullptr).ok());
+  std::string all;
+  std::string buffer(page_size, '\0');
+  for (;;) {
+    const auto size = std::uniform_int_distribution<std::size_t>{1, buffer.size()}(random);
+    rocksdb::Slice read;
+    REQUIRE(file->Read(size, {}, &read, buffer.data(), nullptr).ok());
+    if (read.empty()) return all;
+    all.append(read.ToStringView());
+  }
+}
+
+/// Frames of random sizes, as RocksDB lays them out; and where each begins.
+std::pair<std::string, std::vector<std::size_t>> make_log(std::mt19937& random, int count) {
+  std::string log;
+  std::vector<std::size_t> headers;
+  for (int i = 0; i < count; ++i) {
+    const auto left = page_size - log.size() % page_size;
+    if (left < header_size) log.append(left, '\0');
+    const auto room = page_size - log.size() % page_size - header_size;
+    const auto wanted = std::uniform_int_distribution<std::size_t>{0, 9000}(random);
+    const auto length = std::min(wanted, room);
+    headers.push_back(log.size());
+    log += "crc_";
+    log += static_cast<char>(length & 0xFF);
+    log += static_cast<char>(length >> 8);
+    log += '\1';
+    // Zeros in a record end no log.
+    log.append(length, i % 3 == 0 ? '\0' : 'r');
+  }
+  return {std::move(log), std::move(headers)};
+}
+
+}  // namespace
+
+TEST_CASE("a log ends with the first empty frame", "[storage][log_files]") {
+  const auto seed = std::random_device{}();
+  CAPTURE(seed);
+  std::mt19937 random{seed};
+  logs_fixture f;
+  const auto files = f.make();
+  const auto path = f.path("000001.log");
+  for (int round = 0; round < 60; ++round) {
+    const auto [log, headers] = make_log(random, round);
+    write(path, log);
+    CHECK(read_log(*files, path, random) == log);
+    write(path, log + std::string(100'000, '\0'));
+    const auto before_zeros = read_log(*files, path, random);
+    CHECK(before_zeros.starts_with(log));
+    CHECK(before_zeros.size() < log.size() + header_size);
+    if (headers.empty()) continue;
+    // A page that was lost, with others behind it that were not.
+    const auto lost =
+        headers[std::uniform_int_distribution<std::size_t>{0, headers.size() - 1}(random)];
+    auto torn = log;
+    const auto count = std::min<std::size_t>(torn.size() - lost, 5000);
+    torn.replace(lost, count, count, '\0');
+    write(path, torn + std::string(1000, '\0'));
+    CHECK(read_log(*files, path, random) == log.substr(0, lost));
+  }
+}
+
+TEST_CASE("logs are written over zeros that are there before them", "[storage][log_files]") {
+  logs_fixture f;
+  auto files = f.make();
+  {
+    const auto log = f.open(*files, "000001.log");
+    CHECK(!fs::exists(f.path("spare")));
+    CHECK(fs::file_size(f.path("000001.log")) == spare_bytes);
+    REQUIRE(log->Append("one", {}, nullptr).ok());
+    REQUIRE(log->Append("two", {}, nullptr).ok());
+    CHECK(log->GetFileSize({}, nullptr) == 6);
+    // As it is after a kill -9.
+    const auto left = contents(f.path("000001.log"));
+    CHECK(left.size() == spare_bytes);
+    CHECK(left.starts_with("onetwo"));
+    CHECK(is_zero(left.substr(6)));
+    REQUIRE(log->Append(std::string(spare_bytes, 'x'), {}, nullptr).ok());
+    REQUIRE(log->Sync({}, nullptr).ok());
+    REQUIRE(log->Close({}, nullptr).ok());
+  }
+  CHECK(contents(f.path("000001.log")) == "onetwo" + std::string(spare_bytes, 'x'));
+  // It has come so far that the next one was wanted.
+  while (!fs::exists(f.path("spare"))) {
+  }
+  while (f.open(*files, "000002.log")->GetFileSize({}, nullptr) != 0) {
+  }
+  files.reset();
+  SECTION("what another process left is used") {
+    write(f.path("spare"), std::string(1000, '\0'));
+    files = f.make();
+    const auto log = f.open(*files, "000003.log");
+    CHECK(fs::file_size(f.path("000003.log")) == 1000);
+    REQUIRE(log->Append("three", {}, nullptr).ok());
+    REQUIRE(log->Close({}, nullptr).ok());
+    CHECK(contents(f.path("000003.log")) == "three");
+  }
+  SECTION("but not if it was written to") {
+    write(f.path("spare"), "x");
+    files = f.make();
+    const auto log = f.open(*files, "000003.log");
+    CHECK(fs::file_size(f.path("000003.log")) == spare_bytes);
+    CHECK(is_zero(contents(f.path("000003.log"))));
+  }
+  SECTION("where there is no room a log grows") {
+    std::error_code ignored;
+    fs::remove(f.path("spare"), ignored);
+    f.has_room = false;
+    files = f.make();
+    const auto log = f.open(*files, "000003.log");
+    REQUIRE(log->Append("three", {}, nullptr).ok());
+    CHECK(contents(f.path("000003.log")) == "three");
+    CHECK(!fs::exists(f.path("spare")));
+  }
+  SECTION("nor is anything left of zeros that cannot be written") {
+    std::error_code ignored;
+    fs::remove(f.path("spare"), ignored);
+    f.disk->fail_writes(".part", 1);
+    files = f.make();
+    const auto log = f.open(*files, "000003.log");
+    CHECK(fs::file_size(f.path("000003.log")) == 0);
+    CHECK(!fs::exists(f.path("spare.part")));
+  }
+}
+
+TEST_CASE("no log has what follows on something lost", "[storage][log_files]") {
+  logs_fixture f;
+  const bool is_zeroed = GENERATE(true, false);
+  f.has_room = is_zeroed;
+  {
+    const auto files = f.make();
+    const auto first = f.open(*files, "000001.log");
+    REQUIRE(first->Append("first", {}, nullptr).ok());
+    const auto second = f.open(*files, "000002.log");
+    REQUIRE(second->Append("second", {}, nullptr).ok());
+    REQUIRE(second->Sync({}, nullptr).ok());
+    f.disk->freeze();
+  }
+  f.disk->crash(nullptr);
+  CHECK(contents(f.path("000001.log")).starts_with("first"));
+  CHECK(contents(f.path("000002.log")).starts_with("second"));
+}
+
+TEST_CASE("a journal that was killed is read from logs with zeros", "[storage][log_files]") {
+  journal_fixture f;
+  const auto events_before = GENERATE(0, 3, 40);
+  f.settings.spare_log_bytes = 200'000;
+  f.open();
+  const auto topic = f.make_topic(shard_id{1}, "t");
+  std::vector<std::string> sent;
+  for (int i = 1; i <= events_before; ++i) {
+    sent.push_back(std::to_string(i) + std::string(10'000, 'p'));
+    REQUIRE(f.append(shard_id{1}, {event(topic, static_cast<std::uint64_t>(i), sent.back())}));
+  }
+  const auto copy = f.folder.path() / "copy";
+  fs::copy(f.settings.data_dir, copy, fs::copy_options::recursive);
+  for (const auto& log : wal_files(copy / "db"))
+    CHECK(check_wal(log).is_sound);
+  f.close();
+  fs::remove_all(f.settings.data_dir);
+  fs::rename(copy, f.settings.data_dir);
+  f.open();
+  CHECK(f.read(shard_id{1}, topic).value() == sent);
+  REQUIRE(f.append(shard_id{1}, {event(topic, sent.size() + 1, "more")}));
+}
+
+TEST_CASE("what was not acked is lost from some point on, not in between", "[storage][log_files]") {
+  journal_fixture f;
+  f.settings.spare_log_bytes = 500'000;
+  f.open();
+  const auto topic = f.make_topic(shard_id{1}, "t");
+  f.close();
+  const auto mark_before = contents(fs::path{f.settings.data_dir} / "mark");
+  f.open();
+  std::vector<std::string> sent;
+  for (int i = 1; i <= 30; ++i) {
+    sent.push_back(std::to_string(i) + std::string(9'000, 'p'));
+    REQUIRE(f.append(shard_id{1}, {event(topic, static_cast<std::uint64_t>(i), sent.back())}));
+  }
+  const auto killed = f.folder.path() / "killed";
+  fs::copy(f.settings.data_dir, killed, fs::copy_options::recursive);
+  f.close();
+  // As if nothing had been synced, and any page may be the one that is missing.
+  write(killed / "mark", mark_before);
+  const auto log = wal_files(killed / "db").back().filename();
+  const auto bytes = contents(killed / "db" / log);
+  REQUIRE(bytes.size() == f.settings.spare_log_bytes);
+  std::set<std::size_t> found;
+  for (std::size_t lost = 0; lost < 300'000; lost += 4096) {
+    CAPTURE(lost);
+    fs::remove_all(f.settings.data_dir);
+    fs::copy(killed, f.settings.data_dir, fs::copy_options::recursive);
+    auto torn = bytes;
+    torn.replace(lost, 4096, 4096, '\0');
+    write(fs::path{f.settings.data_dir} / "db" / log, torn);
+    f.open();
+    const auto read = f.read(shard_id{1}, topic);
+    REQUIRE(read);
+    CHECK(std::ranges::equal(*read, std::span{sent}.first(std::min(read->size(), sent.size()))));
+    found.insert(read->size());
+    f.close();
+  }
+  CHECK(found.size() > 20);
+}
