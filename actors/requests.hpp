@@ -188,6 +188,8 @@ struct start_workflow {
   std::uint32_t wait_ms = 0;
   /// Topic that gets the run's `workflow.update` events, too; empty: none.
   std::string mirror{};
+  /// Its id was drawn for this request alone, which is sent once: nothing can be there of it.
+  bool is_new = false;
 };
 
 /// Answered once it is on disk. A signal with the `id` of an earlier one is not sent again.

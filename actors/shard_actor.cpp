@@ -240,7 +240,8 @@ private:
     if (is_stopping_) return refuse(one, stopping());
     const auto [place, is_new] = topics_.try_emplace(name);
     place->second.held.push_back(std::move(one));
-    if (is_new) load(name);
+    if (!is_new) return;
+    place->second.begins_new_run() ? make_or_refuse(name, place->second) : load(name);
   }
 
   /// Hands over what was held, up to and including a deletion.

@@ -526,7 +526,7 @@ private:
 
   void on_passivate() {
     if (!is_idle()) return send(parent_, box(topic_busy{core_.image().name}));
-    if (run_) send(parent_, box(run_sleeps{run_->next_timers()}));
+    if (run_ && run_->next_timers().any()) send(parent_, box(run_sleeps{run_->next_timers()}));
     quit();
   }
 

@@ -50,9 +50,12 @@ struct topic_slot {
   std::optional<waiting_control> maker;
 
   /// What was asked first is to start a workflow.
-  [[nodiscard]] bool begins_run() const {
-    const auto* first = held.empty() ? nullptr : std::get_if<waiting_control>(&held.front());
-    return first != nullptr && std::holds_alternative<start_workflow>(first->message->body);
+  [[nodiscard]] bool begins_run() const { return first_start() != nullptr; }
+
+  /// And nothing can be on disk of it.
+  [[nodiscard]] bool begins_new_run() const {
+    const auto* start = first_start();
+    return start != nullptr && start->is_new;
   }
 
   /// The run of this channel is to be terminated, whoever else asks for it: that needs less of it
@@ -89,6 +92,11 @@ struct topic_slot {
   }
 
 private:
+  [[nodiscard]] const start_workflow* first_start() const {
+    const auto* first = held.empty() ? nullptr : std::get_if<waiting_control>(&held.front());
+    return first == nullptr ? nullptr : std::get_if<start_workflow>(&first->message->body);
+  }
+
   static bool terminates(const waiting& one) {
     const auto* control = std::get_if<waiting_control>(&one);
     return control != nullptr && std::holds_alternative<terminate_workflow>(control->message->body);

@@ -65,7 +65,8 @@ start(const http_environment& environment, exchange& now, const http_request& re
   auto mirror = body.text("mirror");
   if (auto sound = body.finish(); !sound) return std::unexpected{sound.error()};
   if (!type || type->empty()) return fail(errc::bad_request, "'type' must name a workflow type");
-  if (!id) id = make_uuid(environment.sessions.time.wall());
+  const bool is_new = !id;
+  if (is_new) id = make_uuid(environment.sessions.time.wall());
   auto channel = topic_name::parse(std::string{channel_prefix} + *id);
   if (!channel) return fail(errc::invalid_name, "'id': " + channel.error().detail);
   if (auto may = may_steer(now, channel->str()); !may) return std::unexpected{may.error()};
@@ -76,6 +77,7 @@ start(const http_environment& environment, exchange& now, const http_request& re
   start.input = input.value_or("null");
   start.correlation_id = correlation.value_or("");
   start.mirror = mirror.value_or("");
+  start.is_new = is_new;
   if (now.target.find("wait_ms") != nullptr) {
     auto wait = wait_of(now);
     if (!wait) return std::unexpected{wait.error()};

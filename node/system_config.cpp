@@ -1,8 +1,6 @@
 #include "node/system_config.hpp"
 
-#include "actors/job_sharing.hpp"
-
-#include <caf/scheduler/coordinator.hpp>
+#include "actors/job_scheduler.hpp"
 
 namespace callboard::node {
 
@@ -15,7 +13,7 @@ constexpr std::size_t messages_per_turn = 300;
 
 system_config::system_config(std::uint32_t threads) {
   // One queue for all idles without polling and has the lower latency on few cores.
-  load<caf::scheduler::coordinator<actors::job_sharing>>();
+  load<actors::job_scheduler>();
   set("scheduler.max-threads", static_cast<std::size_t>(threads));
   set("scheduler.max-throughput", messages_per_turn);
 }

@@ -143,7 +143,9 @@ void apply_topic_record(const record& one, view_writer& out) {
   }
   if (const auto row = decode_topic_record(one.payload.view(), one.entity)) {
     out.put(view_id::catalogue, catalogue_key(row->name), encode_catalogue_value(*row));
-    auto counters = counters_of(one.entity, out);
+    // What has just been made has no row.
+    const bool is_new = one.kind == record_kind::topic_created;
+    auto counters = is_new ? topic_counters{} : counters_of(one.entity, out);
     counters.dedupe_window_s = row->settings.dedupe_window_s;
     if (counters.dedupe_window_s == 0) erase_dedupe_rows(one.entity, counters, out);
     out.put(view_id::topic_state, entity_key(one.entity), encode_counters(counters));

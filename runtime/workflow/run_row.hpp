@@ -95,6 +95,8 @@ struct next_timers {
     auto& first = timer.by_wall ? by_wall : by_shard;
     if (!first || timer.due < *first) first = timer.due;
   }
+
+  [[nodiscard]] bool any() const { return by_shard || by_wall; }
 };
 
 /// The record that goes with every transition.

@@ -3,7 +3,7 @@
 #include "actors/guest_turn.hpp"
 
 #include "actors/boxed.hpp"
-#include "actors/job_sharing.hpp"
+#include "actors/job_scheduler.hpp"
 #include "actors/reader_pool.hpp"
 #include "base/clock.hpp"
 
@@ -12,7 +12,6 @@
 #include <caf/actor_system.hpp>
 #include <caf/actor_system_config.hpp>
 #include <caf/event_based_actor.hpp>
-#include <caf/scheduler/coordinator.hpp>
 #include <caf/send.hpp>
 
 #include <atomic>
@@ -28,7 +27,7 @@ namespace {
 
 struct guest_config : caf::actor_system_config {
   guest_config() {
-    load<caf::scheduler::coordinator<job_sharing>>();
+    load<job_scheduler>();
     set("scheduler.max-threads", std::size_t{2});
   }
 };

@@ -1,7 +1,7 @@
 // The threads that run what others may not wait for, and the timers of runs: both are to cost few
 // wake-ups, and nobody may be left waiting for it.
 #include "actors/boxed.hpp"
-#include "actors/job_sharing.hpp"
+#include "actors/job_scheduler.hpp"
 #include "actors/reader_pool.hpp"
 #include "actors/run_timers.hpp"
 #include "base/clock.hpp"
@@ -11,7 +11,6 @@
 #include <caf/actor_system.hpp>
 #include <caf/actor_system_config.hpp>
 #include <caf/event_based_actor.hpp>
-#include <caf/scheduler/coordinator.hpp>
 #include <caf/send.hpp>
 
 #include <latch>
@@ -86,6 +85,7 @@ public:
 struct hand_on {
   int left = 0;
   std::latch* ended = nullptr;
+  std::chrono::milliseconds delay{0};
 };
 
 /// Sends what it gets to the next in the ring.
@@ -98,7 +98,9 @@ public:
         [this](const caf::actor& next) { next_ = next; },
         [this](const boxed<hand_on>& what) {
           if (what->left == 0) return what->ended->count_down();
-          send(next_, box(hand_on{what->left - 1, what->ended}));
+          auto rest = box(hand_on{what->left - 1, what->ended});
+          what->delay == 0ms ? send(next_, std::move(rest))
+                             : delayed_send(next_, what->delay, std::move(rest));
         }};
   }
 
@@ -112,7 +114,7 @@ constexpr int job_threads = 4;
 
 struct sharing_config : caf::actor_system_config {
   sharing_config() {
-    load<caf::scheduler::coordinator<job_sharing>>();
+    load<job_scheduler>();
     set("scheduler.max-threads", std::size_t{job_threads});
   }
 };
@@ -153,6 +155,23 @@ TEST_CASE("no message is left lying between actors", "[actors][job_sharing]") {
   ended.wait();
   for (const auto& one : ring)
     caf::anon_send_exit(one, caf::exit_reason::user_shutdown);
+}
+
+TEST_CASE(
+    "a message that is sent for later comes when others have ended", "[actors][job_sharing]") {
+  sharing_config with;
+  caf::actor_system system{with};
+  const auto first = system.spawn<ring_actor>();
+  const auto last = system.spawn<ring_actor>();
+  caf::anon_send(first, last);
+  std::latch ended{1};
+  const auto began = std::chrono::steady_clock::now();
+  caf::anon_send(first, box(hand_on{1, &ended, 20ms}));
+  // Its sender need not be there then.
+  caf::anon_send_exit(first, caf::exit_reason::user_shutdown);
+  ended.wait();
+  CHECK(std::chrono::steady_clock::now() - began >= 20ms);
+  caf::anon_send_exit(last, caf::exit_reason::user_shutdown);
 }
 
 namespace {
