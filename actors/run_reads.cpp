@@ -3,7 +3,6 @@
 #include "actors/run_sweep.hpp"
 #include "runtime/topic/topic_codec.hpp"
 #include "runtime/workflow/agent_names.hpp"
-#include "runtime/workflow/canonical_json.hpp"
 #include "runtime/workflow/run_codec.hpp"
 #include "runtime/workflow/run_row.hpp"
 #include "runtime/workflow/workflow_registry.hpp"
@@ -11,7 +10,6 @@
 #include <boost/json/serialize.hpp>
 #include <fmt/format.h>
 
-#include <algorithm>
 #include <map>
 #include <set>
 #include <string>
@@ -85,53 +83,6 @@ boost::json::object shown(
   return out;
 }
 
-/// As a run in memory knows them: of the run that went on as the current one, and of those before
-/// that began and ended in the transition which began the current one. A run that was begun anew by
-/// hand goes on from none.
-result<std::map<std::string, std::uint64_t>> read_earlier_signals(
-    storage::shard_reader& reader, entity_id entity, const runtime::workflow_row& of) {
-  struct heard {
-    std::string id;
-    std::uint64_t said = 0;
-    std::uint32_t run = 0;
-    lsn transition{};
-  };
-
-  std::vector<heard> all;
-  bool goes_on = false;
-  lsn transition{};
-  lsn previous{};
-  std::optional<error> failed;
-  const sequence from{of.first_seq.raw() - std::min(of.first_seq.raw(), earlier_signals_reach)};
-  auto visited = reader.visit_entity(entity, from, [&](const record& one) {
-    if (one.entity_seq >= of.first_seq) return false;
-    // Between two transitions is at least the row of the first.
-    if (one.lsn != previous.next()) transition = one.lsn;
-    previous = one.lsn;
-    auto event = runtime::decode_run_event({one.entity_seq, one.time, one.payload});
-    if (!event) {
-      failed = event.error();
-      return false;
-    }
-    goes_on = event->kind == runtime::run_event_kind::ended
-              && event->status == runtime::run_status::continued;
-    if (event->kind == runtime::run_event_kind::signalled && !event->id.empty()) {
-      const auto said = runtime::hash_of_named(event->name, event->data);
-      all.push_back({std::move(event->id), said, event->run, transition});
-    }
-    return true;
-  });
-  if (failed) return std::unexpected{*failed};
-  if (!visited) return std::unexpected{visited.error()};
-  std::map<std::string, std::uint64_t> known;
-  if (!goes_on) return known;
-  for (auto& one : all) {
-    const bool is_known = one.run + 1 == of.run || one.transition == transition;
-    if (is_known) known.emplace(std::move(one.id), one.said);
-  }
-  return known;
-}
-
 }  // namespace
 
 result<std::optional<runtime::workflow_row>>
@@ -175,11 +126,6 @@ read_run_image(storage::shard_reader& reader, const topic_ref& channel, entity_i
   image.row = std::move(*row);
   if (!image.row) return image;
   const auto& of = *image.row;
-  if (of.run > 1 && !runtime::is_agent_type(of.type)) {
-    auto signals = read_earlier_signals(reader, entity, of);
-    if (!signals) return std::unexpected{signals.error()};
-    image.earlier_signals = std::move(*signals);
-  }
   const bool is_cut = of.ended && of.last_seq.raw() >= of.first_seq.raw() + ended_events_max;
   sequence reached;
   auto visited =

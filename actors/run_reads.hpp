@@ -28,13 +28,9 @@ read_workflow_row(storage::shard_reader& reader, const topic_ref& channel);
     std::uint32_t run,
     const std::function<bool(runtime::run_event, const storage::record&)>& visit);
 
-/// Before the current run at most so many events are looked through for signals. One that made its
-/// run go on as new is among the last few: whoever was not told that it counts sends it again.
-inline constexpr std::uint64_t earlier_signals_reach = 1000;
-
 /// Row and current history, tail included; empty where the channel has no run yet. Of a run that
-/// has ended at most `ended_events_max` events are read: enough to show it. Of the run before it
-/// only signals, by `earlier_signals_reach`.
+/// has ended at most `ended_events_max` events are read: enough to show it. Nothing of the run before
+/// it.
 /// Errors: corruption.
 [[nodiscard]] result<run_image>
 read_run_image(storage::shard_reader& reader, const topic_ref& channel, entity_id entity);

@@ -274,7 +274,7 @@ void run_sweep::seen::count_stuck(sweep_found& found) {
 void run_sweep::seen::read_histories(
     const broker_parts& parts, shard_id shard, const run_page& found) {
   for (const auto& [key, channel] : found.runs) {
-    const auto loaded = load_topic(parts, shard, channel);
+    const auto loaded = load_topic(parts, shard, channel, load_purpose::look);
     if (loaded && loaded->run && is_of_other_build(*loaded->run, *parts.workflows)) {
       to_ask_.push_back(channel);
     }

@@ -1,6 +1,7 @@
 #include "actors/topic_loading.hpp"
 
 #include "actors/boxed.hpp"
+#include "actors/earlier_signals.hpp"
 #include "actors/reader_pool.hpp"
 #include "actors/run_reads.hpp"
 #include "actors/run_sweep.hpp"
@@ -37,14 +38,22 @@ void note_readable(const broker_parts& parts, const topic_ref& name, const resul
 }
 
 /// A run that has ended, or is to, is known by its row; all others need their history.
-result<run_image>
-read_run(storage::shard_reader& reader, const topic_ref& name, entity_id entity, bool is_to_end) {
+result<run_image> read_run(
+    storage::shard_reader& reader, const topic_ref& name, entity_id entity, load_purpose purpose) {
+  const bool is_to_end = purpose == load_purpose::end;
   auto run = read_run_image(reader, name, entity);
   if (!run && run.error().code == errc::corruption) {
     auto row = read_workflow_row(reader, name);
     if (row && *row && (is_to_end || (*row)->ended)) run = run_image{.row = std::move(*row)};
   }
-  if (run) run->is_to_end = is_to_end;
+  if (!run) return run;
+  run->is_to_end = is_to_end;
+  const auto& row = run->row;
+  const bool has_earlier = row && row->run > 1 && !runtime::is_agent_type(row->type);
+  if (purpose != load_purpose::work || !has_earlier) return run;
+  auto signals = read_earlier_signals(reader, entity, *row);
+  if (!signals) return std::unexpected{signals.error()};
+  run->earlier_signals = std::move(*signals);
   return run;
 }
 
@@ -109,7 +118,7 @@ make_topic_core(const broker_parts& parts, runtime::topic_image image) {
 }
 
 result<loaded_topic>
-load_topic(const broker_parts& parts, shard_id shard, const topic_ref& name, bool is_to_end) {
+load_topic(const broker_parts& parts, shard_id shard, const topic_ref& name, load_purpose purpose) {
   auto reader = parts.journal.read(shard);
   if (!reader) return std::unexpected{reader.error()};
   const auto row = find_topic_row(**reader, name);
@@ -119,7 +128,7 @@ load_topic(const broker_parts& parts, shard_id shard, const topic_ref& name, boo
   if (!image) return std::unexpected{image.error()};
   loaded_topic loaded;
   if (is_channel(name.topic)) {
-    auto run = read_run(**reader, name, image->entity, is_to_end);
+    auto run = read_run(**reader, name, image->entity, purpose);
     note_readable(parts, name, run);
     if (!run) return std::unexpected{run.error()};
     loaded.run = std::move(*run);
@@ -144,7 +153,8 @@ void load_for(
     const topic_ref& name,
     bool is_to_end) {
   auto posted = parts.readers.post(reader_pool::lane::control, [=, &parts] {
-    auto loaded = load_topic(parts, shard, name, is_to_end);
+    const auto purpose = is_to_end ? load_purpose::end : load_purpose::work;
+    auto loaded = load_topic(parts, shard, name, purpose);
     caf::anon_send(to, box(topic_loaded{name, activation, std::move(loaded)}));
   });
   if (posted) return;

@@ -9,6 +9,7 @@
 
 #include <caf/actor.hpp>
 
+#include <cstdint>
 #include <memory>
 #include <optional>
 
@@ -41,10 +42,19 @@ void forget_stuck(const broker_parts& parts, const topic_ref& channel);
 [[nodiscard]] std::unexpected<error>
 too_large(std::string_view what, std::uint64_t most, std::string_view setting);
 
-/// `is_to_end`: its run is about to be terminated, so that nothing of it is executed, and a history
-/// nobody can read is no error.
-[[nodiscard]] result<loaded_topic> load_topic(
-    const broker_parts& parts, shard_id shard, const topic_ref& name, bool is_to_end = false);
+/// What a topic is read for.
+enum class load_purpose : std::uint8_t {
+  /// Its actor goes on with it.
+  work,
+  /// Its run is about to be terminated, so that nothing of it is executed, and a history nobody can
+  /// read is no error.
+  end,
+  /// To see what is there: its run is not asked for anything.
+  look
+};
+
+[[nodiscard]] result<loaded_topic>
+load_topic(const broker_parts& parts, shard_id shard, const topic_ref& name, load_purpose purpose);
 
 /// Sends `to` the `topic_loaded` of this activation.
 void load_for(

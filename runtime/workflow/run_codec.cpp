@@ -214,6 +214,11 @@ std::optional<run_event_kind> kind_of(std::string_view type, const object& data)
   return std::nullopt;
 }
 
+/// Precondition: `type` is that of an end.
+run_status status_in(std::string_view type) {
+  return run_status_named(type.substr(9)).value_or(run_status::failed);
+}
+
 void read_members(run_event& event, const std::string& type, json data) {
   static const object none;
   const auto& from = data.is_object() ? data.get_object() : none;
@@ -247,7 +252,7 @@ void read_members(run_event& event, const std::string& type, json data) {
     event.what = command_kind_named(text_at(from, "kind")).value_or(command_kind::step);
     event.data = from.contains("arguments") ? from.at("arguments") : json(object{});
   } else if (event.kind == run_event_kind::ended) {
-    event.status = run_status_named(std::string_view{type}.substr(9)).value_or(run_status::failed);
+    event.status = status_in(type);
     event.data = value_at(from, event.status == run_status::continued ? "input" : "result");
   } else if (event.kind == run_event_kind::signalled) {
     event.data = value_at(from, "payload");
@@ -337,9 +342,15 @@ result<run_event> read_shown_event(const object& shown) {
   return event;
 }
 
-std::uint32_t run_of(const delivered_event& stored) {
+std::optional<run_event_outline> outline_of(const delivered_event& stored) {
   const auto from = parse(stored);
-  return from ? static_cast<std::uint32_t>(integer_extension(*from, "run")) : 0;
+  const auto kind = from ? kind_of(from->type(), {}) : std::nullopt;
+  if (!kind) return std::nullopt;
+  run_event_outline outline;
+  outline.kind = *kind;
+  outline.run = static_cast<std::uint32_t>(integer_extension(*from, "run"));
+  if (*kind == run_event_kind::ended) outline.status = status_in(from->type());
+  return outline;
 }
 
 run_event make_started(const run_start& start) {

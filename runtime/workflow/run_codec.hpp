@@ -8,6 +8,7 @@
 
 #include <callboard/context.hpp>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -24,8 +25,17 @@ encode_run_event(const run_event& event, const run_identity& run, std::uint64_t 
 /// Errors: corruption. Precondition: `stored` is an event of a channel.
 [[nodiscard]] result<run_event> decode_run_event(const delivered_event& stored);
 
-/// The run that a stored event belongs to; 0 if it cannot be read.
-[[nodiscard]] std::uint32_t run_of(const delivered_event& stored);
+/// What can be told of an event without its data.
+struct run_event_outline {
+  /// `attempt_failed` whether or not it was the last attempt.
+  run_event_kind kind{};
+  /// Of an `ended`.
+  run_status status = run_status::running;
+  std::uint32_t run = 0;
+};
+
+/// Nothing if it cannot be read. Precondition: `stored` is an event of a channel.
+[[nodiscard]] std::optional<run_event_outline> outline_of(const delivered_event& stored);
 
 /// What `started` carries besides the input.
 struct run_start {

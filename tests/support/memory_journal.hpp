@@ -6,6 +6,7 @@
 #include "storage/shard_clock.hpp"
 
 #include <algorithm>
+#include <atomic>
 #include <deque>
 #include <functional>
 #include <map>
@@ -136,6 +137,9 @@ public:
     return queue_.size();
   }
 
+  /// Records that readers have been given by `visit_entity`.
+  [[nodiscard]] std::size_t visited() const { return visited_; }
+
   /// Committed records of a shard, oldest first.
   [[nodiscard]] std::vector<storage::record> records(shard_id shard) const {
     const std::lock_guard guard{mutex_};
@@ -180,7 +184,7 @@ public:
     const std::lock_guard guard{mutex_};
     const auto& one = shards_.at(shard.raw());
     if (one.read_refusal) return std::unexpected{*one.read_refusal};
-    return std::make_unique<reader>(one);
+    return std::make_unique<reader>(one, visited_);
   }
 
   [[nodiscard]] storage::shard_state state(shard_id shard) const override {
@@ -276,7 +280,8 @@ private:
   /// A copy of the shard as it was when reading began.
   class reader final : public storage::shard_reader {
   public:
-    explicit reader(shard from) : at_{std::move(from)} {}
+    reader(shard from, std::atomic<std::size_t>& visited)
+        : at_{std::move(from)}, visited_{visited} {}
 
     [[nodiscard]] lsn applied() const override { return at_.applied; }
 
@@ -296,6 +301,7 @@ private:
       for (auto place = one->sequenced.lower_bound(std::max(from, one->trimmed.next()));
            place != one->sequenced.end();
            ++place) {
+        ++visited_;
         if (!visit(at_.records[place->second])) break;
       }
       return {};
@@ -352,6 +358,7 @@ private:
     }
 
     shard at_;
+    std::atomic<std::size_t>& visited_;
   };
 
   result<storage::append_receipt> write(const storage::append_request& request) {
@@ -417,6 +424,7 @@ private:
   }
 
   mutable std::mutex mutex_;
+  std::atomic<std::size_t> visited_ = 0;
   std::shared_ptr<const storage::projection> views_;
   const clock& time_;
   std::vector<shard> shards_;

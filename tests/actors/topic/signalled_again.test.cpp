@@ -1,6 +1,7 @@
 // Signals that are sent again because nobody heard that they count, to a workflow that has gone on
 // as new meanwhile: known while it stays in memory, and when its node died before it could answer.
-#include "actors/run_reads.hpp"
+#include "actors/earlier_signals.hpp"
+#include "runtime/workflow/run_codec.hpp"
 
 #include "tests/actors/topic/virtual_broker.hpp"
 
@@ -75,6 +76,14 @@ public:
   boost::json::value shown() {
     const auto answer = broker.ask_now(get_workflow{channel});
     return boost::json::parse(std::get<workflow_answer>(answer.value()).body);
+  }
+
+  /// To read what is there of it, and to do nothing else.
+  std::size_t events_read_to_load() {
+    broker.crash();
+    const auto before = broker.journal.visited();
+    (void)shown();
+    return broker.journal.visited() - before;
   }
 
   std::int64_t passed() { return shown().at("input").at("count").as_int64(); }
@@ -174,6 +183,83 @@ TEST_CASE("a run goes on whose record of the run before is gone", "[actors]") {
   CHECK(node.passed() == 1);
   CHECK_FALSE(node.is_known("a"));
   CHECK(node.passed() == 2);
+}
+
+TEST_CASE("short runs that go on as new stay cheap to load", "[actors]") {
+  turnstile node;
+  for (int i = 0; i < 300; ++i)
+    CHECK_FALSE(node.is_known("s" + std::to_string(i)));
+  CHECK(node.events_read_to_load() < 30);
+  CHECK(node.is_known("s299"));
+  CHECK(node.passed() == 300);
+}
+
+TEST_CASE("the sweep reads nothing of the run before", "[actors]") {
+  config settings;
+  settings.workflows.sweep_ms = 1000;
+  turnstile node{settings};
+  CHECK_FALSE(node.is_known("a"));
+  CHECK_FALSE(node.is_known("b"));
+  node.broker.crash();
+  const auto before = node.broker.journal.visited();
+  node.broker.advance(10s);
+  // Its start, and what it waits for.
+  CHECK(node.broker.journal.visited() - before == 2);
+}
+
+TEST_CASE("of large signals of the run before the latest are known again", "[actors]") {
+  turnstile node;
+  const auto large = '"' + std::string(250'000, 'x') + '"';
+  CHECK_FALSE(node.is_known("s0", "21"));
+  for (int i = 1; i < 20; ++i)
+    CHECK_FALSE(node.is_known("s" + std::to_string(i), large));
+  node.signal_and_die("last");
+  CHECK(node.events_read_to_load() < 64);
+  CHECK(node.is_known("last"));
+  CHECK(node.is_known("s19", large));
+  CHECK_FALSE(node.is_known("s0", "1"));
+  CHECK(node.passed() == 22);
+}
+
+TEST_CASE(
+    "signals in a copy that was given up are not those of the run of its number", "[actors]") {
+  turnstile node;
+  const auto send = [&](const std::string& stem, int from, int to, const std::string& payload) {
+    for (int i = from; i < to; ++i)
+      CHECK_FALSE(node.is_known(stem + std::to_string(i), payload));
+  };
+  send("a", 0, 300, "305");
+  (void)node.broker.ask(
+      restart_workflow{node.channel, {.from = "go", .reason = "again", .who = "ann"}});
+  node.broker.run();
+  REQUIRE(node.broker.journal.commit() > 0);
+  node.broker.crash();
+  REQUIRE(node.shown().at("run") == 1);
+  send("a", 300, 305, "305");
+  REQUIRE(node.shown().at("run") == 2);
+  send("b", 0, 12, "12");
+  REQUIRE(node.shown().at("run") == 3);
+  node.broker.crash();
+  CHECK(node.is_known("b0", "12"));
+  // The first slice ends with one of these.
+  send("a", 240, 255, "100");
+}
+
+TEST_CASE("a run goes on whose record of the run before cannot be decoded", "[actors]") {
+  turnstile node;
+  node.broker.journal.on_write = [](storage::record_draft& draft) {
+    if (draft.kind != storage::record_kind::event) return;
+    const auto outline = runtime::outline_of({{}, {}, draft.payload});
+    const bool is_damaged =
+        outline && outline->run == 2 && outline->kind == runtime::run_event_kind::issued;
+    if (!is_damaged) return;
+    const auto prefix = draft.payload.view().substr(0, runtime::event_prefix_size);
+    draft.payload = shared_bytes{std::string{prefix} + "nonsense"};
+  };
+  CHECK_FALSE(node.is_known("a"));
+  node.signal_and_die("b");
+  CHECK(node.passed() == 2);
+  CHECK(node.is_known("b"));
 }
 
 }  // namespace callboard::testing
