@@ -43,6 +43,13 @@ error no_room() {
       1000};
 }
 
+error no_room_to_leave() {
+  return {
+      errc::storage_full,
+      "the disk is full: leave again when there is space (storage.disk_hard_bytes)",
+      1000};
+}
+
 error not_a_member() {
   return {errc::not_found, "not a member of this topic (any more): join again"};
 }
@@ -234,6 +241,11 @@ void presence_actor::handle(presence_room& room, pending_request request) {
     // What is refused only with its record has the room read again, and a new grace for everybody.
     const bool takes_space = !core.has(join->member, join->state);
     if (takes_space && parts_.journal.status().below_soft) {
+      if (auto sound = core.check(join->member, join->state); !sound) {
+        return answer(request, std::unexpected{sound.error()});
+      }
+      // Over HTTP to join is the only way to renew: whoever is there stays, with his old state.
+      (void)core.renew(join->member, boot());
       return answer(request, std::unexpected{no_room()});
     }
     outcome = core.join(join->member, std::move(join->state), boot());
@@ -241,6 +253,10 @@ void presence_actor::handle(presence_room& room, pending_request request) {
     outcome = core.renew(renew->member, boot());
     if (outcome) return answer_now(room, request);
   } else if (const auto* leave = std::get_if<presence_leave>(&request.body)) {
+    const bool takes_record = !leave->vanished && core.has(leave->member);
+    if (takes_record && parts_.journal.status().below_hard) {
+      return answer(request, std::unexpected{no_room_to_leave()});
+    }
     core.leave(leave->member, leave->vanished, boot());
   }
   if (!outcome) return answer(request, std::unexpected{outcome.error()});
@@ -278,16 +294,19 @@ void presence_actor::refuse_all(presence_room& room, const error& why) {
   }
 }
 
-std::vector<pending_request> presence_actor::take_leaves(presence_room& room) {
-  std::vector<pending_request> leaves;
-  const auto leaves_here = [](const pending_request& one) {
-    return std::holds_alternative<presence_leave>(one.body);
+std::vector<pending_request>
+presence_actor::take_repeatable(presence_room& room, const runtime::presence_batch& refused) {
+  const bool took_space = !refused.joined_or_updated.empty();
+  const bool is_below_soft = parts_.journal.status().below_soft;
+  std::vector<pending_request> again;
+  const auto is_repeatable = [&](const pending_request& one) {
+    return std::holds_alternative<presence_leave>(one.body) ? took_space : is_below_soft;
   };
   for (auto* list : {&room.on_this_record, &room.on_next_record}) {
-    std::ranges::copy_if(*list, std::back_inserter(leaves), leaves_here);
-    std::erase_if(*list, leaves_here);
+    std::ranges::copy_if(*list, std::back_inserter(again), is_repeatable);
+    std::erase_if(*list, is_repeatable);
   }
-  return leaves;
+  return again;
 }
 
 void presence_actor::pump(presence_room& room) {
@@ -324,13 +343,11 @@ void presence_actor::on_appended(
   if (!outcome && may_be_offered_again(outcome.error())) return arm_tick();
   const auto batch = *std::exchange(room->writing, std::nullopt);
   if (!outcome) {
-    // What was joined in memory only is forgotten: those who asked are told, and join again. Who
-    // left in a record that a full disk refused for them leaves in one that takes no space.
-    const bool takes_space = !batch.joined_or_updated.empty();
+    // What was joined in memory only is forgotten: those who asked are told, and join again.
     const bool is_full = outcome.error().code == errc::storage_full;
-    auto leaves = is_full && takes_space ? take_leaves(*room) : std::vector<pending_request>{};
+    auto again = is_full ? take_repeatable(*room, batch) : std::vector<pending_request>{};
     refuse_all(*room, outcome.error());
-    room->waiting = std::move(leaves);
+    room->waiting = std::move(again);
     room->core.reset();
     return reload(*room);
   }
@@ -372,6 +389,8 @@ void presence_actor::on_tick() {
     load_all();
   }
   const boot_time patience{std::chrono::milliseconds{parts_.settings.topics.passivate_after_ms}};
+  // Each leave that is refused has the room read again, and a new grace for everybody.
+  const bool may_leave = !parts_.journal.status().below_hard;
   std::vector<topic_ref> forgotten;
   for (auto& [ref, room] : rooms_) {
     if (room.read_again && boot() >= *room.read_again) {
@@ -379,7 +398,7 @@ void presence_actor::on_tick() {
       reload(room);
     }
     if (!room.core) continue;
-    room.core->tick(boot());
+    if (may_leave) room.core->tick(boot());
     pump(room);
     const bool resting = room.core && room.core->empty() && !room.writing;
     if (resting && boot() - room.used >= patience) forgotten.push_back(ref);

@@ -79,8 +79,11 @@ private:
   void answer_when_durable(presence_room& room, pending_request request);
   void answer_now(presence_room& room, const pending_request& request);
   void refuse_all(presence_room& room, const error& why);
-  /// Of those who wait for a record.
-  [[nodiscard]] static std::vector<pending_request> take_leaves(presence_room& room);
+  /// Of those who wait for a record, when a full disk has refused one, in order: all that cannot be
+  /// refused for ever. Who left beside others who joined leaves in a record that takes no space;
+  /// and below the soft watermark what takes space is refused before it comes into a record.
+  [[nodiscard]] std::vector<pending_request>
+  take_repeatable(presence_room& room, const runtime::presence_batch& refused);
   void pump(presence_room& room);
   void on_appended(
       const topic_ref& ref, entity_id entity, const result<storage::append_receipt>& outcome);

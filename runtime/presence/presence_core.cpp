@@ -30,22 +30,28 @@ presence_core::presence_core(
   }
 }
 
-result<void> presence_core::join(const std::string& name, std::string state, boot_time now) {
+result<void> presence_core::check(const std::string& name, std::string_view state) const {
   if (name.empty() || name.size() > presence_member_size_max) {
     return fail(errc::bad_request, "a member's name has 1 to 255 bytes");
   }
-  if (state.empty()) state = no_state;
   if (state.size() > presence_state_size_max) {
     return fail(errc::too_large, "a member's state has at most 4096 bytes");
   }
-  if (state.front() != '{') return fail(errc::bad_request, "a member's state is a JSON object");
-  const auto it = members_.find(name);
-  if (it == members_.end() && members_.size() >= limits_.members_max) {
+  if (!state.empty() && state.front() != '{') {
+    return fail(errc::bad_request, "a member's state is a JSON object");
+  }
+  if (!has(name) && members_.size() >= limits_.members_max) {
     return fail(
         errc::overloaded, "the topic has as many members as topics.presence_members_max", 1000);
   }
-  auto& one = members_[name];
-  const bool is_new = it == members_.end();
+  return {};
+}
+
+result<void> presence_core::join(const std::string& name, std::string state, boot_time now) {
+  if (auto sound = check(name, state); !sound) return sound;
+  if (state.empty()) state = no_state;
+  const auto [it, is_new] = members_.try_emplace(name);
+  auto& one = it->second;
   if (is_new || one.state != state) {
     changes_.push_back({is_new ? presence_event::joined : presence_event::updated, name, state});
     one.state = std::move(state);

@@ -72,12 +72,17 @@ public:
       std::uint64_t version,
       boot_time now);
 
-  /// Joins, or renews and updates the state. Empty state = `{}`.
+  /// Why it may not join with this state.
   /// Errors: bad_request (name, state), too_large, overloaded (members_max).
+  [[nodiscard]] result<void> check(const std::string& member, std::string_view state) const;
+
+  /// Joins, or renews and updates the state. Empty state = `{}`. Errors: those of `check`.
   [[nodiscard]] result<void> join(const std::string& member, std::string state, boot_time now);
 
   /// Joining with this state would only renew: nothing is to be written for it.
   [[nodiscard]] bool has(const std::string& member, std::string_view state) const;
+
+  [[nodiscard]] bool has(const std::string& member) const { return members_.contains(member); }
 
   /// Renews the lease. Errors: not_found if it is no member (any more): join again.
   [[nodiscard]] result<void> renew(const std::string& member, boot_time now);

@@ -97,10 +97,12 @@ public:
     refuse_count_ = count;
   }
 
-  /// From now on the disk is below its soft watermark, or is not any more.
-  void fill_disk(bool is_full) {
+  /// From now on the disk is below its soft watermark, or is not any more; with `is_out` below the
+  /// hard one, too.
+  void fill_disk(bool is_full, bool is_out = false) {
     const std::lock_guard guard{mutex_};
     is_full_ = is_full;
+    is_out_ = is_out;
   }
 
   /// `begin_activation` fails with `why` until this is called with nothing.
@@ -172,7 +174,8 @@ public:
       --refuse_count_;
       return std::unexpected{refusal_};
     }
-    if (is_full_ && !request.frees_space) return fail(errc::storage_full, "the disk is full", 1000);
+    if (is_out_ || (is_full_ && !request.frees_space))
+      return fail(errc::storage_full, "the disk is full", 1000);
     if (request.activation != shards_.at(request.shard.raw()).activation) {
       return fail(errc::stale_term, "an append of an older activation");
     }
@@ -207,6 +210,7 @@ public:
     now.disk_free_bytes = 1ULL << 40;
     const std::lock_guard guard{mutex_};
     now.below_soft = is_full_;
+    now.below_hard = is_out_;
     return now;
   }
 
@@ -436,6 +440,7 @@ private:
   error refusal_;
   std::size_t refuse_count_ = 0;
   bool is_full_ = false;
+  bool is_out_ = false;
   std::optional<error> activation_refusal_;
   std::function<void()> heard_activation_;
 };

@@ -213,6 +213,92 @@ TEST_CASE_METHOD(
 
 TEST_CASE_METHOD(
     presence_client,
+    "who asks for what takes no space is not refused with a join beside him",
+    "[actors][presence]") {
+  for (const std::string member : {"ann", "bob"})
+    REQUIRE(join("room", member));
+  const auto bob = ask(actors::presence_leave{topic("room"), "bob", false});
+  run();
+  const auto eve = ask(actors::presence_join{topic("room"), "eve", "{}"});
+  const auto ann = ask(actors::presence_join{topic("room"), "ann", "{}"});
+  const auto list = ask(actors::presence_list{topic("room")});
+  run();
+  journal.fill_disk(true);
+  settle();
+  CHECK(got.answered.at(bob));
+  CHECK(got.answered.at(ann));
+  REQUIRE_FALSE(got.answered.at(eve));
+  CHECK(got.answered.at(eve).error().code == errc::storage_full);
+  REQUIRE(got.answered.at(list));
+  const auto& there = std::get<actors::presence_members>(*got.answered.at(list)).members;
+  REQUIRE(there.size() == 1);
+  CHECK(there[0].member == "ann");
+  CHECK(there[0].present);
+}
+
+TEST_CASE_METHOD(
+    presence_client, "a state that a full disk refuses renews who is there", "[actors][presence]") {
+  watch("room");
+  REQUIRE(join("room", "ann"));
+  journal.fill_disk(true);
+  for (int i = 0; i < 10; ++i) {
+    const auto next = R"({"x":)" + std::to_string(i) + "}";
+    CHECK(refusal(actors::presence_join{topic("room"), "ann", next}) == errc::storage_full);
+    advance(5s);
+  }
+  CHECK(seen(watched) == texts{"joined ann"});
+  const auto there = members("room");
+  REQUIRE(there.size() == 1);
+  CHECK(there[0].present);
+  CHECK(there[0].state == "{}");
+}
+
+TEST_CASE_METHOD(
+    presence_client,
+    "on a full disk a join that is wrong is told what is wrong with it",
+    "[actors][presence]") {
+  REQUIRE(join("room", "ann"));
+  journal.fill_disk(true);
+  CHECK(refusal(actors::presence_join{topic("room"), "bob", "[]"}) == errc::bad_request);
+  CHECK(refusal(actors::presence_join{topic("room"), "ann", "[]"}) == errc::bad_request);
+  const std::string large = '{' + std::string(5000, ' ') + '}';
+  CHECK(refusal(actors::presence_join{topic("room"), "ann", large}) == errc::too_large);
+}
+
+TEST_CASE_METHOD(
+    presence_client,
+    "leaves wait until a disk that is out has space again, and cost nobody his lease",
+    "[actors][presence]") {
+  watch("room");
+  for (const std::string member : {"ann", "bob", "cid"})
+    REQUIRE(join("room", member));
+  watched.delivered.clear();
+  const auto are_present = [&] {
+    std::string all;
+    for (const auto& one : members("room"))
+      all += one.member + (one.present ? "+" : "-");
+    return all;
+  };
+  journal.fill_disk(true, true);
+  CHECK(refusal(actors::presence_leave{topic("room"), "bob", false}) == errc::storage_full);
+  REQUIRE(ask_now(actors::presence_leave{topic("room"), "dan", false}));
+  REQUIRE(ask_now(actors::presence_leave{topic("room"), "cid", true}));
+  CHECK(are_present() == "ann+bob+cid-");
+  for (int i = 0; i < 4; ++i) {
+    advance(2s);
+    REQUIRE(ask_now(actors::presence_renew{topic("room"), "ann"}));
+    advance(2s);
+    CHECK(are_present().starts_with("ann+"));
+  }
+  CHECK(seen(watched).empty());
+  journal.fill_disk(false);
+  advance(1s);
+  CHECK(seen(watched) == texts{"left cid", "left bob"});
+  CHECK(are_present() == "ann+");
+}
+
+TEST_CASE_METHOD(
+    presence_client,
     "a join that is refused when its room has been read leaves the others waiting",
     "[actors][presence]") {
   REQUIRE(ask_now(actors::put_topic{topic("room"), {}}));
