@@ -39,7 +39,7 @@ void index_pass::write(database& to, rocksdb::WriteBatch& into) {
     return std::tuple{one.shard, one.entity, one.kind};
   };
   std::ranges::sort(segments_, {}, [&](const placed_segment& one) {
-    return std::tuple_cat(row_of(one), std::tuple{one.segment.number});
+    return std::tuple_cat(row_of(one), std::tuple{one.segment.number, one.segment.block});
   });
   for (auto next = segments_.begin(); next != segments_.end();) {
     const auto& first = *next;

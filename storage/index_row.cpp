@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <functional>
 #include <limits>
 #include <optional>
 
@@ -22,6 +23,8 @@ struct reached {
   std::uint64_t lsn = 0;
   std::uint64_t time = 0;
 };
+
+constexpr auto number_max = std::numeric_limits<std::uint64_t>::max();
 
 std::uint64_t milliseconds_of(time_ms time) {
   return static_cast<std::uint64_t>(time.time_since_epoch().count());
@@ -77,9 +80,25 @@ encode_some(std::string& out, std::span<const index_segment> segments, std::size
   return 1;
 }
 
-bool is_in_range(std::uint64_t begin, std::uint64_t gap, std::uint64_t size) {
-  const auto left = std::numeric_limits<std::uint64_t>::max() - begin;
-  return gap <= left && size <= left - gap;
+bool follows(const index_segment& before, const index_segment& next) {
+  return next.number >= before.number + before.count && next.block >= before.block_end();
+}
+
+/// As a block can have it: what gives blocks back by a segment does not read them all.
+bool is_sound(const index_segment& segment) {
+  return segment.count != 0 && segment.count <= segment.span
+         && segment.number <= number_max - segment.count
+         && segment.block.raw() <= number_max - segment.span;
+}
+
+index_segment single_segment(std::uint64_t number, std::string_view value) {
+  return {
+      .number = number,
+      .block = lsn{load_little<std::uint64_t>(value.data() + 1)},
+      .span = load_little<std::uint32_t>(value.data() + 9),
+      .time = time_ms{std::chrono::milliseconds{load_little<std::int64_t>(value.data() + 13)}},
+      .count = load_little<std::uint32_t>(value.data() + 21),
+      .runs = value.substr(single_header_size)};
 }
 
 std::optional<index_segment> take_segment(std::string_view& in, const reached& before) {
@@ -90,9 +109,8 @@ std::optional<index_segment> take_segment(std::string_view& in, const reached& b
   const auto count = take_varint(in);
   const auto runs_size = take_varint(in);
   if (!number || !block || !span || !time || !count || !runs_size) return std::nullopt;
-  if (*span > std::numeric_limits<std::uint32_t>::max() || *count == 0 || *count > *span
-      || *runs_size > in.size() || !is_in_range(before.number, *number, *count)
-      || !is_in_range(before.lsn, *block, *span)) {
+  if (*span > std::numeric_limits<std::uint32_t>::max() || *count > *span || *runs_size > in.size()
+      || *number > number_max - before.number || *block > number_max - before.lsn) {
     return std::nullopt;
   }
   const index_segment segment{
@@ -103,7 +121,7 @@ std::optional<index_segment> take_segment(std::string_view& in, const reached& b
       .count = static_cast<std::uint32_t>(*count),
       .runs = in.substr(0, *runs_size)};
   in.remove_prefix(*runs_size);
-  return segment;
+  return is_sound(segment) ? std::optional{segment} : std::nullopt;
 }
 
 }  // namespace
@@ -113,27 +131,25 @@ void encode_index_row(std::string& out, std::span<const index_segment> segments)
 }
 
 std::size_t encode_new_index_row(std::string& out, std::span<const index_segment> segments) {
-  const auto count = std::min(segments.size(), index_row_segments_max);
-  return encode_some(out, segments.first(count), index_row_bytes_max);
+  const auto most = segments.first(std::min(segments.size(), index_row_segments_max));
+  const auto last = std::ranges::adjacent_find(most, std::not_fn(follows));
+  const auto end = last == most.end() ? last : last + 1;
+  return encode_some(out, {most.begin(), end}, index_row_bytes_max);
 }
 
 result<std::vector<index_segment>> decode_index_row(std::uint64_t number, std::string_view value) {
   std::vector<index_segment> segments;
   if (value.size() >= single_header_size && value[0] == single_format) {
-    segments.push_back(
-        {.number = number,
-         .block = lsn{load_little<std::uint64_t>(value.data() + 1)},
-         .span = load_little<std::uint32_t>(value.data() + 9),
-         .time = time_ms{std::chrono::milliseconds{load_little<std::int64_t>(value.data() + 13)}},
-         .count = load_little<std::uint32_t>(value.data() + 21),
-         .runs = value.substr(single_header_size)});
-    return segments;
+    segments.push_back(single_segment(number, value));
+    if (is_sound(segments.front())) return segments;
   }
   if (value.size() > 1 && value[0] == segments_format) {
     reached before{.number = number};
     for (auto rest = value.substr(1); !rest.empty();) {
       const auto segment = take_segment(rest, before);
-      if (!segment) return fail(errc::corruption, "an index row does not parse");
+      if (!segment || (segments.empty() && segment->number != number)) {
+        return fail(errc::corruption, "an index row does not parse");
+      }
       before = end_of(*segment);
       segments.push_back(*segment);
     }

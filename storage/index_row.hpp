@@ -40,7 +40,9 @@ struct index_segment {
 /// Precondition: at least one; numbers and blocks rise.
 void encode_index_row(std::string& out, std::span<const index_segment> segments);
 
-/// The same of as many of them, from the first on, as a new row takes; returns their number.
+/// Makes the value of a new row of as many of them, from the first on, as it takes; returns their
+/// number. One that begins before the end of the one before it, as damage can have it, begins a row
+/// of its own. Precondition: at least one.
 [[nodiscard]] std::size_t
 encode_new_index_row(std::string& out, std::span<const index_segment> segments);
 

@@ -85,7 +85,24 @@ private:
     expected_ = to.next();
   }
 
+  /// Of two blocks that have the same lsns nothing says which was acknowledged: the one before
+  /// stays.
+  void report_overlap(lsn first) {
+    report_.damage.push_back(
+        {.file = "db (log)",
+         .shard = shard_.raw(),
+         .lsn = first.raw(),
+         .what = fmt::format(
+             "the block that begins here is left out: the one before it goes up to lsn {}",
+             expected_.raw() - 1)});
+    is_lossy_ = true;
+  }
+
   result<void> keep(const block_bytes& found, lsn first) {
+    if (first < expected_) {
+      report_overlap(first);
+      return {};
+    }
     while (first > expected_) {
       auto hole = hole_at(from_, shard_, expected_);
       if (hole && *hole) {

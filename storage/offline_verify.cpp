@@ -74,6 +74,13 @@ private:
           expected_, fmt::format("lsns {} to {} are missing", expected_.raw(), first.raw() - 1));
       expected_ = first;
     }
+    if (first < expected_) {
+      damaged(
+          first,
+          fmt::format(
+              "the block that begins here has lsns of the one before, which goes up to lsn {}",
+              expected_.raw() - 1));
+    }
     block_reader reader{bytes, first};
     if (!reader.open()) return;
     report_.bytes += bytes->size();

@@ -184,6 +184,64 @@ TEST_CASE("an index row of many blocks is bounded and read as it was written", "
       ends_with(std::string{"\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01\x00\x03\x00\x02\x00", 15}));
 }
 
+TEST_CASE("an index row of one block is checked as those of many are", "[storage][index]") {
+  const index_segment sound{
+      .number = 7, .block = lsn{20}, .span = 3, .time = {}, .count = 3, .runs = {}};
+  constexpr auto most = std::numeric_limits<std::uint64_t>::max();
+  const auto is_read = [](const index_segment& one) {
+    return decode_index_row(one.number, row_of_one_block(one)).has_value();
+  };
+  const auto changed = [&](auto change) {
+    auto one = sound;
+    change(one);
+    return one;
+  };
+  CHECK(is_read(sound));
+  CHECK_FALSE(is_read(changed([](auto& one) { one.count = 0; })));
+  CHECK_FALSE(is_read(changed([](auto& one) { one.count = one.span = 0; })));
+  CHECK_FALSE(is_read(changed([](auto& one) { one.count = 4; })));
+  CHECK(is_read(changed([](auto& one) { one.number = most - 3; })));
+  CHECK_FALSE(is_read(changed([](auto& one) { one.number = most - 2; })));
+  CHECK(is_read(changed([](auto& one) { one.block = lsn{most - 3}; })));
+  CHECK_FALSE(is_read(changed([](auto& one) { one.block = lsn{most - 2}; })));
+  // Of two blocks: the number of its key is that of the first.
+  auto second = sound;
+  second.number = 10;
+  second.block = lsn{30};
+  std::string row;
+  encode_index_row(row, std::vector{sound, second});
+  CHECK(decode_index_row(7, row));
+  row[1] = '\1';
+  CHECK_FALSE(decode_index_row(7, row));
+}
+
+TEST_CASE("what damage put in disorder has rows that can be read", "[storage][index]") {
+  const auto segment = [](std::uint64_t number, std::uint64_t block) {
+    return index_segment{
+        .number = number, .block = lsn{block}, .span = 5, .time = {}, .count = 3, .runs = {}};
+  };
+  // The third has a sequence of the second, the fifth an lsn of the fourth; the sixth lies before.
+  const std::vector segments{
+      segment(1, 10),
+      segment(4, 15),
+      segment(6, 20),
+      segment(9, 30),
+      segment(12, 34),
+      segment(20, 5)};
+  std::vector<index_segment> found;
+  std::vector<std::size_t> sizes;
+  std::string row;
+  while (found.size() < segments.size()) {
+    const auto rest = std::span{segments}.subspan(found.size());
+    sizes.push_back(encode_new_index_row(row, rest));
+    const auto read = decode_index_row(rest.front().number, row);
+    REQUIRE(read);
+    found.insert(found.end(), read->begin(), read->end());
+  }
+  CHECK(found == segments);
+  CHECK(sizes == std::vector<std::size_t>{2, 2, 1, 1});
+}
+
 TEST_CASE("a block that cannot be projected leaves nothing in the pass", "[storage][index]") {
   journal_fixture f;
   f.open();

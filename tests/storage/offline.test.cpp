@@ -1,6 +1,9 @@
 // Verify, dump, backup, restore and repair on directories that are sound or hurt in known ways.
 #include "storage/offline.hpp"
 
+#include "storage/keys.hpp"
+#include "storage/stopped_store.hpp"
+
 #include "tests/storage/journal_fixture.hpp"
 #include "tests/support/catch.hpp"
 
@@ -122,6 +125,55 @@ TEST_CASE("repair of a sound directory keeps everything", "[storage][offline]") 
           ->get(view_id::topic_state, std::to_string(f.topics[1].raw()))
           .value()
       == "50");
+}
+
+TEST_CASE("repair leaves out a block whose lsns another has", "[storage][offline]") {
+  filled_directory f;
+  f.open();
+  std::vector<record_draft> records;
+  for (std::uint64_t seq = 51; seq <= 53; ++seq)
+    records.push_back(event(f.topics[0], seq, std::to_string(seq)));
+  const auto receipt = f.append(shard_id{0}, std::move(records));
+  REQUIRE(receipt);
+  REQUIRE(f.append(shard_id{0}, {event(f.topics[0], 54, "54")}));
+  f.close();
+  const auto second = receipt->first.next();
+  {
+    const auto opened = open_stopped(f.settings.data_dir, open_mode::read_write);
+    REQUIRE(opened);
+    std::string value;
+    auto* log = opened->db->handle(family::log);
+    REQUIRE(opened->db->get(family::log, keys::log_block(shard_id{0}, receipt->first), value));
+    block_reader reader{std::make_shared<const std::string>(value), receipt->first};
+    REQUIRE(reader.open());
+    record next;
+    REQUIRE(reader.next(next) == block_step::record);
+    block_builder twice;
+    twice.start(second);
+    while (reader.next(next) == block_step::record)
+      twice.add(next, next.payload.view());
+    const auto key = keys::log_block(shard_id{0}, second);
+    const auto& db = opened->db;
+    REQUIRE(
+        db->raw().Put(rocksdb::WriteOptions{}, log, std::string_view{key}, twice.finish()).ok());
+    REQUIRE(db->raw().SyncWAL().ok());
+  }
+  const auto is_named = [&](const std::vector<damage_report>& damage) {
+    return std::ranges::any_of(damage, [&](const damage_report& one) {
+      return one.shard == 0 && one.lsn == second.raw()
+             && one.what.contains("the block that begins here");
+    });
+  };
+  CHECK(is_named(verify_directory(f.settings.data_dir, {}).value().damage));
+  const auto report = repair_directory(f.settings.data_dir, f.views, {});
+  REQUIRE(report);
+  CHECK(is_named(report->damage));
+  CHECK(report->records_kept == 208);
+  CHECK(report->records_lost == 0);
+  CHECK(verify_directory(f.settings.data_dir, {}).value().damage.empty());
+  f.open();
+  CHECK(f.read(shard_id{0}, f.topics[0]).value().size() == 54);
+  CHECK(f.journal->state(shard_id{0}).incarnation != f.incarnations[0]);
 }
 
 TEST_CASE("repair names the shards whose ends are lost", "[storage][offline]") {
