@@ -59,7 +59,7 @@ result<void> journal_reader::walk_block(walk& at, const tail_block& block) {
   if (entry == nullptr || entry->first + entry->count <= at.next) return {};
   block_reader reader{block.bytes, block.first};
   if (auto sound = reader.open(); !sound) return damaged(sound.error());
-  run_reader positions{block.first, entry->runs};
+  run_reader positions{block.first, block.span, entry->runs};
   record next;
   std::uint64_t seq = entry->first;
   while (const auto position = positions.next()) {
@@ -160,12 +160,14 @@ journal_reader::walk_segment(walk& at, const index_segment& segment, rocksdb::It
   if (!log.Valid() || log.key().ToStringView() != wanted) return {};
   block_reader reader{std::make_shared<const std::string>(log.value().ToString()), segment.block};
   if (auto sound = reader.open(); !sound) return damaged(sound.error());
-  run_reader positions{segment.block, segment.runs};
+  run_reader positions{segment.block, segment.span, segment.runs};
   record next;
+  std::uint32_t named = 0;
   while (const auto position = positions.next()) {
+    ++named;
     const auto step = reader.skip_to(*position);
     if (step == block_step::bad) return damaged(reader.problem());
-    if (step == block_step::end) break;
+    if (step == block_step::end) return {};
     // Dead records may have been left out of the block.
     if (reader.peek() != *position) continue;
     if (reader.next(next) == block_step::bad) return damaged(reader.problem());
@@ -179,6 +181,17 @@ journal_reader::walk_segment(walk& at, const index_segment& segment, rocksdb::It
                next.lsn.raw())});
     }
     if (auto given = give(at, next); !given || at.stopped) return given;
+  }
+  if (named != segment.count) {
+    return damaged(
+        {errc::corruption,
+         fmt::format(
+             "shard {}: the index of entity {} names {} of {} records in the block at lsn {}",
+             shard_.raw(),
+             at.entity.raw(),
+             named,
+             segment.count,
+             segment.block.raw())});
   }
   return {};
 }

@@ -75,6 +75,8 @@ std::optional<lsn> run_reader::next() {
     const auto gap = take_varint(runs_);
     const auto length = take_varint(runs_);
     if (!gap || !length || *length == 0) return std::nullopt;
+    if (*gap > ahead_ || *length > ahead_ - *gap) return std::nullopt;
+    ahead_ -= *gap + *length;
     next_ += *gap;
     left_ = *length;
   }

@@ -107,13 +107,17 @@ private:
 /// Walks the lsns that an entry, or a segment of an index row, names.
 class run_reader {
 public:
-  run_reader(lsn block, std::string_view runs) : next_{block.raw()}, runs_{runs} {}
+  run_reader(lsn block, std::uint32_t span, std::string_view runs)
+      : next_{block.raw()}, ahead_{span}, runs_{runs} {}
 
-  /// The next lsn; nothing at the end. A malformed one ends early: compare with its count.
+  /// The next lsn; nothing at the end. None is outside the block. A malformed one ends early:
+  /// compare with its count.
   [[nodiscard]] std::optional<lsn> next();
 
 private:
   std::uint64_t next_;
+  /// Of the block, behind the run.
+  std::uint64_t ahead_;
   std::uint64_t left_ = 0;
   std::string_view runs_;
 };

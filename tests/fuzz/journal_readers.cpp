@@ -15,6 +15,7 @@
 #include "storage/index_row.hpp"
 #include "storage/mark.hpp"
 #include "storage/projector.hpp"
+#include "storage/tail_block.hpp"
 
 #include <algorithm>
 #include <array>
@@ -114,12 +115,28 @@ bool comes_back(std::string_view bytes, Read read, Write write) {
   return true;
 }
 
+/// None of the lsns that it names is outside its block or named twice.
+void read_runs(const storage::index_segment& of) {
+  storage::run_reader positions{of.block, of.span, of.runs};
+  auto free_from = of.block;
+  // A span may be anything up to 2^32.
+  constexpr int lsns_max = 10'000;
+  for (int i = 0; i < lsns_max; ++i) {
+    const auto at = positions.next();
+    if (!at) return;
+    if (*at < free_from || *at >= of.block_end()) std::abort();
+    free_from = at->next();
+  }
+}
+
 bool read_index_row(std::string_view bytes) {
   std::string written;
   return comes_back(
       bytes,
       [](std::string_view in) { return storage::decode_index_row(1, in); },
       [&](const std::vector<storage::index_segment>& row) {
+        for (const auto& segment : row)
+          read_runs(segment);
         storage::encode_index_row(written, row);
         return written;
       });

@@ -15,6 +15,7 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <initializer_list>
 #include <limits>
 #include <optional>
 #include <random>
@@ -86,7 +87,7 @@ stored_index index_of(const std::string& data_dir, entity_id entity, keys::index
     found.rows.push_back(row->size());
     for (const auto& segment : *row) {
       found.blocks.insert(segment.block.raw());
-      run_reader positions{segment.block, segment.runs};
+      run_reader positions{segment.block, segment.span, segment.runs};
       for (auto at = positions.next(); at; at = positions.next())
         found.lsns.insert(at->raw());
     }
@@ -96,8 +97,9 @@ stored_index index_of(const std::string& data_dir, entity_id entity, keys::index
 
 enum class layout { as_written, row_for_each_block, both };
 
-/// Writes rows of a closed store as earlier versions did: all, or every other one.
-void lay_out(const std::string& data_dir, layout how) {
+/// Writes rows of a closed store as earlier versions did: all, or every other one. With `runs`, if
+/// any, instead of theirs.
+void lay_out(const std::string& data_dir, layout how, const std::optional<std::string>& runs = {}) {
   if (how == layout::as_written) return;
   const auto opened = open_stopped(data_dir, open_mode::read_write);
   REQUIRE(opened);
@@ -113,7 +115,8 @@ void lay_out(const std::string& data_dir, layout how) {
     if (is_kept) continue;
     const auto row = decode_index_row(keys::number_of_index_row(key), rows->value().ToStringView());
     REQUIRE(row);
-    for (const auto& segment : *row) {
+    for (auto segment : *row) {
+      if (runs) segment.runs = *runs;
       const auto own = keys::index_row(shard, keys::entity_of_index_row(key), kind, segment.number);
       REQUIRE(changes.Put(index, std::string_view{own}, row_of_one_block(segment)).ok());
     }
@@ -240,6 +243,53 @@ TEST_CASE("what damage put in disorder has rows that can be read", "[storage][in
   }
   CHECK(found == segments);
   CHECK(sizes == std::vector<std::size_t>{2, 2, 1, 1});
+}
+
+TEST_CASE("runs of lsns end with their block", "[storage][index]") {
+  const auto lsns_of =
+      [](lsn block, std::uint32_t span, std::initializer_list<std::uint64_t> runs) {
+        std::string bytes;
+        for (const auto one : runs)
+          append_varint(bytes, one);
+        run_reader positions{block, span, bytes};
+        std::vector<std::uint64_t> found;
+        for (auto at = positions.next(); at && found.size() < 100; at = positions.next())
+          found.push_back(at->raw());
+        return found;
+      };
+  using lsns = std::vector<std::uint64_t>;
+  constexpr auto most = std::numeric_limits<std::uint64_t>::max();
+  CHECK(lsns_of(lsn{10}, 6, {0, 2, 1, 3}) == lsns{10, 11, 13, 14, 15});
+  CHECK(lsns_of(lsn{10}, 5, {0, 2, 1, 3}) == lsns{10, 11});
+  CHECK(lsns_of(lsn{10}, 6, {0, 7}) == lsns{});
+  CHECK(lsns_of(lsn{10}, 6, {6, 1}) == lsns{});
+  CHECK(lsns_of(lsn{10}, 6, {0, most}) == lsns{});
+  // Back to the start of the block, and before it.
+  CHECK(lsns_of(lsn{10}, 6, {0, 1, most, 1}) == lsns{10});
+  CHECK(lsns_of(lsn{10}, 6, {most - 8, 5}) == lsns{});
+  CHECK(lsns_of(lsn{most - 6}, 6, {5, 1, 0, 1}) == lsns{most - 1});
+}
+
+TEST_CASE("an index row whose runs are wrong is damage", "[storage][index]") {
+  upkeep_fixture f{passes::of_all_there_is};
+  f.open();
+  const auto topic = f.make_topic(shard, "t");
+  for (std::uint64_t seq = 1; seq <= 9; seq += 3)
+    REQUIRE(f.append(
+        shard, {event(topic, seq, "a"), event(topic, seq + 1, "b"), event(topic, seq + 2, "c")}));
+  f.wait_no_reclaim();
+  f.close();
+  const std::string wrong = GENERATE(
+      std::string{"\0\2", 2},
+      std::string{"\0\4", 2},
+      // Before the block.
+      std::string{"\xff\xff\xff\xff\xff\xff\xff\xff\xff\1\3", 11});
+  lay_out(f.settings.data_dir, layout::row_for_each_block, wrong);
+  f.open();
+  const auto read = f.read(shard, topic);
+  REQUIRE_FALSE(read);
+  CHECK(read.error().code == errc::quarantined);
+  CHECK_THAT(read.error().detail, Catch::Contains("the index of entity"));
 }
 
 TEST_CASE("a block that cannot be projected leaves nothing in the pass", "[storage][index]") {
