@@ -117,49 +117,54 @@ result<void> reclaimer::protect_newest(work& on) {
 
 /// Blocks of a trimmed entity from its first dead record on, with what else they have of it. Those
 /// before were looked at when the records before went.
+///
+/// Where to begin is told by the first segment that is left. So one goes only once the records
+/// without sequence up to the next were looked at: after a kill they are looked at again. The last
+/// of all stays, for what is behind it now may be dead by the next trim.
 result<void> reclaimer::drop_sequenced(work& on, const entity_head& head) {
   const auto floor = head.dead_floor().raw();
-  auto first_kept = on.protected_from;
+  index_walk ahead{on.db, on.todo.shard, on.todo.entity, keys::index_class::sequenced, nullptr};
   bool is_first = true;
-  auto segment = on.sequenced.seek(0);
-  for (; segment && *segment != nullptr; segment = on.sequenced.drop()) {
+  auto segment = ahead.seek(0);
+  while (segment && *segment != nullptr) {
     if (auto done = flush_if_large(on); !done) return done;
-    if (shards_.closing()) {
+    const auto here = **segment;
+    // Only whole segments go: the last one may be half alive.
+    if (here.number + here.count - 1 > floor) return {};
+    if (shards_.closing() || here.block >= on.protected_from) {
       on.is_complete = false;
       return {};
     }
-    const auto& [number, block, span, time, count, runs] = **segment;
-    // Only whole segments go: the last one may be half alive.
-    if (number + count - 1 > floor) {
-      first_kept = std::min(first_kept, block);
-      break;
+    if (std::exchange(is_first, false)) {
+      if (auto found = on.sequenced.seek(0); !found) return std::unexpected{found.error()};
+      if (auto found = seek_block(on.others, here.block); !found) {
+        return std::unexpected{found.error()};
+      }
     }
-    if (block >= on.protected_from) {
-      on.is_complete = false;
-      break;
-    }
+    if (auto done = drop_block_of(on, here, head.is_deleted()); !done) return done;
+    segment = ahead.next();
+    if (!segment) break;
+    const auto next = *segment == nullptr ? on.protected_from : (*segment)->block;
     // A deleted entity's blocks are still to be rewritten without it, by those segments.
     if (!head.is_deleted()) {
-      if (std::exchange(is_first, false)) {
-        if (auto found = seek_block(on.others, block); !found) {
-          return std::unexpected{found.error()};
-        }
-      }
-      if (auto done = drop_others_before(on, block); !done) return done;
+      if (auto done = drop_others_before(on, std::min(next, on.protected_from)); !done) return done;
     }
-    if (count == span) {
-      const lsn last{block.raw() + span - 1};
-      if (auto done = delete_block(on, block, last, 0); !done) return done;
-    } else {
-      auto has_others = clean_block(on, block, false);
-      if (!has_others) return std::unexpected{has_others.error()};
-      if (!head.is_deleted()) {
-        if (auto done = drop_others_of(on, block, *has_others); !done) return done;
-      }
-    }
+    if (next > on.protected_from) on.is_complete = false;
+    if (!on.is_complete || *segment == nullptr) return {};
+    if (auto done = on.sequenced.drop(); !done) return std::unexpected{done.error()};
   }
-  if (!segment) return std::unexpected{segment.error()};
-  return is_first ? result<void>{} : drop_others_before(on, first_kept);
+  return segment ? result<void>{} : std::unexpected{segment.error()};
+}
+
+/// The block of a segment whose records are all dead.
+result<void> reclaimer::drop_block_of(work& on, const index_segment& sequenced, bool keeps_others) {
+  const auto block = sequenced.block;
+  if (sequenced.count == sequenced.span) {
+    return delete_block(on, block, lsn{sequenced.block_end().raw() - 1}, 0);
+  }
+  const auto has_others = clean_block(on, block, false);
+  if (!has_others) return std::unexpected{has_others.error()};
+  return keeps_others ? result<void>{} : drop_others_of(on, block, *has_others);
 }
 
 /// Records without sequence in the blocks up to before this one, from where the walk stands.

@@ -67,6 +67,8 @@ private:
   [[nodiscard]] static std::vector<job> find_jobs(database& db);
   [[nodiscard]] result<void> do_job(database& db, const job& todo);
   [[nodiscard]] result<void> drop_sequenced(work& on, const entity_head& head);
+  [[nodiscard]] result<void>
+  drop_block_of(work& on, const index_segment& sequenced, bool keeps_others);
   [[nodiscard]] result<void> drop_others_before(work& on, lsn before);
   [[nodiscard]] result<void> drop_others_of(work& on, lsn block, bool is_live);
   [[nodiscard]] result<void> drop_replaced(work& on, const entity_head& head);
