@@ -2,7 +2,6 @@
 
 #include "base/log.hpp"
 #include "storage/keys.hpp"
-#include "storage/log_files.hpp"
 
 #include <fmt/format.h>
 
@@ -84,12 +83,14 @@ journal_writer::journal_writer(writer_parts parts)
   const auto has_room = [&space = parts_.space](std::uint64_t bytes) {
     return space.has_room_for(bytes);
   };
-  db_options_.file_system = std::make_shared<log_files>(
+  logs_ = std::make_shared<log_files>(
       files_,
       spare_log_options{
           .path = parts_.paths.spare_log.string(),
           .bytes = parts_.settings.spare_log_bytes,
+          .time = &parts_.time,
           .has_room = has_room});
+  db_options_.file_system = logs_;
   db_options_.listener = background_;
   parts_.counters.add_sampler([this] { show_depths(); });
 }
@@ -102,6 +103,7 @@ void journal_writer::stop() {
   stopping_ = true;
   parts_.queue.close();
   if (thread_.joinable()) thread_.join();
+  logs_->stop();
 }
 
 void journal_writer::request_reopen(const error& why) {

@@ -11,6 +11,7 @@
 #include "storage/directory.hpp"
 #include "storage/disk_space.hpp"
 #include "storage/head_table.hpp"
+#include "storage/log_files.hpp"
 #include "storage/mark.hpp"
 #include "storage/open_options.hpp"
 #include "storage/projection_thread.hpp"
@@ -119,6 +120,7 @@ private:
   std::shared_ptr<background_errors> background_ = std::make_shared<background_errors>();
   database_options db_options_;
   std::shared_ptr<rocksdb::FileSystem> files_;
+  std::shared_ptr<log_files> logs_;
   std::unique_ptr<mark_writer> mark_;
   std::vector<std::uint64_t> durable_;
   boot_time group_started_{};

@@ -203,7 +203,10 @@ void journal_writer::reopen(const error& why) {
       return;
     }
     parts_.shards.damage_node(opened.error());
-    if (opened.error().code == errc::storage_full) parts_.space.give_up_ballast();
+    if (opened.error().code == errc::storage_full) {
+      logs_->give_up_spare();
+      parts_.space.give_up_ballast();
+    }
     // It is not over soon, so nobody is left waiting. Nothing of theirs was written.
     parts_.queue.take(waiting_);
     refuse_all_waiting(refusal_for(opened.error()));

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <array>
+#include <chrono>
 #include <filesystem>
 #include <string_view>
 #include <sys/resource.h>
@@ -21,6 +22,10 @@ using rocksdb::IOStatus;
 /// Zeros are written in pieces, and reach the disk as they come: a sync of the log in use waits for
 /// no more than one of them.
 constexpr std::uint64_t piece_bytes = 256 << 10;
+/// After zeros that could not be written.
+constexpr std::chrono::seconds retry_after{10};
+/// What the first log of a node may wait for its zeros.
+constexpr std::chrono::milliseconds first_spare_max{100};
 /// The next log is made when the one in use has come so far.
 constexpr std::uint64_t parts_until_wanted = 4;
 
@@ -57,6 +62,8 @@ public:
     return bytes.size();
   }
 
+  [[nodiscard]] bool is_over() const { return is_over_; }
+
 private:
   static constexpr std::uint64_t page_size = 32 << 10;
 
@@ -86,8 +93,19 @@ public:
       rocksdb::Slice* result,
       char* scratch,
       IODebugContext* debug) override {
+    if (end_.is_over()) {
+      *result = {};
+      return IOStatus::OK();
+    }
     auto status = target()->Read(n, options, result, scratch, debug);
-    if (status.ok()) *result = {result->data(), end_.take(result->ToStringView())};
+    if (!status.ok()) return status;
+    const auto read = *result;
+    const auto size = end_.take(read.ToStringView());
+    *result = {read.data(), size};
+    // Part of a header tells RocksDB that it has not read all that was there: what a later log has
+    // then counts only if nothing is missing before it.
+    if (end_.is_over() && size < read.size() && has_more({read.data() + size, read.size() - size}))
+      *result = {read.data(), size + 1};
     return status;
   }
 
@@ -103,20 +121,50 @@ public:
   }
 
 private:
+  /// Behind its end there is something else than zeros.
+  bool has_more(std::string_view rest) {
+    const auto is_zero = [](std::string_view bytes) {
+      return std::ranges::all_of(bytes, [](char c) { return c == '\0'; });
+    };
+    if (!is_zero(rest)) return true;
+    std::string bytes(piece_bytes, '\0');
+    rocksdb::Slice read;
+    do {
+      if (!target()->Read(bytes.size(), {}, &read, bytes.data(), nullptr).ok()) return true;
+      if (!is_zero(read.ToStringView())) return true;
+    } while (!read.empty());
+    return false;
+  }
+
   log_end_finder end_;
 };
 
 }  // namespace
+
+/// Linux tells of a failed write once, to whoever syncs next: everybody else has to hear it, too.
+class log_files::sync_gate {
+public:
+  template <class Sync>
+  IOStatus pass(const Sync& sync) {
+    const std::lock_guard guard{mutex_};
+    if (failed_.ok()) failed_ = sync();
+    return failed_;
+  }
+
+private:
+  std::mutex mutex_;
+  IOStatus failed_ = IOStatus::OK();
+};
 
 /// A log as RocksDB knows it.
 class log_files::growing_log final : public rocksdb::FSWritableFileOwnerWrapper {
 public:
   growing_log(log_files& owner, std::unique_ptr<rocksdb::FSWritableFile>&& below)
       : FSWritableFileOwnerWrapper{std::move(below)}, owner_{owner} {
-    owner_.opened(*target());
+    owner_.opened(*this);
   }
 
-  ~growing_log() override { owner_.closed(*target()); }
+  ~growing_log() override { owner_.closed(*this); }
 
   IOStatus
   Append(const rocksdb::Slice& data, const IOOptions& options, IODebugContext* debug) override {
@@ -134,8 +182,17 @@ public:
     return Append(data, options, debug);
   }
 
+  IOStatus Sync(const IOOptions& options, IODebugContext* debug) override {
+    return gate_.pass([&] { return target()->Sync(options, debug); });
+  }
+
+  IOStatus Fsync(const IOOptions& options, IODebugContext* debug) override {
+    return gate_.pass([&] { return target()->Fsync(options, debug); });
+  }
+
 private:
   log_files& owner_;
+  sync_gate gate_;
   std::uint64_t size_ = 0;
 };
 
@@ -171,11 +228,11 @@ public:
   }
 
   IOStatus Sync(const IOOptions& options, IODebugContext* debug) override {
-    return file_->Sync(options, debug);
+    return gate_.pass([&] { return file_->Sync(options, debug); });
   }
 
   IOStatus Fsync(const IOOptions& options, IODebugContext* debug) override {
-    return file_->Fsync(options, debug);
+    return gate_.pass([&] { return file_->Fsync(options, debug); });
   }
 
   bool IsSyncThreadSafe() const override { return true; }
@@ -184,11 +241,14 @@ public:
     return size_;
   }
 
-  /// Nobody needs the zeros that are left. A process that is killed leaves them.
+  /// Nobody needs the zeros that are left. A process that is killed leaves them; a log that RocksDB
+  /// has deleted meanwhile is not made again.
   IOStatus Close(const IOOptions& options, IODebugContext* debug) override {
     auto status = file_->Close(options, debug);
+    auto& files = *owner_.target();
+    if (!status.ok() || !files.FileExists(path_, options, debug).ok()) return status;
     std::unique_ptr<rocksdb::FSWritableFile> whole;
-    if (status.ok()) status = owner_.target()->ReopenWritableFile(path_, {}, &whole, debug);
+    status = files.ReopenWritableFile(path_, {}, &whole, debug);
     if (status.ok()) status = whole->Truncate(size_, options, debug);
     if (status.ok()) status = whole->Close(options, debug);
     return status;
@@ -198,6 +258,7 @@ private:
   log_files& owner_;
   const std::string path_;
   std::unique_ptr<rocksdb::FSRandomRWFile> file_;
+  sync_gate gate_;
   std::uint64_t size_ = 0;
 };
 
@@ -209,10 +270,30 @@ log_files::log_files(const std::shared_ptr<rocksdb::FileSystem>& below, spare_lo
 
 log_files::~log_files() = default;
 
+void log_files::stop() {
+  if (!maker_.joinable()) return;
+  maker_.request_stop();
+  maker_.join();
+}
+
+void log_files::give_up_spare() {
+  const std::lock_guard guard{mutex_};
+  if (!std::exchange(has_spare_, false)) return;
+  target()->DeleteFile(options_.path, {}, nullptr).PermitUncheckedError();
+}
+
 void log_files::prepare_first() {
   const std::lock_guard guard{mutex_};
-  if (!std::exchange(is_first_, false) || !maker_.joinable()) return;
-  has_spare_ = has_left_over() || make_spare([] { return false; });
+  if (options_.path.empty() || !std::exchange(is_first_, false)) return;
+  // A process was killed while it made it.
+  target()->DeleteFile(unfinished(), {}, nullptr).PermitUncheckedError();
+  if (options_.bytes == 0) {
+    target()->DeleteFile(options_.path, {}, nullptr).PermitUncheckedError();
+    return;
+  }
+  const auto began = options_.time->boot();
+  const auto is_enough = [&] { return options_.time->boot() - began >= first_spare_max; };
+  has_spare_ = has_left_over() || make_spare([] { return false; }, is_enough);
 }
 
 IOStatus log_files::NewWritableFile(
@@ -224,6 +305,8 @@ IOStatus log_files::NewWritableFile(
   if (auto synced = sync_current(); !synced.ok()) return synced;
   prepare_first();
   if (take_spare(path, options, *out).ok()) return IOStatus::OK();
+  // The next one need not.
+  want_spare();
   std::unique_ptr<rocksdb::FSWritableFile> log;
   auto status = target()->NewWritableFile(path, options, &log, debug);
   if (status.ok()) *out = std::make_unique<growing_log>(*this, std::move(log));
@@ -261,6 +344,12 @@ IOStatus log_files::take_spare(
     if (!std::exchange(has_spare_, false)) return IOStatus::NotFound();
   }
   auto status = target()->RenameFile(options_.path, path, {}, nullptr);
+  if (!status.ok()) {
+    log::channel("storage")->warn(
+        "logs grow, as zeros made beside the store cannot become one: {}", status.ToString());
+    const std::lock_guard guard{mutex_};
+    is_useless_ = true;
+  }
   if (status.ok()) status = sync_directory();
   std::unique_ptr<rocksdb::FSRandomRWFile> file;
   if (status.ok()) status = target()->NewRandomRWFile(path, options, &file, nullptr);
@@ -279,26 +368,30 @@ void log_files::closed(const rocksdb::FSWritableFile& log) {
 }
 
 void log_files::grown_to(std::uint64_t bytes) {
-  if (!maker_.joinable() || bytes < options_.bytes / parts_until_wanted) return;
+  if (bytes >= options_.bytes / parts_until_wanted) want_spare();
+}
+
+void log_files::want_spare() {
+  if (options_.bytes == 0) return;
   {
     const std::lock_guard guard{mutex_};
-    if (has_spare_ || std::exchange(is_spare_wanted_, true)) return;
+    if (has_spare_ || is_useless_ || std::exchange(is_spare_wanted_, true)) return;
   }
   changed_.notify_one();
 }
 
 void log_files::run(const std::stop_token& stopping) {
   yield_this_thread();
+  const auto is_stopping = [&] { return stopping.stop_requested(); };
   std::unique_lock lock{mutex_};
   while (changed_.wait(lock, stopping, [&] { return is_spare_wanted_; })) {
     lock.unlock();
-    const bool is_made = make_spare([&] { return stopping.stop_requested(); });
+    const bool is_made = make_spare(is_stopping, [] { return false; });
     lock.lock();
     has_spare_ |= is_made;
     is_spare_wanted_ = false;
-    // Not at once again, where the disk is full: the log that is in use then is the last that grows
-    // for want of one, if there is room later.
-    if (!is_made) changed_.wait_for(lock, stopping, std::chrono::seconds{10}, [] { return false; });
+    // Not at once again, where the disk is full.
+    if (!is_made) changed_.wait_for(lock, stopping, retry_after, [] { return false; });
   }
 }
 
@@ -314,28 +407,30 @@ bool log_files::has_left_over() const {
   return std::ranges::all_of(read.ToStringView(), [](char c) { return c == '\0'; });
 }
 
-bool log_files::make_spare(const std::function<bool()>& is_given_up) const {
+bool log_files::make_spare(
+    const std::function<bool()>& is_given_up, const std::function<bool()>& is_enough) const {
   const auto bytes = options_.bytes;
   if (options_.has_room && !options_.has_room(bytes)) return false;
-  const auto unfinished = options_.path + ".part";
   const std::string zeros(std::min(piece_bytes, bytes), '\0');
   rocksdb::FileOptions how;
   how.strict_bytes_per_sync = true;
   std::unique_ptr<rocksdb::FSWritableFile> file;
-  auto status = target()->NewWritableFile(unfinished, how, &file, nullptr);
+  auto status = target()->NewWritableFile(unfinished(), how, &file, nullptr);
   for (std::uint64_t at = 0; status.ok() && at < bytes; at += zeros.size()) {
     const rocksdb::Slice piece{zeros.data(), std::min<std::uint64_t>(zeros.size(), bytes - at)};
     if (is_given_up()) status = IOStatus::Aborted();
     if (status.ok()) status = file->Append(piece, {}, nullptr);
     if (status.ok()) status = file->RangeSync(at, piece.size(), {}, nullptr);
+    if (is_enough()) break;
   }
   if (status.ok()) status = file->Fsync({}, nullptr);
   if (status.ok()) status = file->Close({}, nullptr);
   file.reset();
-  if (status.ok()) status = target()->RenameFile(unfinished, options_.path, {}, nullptr);
+  if (status.ok() && is_given_up()) status = IOStatus::Aborted();
+  if (status.ok()) status = target()->RenameFile(unfinished(), options_.path, {}, nullptr);
   if (status.ok()) status = sync_directory();
   if (status.ok()) return true;
-  target()->DeleteFile(unfinished, {}, nullptr).PermitUncheckedError();
+  target()->DeleteFile(unfinished(), {}, nullptr).PermitUncheckedError();
   if (!status.IsAborted()) {
     log::channel("storage")->warn("no zeros for the next log: {}", status.ToString());
   }

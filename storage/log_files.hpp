@@ -9,6 +9,8 @@
 // some point, and nothing else.
 #pragma once
 
+#include "base/clock.hpp"
+
 #include <rocksdb/file_system.h>
 
 #include <condition_variable>
@@ -26,8 +28,10 @@ namespace callboard::storage {
 struct spare_log_options {
   /// Where the next log waits, on the file system of the store. Empty: logs grow.
   std::string path;
-  /// What is written behind these makes the file grow.
+  /// What is written behind these makes the file grow; 0: logs grow.
   std::uint64_t bytes = 0;
+  /// Given where zeros are made.
+  const clock* time = nullptr;
   /// Whether the disk has room for another file of a size; empty: it has.
   std::function<bool(std::uint64_t bytes)> has_room;
 };
@@ -43,9 +47,15 @@ public:
 
   const char* Name() const override { return kClassName(); }
 
+  /// Makes no more zeros: the directory may be another process's then. Idempotent.
+  void stop();
+
+  /// Removes what the next log would be written over.
+  void give_up_spare();
+
   /// The log before it is synced first, so that none has records that follow on what is lost. The
-  /// first one takes the spare that an earlier process left, or waits for one to be made; without
-  /// any, as on a full disk, a log grows.
+  /// first one takes the spare that an earlier process left, or as many zeros as are made in a
+  /// moment; without any, as on a full disk, a log grows.
   rocksdb::IOStatus NewWritableFile(
       const std::string& path,
       const rocksdb::FileOptions& options,
@@ -59,6 +69,7 @@ public:
       rocksdb::IODebugContext* debug) override;
 
 private:
+  class sync_gate;
   class growing_log;
   class zeroed_log;
 
@@ -72,10 +83,15 @@ private:
   void closed(const rocksdb::FSWritableFile& log);
   /// A log has come so far.
   void grown_to(std::uint64_t bytes);
+  void want_spare();
   void run(const std::stop_token& stopping);
   [[nodiscard]] bool has_left_over() const;
-  /// True once it is complete, synced, and in its place.
-  [[nodiscard]] bool make_spare(const std::function<bool()>& is_given_up) const;
+  /// True once it is complete, synced, and in its place: full, or what there was when `is_enough`.
+  [[nodiscard]] bool make_spare(
+      const std::function<bool()>& is_given_up, const std::function<bool()>& is_enough) const;
+
+  [[nodiscard]] std::string unfinished() const { return options_.path + ".part"; }
+
   [[nodiscard]] rocksdb::IOStatus sync_directory() const;
 
   const spare_log_options options_;
@@ -84,6 +100,8 @@ private:
   bool is_first_ = true;
   bool has_spare_ = false;
   bool is_spare_wanted_ = false;
+  /// It could not be made a log: not tried again.
+  bool is_useless_ = false;
   /// The newest log, as long as it is open. Locked while it is synced by others than RocksDB.
   std::mutex current_mutex_;
   rocksdb::FSWritableFile* current_ = nullptr;

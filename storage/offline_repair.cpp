@@ -44,15 +44,16 @@ public:
         projector_{views_, heads_},
         report_{report} {}
 
-  /// `acknowledged`: the mark's lsn, 0 if unknown. Returns the last lsn kept.
-  result<lsn> run(lsn acknowledged) {
+  /// `acknowledged`: the mark's lsn, if it is known. Returns the last lsn kept.
+  result<lsn> run(std::optional<lsn> acknowledged) {
+    acknowledged_ = acknowledged;
     result<void> outcome;
     visit_readable_blocks(
         from_,
         shard_,
         [&](const block_bytes& bytes, lsn first) {
           outcome = keep(bytes, first);
-          return outcome.has_value();
+          return outcome.has_value() && !is_over_;
         },
         [&](damage_report damage) {
           is_lossy_ = true;
@@ -60,7 +61,7 @@ public:
         });
     if (!outcome) return std::unexpected{outcome.error()};
     const lsn last{expected_.raw() - 1};
-    if (acknowledged > last) lose(acknowledged);
+    if (acknowledged && *acknowledged > last) lose(*acknowledged);
     if (auto done = finish(last); !done) return std::unexpected{done.error()};
     return last;
   }
@@ -110,6 +111,9 @@ private:
         expected_ = (*hole)->next();
         continue;
       }
+      // A power cut took it, and nobody was promised anything from here on.
+      is_over_ = acknowledged_ && expected_ > *acknowledged_;
+      if (is_over_) return {};
       put_hole(expected_, lsn{first.raw() - 1});
       lose(lsn{first.raw() - 1});
     }
@@ -242,6 +246,8 @@ private:
   repair_report& report_;
   rocksdb::WriteBatch batch_;
   lsn expected_{1};
+  std::optional<lsn> acknowledged_;
+  bool is_over_ = false;
   bool is_lossy_ = false;
   std::map<std::uint64_t, std::uint64_t> last_seqs_;
   std::vector<gap> gaps_;
@@ -341,7 +347,7 @@ result<repair_report> repair_directory(
   std::vector<std::uint64_t> lsns;
   for (std::uint32_t i = 0; i < *shard_count; ++i) {
     shard_repair repair{**from, **to, shard_id{i}, views, found};
-    auto last = repair.run(lsn{mark ? mark->lsns[i] : 0});
+    auto last = repair.run(mark ? std::optional{lsn{mark->lsns[i]}} : std::nullopt);
     if (!last) return std::unexpected{last.error()};
     lsns.push_back(last->raw());
     if (report) report(i + 1, *shard_count);

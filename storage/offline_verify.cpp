@@ -184,6 +184,8 @@ private:
   std::unordered_map<std::uint64_t, entity_trace> entities_;
 };
 
+/// Where something is missing. What stands behind a place that does not verify is damage only if
+/// any of it was acknowledged: a power cut takes any pages of what was not.
 void verify_logs(const directory_paths& paths, verify_report& report) {
   for (const auto& file : wal_files(paths.db)) {
     const auto found = check_wal(file);
@@ -237,11 +239,11 @@ result<verify_report> verify_directory(const std::string& data_dir, const progre
   }
   found.shards = (*settings)->shard_count;
   const auto mark = verify_mark(paths, found.shards, found);
-  verify_logs(paths, found);
   auto db = database::open(paths.db.string(), open_mode::read_only, {});
   if (!db) {
     found.damage.push_back(
         {.file = paths.db.string(), .shard = 0, .lsn = 0, .what = db.error().detail});
+    verify_logs(paths, found);
     return found;
   }
   verify_tables(**db, found.damage);
@@ -250,6 +252,7 @@ result<verify_report> verify_directory(const std::string& data_dir, const progre
     shard_check{**db, shard_id{i}, found}.run(acknowledged);
     if (report) report(i + 1, found.shards);
   }
+  if (!found.damage.empty()) verify_logs(paths, found);
   return found;
 }
 

@@ -38,7 +38,9 @@ result<backup_info> back_up(
   options.sync = true;
   std::unique_ptr<rocksdb::BackupEngine> engine;
   rocksdb::BackupEngine* opened = nullptr;
-  rocksdb::Status status = rocksdb::BackupEngine::Open(rocksdb::Env::Default(), options, &opened);
+  // Logs are read by the store's own files, as far as they go; the copies are not logs in use.
+  options.backup_env = rocksdb::Env::Default();
+  rocksdb::Status status = rocksdb::BackupEngine::Open(db->raw().GetEnv(), options, &opened);
   if (!status.ok()) return std::unexpected{error_of(status, "opening the backup folder")};
   engine.reset(opened);
   // Read before the copy begins: the copy has at least this.

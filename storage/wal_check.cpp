@@ -50,11 +50,14 @@ wal_check_result check_wal(const std::filesystem::path& file) {
     }
     while (found.is_sound && rest.size() >= frame_header_size) {
       const auto size = frame_size(rest);
-      if (size == 0 && !is_zero(all.substr(static_cast<std::size_t>(rest.data() - all.data())))) {
+      if (size == 0) {
+        const auto at = static_cast<std::size_t>(rest.data() - all.data());
+        // Written over zeros, or not at all.
+        if (is_zero(all.substr(at))) return found;
         found.is_sound = false;
-        found.offset = static_cast<std::uint64_t>(rest.data() - all.data());
+        found.offset = at;
+        break;
       }
-      if (size == 0) break;
       rest.remove_prefix(size);
     }
   }

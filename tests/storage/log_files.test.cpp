@@ -2,6 +2,7 @@
 // point, whatever a power cut takes.
 #include "storage/log_files.hpp"
 
+#include "storage/offline.hpp"
 #include "storage/wal_check.hpp"
 
 #include "tests/storage/journal_fixture.hpp"
@@ -55,9 +56,10 @@ struct logs_fixture {
     return std::make_shared<log_files>(
         disk,
         spare_log_options{
-            .path = path("spare"), .bytes = spare_bytes, .has_room = [this](std::uint64_t) {
-              return has_room;
-            }});
+            .path = path("spare"),
+            .bytes = spare_bytes,
+            .time = &time,
+            .has_room = [this](std::uint64_t) { return has_room; }});
   }
 
   std::unique_ptr<rocksdb::FSWritableFile> open(log_files& files, const std::string& name) const {
@@ -67,6 +69,7 @@ struct logs_fixture {
   }
 
   temp_dir folder;
+  system_clock time;
   std::shared_ptr<crash_file_system> disk = std::make_shared<crash_file_system>();
   bool has_room = true;
 };
@@ -132,7 +135,9 @@ TEST_CASE("a log ends with the first empty frame", "[storage][log_files]") {
     const auto count = std::min<std::size_t>(torn.size() - lost, 5000);
     torn.replace(lost, count, count, '\0');
     write(path, torn + std::string(1000, '\0'));
-    CHECK(read_log(*files, path, random) == log.substr(0, lost));
+    const bool has_more = !is_zero(torn.substr(lost));
+    // A part of a header, for RocksDB to know that more was written.
+    CHECK(read_log(*files, path, random) == torn.substr(0, lost + (has_more ? 1 : 0)));
   }
 }
 
@@ -159,8 +164,7 @@ TEST_CASE("logs are written over zeros that are there before them", "[storage][l
   // It has come so far that the next one was wanted.
   while (!fs::exists(f.path("spare"))) {
   }
-  while (f.open(*files, "000002.log")->GetFileSize({}, nullptr) != 0) {
-  }
+  files->stop();
   files.reset();
   SECTION("what another process left is used") {
     write(f.path("spare"), std::string(1000, '\0'));
@@ -197,6 +201,47 @@ TEST_CASE("logs are written over zeros that are there before them", "[storage][l
     CHECK(fs::file_size(f.path("000003.log")) == 0);
     CHECK(!fs::exists(f.path("spare.part")));
   }
+}
+
+TEST_CASE("a sync that failed is told to everybody who syncs the log", "[storage][log_files]") {
+  logs_fixture f;
+  f.has_room = GENERATE(true, false);
+  const auto files = f.make();
+  const auto first = f.open(*files, "000001.log");
+  REQUIRE(first->Append("first", {}, nullptr).ok());
+  f.disk->fail_syncs(".log", 1);
+  std::unique_ptr<rocksdb::FSWritableFile> second;
+  SECTION("to the store, if the next log met it") {
+    CHECK(!files->NewWritableFile(f.path("000002.log"), {}, &second, nullptr).ok());
+    CHECK(!first->Sync({}, nullptr).ok());
+  }
+  SECTION("to the next log, if the store met it") {
+    CHECK(!first->Sync({}, nullptr).ok());
+    CHECK(!files->NewWritableFile(f.path("000002.log"), {}, &second, nullptr).ok());
+  }
+}
+
+TEST_CASE("zeros are given up, and what was not finished goes", "[storage][log_files]") {
+  logs_fixture f;
+  write(f.path("spare.part"), "unfinished");
+  write(f.path("spare"), std::string(1000, '\0'));
+  auto files = f.make();
+  {
+    const auto log = f.open(*files, "000001.log");
+    CHECK(!fs::exists(f.path("spare.part")));
+    REQUIRE(log->Append(std::string(spare_bytes, 'x'), {}, nullptr).ok());
+    while (!fs::exists(f.path("spare"))) {
+    }
+    files->stop();
+    files->give_up_spare();
+    CHECK(!fs::exists(f.path("spare")));
+  }
+  // Nor does a node keep them that makes none.
+  write(f.path("spare"), std::string(1000, '\0'));
+  files = std::make_shared<log_files>(f.disk, spare_log_options{.path = f.path("spare")});
+  const auto log = f.open(*files, "000002.log");
+  CHECK(!fs::exists(f.path("spare")));
+  CHECK(fs::file_size(f.path("000002.log")) == 0);
 }
 
 TEST_CASE("no log has what follows on something lost", "[storage][log_files]") {
@@ -269,6 +314,15 @@ TEST_CASE("what was not acked is lost from some point on, not in between", "[sto
     auto torn = bytes;
     torn.replace(lost, 4096, 4096, '\0');
     write(fs::path{f.settings.data_dir} / "db" / log, torn);
+    const auto verified = verify_directory(f.settings.data_dir, {});
+    REQUIRE(verified);
+    CHECK(verified->damage.empty());
+    const bool repairs = lost % (4096 * 7) == 0;
+    if (repairs) {
+      const auto repaired = repair_directory(f.settings.data_dir, f.views, {});
+      REQUIRE(repaired);
+      CHECK(repaired->records_lost == 0);
+    }
     f.open();
     const auto read = f.read(shard_id{1}, topic);
     REQUIRE(read);
