@@ -69,7 +69,7 @@ void tell_on(reader_pool* on, const caf::actor& to, caf::message content) {
   // The system of an actor that is over may be over, too.
   if (job == nullptr) return;
   auto& system = to.home_system();
-  const auto run = [job, &system] { guest_unit::run(job, system); };
+  reader_pool::work run = [job, &system] { guest_unit::run(job, system); };
   if (on == nullptr || !on->post_if_idle(run)) system.scheduler().enqueue(job);
 }
 

@@ -5,13 +5,15 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <utility>
 
 namespace callboard::actors {
 
 reader_pool::reader_pool(const clock& time, std::uint32_t threads, std::uint32_t queue_max)
     : time_{time}, queue_max_{queue_max} {
+  asleep_.reserve(threads);
   for (std::uint32_t i = 0; i < threads; ++i) {
-    threads_.emplace_back([this] { run(); });
+    threads_.emplace_back([this, &self = sleepers_.emplace_back()] { run(self); });
   }
 }
 
@@ -20,7 +22,7 @@ reader_pool::~reader_pool() {
 }
 
 result<void> reader_pool::post(lane which, work job) {
-  bool wakes = false;
+  sleeper* wakes = nullptr;
   {
     const auto lock = lock_shortly(mutex_);
     if (stopping_) return fail(errc::draining, "the node is shutting down");
@@ -32,38 +34,44 @@ result<void> reader_pool::post(lane which, work job) {
       return fail(
           errc::overloaded, fmt::format("{} reads are waiting for the journal", queue_max_), 100);
     }
-    wakes = must_wake_one();
+    wakes = wake_one();
   }
-  if (wakes) ready_.notify_one();
+  if (wakes != nullptr) wakes->woken.notify_one();
   return {};
 }
 
-bool reader_pool::post_if_idle(work job) {
-  bool wakes = false;
+bool reader_pool::post_if_idle(work& job) {
+  sleeper* wakes = nullptr;
   {
     const auto lock = lock_shortly(mutex_);
     if (stopping_ || idle_ <= control_.size() + reads_.size()) return false;
     control_.push_back({std::move(job), time_.boot()});
-    wakes = must_wake_one();
+    wakes = wake_one();
   }
-  if (wakes) ready_.notify_one();
+  if (wakes != nullptr) wakes->woken.notify_one();
   return true;
 }
 
 /// With one thread on its way, more are woken only by it, when it finds more than it can take: many
 /// short jobs then end on few threads, and waking costs more than most of them.
-bool reader_pool::must_wake_one() {
-  if (idle_ == 0 || is_one_waking_ || (control_.empty() && reads_.empty())) return false;
+reader_pool::sleeper* reader_pool::wake_one() {
+  if (asleep_.empty() || is_one_waking_ || (control_.empty() && reads_.empty())) return nullptr;
   is_one_waking_ = true;
-  return true;
+  auto* last = asleep_.back();
+  asleep_.pop_back();
+  last->is_woken = true;
+  return last;
 }
 
 void reader_pool::stop() {
   {
     const std::lock_guard guard{mutex_};
     stopping_ = true;
+    for (auto* one : std::exchange(asleep_, {})) {
+      one->is_woken = true;
+      one->woken.notify_one();
+    }
   }
-  ready_.notify_all();
   threads_.clear();
 }
 
@@ -81,12 +89,13 @@ boot_time reader_pool::oldest_wait() const {
   return longest;
 }
 
-void reader_pool::run() {
+void reader_pool::run(sleeper& self) {
   auto lock = lock_shortly(mutex_);
   while (true) {
     while (!stopping_ && control_.empty() && reads_.empty()) {
       ++idle_;
-      ready_.wait(lock);
+      asleep_.push_back(&self);
+      self.woken.wait(lock, [&] { return std::exchange(self.is_woken, false); });
       --idle_;
       is_one_waking_ = false;
     }
@@ -94,9 +103,9 @@ void reader_pool::run() {
     if (queue.empty()) return;
     auto job = std::move(queue.front().job);
     queue.pop_front();
-    const bool wakes = must_wake_one();
+    auto* wakes = wake_one();
     lock.unlock();
-    if (wakes) ready_.notify_one();
+    if (wakes != nullptr) wakes->woken.notify_one();
     job();
     job = nullptr;
     lock = lock_shortly(mutex_);

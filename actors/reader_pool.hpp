@@ -31,8 +31,8 @@ public:
   /// Errors: overloaded when `queue_max` reads wait; draining after `stop`.
   [[nodiscard]] result<void> post(lane which, work job);
 
-  /// Posts to `control` if a thread has nothing to do. False: none has, or it is stopped.
-  [[nodiscard]] bool post_if_idle(work job);
+  /// Takes the job for `control` if a thread has nothing to do. False: none has, or it is stopped.
+  [[nodiscard]] bool post_if_idle(work& job);
 
   /// Runs what is queued, refuses more, joins the threads. Idempotent.
   void stop();
@@ -48,12 +48,20 @@ private:
     boot_time since{};
   };
 
-  void run();
-  [[nodiscard]] bool must_wake_one();
+  struct sleeper {
+    std::condition_variable woken;
+    bool is_woken = false;
+  };
+
+  void run(sleeper& self);
+  /// Null: nobody has to be woken. To be told without the lock.
+  [[nodiscard]] sleeper* wake_one();
 
   const clock& time_;
   mutable std::mutex mutex_;
-  std::condition_variable ready_;
+  std::deque<sleeper> sleepers_;
+  /// The last to fall asleep is woken first: its memory is in the caches still.
+  std::vector<sleeper*> asleep_;
   std::deque<waiting_job> control_;
   std::deque<waiting_job> reads_;
   std::size_t idle_ = 0;

@@ -20,6 +20,8 @@ using runtime::run_event;
 using runtime::run_event_kind;
 
 constexpr std::string_view timeout_code = "timeout";
+/// What lists say of a run at work is no older.
+constexpr boot_time row_behind_max = std::chrono::seconds{1};
 
 bool is_left(const run_event& event) {
   return event.kind == run_event_kind::command_cancelled
@@ -149,6 +151,26 @@ void run_host::on_debt_told(const std::string& origin) {
 
 bool run_host::has_debts() const {
   return !debts_.empty() || (row_ && row_->owes && !row_->owes->debts.empty());
+}
+
+/// A run that does one step after another changes nothing of its row but how far it has come, which
+/// its events tell as well: then the row follows when the run rests, or works for longer.
+void run_host::append_row(runtime::publish_request transition) {
+  note_debts();
+  const auto when = parts_.time.boot();
+  const bool is_same = !transition.events.empty() && batch_timers_set_.empty()
+                       && batch_timers_cleared_.empty() && shown_
+                       && runtime::tell_the_same(*row_, *shown_);
+  if (is_same && when - row_written_at_ < row_behind_max) {
+    is_row_behind_ = true;
+  } else {
+    row_written_at_ = when;
+    transition.with.push_back(
+        {.kind = storage::record_kind::workflow_progress,
+         .payload = runtime::encode_workflow_progress(
+             {channel_, *row_, batch_timers_set_, batch_timers_cleared_})});
+  }
+  home_.append_transition(std::move(transition));
 }
 
 void run_host::settle_debts_later() {

@@ -448,15 +448,6 @@ void run_host::append_batch() {
   append_row(std::move(transition));
 }
 
-void run_host::append_row(runtime::publish_request transition) {
-  note_debts();
-  transition.with.push_back(
-      {.kind = storage::record_kind::workflow_progress,
-       .payload = runtime::encode_workflow_progress(
-           {channel_, *row_, batch_timers_set_, batch_timers_cleared_})});
-  home_.append_transition(std::move(transition));
-}
-
 void run_host::on_appended(const runtime::publish_reply& reply) {
   const turn here{*this};
   if (takes_reply_to_frames(reply) || takes_reply_to_slice(reply)) return;

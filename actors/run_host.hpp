@@ -530,6 +530,8 @@ private:
   std::set<std::uint32_t> accepted_;
   /// The row does not show all of them, or shows attempts as waiting that have begun.
   bool is_row_behind_ = false;
+  /// To be written, the last time.
+  boot_time row_written_at_{};
   /// Calls under way whose agent has something to tell.
   std::set<std::uint32_t> woken_calls_;
   /// Callers that are being woken, by correlation, with how often they were told; and how many are

@@ -38,6 +38,7 @@ result<tail_of_runs> read_tail(storage::shard_reader& reader) {
     if (one.kind == record_kind::workflow_progress) {
       auto progress = runtime::decode_workflow_progress(one.payload.view());
       if (!progress) return true;
+      progress->row.entity = one.entity;
       auto key = runtime::workflow_key(progress->channel.tenant, id_of(progress->channel));
       latest.insert_or_assign(std::move(key), std::move(*progress));
     } else if (one.kind == record_kind::topic_deleted) {
@@ -51,6 +52,14 @@ result<tail_of_runs> read_tail(storage::shard_reader& reader) {
   });
   if (!visited) return std::unexpected{visited.error()};
   return latest;
+}
+
+/// The row of a run at work follows its events.
+void catch_up(
+    runtime::workflow_row& row, const result<std::unique_ptr<storage::shard_reader>>& reader) {
+  if (!reader || row.entity == entity_id{}) return;
+  const auto there = (*reader)->entity_span(row.entity);
+  if (there && *there) row.last_seq = std::max(row.last_seq, (*there)->last);
 }
 
 /// As its own actor shows it: it is blocked where its code is not.
@@ -233,7 +242,7 @@ result<workflow_answer> list_workflows_page(
     const runtime::workflow_registry* code,
     const stuck_runs& known_stuck,
     const list_workflows& ask) {
-  std::map<std::string, runtime::workflow_row> found;
+  std::map<std::string, std::pair<runtime::workflow_row, shard_id>> found;
   boost::json::array left_out;
   const auto fits = [&](std::string_view key, const runtime::workflow_row& row) {
     // Agents, too: they are stuck like others.
@@ -265,20 +274,23 @@ result<workflow_answer> list_workflows_page(
       if (!stored) return true;
       auto row = as_shown(std::move(*stored), code);
       if (!fits(key, row)) return true;
-      found.emplace(std::string{key.substr(prefix.size())}, std::move(row));
+      found.try_emplace(std::string{key.substr(prefix.size())}, std::move(row), shard_id{i});
       return ++taken <= ask.limit;
     });
     if (!scanned) return std::unexpected{scanned.error()};
     for (auto& [key, progress] : *tail) {
       if (!progress || key < first || key >= last) continue;
       auto row = as_shown(std::move(progress->row), code);
-      if (fits(key, row)) found.emplace(key.substr(prefix.size()), std::move(row));
+      if (!fits(key, row)) continue;
+      found.try_emplace(key.substr(prefix.size()), std::move(row), shard_id{i});
     }
   }
   boost::json::array list;
   std::string next;
-  for (const auto& [id, row] : found) {
+  for (auto& [id, one] : found) {
+    auto& [row, shard] = one;
     if (list.size() == ask.limit) break;
+    if (!row.ended) catch_up(row, journal.read(shard));
     list.push_back(shown(id, row, stuck_because(prefix + id, row, code, known_stuck)));
     next = id;
   }

@@ -48,6 +48,13 @@ bool run_host::recall(const std::vector<run_event>& history) {
     note(event);
   }
   if (row_->ended) return true;
+  const auto commands = runtime::last_command(history);
+  if (commands > row_->commands) {
+    row_->commands = commands;
+    row_->last_seq = last_seq_;
+    shown_ = row_;
+    is_row_behind_ = true;
+  }
   for (const auto& timer : timers_with_rows(history))
     timers_[timer.command] = timer;
   return true;

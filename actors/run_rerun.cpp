@@ -63,14 +63,6 @@ run_event rerun_event(const begin_rerun& ask, std::string_view how, time_ms when
   return event;
 }
 
-std::uint32_t last_command(const std::vector<run_event>& history) {
-  std::uint32_t last = 0;
-  for (const auto& event : history) {
-    if (event.kind == run_event_kind::issued) last = std::max(last, event.command);
-  }
-  return last;
-}
-
 }  // namespace
 
 // -- restart and fork ----------------------------------------------------------------------------
@@ -275,7 +267,7 @@ void run_host::end_copy(std::size_t first_new) {
   row.why.reset();
   row.result.clear();
   row.state.clear();
-  row.commands = last_command(anew_);
+  row.commands = runtime::last_command(anew_);
   row.first_seq = copy->first_seq.value_or(sequence{last_seq_.raw() + batch_.size() + 1});
   start_ = start;
   recorded_build_ = build_of(start.identity);

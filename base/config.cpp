@@ -102,7 +102,7 @@ void visit_topic_settings(Config& c, Visit&& visit) {
   visit("workflows.message_bytes_max", w.message_bytes_max, document, "payload of a message to an agent");
   visit("workflows.reply_bytes_max", w.reply_bytes_max, document, "reply of an agent to one message");
   visit("workflows.unread_bytes_max", w.unread_bytes_max, bounds{4096, 1ULL << 30}, "signals, or messages to an agent, that its code has not read, with 512 bytes for each, before more are refused; continue_as_new writes them again in one batch, so at most a quarter of storage.journal_queue_bytes_max");
-  visit("workflows.state_bytes_max", w.state_bytes_max, document, "what set_status shows; it is written with every transition");
+  visit("workflows.state_bytes_max", w.state_bytes_max, document, "what set_status shows; it is written whenever it changes");
   visit("workflows.inputs_waiting_max", w.inputs_waiting_max, bounds{1, 1'000'000}, "signals of one workflow that wait for their turn before more are refused");
   visit("workflows.messages_waiting_max", w.messages_waiting_max, bounds{1, 100'000}, "messages of one agent without a reply before more are refused");
   visit("workflows.result_waiters_max", w.result_waiters_max, bounds{1, 1'000'000}, "requests that wait for the end of one workflow, or for replies of one agent");

@@ -4,11 +4,13 @@
 
 #include "base/ids.hpp"
 
+#include <algorithm>
 #include <callboard/command.hpp>
 #include <callboard/failure.hpp>
 #include <callboard/json.hpp>
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 
@@ -99,6 +101,15 @@ struct run_event {
   const auto* arguments = issued.data.if_object();
   const auto* clock = arguments == nullptr ? nullptr : arguments->if_contains("clock");
   return issued.what == command_kind::sleep && clock != nullptr && *clock == "wall";
+}
+
+/// The highest index of a command among these; 0 if there is none.
+[[nodiscard]] inline std::uint32_t last_command(std::span<const run_event> history) {
+  std::uint32_t last = 0;
+  for (const auto& event : history) {
+    if (event.kind == run_event_kind::issued) last = std::max(last, event.command);
+  }
+  return last;
 }
 
 }  // namespace callboard::runtime

@@ -7,6 +7,8 @@
 
 #include <boost/json/serialize.hpp>
 
+#include <tuple>
+
 namespace callboard::runtime {
 
 namespace {
@@ -133,6 +135,29 @@ void apply_progress(const storage::record& record, storage::view_writer& out) {
 }
 
 }  // namespace
+
+bool tell_the_same(const workflow_row& one, const workflow_row& other) {
+  const auto told = [](const workflow_row& row) {
+    return std::tie(
+        row.type,
+        row.version,
+        row.run,
+        row.status,
+        row.started,
+        row.ended,
+        row.first_seq,
+        row.correlation_id,
+        row.start_hash,
+        row.state,
+        row.result,
+        row.why,
+        row.needs_wake,
+        row.accepted,
+        row.owes,
+        row.parent_cancelled);
+  };
+  return told(one) == told(other);
+}
 
 shared_bytes encode_workflow_progress(const workflow_progress& progress) {
   journal::WorkflowProgress to;

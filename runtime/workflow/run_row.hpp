@@ -72,6 +72,9 @@ struct workflow_row {
   entity_id entity{};
 };
 
+/// True if they differ in nothing but how far the run has come.
+[[nodiscard]] bool tell_the_same(const workflow_row& one, const workflow_row& other);
+
 /// Events of its current run.
 [[nodiscard]] inline std::uint64_t history_size(const workflow_row& row) {
   return row.last_seq.raw() + 1 - row.first_seq.raw();

@@ -1,0 +1,104 @@
+// A run that does one step after another does not write its row with each; what is shown of it, and
+// what is done again after a kill, is the same as if it did.
+#include "tests/actors/topic/mortal_broker.hpp"
+
+#include <boost/json/parse.hpp>
+
+#include <array>
+#include <optional>
+#include <string>
+#include <utility>
+
+namespace callboard::testing {
+
+namespace {
+
+constexpr std::size_t quick_steps = 10;
+
+std::array<int, quick_steps> done{};
+std::optional<step_promise<int>> held;
+
+struct busy_workflow : workflow<busy_workflow> {
+  static constexpr std::string_view type = "test.busy";
+
+  flow<json> run(context& ctx, json) {
+    for (std::size_t i = 0; i < quick_steps; ++i)
+      (void)co_await ctx.step("count", [i] { return ++done[i]; }).required();
+    co_return co_await ctx
+        .async_step<int>(
+            "elsewhere",
+            [](const step_attempt&, step_promise<int> promise) { held = std::move(promise); })
+        .required();
+  }
+};
+
+struct busy_node : mortal_broker {
+  explicit busy_node(std::size_t life = SIZE_MAX) : mortal_broker{life} {
+    done.fill(0);
+    held.reset();
+    on_death = [] { held.reset(); };
+    if (!code.add(busy_workflow::definition())) FAIL("cannot add the workflow");
+    broker.journal.on_write = [this](const storage::record_draft& draft) {
+      if (draft.kind == storage::record_kind::workflow_progress) ++rows_written;
+    };
+  }
+
+  /// What is listed of the only workflow.
+  boost::json::object listed() {
+    const auto page = get<workflow_answer>(list_workflows{channel("w").tenant, {}, {}, {}, 10});
+    return boost::json::parse(page.body).at("workflows").at(0).as_object();
+  }
+
+  int rows_written = 0;
+};
+
+}  // namespace
+
+TEST_CASE("a run writes its row when it begins, works for longer, and ends", "[actors][workflow]") {
+  busy_node node;
+  node.begin("w", "test.busy");
+  REQUIRE(node.comes([&] { return held.has_value(); }));
+  CHECK(node.rows_written < 3);
+  // How much it has done is known at once.
+  const auto now = boost::json::parse(node.shown("w")).as_object();
+  CHECK(now.at("commands") == quick_steps + 1);
+  CHECK(node.listed().at("history_size") == now.at("history_size"));
+  // What is still under way then is in the row a little later.
+  node.pass(3s);
+  CHECK(node.row("w").commands == quick_steps + 1);
+  CHECK(node.listed().at("commands") == quick_steps + 1);
+  const auto before = node.rows_written;
+  node.pass(10s);
+  CHECK(node.rows_written == before);
+  held->complete(7);
+  REQUIRE(node.comes([&] { return node.row("w").ended.has_value(); }));
+  CHECK(node.rows_written == before + 1);
+}
+
+TEST_CASE("a run whose row is behind goes on after a kill", "[actors][workflow]") {
+  bool was_killed = true;
+  for (std::size_t life = 0; was_killed; ++life) {
+    INFO("killed after " << life << " commits");
+    REQUIRE(life < 60);
+    busy_node node{life};
+    node.begin("w", "test.busy");
+    REQUIRE(node.comes([&] { return held.has_value(); }));
+    int again = 0;
+    for (const auto times : done) {
+      CHECK(times > 0);
+      again += times - 1;
+    }
+    // That whose end was not on disk.
+    CHECK(again <= (node.was_killed ? 1 : 0));
+    CHECK(says(node.shown("w"), R"("commands":11)"));
+    REQUIRE(node.comes([&] {
+      if (auto promise = std::exchange(held, {})) promise->complete(7);
+      return node.row("w").ended.has_value();
+    }));
+    was_killed = node.was_killed;
+    CHECK(node.row("w").result == "7");
+    CHECK(node.row("w").commands == quick_steps + 1);
+  }
+}
+
+}  // namespace callboard::testing
