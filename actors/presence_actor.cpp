@@ -248,7 +248,8 @@ void presence_actor::handle(presence_room& room, pending_request request) {
       (void)core.renew(join->member, boot());
       return answer(request, std::unexpected{no_room()});
     }
-    outcome = core.join(join->member, std::move(join->state), boot());
+    // Kept, as it may have to be asked again.
+    outcome = core.join(join->member, join->state, boot());
   } else if (const auto* renew = std::get_if<presence_renew>(&request.body)) {
     outcome = core.renew(renew->member, boot());
     if (outcome) return answer_now(room, request);

@@ -21,13 +21,13 @@ using rocksdb::IOStatus;
 
 /// Zeros are written in pieces, and reach the disk as they come: a sync of the log in use waits for
 /// no more than one of them.
-constexpr std::uint64_t piece_bytes = 256 << 10;
+constexpr std::uint64_t piece_bytes = 1 << 20;
 /// After zeros that could not be written.
 constexpr std::chrono::seconds retry_after{10};
 /// What the first log of a node may wait for its zeros.
 constexpr std::chrono::milliseconds first_spare_max{100};
 /// The next log is made when the one in use has come so far.
-constexpr std::uint64_t parts_until_wanted = 4;
+constexpr std::uint64_t parts_until_wanted = 8;
 
 bool is_log(std::string_view path) {
   return path.ends_with(".log");
@@ -35,7 +35,7 @@ bool is_log(std::string_view path) {
 
 /// It writes much, and nobody waits for it.
 void yield_this_thread() {
-  constexpr int niceness = 10;
+  constexpr int niceness = 5;
   (void)::setpriority(PRIO_PROCESS, 0, niceness);
 }
 

@@ -113,7 +113,16 @@ private:
       }
       // A power cut took it, and nobody was promised anything from here on.
       is_over_ = acknowledged_ && expected_ > *acknowledged_;
-      if (is_over_) return {};
+      if (is_over_) {
+        // The mark may be a second old, so that whoever reads on has to hear of it.
+        is_lossy_ = true;
+        report_.damage.push_back(
+            {.file = "db (log)",
+             .shard = shard_.raw(),
+             .lsn = expected_.raw(),
+             .what = "is missing, and what is behind it was not acknowledged: left out"});
+        return {};
+      }
       put_hole(expected_, lsn{first.raw() - 1});
       lose(lsn{first.raw() - 1});
     }

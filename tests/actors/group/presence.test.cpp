@@ -215,25 +215,30 @@ TEST_CASE_METHOD(
     presence_client,
     "who asks for what takes no space is not refused with a join beside him",
     "[actors][presence]") {
-  for (const std::string member : {"ann", "bob"})
+  for (const std::string member : {"ann", "bob", "cid"})
     REQUIRE(join("room", member));
   const auto bob = ask(actors::presence_leave{topic("room"), "bob", false});
   run();
   const auto eve = ask(actors::presence_join{topic("room"), "eve", "{}"});
   const auto ann = ask(actors::presence_join{topic("room"), "ann", "{}"});
+  const auto cid = ask(actors::presence_join{topic("room"), "cid", R"({"x":1})"});
   const auto list = ask(actors::presence_list{topic("room")});
   run();
   journal.fill_disk(true);
   settle();
   CHECK(got.answered.at(bob));
   CHECK(got.answered.at(ann));
-  REQUIRE_FALSE(got.answered.at(eve));
-  CHECK(got.answered.at(eve).error().code == errc::storage_full);
+  for (const auto id : {eve, cid}) {
+    REQUIRE_FALSE(got.answered.at(id));
+    CHECK(got.answered.at(id).error().code == errc::storage_full);
+  }
   REQUIRE(got.answered.at(list));
   const auto& there = std::get<actors::presence_members>(*got.answered.at(list)).members;
-  REQUIRE(there.size() == 1);
+  REQUIRE(there.size() == 2);
   CHECK(there[0].member == "ann");
   CHECK(there[0].present);
+  CHECK(there[1].member == "cid");
+  CHECK(there[1].state == "{}");
 }
 
 TEST_CASE_METHOD(
