@@ -55,7 +55,7 @@ result<std::optional<look>> look_back(
     bytes += one.payload.view().size();
     if (bytes > bytes_max) return false;
     if (!first) first = one;
-    // Between two transitions is at least the row of the first.
+    // Behind a transition with such signals stands its row.
     if (one.lsn != previous.next()) transition = one.lsn;
     previous = one.lsn;
     const runtime::delivered_event stored{one.entity_seq, one.time, one.payload};

@@ -158,7 +158,11 @@ bool run_host::has_debts() const {
 void run_host::append_row(runtime::publish_request transition) {
   note_debts();
   const auto when = parts_.time.boot();
-  const bool is_same = !transition.events.empty() && batch_timers_set_.empty()
+  // Where a transition with signals ends must be seen later, to know which belong together.
+  const bool has_signals = std::ranges::any_of(batch_, [](const recorded& one) {
+    return one.event.kind == run_event_kind::signalled && !one.event.id.empty();
+  });
+  const bool is_same = !transition.events.empty() && !has_signals && batch_timers_set_.empty()
                        && batch_timers_cleared_.empty() && shown_
                        && runtime::tell_the_same(*row_, *shown_);
   if (is_same && when - row_written_at_ < row_behind_max) {
@@ -190,6 +194,15 @@ void run_host::settle_debts() {
     is_busy_ = is_settling_ = true;
     append_row({});
   }
+}
+
+/// The disk is full, or the node overloaded: what only the row is behind with can wait.
+void run_host::put_off_settlement() {
+  is_settling_ = is_busy_ = false;
+  is_row_behind_ = true;
+  home_.run_settled();
+  pump();
+  settle_debts_later();
 }
 
 /// False: what was committed is a transition.

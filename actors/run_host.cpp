@@ -457,8 +457,9 @@ void run_host::on_appended(const runtime::publish_reply& reply) {
   const bool is_refused = why.code == errc::overloaded || why.code == errc::storage_full;
   // Whoever starts a workflow tries again by himself; nothing of it is there yet.
   if (!is_refused || (is_unmade_ && !shown_)) return abandon(why);
+  if (is_settling_) return put_off_settlement();
   home_.run_later(refused_retry, [this] {
-    if (!is_dead_) is_settling_ ? append_row({}) : append_batch();
+    if (!is_dead_) append_batch();
   });
 }
 

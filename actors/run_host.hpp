@@ -431,6 +431,7 @@ private:
   void on_debt_told(const std::string& origin);
   [[nodiscard]] bool has_debts() const;
   void settle_debts();
+  void put_off_settlement();
   /// When a transition has not done it within a second: also what others have accepted.
   void settle_debts_later();
   [[nodiscard]] bool takes_settlement();

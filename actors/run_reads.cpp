@@ -55,10 +55,9 @@ result<tail_of_runs> read_tail(storage::shard_reader& reader) {
 }
 
 /// The row of a run at work follows its events.
-void catch_up(
-    runtime::workflow_row& row, const result<std::unique_ptr<storage::shard_reader>>& reader) {
-  if (!reader || row.entity == entity_id{}) return;
-  const auto there = (*reader)->entity_span(row.entity);
+void catch_up(runtime::workflow_row& row, storage::shard_reader& reader) {
+  if (row.entity == entity_id{}) return;
+  const auto there = reader.entity_span(row.entity);
   if (there && *there) row.last_seq = std::max(row.last_seq, (*there)->last);
 }
 
@@ -242,7 +241,8 @@ result<workflow_answer> list_workflows_page(
     const runtime::workflow_registry* code,
     const stuck_runs& known_stuck,
     const list_workflows& ask) {
-  std::map<std::string, std::pair<runtime::workflow_row, shard_id>> found;
+  std::vector<std::unique_ptr<storage::shard_reader>> readers(journal.shard_count());
+  std::map<std::string, std::pair<runtime::workflow_row, std::size_t>> found;
   boost::json::array left_out;
   const auto fits = [&](std::string_view key, const runtime::workflow_row& row) {
     // Agents, too: they are stuck like others.
@@ -274,7 +274,7 @@ result<workflow_answer> list_workflows_page(
       if (!stored) return true;
       auto row = as_shown(std::move(*stored), code);
       if (!fits(key, row)) return true;
-      found.try_emplace(std::string{key.substr(prefix.size())}, std::move(row), shard_id{i});
+      found.try_emplace(std::string{key.substr(prefix.size())}, std::move(row), i);
       return ++taken <= ask.limit;
     });
     if (!scanned) return std::unexpected{scanned.error()};
@@ -282,15 +282,16 @@ result<workflow_answer> list_workflows_page(
       if (!progress || key < first || key >= last) continue;
       auto row = as_shown(std::move(progress->row), code);
       if (!fits(key, row)) continue;
-      found.try_emplace(key.substr(prefix.size()), std::move(row), shard_id{i});
+      found.try_emplace(key.substr(prefix.size()), std::move(row), i);
     }
+    readers[i] = *std::move(reader);
   }
   boost::json::array list;
   std::string next;
   for (auto& [id, one] : found) {
     auto& [row, shard] = one;
     if (list.size() == ask.limit) break;
-    if (!row.ended) catch_up(row, journal.read(shard));
+    if (!row.ended) catch_up(row, *readers[shard]);
     list.push_back(shown(id, row, stuck_because(prefix + id, row, code, known_stuck)));
     next = id;
   }

@@ -48,8 +48,8 @@ bool run_host::recall(const std::vector<run_event>& history) {
     note(event);
   }
   if (row_->ended) return true;
-  const auto commands = runtime::last_command(history);
-  if (commands > row_->commands) {
+  const auto commands = std::max(row_->commands, runtime::last_command(history));
+  if (commands > row_->commands || last_seq_ > row_->last_seq) {
     row_->commands = commands;
     row_->last_seq = last_seq_;
     shown_ = row_;
