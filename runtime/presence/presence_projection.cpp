@@ -21,14 +21,16 @@ void apply_changed(const storage::record& record, storage::view_writer& out) {
     topic.set_topic(from.topic());
     out.put(view_id::presence, topic_key, topic.SerializeAsString());
   }
+  // The key without a name is that of the topic's row.
   for (const auto& one : from.joined_or_updated()) {
+    if (one.member().empty()) continue;
     out.put(
         view_id::presence,
         presence_member_key(record.entity, one.member()),
         one.SerializeAsString());
   }
   for (const auto& member : from.left()) {
-    out.erase(view_id::presence, presence_member_key(record.entity, member));
+    if (!member.empty()) out.erase(view_id::presence, presence_member_key(record.entity, member));
   }
 }
 

@@ -211,6 +211,13 @@ TEST_CASE("presence rows follow the records", "[runtime][presence]") {
   record.payload = shared_bytes{encode_presence_changed(topic, {9, {}, {}, {"ann"}})};
   apply_presence_record(record, view);
   CHECK(view.rows.size() == 2);
+  // Nobody is called so; in a damaged store it must not take the topic's row.
+  for (const auto& nobody :
+       {presence_batch{10, {}, {{"", "{}", 10, true}}, {}}, presence_batch{11, {}, {}, {""}}}) {
+    record.payload = shared_bytes{encode_presence_changed(topic, nobody)};
+    apply_presence_record(record, view);
+    CHECK(decode_presence_topic(view.rows.at(presence_topic_key(entity_id{5}))) == topic);
+  }
   record.kind = storage::record_kind::topic_deleted;
   apply_presence_record(record, view);
   CHECK(view.rows.empty());
