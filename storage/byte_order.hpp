@@ -74,4 +74,8 @@ inline void append_varint(std::string& out, std::uint64_t value) {
   return std::nullopt;
 }
 
+[[nodiscard]] inline bool is_zero(std::string_view bytes) {
+  return bytes.find_first_not_of('\0') == std::string_view::npos;
+}
+
 }  // namespace callboard::storage

@@ -68,7 +68,7 @@ private:
   static constexpr std::uint64_t page_size = 32 << 10;
 
   void read_header() {
-    if (std::ranges::all_of(header_, [](char c) { return c == '\0'; })) {
+    if (is_zero({header_.data(), header_.size()})) {
       is_over_ = true;
       return;
     }
@@ -123,9 +123,6 @@ public:
 private:
   /// Behind its end there is something else than zeros.
   bool has_more(std::string_view rest) {
-    const auto is_zero = [](std::string_view bytes) {
-      return std::ranges::all_of(bytes, [](char c) { return c == '\0'; });
-    };
     if (!is_zero(rest)) return true;
     std::string bytes(piece_bytes, '\0');
     rocksdb::Slice read;
@@ -156,15 +153,15 @@ private:
   IOStatus failed_ = IOStatus::OK();
 };
 
-/// A log as RocksDB knows it.
-class log_files::growing_log final : public rocksdb::FSWritableFileOwnerWrapper {
+/// The newest log: what counts for all, whatever it is written to.
+class log_files::open_log final : public rocksdb::FSWritableFileOwnerWrapper {
 public:
-  growing_log(log_files& owner, std::unique_ptr<rocksdb::FSWritableFile>&& below)
+  open_log(log_files& owner, std::unique_ptr<rocksdb::FSWritableFile>&& below)
       : FSWritableFileOwnerWrapper{std::move(below)}, owner_{owner} {
     owner_.opened(*this);
   }
 
-  ~growing_log() override { owner_.closed(*this); }
+  ~open_log() override { owner_.closed(*this); }
 
   IOStatus
   Append(const rocksdb::Slice& data, const IOOptions& options, IODebugContext* debug) override {
@@ -196,31 +193,20 @@ private:
   std::uint64_t size_ = 0;
 };
 
-/// A log that is written over zeros.
-class log_files::zeroed_log final : public rocksdb::FSWritableFile {
+/// A file that is written from its begin on over what it has.
+class log_files::zeroed_file final : public rocksdb::FSWritableFile {
 public:
-  zeroed_log(log_files& owner, std::string path, std::unique_ptr<rocksdb::FSRandomRWFile>&& below)
-      : owner_{owner}, path_{std::move(path)}, file_{std::move(below)} {
-    owner_.opened(*this);
-  }
-
-  ~zeroed_log() override { owner_.closed(*this); }
+  zeroed_file(
+      rocksdb::FileSystem& files,
+      std::string path,
+      std::unique_ptr<rocksdb::FSRandomRWFile>&& below)
+      : files_{files}, path_{std::move(path)}, file_{std::move(below)} {}
 
   IOStatus
   Append(const rocksdb::Slice& data, const IOOptions& options, IODebugContext* debug) override {
     auto status = file_->Write(size_, data, options, debug);
-    if (!status.ok()) return status;
-    size_ += data.size();
-    owner_.grown_to(size_);
+    if (status.ok()) size_ += data.size();
     return status;
-  }
-
-  IOStatus Append(
-      const rocksdb::Slice& data,
-      const IOOptions& options,
-      const rocksdb::DataVerificationInfo& /*unused*/,
-      IODebugContext* debug) override {
-    return Append(data, options, debug);
   }
 
   IOStatus Flush(const IOOptions& options, IODebugContext* debug) override {
@@ -228,11 +214,11 @@ public:
   }
 
   IOStatus Sync(const IOOptions& options, IODebugContext* debug) override {
-    return gate_.pass([&] { return file_->Sync(options, debug); });
+    return file_->Sync(options, debug);
   }
 
   IOStatus Fsync(const IOOptions& options, IODebugContext* debug) override {
-    return gate_.pass([&] { return file_->Fsync(options, debug); });
+    return file_->Fsync(options, debug);
   }
 
   bool IsSyncThreadSafe() const override { return true; }
@@ -245,20 +231,18 @@ public:
   /// has deleted meanwhile is not made again.
   IOStatus Close(const IOOptions& options, IODebugContext* debug) override {
     auto status = file_->Close(options, debug);
-    auto& files = *owner_.target();
-    if (!status.ok() || !files.FileExists(path_, options, debug).ok()) return status;
+    if (!status.ok() || !files_.FileExists(path_, options, debug).ok()) return status;
     std::unique_ptr<rocksdb::FSWritableFile> whole;
-    status = files.ReopenWritableFile(path_, {}, &whole, debug);
+    status = files_.ReopenWritableFile(path_, {}, &whole, debug);
     if (status.ok()) status = whole->Truncate(size_, options, debug);
     if (status.ok()) status = whole->Close(options, debug);
     return status;
   }
 
 private:
-  log_files& owner_;
+  rocksdb::FileSystem& files_;
   const std::string path_;
   std::unique_ptr<rocksdb::FSRandomRWFile> file_;
-  sync_gate gate_;
   std::uint64_t size_ = 0;
 };
 
@@ -304,12 +288,14 @@ IOStatus log_files::NewWritableFile(
   if (!is_log(path)) return target()->NewWritableFile(path, options, out, debug);
   if (auto synced = sync_current(); !synced.ok()) return synced;
   prepare_first();
-  if (take_spare(path, options, *out).ok()) return IOStatus::OK();
-  // The next one need not.
-  want_spare();
   std::unique_ptr<rocksdb::FSWritableFile> log;
-  auto status = target()->NewWritableFile(path, options, &log, debug);
-  if (status.ok()) *out = std::make_unique<growing_log>(*this, std::move(log));
+  auto status = take_spare(path, options, log);
+  if (!status.ok()) {
+    // The next one need not.
+    want_spare();
+    status = target()->NewWritableFile(path, options, &log, debug);
+  }
+  if (status.ok()) *out = std::make_unique<open_log>(*this, std::move(log));
   return status;
 }
 
@@ -353,7 +339,7 @@ IOStatus log_files::take_spare(
   if (status.ok()) status = sync_directory();
   std::unique_ptr<rocksdb::FSRandomRWFile> file;
   if (status.ok()) status = target()->NewRandomRWFile(path, options, &file, nullptr);
-  if (status.ok()) out = std::make_unique<zeroed_log>(*this, path, std::move(file));
+  if (status.ok()) out = std::make_unique<zeroed_file>(*target(), path, std::move(file));
   return status;
 }
 
@@ -404,7 +390,7 @@ bool log_files::has_left_over() const {
   std::string bytes(4096, '\0');
   rocksdb::Slice read;
   if (!file->Read(0, bytes.size(), {}, &read, bytes.data(), nullptr).ok()) return false;
-  return std::ranges::all_of(read.ToStringView(), [](char c) { return c == '\0'; });
+  return is_zero(read.ToStringView());
 }
 
 bool log_files::make_spare(

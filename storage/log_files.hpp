@@ -70,8 +70,8 @@ public:
 
 private:
   class sync_gate;
-  class growing_log;
-  class zeroed_log;
+  class open_log;
+  class zeroed_file;
 
   [[nodiscard]] rocksdb::IOStatus sync_current();
   void prepare_first();

@@ -30,10 +30,6 @@ std::size_t frame_size(std::string_view in) {
   return load_little<std::uint32_t>(in.data()) == crc ? frame_header_size + length : 0;
 }
 
-bool is_zero(std::string_view in) {
-  return std::ranges::all_of(in, [](char c) { return c == '\0'; });
-}
-
 }  // namespace
 
 wal_check_result check_wal(const std::filesystem::path& file) {
