@@ -9,6 +9,18 @@
 
 namespace callboard::actors {
 
+namespace {
+
+/// Of the thread that runs a job: whose it is, and whether the job has posted its next.
+struct running_job {
+  const void* pool = nullptr;
+  bool has_next = false;
+};
+
+thread_local running_job running;
+
+}  // namespace
+
 reader_pool::reader_pool(const clock& time, std::uint32_t threads, std::uint32_t queue_max)
     : time_{time}, queue_max_{queue_max} {
   asleep_.reserve(threads);
@@ -28,11 +40,8 @@ result<void> reader_pool::post(lane which, work job) {
     if (stopping_) return fail(errc::draining, "the node is shutting down");
     if (which == lane::control) {
       control_.push_back({std::move(job), time_.boot()});
-    } else if (reads_.size() < queue_max_) {
-      reads_.push_back({std::move(job), time_.boot()});
-    } else {
-      return fail(
-          errc::overloaded, fmt::format("{} reads are waiting for the journal", queue_max_), 100);
+    } else if (auto posted = post_read(std::move(job)); !posted) {
+      return posted;
     }
     wakes = wake_one();
   }
@@ -40,11 +49,29 @@ result<void> reader_pool::post(lane which, work job) {
   return {};
 }
 
+result<void> reader_pool::post_read(work job) {
+  if (reads_.size() >= queue_max_) {
+    return fail(
+        errc::overloaded, fmt::format("{} reads are waiting for the journal", queue_max_), 100);
+  }
+  reads_.push_back({std::move(job), time_.boot()});
+  return {};
+}
+
+result<void> reader_pool::post_next(work job) {
+  if (running.pool != this || running.has_next) return post(lane::reads, std::move(job));
+  const auto lock = lock_shortly(mutex_);
+  if (stopping_) return fail(errc::draining, "the node is shutting down");
+  next_.push_back({std::move(job), time_.boot()});
+  running.has_next = true;
+  return {};
+}
+
 bool reader_pool::post_if_idle(work& job) {
   sleeper* wakes = nullptr;
   {
     const auto lock = lock_shortly(mutex_);
-    if (stopping_ || idle_ <= control_.size() + reads_.size()) return false;
+    if (stopping_ || idle_ == 0) return false;
     control_.push_back({std::move(job), time_.boot()});
     wakes = wake_one();
   }
@@ -63,6 +90,16 @@ reader_pool::sleeper* reader_pool::wake_one() {
   return last;
 }
 
+bool reader_pool::has_none() const {
+  return control_.empty() && next_.empty() && reads_.empty();
+}
+
+/// What is next may take long: unless somebody else is there for `control`, that goes first.
+reader_pool::queue& reader_pool::foremost() {
+  if (!next_.empty() && (control_.empty() || idle_ > 0)) return next_;
+  return control_.empty() ? reads_ : control_;
+}
+
 void reader_pool::stop() {
   {
     const std::lock_guard guard{mutex_};
@@ -77,38 +114,40 @@ void reader_pool::stop() {
 
 std::size_t reader_pool::depth() const {
   const std::lock_guard guard{mutex_};
-  return control_.size() + reads_.size();
+  return control_.size() + next_.size() + reads_.size();
 }
 
 boot_time reader_pool::oldest_wait() const {
   const std::lock_guard guard{mutex_};
   boot_time longest{};
-  for (const auto* queue : {&control_, &reads_}) {
-    if (!queue->empty()) longest = std::max(longest, time_.boot() - queue->front().since);
+  for (const auto* waiting : {&control_, &next_, &reads_}) {
+    if (!waiting->empty()) longest = std::max(longest, time_.boot() - waiting->front().since);
   }
   return longest;
 }
 
 void reader_pool::run(sleeper& self) {
+  running.pool = this;
   auto lock = lock_shortly(mutex_);
   while (true) {
-    while (!stopping_ && control_.empty() && reads_.empty()) {
+    while (!stopping_ && has_none()) {
       ++idle_;
       asleep_.push_back(&self);
       self.woken.wait(lock, [&] { return std::exchange(self.is_woken, false); });
       --idle_;
       is_one_waking_ = false;
     }
-    auto& queue = control_.empty() ? reads_ : control_;
-    if (queue.empty()) return;
-    auto job = std::move(queue.front().job);
-    queue.pop_front();
+    if (has_none()) return;
+    auto& from = foremost();
+    auto job = std::move(from.front().job);
+    from.pop_front();
     auto* wakes = wake_one();
     lock.unlock();
     if (wakes != nullptr) wakes->woken.notify_one();
     job();
     job = nullptr;
     lock = lock_shortly(mutex_);
+    running.has_next = false;
   }
 }
 

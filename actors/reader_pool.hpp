@@ -31,7 +31,13 @@ public:
   /// Errors: overloaded when `queue_max` reads wait; draining after `stop`.
   [[nodiscard]] result<void> post(lane which, work job);
 
-  /// Takes the job for `control` if a thread has nothing to do. False: none has, or it is stopped.
+  /// As `post` to `reads`, but from a job of this pool the first such job is the next one for its
+  /// thread: what it needs is in the caches still, and nobody has to be woken for it. That job must
+  /// be about to end.
+  [[nodiscard]] result<void> post_next(work job);
+
+  /// Takes the job for `control` if a thread has nothing to do. It then does not wait for a job
+  /// that was posted by `post_next` or to `reads`. False: none has, or it is stopped.
   [[nodiscard]] bool post_if_idle(work& job);
 
   /// Runs what is queued, refuses more, joins the threads. Idempotent.
@@ -53,17 +59,26 @@ private:
     bool is_woken = false;
   };
 
+  using queue = std::deque<waiting_job>;
+
   void run(sleeper& self);
+  [[nodiscard]] result<void> post_read(work job);
   /// Null: nobody has to be woken. To be told without the lock.
   [[nodiscard]] sleeper* wake_one();
+  [[nodiscard]] bool has_none() const;
+  /// What the next job is taken from. Precondition: not `has_none`.
+  [[nodiscard]] queue& foremost();
 
   const clock& time_;
   mutable std::mutex mutex_;
   std::deque<sleeper> sleepers_;
   /// The last to fall asleep is woken first: its memory is in the caches still.
   std::vector<sleeper*> asleep_;
-  std::deque<waiting_job> control_;
-  std::deque<waiting_job> reads_;
+  queue control_;
+  /// Nobody is woken for these: who has posted one looks here before it sleeps, and leaves it only
+  /// where nobody is asleep.
+  queue next_;
+  queue reads_;
   std::size_t idle_ = 0;
   bool is_one_waking_ = false;
   bool stopping_ = false;

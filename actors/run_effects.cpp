@@ -177,63 +177,61 @@ void run_host::offer_engine() {
 void run_host::post_step(ready_step next) {
   const auto command = next.command;
   const bool is_async = next.body.is_async;
-  auto posted = parts_.steps->post(
-      reader_pool::lane::reads,
-      [this,
-       self = home_.run_handle(),
-       loan = is_async ? nullptr : loan_,
-       &parts = parts_,
-       shard = shard_,
-       workflow = id(),
-       is_async,
-       limits = runtime::limits_of(limits()),
-       started = row_->started,
-       next = std::move(next),
-       run = row_->run]() mutable {
-        const auto began = parts.time.boot();
-        // Nothing of the run is touched here but what is captured: it may have gone.
-        std::optional<caf::message> rest;
-        const auto tell = [self, kept = is_async ? nullptr : &rest](boxed<run_continuation> one) {
-          if (kept == nullptr) return caf::anon_send(self, std::move(one));
-          *kept = caf::make_message(std::move(one));
-        };
-        auto receive = [=, this, &parts, command = next.command, attempt = next.attempt.number](
-                           outcome<json> ended) mutable noexcept {
-          if (auto* engine = loan ? loan->take() : nullptr) {
-            const auto ended_at = parts.time.boot();
-            std::optional<run_event> input;
-            runtime::run_outputs outputs;
-            const auto open = engine->open().find(command);
-            if (open != engine->open().end() && open->second.attempt == attempt) {
-              const auto when = parts.journal.shard_time(shard);
-              input = runtime::event_of(
-                  {command, attempt, std::move(ended)}, open->second, workflow, when, limits);
-              input->time = std::max(when, started);
-              outputs = engine->deliver(*input);
-              close_if_over(*engine, outputs);
-            }
-            const auto turn = parts.time.boot() - ended_at;
-            return tell(box(run_continuation{[this,
-                                              took = ended_at - began,
-                                              turn,
-                                              loan = std::move(loan),
-                                              input = std::move(input),
-                                              outputs = std::move(outputs)]() mutable {
-              note_step(took);
-              note_turn(turn);
-              on_step_driven(*loan, std::move(input), std::move(outputs));
-            }}));
-          }
-          tell(box(run_continuation{
-              [this, began, is_async, command, run, attempt, ended = std::move(ended)]() mutable {
-                note_step(parts_.time.boot() - began);
-                --(is_async ? async_steps_running_ : steps_running_);
-                on_step_done(command, attempt, run, std::move(ended));
-              }}));
-        };
-        begin_step(next.body, next.attempt, std::make_shared<detail::step_end>(std::move(receive)));
-        if (rest) tell_and_run(self, *std::move(rest));
-      });
+  auto posted = parts_.steps->post_next([this,
+                                         self = home_.run_handle(),
+                                         loan = is_async ? nullptr : loan_,
+                                         &parts = parts_,
+                                         shard = shard_,
+                                         workflow = id(),
+                                         is_async,
+                                         limits = runtime::limits_of(limits()),
+                                         started = row_->started,
+                                         next = std::move(next),
+                                         run = row_->run]() mutable {
+    const auto began = parts.time.boot();
+    // Nothing of the run is touched here but what is captured: it may have gone.
+    std::optional<caf::message> rest;
+    const auto tell = [self, kept = is_async ? nullptr : &rest](boxed<run_continuation> one) {
+      if (kept == nullptr) return caf::anon_send(self, std::move(one));
+      *kept = caf::make_message(std::move(one));
+    };
+    auto receive = [=, this, &parts, command = next.command, attempt = next.attempt.number](
+                       outcome<json> ended) mutable noexcept {
+      if (auto* engine = loan ? loan->take() : nullptr) {
+        const auto ended_at = parts.time.boot();
+        std::optional<run_event> input;
+        runtime::run_outputs outputs;
+        const auto open = engine->open().find(command);
+        if (open != engine->open().end() && open->second.attempt == attempt) {
+          const auto when = parts.journal.shard_time(shard);
+          input = runtime::event_of(
+              {command, attempt, std::move(ended)}, open->second, workflow, when, limits);
+          input->time = std::max(when, started);
+          outputs = engine->deliver(*input);
+          close_if_over(*engine, outputs);
+        }
+        const auto turn = parts.time.boot() - ended_at;
+        return tell(box(run_continuation{[this,
+                                          took = ended_at - began,
+                                          turn,
+                                          loan = std::move(loan),
+                                          input = std::move(input),
+                                          outputs = std::move(outputs)]() mutable {
+          note_step(took);
+          note_turn(turn);
+          on_step_driven(*loan, std::move(input), std::move(outputs));
+        }}));
+      }
+      tell(box(run_continuation{
+          [this, began, is_async, command, run, attempt, ended = std::move(ended)]() mutable {
+            note_step(parts_.time.boot() - began);
+            --(is_async ? async_steps_running_ : steps_running_);
+            on_step_done(command, attempt, run, std::move(ended));
+          }}));
+    };
+    begin_step(next.body, next.attempt, std::make_shared<detail::step_end>(std::move(receive)));
+    if (rest) tell_and_run(self, *std::move(rest));
+  });
   if (posted) return;
   --(is_async ? async_steps_running_ : steps_running_);
   after(retry_pause, [this, command] { start_step(command); });
@@ -250,6 +248,7 @@ void run_host::on_step_driven(
   is_code_at_work_ = false;
   if (input && !is_dead_) {
     owe_if_left(*input);
+    batch_.reserve(1 + outputs.events.size());
     batch_.push_back({std::move(*input), row_->run});
     return end_turn(std::move(outputs));
   }

@@ -279,6 +279,7 @@ void run_host::end_turn(runtime::run_outputs outputs) {
     }
   }
   batch_closed_.insert(batch_closed_.end(), outputs.closed.begin(), outputs.closed.end());
+  batch_.reserve(batch_.size() + outputs.events.size());
   for (auto& event : outputs.events) {
     event.time = when;
     owe_if_left(event);
@@ -439,9 +440,10 @@ void run_host::append_batch() {
   note_build(batch_.back().event.time);
   row_->last_seq = sequence{last_seq_.raw() + batch_.size()};
   runtime::publish_request transition;
+  transition.events.reserve(batch_.size());
   std::uint64_t number = last_seq_.raw();
+  auto identity = start_->identity;
   for (const auto& one : batch_) {
-    auto identity = start_->identity;
     identity.run = one.run;
     transition.events.push_back(runtime::encode_run_event(one.event, identity, ++number));
   }

@@ -12,6 +12,7 @@
 #include "actors/run_metrics.hpp"
 #include "actors/run_models.hpp"
 #include "actors/run_notes.hpp"
+#include "base/lazy_deque.hpp"
 #include "runtime/topic/publish.hpp"
 #include "runtime/topic/topic_core.hpp"
 #include "runtime/workflow/attempt_end.hpp"
@@ -23,7 +24,6 @@
 #include <caf/actor.hpp>
 
 #include <cstdint>
-#include <deque>
 #include <functional>
 #include <map>
 #include <memory>
@@ -500,14 +500,14 @@ private:
   std::map<std::string, open_message> open_messages_;
   std::map<std::string, boost::json::object> replies_;
   /// With their sizes, of which this is the sum.
-  std::deque<std::pair<std::string, std::size_t>> reply_order_;
+  lazy_deque<std::pair<std::string, std::size_t>> reply_order_;
   std::size_t replies_bytes_ = 0;
   /// Messages whose replies the run before handed on.
   std::vector<std::string> recalled_;
   /// Replies that are being read, by correlation: to which message, and from where on.
   std::map<std::uint64_t, std::pair<std::string, sequence>> found_replies_;
 
-  std::deque<input> inputs_;
+  lazy_deque<input> inputs_;
   /// Signals and messages in `inputs_`; and those that its code has not read, with what it has just
   /// been given.
   std::size_t waiting_bytes_ = 0;

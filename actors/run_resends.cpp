@@ -8,9 +8,11 @@
 #include "runtime/workflow/agent_names.hpp"
 #include "runtime/workflow/json_values.hpp"
 
+#include <fmt/compile.h>
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <iterator>
 #include <utility>
 
 namespace callboard::actors {
@@ -51,9 +53,16 @@ run_host::reply_in(const runtime::delivered_event& stored, const std::string& me
 std::string run_host::command_id(std::uint32_t command) const {
   // As it was before there were incarnations.
   if (start_->incarnation == 0) return fmt::format("{}.{}.{}", id(), row_->run, command);
-  const auto mark = hash_64(fmt::format(
-      "{}/{}/{}", channel_.tenant.str(), id(), runtime::format_incarnation(start_->incarnation)));
-  return fmt::format("{}.{}.{}-{:016x}", without_mark(id()), row_->run, command, mark);
+  // Made for each step of each run, hence what is compiled.
+  fmt::memory_buffer marked;
+  fmt::format_to(
+      std::back_inserter(marked),
+      FMT_COMPILE("{}/{}/{:016x}"),
+      channel_.tenant.str(),
+      id(),
+      start_->incarnation);
+  const auto mark = hash_64({marked.data(), marked.size()});
+  return fmt::format(FMT_COMPILE("{}.{}.{}-{:016x}"), without_mark(id()), row_->run, command, mark);
 }
 
 time_ms run_host::issued_at(std::uint32_t command) const {

@@ -229,7 +229,7 @@ private:
     interest_.forget(message->topic, relay);
     const auto found = topics_.find(message->topic);
     if (found == topics_.end()) return;
-    std::erase_if(found->second.held, [&](const waiting& one) {
+    erase_if(found->second.held, [&](const waiting& one) {
       const auto* attach = std::get_if<waiting_attach>(&one);
       return attach != nullptr && attach->relay == relay;
     });
@@ -464,7 +464,7 @@ private:
     auto maker = std::move(found->second.maker);
     topics_.erase(found);
     if (maker) refuse(std::move(*maker), why);
-    std::deque<waiting> attaches;
+    lazy_deque<waiting> attaches;
     for (auto& one : held) {
       if (!is_stopping_ && std::holds_alternative<waiting_attach>(one)) {
         attaches.push_back(std::move(one));

@@ -7,13 +7,13 @@
 #include "actors/topic_answers.hpp"
 #include "actors/topic_messages.hpp"
 #include "actors/topic_reads.hpp"
+#include "base/lazy_deque.hpp"
 #include "runtime/topic/topic_codec.hpp"
 
 #include <caf/actor_ostream.hpp>
 #include <caf/event_based_actor.hpp>
 #include <caf/send.hpp>
 
-#include <deque>
 #include <map>
 #include <optional>
 #include <unordered_map>
@@ -576,9 +576,9 @@ private:
   runtime::topic_core& core_;
   std::unordered_map<std::uint64_t, publisher> publishers_;
   std::unordered_map<std::uint64_t, relay> relays_;
-  std::deque<held_charges> charges_;
+  lazy_deque<held_charges> charges_;
   std::vector<held_charges> parked_charges_;
-  std::deque<change> changes_;
+  lazy_deque<change> changes_;
   /// The front of `changes_` is on its way to the journal; it is the deletion.
   bool is_changing_ = false;
   bool is_deleting_ = false;

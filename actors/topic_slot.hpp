@@ -5,12 +5,12 @@
 #include "actors/requests.hpp"
 #include "actors/topic_actor.hpp"
 #include "actors/topic_interest.hpp"
+#include "base/lazy_deque.hpp"
 #include "runtime/workflow/agent_names.hpp"
 
 #include <caf/actor.hpp>
 
 #include <algorithm>
-#include <deque>
 #include <iterator>
 #include <optional>
 #include <type_traits>
@@ -43,7 +43,7 @@ struct topic_slot {
   /// It is being read to be ended.
   bool is_read_to_end = false;
   caf::actor actor;
-  std::deque<waiting> held;
+  lazy_deque<waiting> held;
   /// What the topic has, or will have once it is made.
   runtime::topic_settings settings;
   /// The request that made it, to be answered with its description.
@@ -87,7 +87,7 @@ struct topic_slot {
   [[nodiscard]] std::vector<waiting> take_endings() {
     std::vector<waiting> endings;
     std::ranges::copy_if(held, std::back_inserter(endings), terminates);
-    std::erase_if(held, terminates);
+    erase_if(held, terminates);
     return endings;
   }
 

@@ -8,6 +8,7 @@
 #include "base/log.hpp"
 #include "base/metrics.hpp"
 #include "base/random.hpp"
+#include "base/thread_priority.hpp"
 #include "gateway/gateway.hpp"
 #include "model/chat_client.hpp"
 #include "node/model_settings.hpp"
@@ -51,6 +52,7 @@ public:
   ~running_node() override { stop(); }
 
   result<void> build() {
+    const batch_threads all_that_follow;
     auto opened = storage::journal::open(
         settings_.storage, std::make_shared<runtime::broker_projection>(), clock_, metrics_);
     if (!opened) return std::unexpected{opened.error()};

@@ -1,13 +1,13 @@
 #include "storage/journal_writer.hpp"
 
 #include "base/log.hpp"
+#include "base/thread_priority.hpp"
 #include "storage/keys.hpp"
 
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <chrono>
-#include <sys/resource.h>
 
 namespace callboard::storage {
 
@@ -18,7 +18,7 @@ constexpr std::chrono::milliseconds idle_wait{250};
 /// A group of so many records shows that many publishers are at work: then groups begin no closer
 /// than this, since every group costs a wake-up of each of them. Who publishes alone never waits.
 constexpr std::uint64_t crowd_records = 16;
-constexpr boot_time crowd_interval = std::chrono::microseconds{500};
+constexpr boot_time crowd_interval = std::chrono::microseconds{300};
 constexpr boot_time mark_sync_interval = std::chrono::seconds{1};
 constexpr std::size_t heads_max = 131'072;
 
@@ -30,15 +30,6 @@ std::uint64_t memtable_bytes(database& db) {
   std::uint64_t bytes = 0;
   db.raw().GetAggregatedIntProperty(rocksdb::DB::Properties::kCurSizeAllMemTables, &bytes);
   return bytes;
-}
-
-/// Whoever works waits for this thread, which needs little: of 64 workflows at a time each waited a
-/// tenth longer where it had to wait for them.
-void prefer_this_thread() {
-  constexpr int niceness = -10;
-  // Where the system does not allow it, it keeps its priority: slower, not wrong. What RocksDB
-  // begins when the store is opened anew on this thread inherits it, and is short-lived.
-  (void)::setpriority(PRIO_PROCESS, 0, niceness);
 }
 
 }  // namespace
@@ -112,6 +103,8 @@ void journal_writer::request_reopen(const error& why) {
 }
 
 void journal_writer::run() {
+  // Of 64 workflows at a time each waited a tenth longer where it had to wait for others. What
+  // RocksDB begins when the store is opened anew on this thread inherits it, and is short-lived.
   prefer_this_thread();
   for (;;) {
     const auto woken =

@@ -1,6 +1,7 @@
 #include "storage/log_files.hpp"
 
 #include "base/log.hpp"
+#include "base/thread_priority.hpp"
 #include "storage/byte_order.hpp"
 
 #include <algorithm>
@@ -8,7 +9,6 @@
 #include <chrono>
 #include <filesystem>
 #include <string_view>
-#include <sys/resource.h>
 #include <utility>
 
 namespace callboard::storage {
@@ -31,12 +31,6 @@ constexpr std::uint64_t parts_until_wanted = 8;
 
 bool is_log(std::string_view path) {
   return path.ends_with(".log");
-}
-
-/// It writes much, and nobody waits for it.
-void yield_this_thread() {
-  constexpr int niceness = 5;
-  (void)::setpriority(PRIO_PROCESS, 0, niceness);
 }
 
 /// Framing: the "log format" page of RocksDB's documentation. Frames that are not sound are for

@@ -4,12 +4,12 @@
 
 #include "base/hash.hpp"
 #include "base/ids.hpp"
+#include "base/lazy_deque.hpp"
 
 #include <boost/unordered/unordered_flat_map.hpp>
 
 #include <cstdint>
 #include <cstdlib>
-#include <deque>
 #include <memory>
 #include <optional>
 #include <vector>
@@ -102,8 +102,8 @@ private:
   std::size_t total_max_;
   std::size_t size_ = 0;
   boost::unordered_flat_map<hash128, remembered_event, std::hash<hash128>> recent_;
-  std::deque<arrival> order_;
-  std::deque<generation> older_;
+  lazy_deque<arrival> order_;
+  lazy_deque<generation> older_;
   /// The next table. It is cleared bit by bit while the newest fills: tens of megabytes at once
   /// would hold all publishes of the topic up.
   generation coming_;

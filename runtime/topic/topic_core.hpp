@@ -7,6 +7,7 @@
 
 #include "base/error.hpp"
 #include "base/ids.hpp"
+#include "base/lazy_deque.hpp"
 #include "runtime/topic/event_batch.hpp"
 #include "runtime/topic/id_window.hpp"
 #include "runtime/topic/publish.hpp"
@@ -14,7 +15,6 @@
 #include "storage/record.hpp"
 
 #include <cstdint>
-#include <deque>
 #include <limits>
 #include <map>
 #include <memory>
@@ -297,7 +297,7 @@ private:
   sequence next_last_{};
   std::uint32_t events_in_flight_ = 0;
   append_key last_key_{};
-  std::deque<open_append> appends_;
+  lazy_deque<open_append> appends_;
   /// Decided, but not handed to the journal yet; empty unless it has events.
   open_append gathering_;
   std::vector<parked_publish> parked_;

@@ -9,6 +9,8 @@
 
 #include <boost/json/monotonic_resource.hpp>
 #include <boost/json/serialize.hpp>
+#include <boost/json/serializer.hpp>
+#include <fmt/compile.h>
 #include <fmt/format.h>
 
 #include <charconv>
@@ -45,39 +47,52 @@ std::string_view type_of_issue(command_kind kind) {
   return "task.started";
 }
 
-std::string type_of(const run_event& event) {
+void write_type(const run_event& event, std::string& to) {
   switch (event.kind) {
   case run_event_kind::started:
-    return "workflow.started";
+    to = "workflow.started";
+    break;
   case run_event_kind::completed:
-    return "task.completed";
+    to = "task.completed";
+    break;
   case run_event_kind::attempt_failed:
   case run_event_kind::failed:
-    return "task.failed";
+    to = "task.failed";
+    break;
   case run_event_kind::timer_fired:
-    return "timer.fired";
+    to = "timer.fired";
+    break;
   case run_event_kind::signalled:
-    return "signal.received";
+    to = "signal.received";
+    break;
   case run_event_kind::cancel_requested:
-    return "workflow.cancelling";
+    to = "workflow.cancelling";
+    break;
   case run_event_kind::issued:
-    return std::string{type_of_issue(event.what)};
+    to = type_of_issue(event.what);
+    break;
   case run_event_kind::command_cancelled:
-    return "command.cancelled";
+    to = "command.cancelled";
+    break;
   case run_event_kind::ended:
-    return fmt::format("workflow.{}", name_of(event.status));
+    to.assign("workflow.").append(name_of(event.status));
+    break;
   case run_event_kind::parent_told:
-    return "parent.told";
+    to = "parent.told";
+    break;
   case run_event_kind::rerun:
-    return "workflow." + event.name;
+    to.assign("workflow.").append(event.name);
+    break;
   case run_event_kind::build_changed:
-    return "build.changed";
+    to = "build.changed";
+    break;
   case run_event_kind::unblocked:
-    return "workflow.unblocked";
+    to = "workflow.unblocked";
+    break;
   case run_event_kind::parted:
-    return "workflow.parted";
+    to = "workflow.parted";
+    break;
   }
-  return "workflow.event";
 }
 
 std::optional<time_ms> parse_time(const std::string& text) {
@@ -270,9 +285,9 @@ encode_run_event(const run_event& event, const run_identity& run, std::uint64_t 
   // Most have the same shape as the one before, so that the memory of one is enough for all.
   thread_local v1::Event to;
   to.Clear();
-  to.set_id(fmt::format("{}.{}", run.run, number));
-  to.set_source("/workflows/" + run.workflow_id);
-  to.set_type(type_of(event));
+  to.set_id(fmt::format(FMT_COMPILE("{}.{}"), run.run, number));
+  to.mutable_source()->assign("/workflows/").append(run.workflow_id);
+  write_type(event, *to.mutable_type());
   to.set_subject(run.workflow_id);
   // The code saw this time, not that of the commit.
   to.set_time(format_time(event.time));
@@ -284,7 +299,15 @@ encode_run_event(const run_event& event, const run_identity& run, std::uint64_t 
   add_extension(to, "run", static_cast<std::int32_t>(run.run));
   unsigned char memory[2048];
   boost::json::monotonic_resource resource{memory};
-  to.set_json(boost::json::serialize(data_of(event, &resource)));
+  const auto data = data_of(event, &resource);
+  boost::json::serializer text;
+  text.reset(&data);
+  auto& shown = *to.mutable_json();
+  while (!text.done()) {
+    char piece[512];
+    const auto read = text.read(piece);
+    shown.append(read.data(), read.size());
+  }
   std::string stored;
   stored.reserve(event_prefix_size + to.ByteSizeLong());
   stored.resize(event_prefix_size);

@@ -3,13 +3,13 @@
 #pragma once
 
 #include "base/ids.hpp"
+#include "base/lazy_deque.hpp"
 #include "runtime/workflow/run_event.hpp"
 #include "runtime/workflow/run_limits.hpp"
 
 #include <callboard/context.hpp>
 #include <callboard/workflow.hpp>
 #include <cstdint>
-#include <deque>
 #include <map>
 #include <memory>
 #include <optional>
@@ -197,7 +197,7 @@ private:
     std::size_t bytes = 0;
   };
 
-  std::deque<unread_signal> unread_signals_;
+  lazy_deque<unread_signal> unread_signals_;
   std::size_t unread_bytes_ = 0;
   std::map<std::string, std::uint32_t> versions_;
   std::map<std::uint32_t, recorded_command> recorded_;
@@ -207,7 +207,7 @@ private:
   /// As far as code is known to have worked on them when they were recorded.
   std::size_t inputs_worked_on_ = 0;
   bool is_recorded_blocked_ = false;
-  std::deque<parting> partings_;
+  lazy_deque<parting> partings_;
   json status_;
   std::optional<json> next_input_;
   std::optional<failure> blocked_;

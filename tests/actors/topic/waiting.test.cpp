@@ -13,6 +13,8 @@
 #include <caf/event_based_actor.hpp>
 #include <caf/send.hpp>
 
+#include <atomic>
+#include <cstdlib>
 #include <latch>
 #include <utility>
 #include <vector>
@@ -60,6 +62,127 @@ TEST_CASE("a pool shows how many wait, and how long the first has", "[actors][re
   pool.stop();
   CHECK(pool.depth() == 0);
   CHECK(pool.oldest_wait() == 0ms);
+}
+
+namespace {
+
+/// What ran, in its order, on the one thread of a pool.
+class one_by_one {
+public:
+  explicit one_by_one(int jobs) : left_{jobs} {
+    REQUIRE(pool_.post(reader_pool::lane::control, [&] { begun_.wait(); }));
+  }
+
+  reader_pool& pool() { return pool_; }
+
+  std::vector<int> all() {
+    begun_.count_down();
+    left_.wait();
+    pool_.stop();
+    return ran_;
+  }
+
+  reader_pool::work note(int number) {
+    return [this, number] {
+      ran_.push_back(number);
+      left_.count_down();
+    };
+  }
+
+private:
+  manual_clock time_;
+  std::vector<int> ran_;
+  std::latch begun_{1};
+  std::latch left_;
+  reader_pool pool_{time_, 1, 100};
+};
+
+}  // namespace
+
+TEST_CASE("what a job leaves to be done goes before what waits", "[actors][reader_pool]") {
+  one_by_one jobs{3};
+  auto& pool = jobs.pool();
+  REQUIRE(pool.post(reader_pool::lane::reads, [&] {
+    REQUIRE(pool.post_next(jobs.note(2)));
+    jobs.note(1)();
+  }));
+  REQUIRE(pool.post(reader_pool::lane::reads, jobs.note(3)));
+  CHECK(jobs.all() == std::vector{1, 2, 3});
+}
+
+TEST_CASE("of what a job leaves only the first goes before others", "[actors][reader_pool]") {
+  one_by_one jobs{4};
+  auto& pool = jobs.pool();
+  REQUIRE(pool.post(reader_pool::lane::reads, [&] {
+    for (const int number : {1, 3, 4})
+      REQUIRE(pool.post_next(jobs.note(number)));
+  }));
+  REQUIRE(pool.post(reader_pool::lane::reads, jobs.note(2)));
+  CHECK(jobs.all() == std::vector{1, 2, 3, 4});
+}
+
+TEST_CASE(
+    "control goes before what may take long and nobody else is there", "[actors][reader_pool]") {
+  one_by_one jobs{3};
+  auto& pool = jobs.pool();
+  REQUIRE(pool.post(reader_pool::lane::control, [&] { REQUIRE(pool.post_next(jobs.note(2))); }));
+  REQUIRE(pool.post(reader_pool::lane::control, jobs.note(1)));
+  REQUIRE(pool.post(reader_pool::lane::reads, jobs.note(3)));
+  CHECK(jobs.all() == std::vector{1, 2, 3});
+}
+
+TEST_CASE("what is left from outside the pool waits its turn", "[actors][reader_pool]") {
+  one_by_one jobs{3};
+  auto& pool = jobs.pool();
+  REQUIRE(pool.post(reader_pool::lane::reads, jobs.note(1)));
+  REQUIRE(pool.post_next(jobs.note(2)));
+  REQUIRE(pool.post(reader_pool::lane::control, jobs.note(0)));
+  CHECK(jobs.all() == std::vector{0, 1, 2});
+  const auto refused = pool.post_next([] {});
+  REQUIRE_FALSE(refused);
+  CHECK(refused.error().code == errc::draining);
+}
+
+TEST_CASE("what jobs leave and what is posted is done on all threads", "[actors][reader_pool]") {
+  constexpr int threads = 4;
+  constexpr int rounds = 5'000;
+  const manual_clock time;
+  reader_pool pool{time, threads, rounds};
+  std::atomic<int> turns{0};
+  std::latch steps{rounds};
+  for (int i = 0; i < rounds; ++i) {
+    reader_pool::work turn = [&] {
+      ++turns;
+      if (!pool.post_next([&] { steps.count_down(); })) std::abort();
+    };
+    // As the writer tells runs: to a thread that is idle, or to somebody else.
+    if (!pool.post_if_idle(turn)) turn();
+  }
+  steps.wait();
+  CHECK(turns == rounds);
+  CHECK(pool.depth() == 0);
+}
+
+TEST_CASE("a turn does not wait for jobs that take long", "[actors][reader_pool]") {
+  constexpr int threads = 3;
+  const manual_clock time;
+  for (int round = 0; round < 200; ++round) {
+    reader_pool pool{time, threads, 100};
+    std::latch turns{2 * threads};
+    std::latch freed{1};
+    int accepted = 0;
+    while (accepted < 2 * threads) {
+      reader_pool::work turn = [&] {
+        // A step that ends only when all turns were had.
+        if (!pool.post_next([&] { freed.wait(); })) std::abort();
+        turns.count_down();
+      };
+      if (!pool.post_if_idle(turn)) turn();
+      ++accepted;
+    }
+    turns.wait();
+    freed.count_down();
+  }
 }
 
 namespace {
