@@ -32,9 +32,11 @@ std::string id_of(const topic_ref& channel) {
 /// was deleted behind it.
 using tail_of_runs = std::map<std::string, std::optional<runtime::workflow_progress>>;
 
-result<tail_of_runs> read_tail(storage::shard_reader& reader) {
+/// `mention`: only of channels whose name is in the record.
+result<tail_of_runs> read_tail(storage::shard_reader& reader, std::string_view mention = {}) {
   tail_of_runs latest;
   auto visited = reader.visit_tail([&](const record& one) {
+    if (!one.payload.view().contains(mention)) return true;
     if (one.kind == record_kind::workflow_progress) {
       auto progress = runtime::decode_workflow_progress(one.payload.view());
       if (!progress) return true;
@@ -96,7 +98,7 @@ boost::json::object shown(
 result<std::optional<runtime::workflow_row>>
 read_workflow_row(storage::shard_reader& reader, const topic_ref& channel) {
   const auto key = runtime::workflow_key(channel.tenant, id_of(channel));
-  auto tail = read_tail(reader);
+  auto tail = read_tail(reader, channel.topic.str());
   if (!tail) return std::unexpected{tail.error()};
   if (const auto found = tail->find(key); found != tail->end()) {
     if (!found->second) return std::nullopt;

@@ -51,8 +51,7 @@ result<topic_counters> read_counters(shard_reader& reader, entity_id topic) {
   const auto stored = reader.get(view_id::topic_state, runtime::entity_key(topic));
   if (!stored) return std::unexpected{stored.error()};
   auto counters = *stored ? runtime::decode_counters(**stored) : topic_counters{};
-  auto visited = reader.visit_tail([&](const record& one) {
-    if (one.entity != topic) return true;
+  auto visited = reader.visit_tail_of(topic, [&](const record& one) {
     if (one.kind == record_kind::event) {
       counters.last_seq = one.entity_seq;
       counters.bytes += one.payload.size();

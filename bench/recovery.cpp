@@ -23,6 +23,10 @@ constexpr std::uint32_t step_ms = 2000;
 constexpr std::uint32_t steps = 5;
 /// Where each execution of a step leaves a line, known to the server by its environment.
 constexpr const char* effects_variable = "CALLBOARD_BENCH_EFFECTS";
+/// A file: once it is there, the steps that hold up runs end.
+constexpr const char* release_variable = "CALLBOARD_BENCH_RELEASE";
+/// Runs that are at work when the node is killed, so that all are replayed as it starts.
+constexpr std::uint64_t runs_at_work = 10'000;
 /// Small runs of the replay, each as long as one of the recovery.
 constexpr std::uint64_t small_runs = 2000;
 constexpr std::uint64_t small_run_steps = 5;
@@ -30,6 +34,25 @@ constexpr auto settle_time = std::chrono::seconds{2};
 
 double milliseconds(std::int64_t ns) {
   return static_cast<double>(ns) / 1e6;
+}
+
+std::uint64_t per_second(std::uint64_t count, std::int64_t ns) {
+  return static_cast<std::uint64_t>(
+      static_cast<double>(count) * 1e9 / static_cast<double>(std::max<std::int64_t>(1, ns)));
+}
+
+/// Runs that ended, by the metrics of a server.
+std::uint64_t ended_in(std::string_view metrics) {
+  constexpr std::string_view name = "\ncallboard_workflow_runs_ended_total{";
+  std::uint64_t ended = 0;
+  for (auto at = metrics.find(name); at != std::string_view::npos;
+       at = metrics.find(name, at + 1)) {
+    const auto value = metrics.substr(metrics.find("} ", at) + 2);
+    double number = 0;
+    std::from_chars(value.data(), value.data() + value.size(), number);
+    ended += static_cast<std::uint64_t>(number);
+  }
+  return ended;
 }
 
 std::uint64_t count_of(std::string_view text, std::string_view what) {
@@ -59,16 +82,19 @@ std::map<std::string, std::uint64_t> read_effects(const std::string& file) {
 
 class recovery_load {
 public:
-  recovery_load(session& with, const bench_options& options, std::string effects)
+  recovery_load(
+      session& with, const bench_options& options, std::string effects, std::string release)
       : with_{with},
         options_{options},
         effects_{std::move(effects)},
+        release_{std::move(release)},
         connections_{options.connections == 0 ? 64 : options.connections},
         count_{options.workflows == 0 ? 2000 : options.workflows} {}
 
   result<void> run(measurements& rows) {
     if (auto done = kill_and_recover(rows); !done) return done;
     if (auto done = replay(rows, "one long run", 1, options_.steps); !done) return done;
+    if (auto done = replay_at_work(rows); !done) return done;
     return replay(rows, "many small runs", small_runs, small_run_steps);
   }
 
@@ -220,13 +246,66 @@ private:
         .number("records", records)
         .real("recovery_ms", milliseconds(took), 0)
         .number("replay_ms", replay_ms)
-        .number(
-            "records_per_s",
-            static_cast<std::uint64_t>(
-                static_cast<double>(records) * 1e9
-                / static_cast<double>(std::max<std::int64_t>(1, took))))
+        .number("records_per_s", per_second(records, took))
         .real("server_cpu", cpu.server_cores);
     rows.push_back(std::move(row));
+    return {};
+  }
+
+  /// Runs in the middle of a step when the node is killed: each is replayed by the start, begins
+  /// the step again and ends.
+  result<void> replay_at_work(measurements& rows) const {
+    options_.say(fmt::format("recovery: replay of {} runs at work", runs_at_work));
+    const auto prefix = with_.new_topic("held");
+    const auto input = std::to_string(small_run_steps);
+    if (auto done = start(runs_at_work, "held_steps", prefix, input); !done) return done;
+    std::uint64_t records = 0;
+    if (auto done = await_steps(runs_at_work, prefix, small_run_steps, records); !done) return done;
+    std::ofstream{release_};
+    if (auto again = with_.crash(); !again) return again;
+    with_.begin_cpu();
+    const auto ready = now_ns();
+    if (auto done = await_ends(runs_at_work); !done) return done;
+    const auto took = now_ns() - ready;
+    const auto cpu = with_.end_cpu();
+    std::uint64_t completed = 0;
+    auto looked = look(runs_at_work, prefix, "/result", [&](const std::string& body) {
+      const bool is_right = body.contains(R"("result":15)");
+      completed += is_right && body.contains(R"("status":"completed")") ? 1 : 0;
+    });
+    if (!looked) return looked;
+    measurement row{"recovery"};
+    row.text("what", "runs at work")
+        .number("workflows", runs_at_work)
+        .number("completed", completed)
+        .number("lost", runs_at_work - completed)
+        .number("records", records)
+        .real("ready_ms", milliseconds(with_.server().ready_after_ns()), 0)
+        .real("recovery_ms", milliseconds(took), 0)
+        .number("records_per_s", per_second(records, took))
+        .real("server_cpu", cpu.server_cores);
+    rows.push_back(std::move(row));
+    return {};
+  }
+
+  /// Until the server has seen so many runs end.
+  result<void> await_ends(std::uint64_t runs) const {
+    constexpr auto patience = std::chrono::minutes{10};
+    const auto give_up = now_ns() + std::chrono::nanoseconds{patience}.count();
+    std::uint64_t ended = 0;
+    while (ended < runs) {
+      auto asked = make_calls(
+          with_,
+          1,
+          1,
+          [](std::uint64_t) { return call{.method = "GET", .target = "/metrics", .body = {}}; },
+          [&](std::uint64_t, const http_caller::answer& answer, std::int64_t) {
+            ended = ended_in(answer.body);
+          });
+      if (!asked) return asked;
+      if (now_ns() > give_up) return fail(errc::timeout, "the runs do not come to their end");
+      std::this_thread::sleep_for(std::chrono::milliseconds{5});
+    }
     return {};
   }
 
@@ -255,6 +334,7 @@ private:
   session& with_;
   const bench_options& options_;
   std::string effects_;
+  std::string release_;
   std::uint32_t connections_;
   std::uint64_t count_;
 };
@@ -265,15 +345,19 @@ result<measurements> run_recovery(const bench_options& options) {
   if (options.server) return fail(errc::bad_request, "recovery kills a server of its own");
   const auto effects =
       (data_folder(options) / fmt::format("callboard-bench-effects-{}", now_ns())).string();
+  const auto release = effects + ".release";
   ::setenv(effects_variable, effects.c_str(), 1);
+  ::setenv(release_variable, release.c_str(), 1);
   auto with = session::open(options);
   if (!with) return std::unexpected{with.error()};
   measurements rows;
-  recovery_load load{**with, options, effects};
+  recovery_load load{**with, options, effects, release};
   auto done = load.run(rows);
   ::unsetenv(effects_variable);
+  ::unsetenv(release_variable);
   std::error_code ignored;
   std::filesystem::remove(effects, ignored);
+  std::filesystem::remove(release, ignored);
   if (!done) return std::unexpected{done.error()};
   return rows;
 }

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <cstdlib>
 #include <fcntl.h>
+#include <mutex>
 #include <string>
 #include <string_view>
 #include <unistd.h>
@@ -74,6 +75,35 @@ private:
     if (to < 0) return;
     (void)!::write(to, line.data(), line.size());
     ::close(to);
+  }
+};
+
+/// A file: while it is not there, the last step of `held_steps` does not end.
+inline constexpr const char* release_variable = "CALLBOARD_BENCH_RELEASE";
+
+/// Steps, one after another, and one that is held up: until it is released the run is at work.
+struct held_steps : workflow<held_steps> {
+  static constexpr std::string_view type = "bench.held_steps";
+
+  flow<int> run(context& ctx, int steps) {
+    int sum = 0;
+    for (int i = 1; i <= steps; ++i) {
+      sum += co_await ctx.step("step", [i] { return i; }).required();
+    }
+    const auto hold = [sum](const step_attempt& /*unused*/, step_promise<int> promise) {
+      if (is_released()) return promise.complete(sum);
+      static std::mutex mutex;
+      static std::vector<step_promise<int>> kept;
+      const std::lock_guard guard{mutex};
+      kept.push_back(std::move(promise));
+    };
+    co_return co_await ctx.async_step<int>("hold", hold).required();
+  }
+
+private:
+  static bool is_released() {
+    const char* file = std::getenv(release_variable);
+    return file == nullptr || ::access(file, F_OK) == 0;
   }
 };
 

@@ -16,5 +16,6 @@ int main(int argc, char** argv) {
       .add<callboard::cli::sleeper>()
       .add<callboard::cli::paced_steps>()
       .add<callboard::cli::many_steps>()
+      .add<callboard::cli::held_steps>()
       .main(argc, argv);
 }

@@ -75,6 +75,9 @@ public:
   /// Records that the views do not show yet: (applied, committed], in lsn order.
   virtual result<void> visit_tail(const record_visitor& visit) = 0;
 
+  /// Those of `entity` among them.
+  virtual result<void> visit_tail_of(entity_id entity, const record_visitor& visit) = 0;
+
   /// Sequenced records of `entity` from `from` on in sequence order, tail included.
   /// A sequence that is missing and not trimmed is corruption and quarantines the shard.
   virtual result<void>

@@ -73,6 +73,23 @@ result<void> journal_reader::visit_tail(const record_visitor& visit) {
   return {};
 }
 
+result<void> journal_reader::visit_tail_of(entity_id entity, const record_visitor& visit) {
+  take_snapshot();
+  for (const auto& block : tail_) {
+    if (block->last() <= applied_) continue;
+    if (std::ranges::find(block->entries, entity, &block_entry::entity) == block->entries.end()) {
+      continue;
+    }
+    block_reader reader{block->bytes, block->first};
+    if (auto sound = reader.open(); !sound) return damaged(sound.error());
+    record next;
+    while (reader.next_trusted(next) == block_step::record) {
+      if (next.lsn > applied_ && next.entity == entity && !visit(next)) return {};
+    }
+  }
+  return {};
+}
+
 result<entity_head> journal_reader::head_of(entity_id entity, const rocksdb::Snapshot* at) const {
   std::string row;
   auto exists = db_->get(family::index, keys::head_row(shard_, entity), row, at);

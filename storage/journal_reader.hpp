@@ -27,6 +27,7 @@ public:
   [[nodiscard]] lsn committed() const override { return committed_; }
 
   result<void> visit_tail(const record_visitor& visit) override;
+  result<void> visit_tail_of(entity_id entity, const record_visitor& visit) override;
   result<void> visit_entity(entity_id entity, sequence from, const record_visitor& visit) override;
   [[nodiscard]] result<std::optional<span>> entity_span(entity_id entity) override;
   [[nodiscard]] result<std::optional<sequence>>

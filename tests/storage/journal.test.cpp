@@ -137,6 +137,35 @@ TEST_CASE("views and tail together show every committed record once", "[storage]
   }
 }
 
+TEST_CASE("of the tail each entity's records can be had alone", "[storage][journal]") {
+  journal_fixture f;
+  f.open();
+  const auto a = f.make_topic(shard_id{0}, "a");
+  const auto b = f.make_topic(shard_id{0}, "b");
+  for (std::uint64_t seq = 1; seq <= 100; ++seq) {
+    REQUIRE(f.append(
+        shard_id{0}, {event(a, seq, "x"), event(b, 2 * seq - 1, "y"), event(b, 2 * seq, "z")}));
+    if (seq % 3 == 0) {
+      REQUIRE(f.append(shard_id{0}, {event(f.make_topic(shard_id{0}, "c"), 1, "w")}));
+    }
+    const auto reader = f.journal->read(shard_id{0}).value();
+    for (const auto& of : {a, b, entity_id{12'345}}) {
+      std::vector<lsn> expected;
+      std::vector<lsn> seen;
+      REQUIRE(reader->visit_tail([&](const record& next) {
+        if (next.entity == of) expected.push_back(next.lsn);
+        return true;
+      }));
+      REQUIRE(reader->visit_tail_of(of, [&](const record& next) {
+        CHECK(next.entity == of);
+        seen.push_back(next.lsn);
+        return true;
+      }));
+      CHECK(seen == expected);
+    }
+  }
+}
+
 TEST_CASE("records carry term, time, chain and checksum", "[storage][journal]") {
   journal_fixture f;
   f.open();

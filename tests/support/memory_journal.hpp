@@ -298,6 +298,11 @@ private:
       return {};
     }
 
+    result<void> visit_tail_of(entity_id entity, const storage::record_visitor& visit) override {
+      return visit_tail(
+          [&](const storage::record& one) { return one.entity != entity || visit(one); });
+    }
+
     result<void>
     visit_entity(entity_id entity, sequence from, const storage::record_visitor& visit) override {
       const auto* one = find(entity);

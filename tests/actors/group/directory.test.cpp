@@ -30,6 +30,10 @@ public:
     return real_->visit_tail(visit);
   }
 
+  result<void> visit_tail_of(entity_id entity, const storage::record_visitor& visit) override {
+    return real_->visit_tail_of(entity, visit);
+  }
+
   result<void>
   visit_entity(entity_id entity, sequence from, const storage::record_visitor& visit) override {
     return real_->visit_entity(entity, from, visit);
