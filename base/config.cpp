@@ -107,6 +107,8 @@ void visit_topic_settings(Config& c, Visit&& visit) {
   visit("workflows.messages_waiting_max", w.messages_waiting_max, bounds{1, 100'000}, "messages of one agent without a reply before more are refused");
   visit("workflows.result_waiters_max", w.result_waiters_max, bounds{1, 1'000'000}, "requests that wait for the end of one workflow, or for replies of one agent");
   visit("workflows.deferrals_max", w.deferrals_max, bounds{0, 1'000'000}, "times that a step or a model call may fail as a matter of rate with a retry_after_ms before that takes an attempt of its retry policy");
+  visit("workflows.step_threads", w.step_threads, bounds{1, 4096}, "steps that run at the same time, each on a thread of its own; async_step holds one only until it has begun");
+  visit("workflows.steps_waiting_max", w.steps_waiting_max, bounds{1, 10'000'000}, "steps that wait for a thread; others are offered again a little later");
   visit("workflows.resident_max", w.resident_max, bounds{1}, "runs in the memory of this node from which on they leave it as soon as they are idle; from half of it on they stay for less and less");
 }
 

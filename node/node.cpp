@@ -33,9 +33,6 @@ std::uint32_t worker_threads(const config& settings) {
   return std::max(1U, std::thread::hardware_concurrency());
 }
 
-constexpr std::uint32_t step_threads = 16;
-constexpr std::uint32_t step_queue_max = 100'000;
-
 /// Workflow code waits for nothing, but it may compute.
 std::uint32_t user_threads() {
   return std::max(4U, std::thread::hardware_concurrency());
@@ -68,8 +65,11 @@ public:
         .time = clock_,
         .counters = metrics_});
     if (workflows_ != nullptr) {
-      user_code_ = std::make_unique<actors::reader_pool>(clock_, user_threads(), step_queue_max);
-      steps_ = std::make_unique<actors::reader_pool>(clock_, step_threads, step_queue_max);
+      const auto& limits = settings_.workflows;
+      user_code_ = std::make_unique<actors::reader_pool>(
+          clock_, user_threads(), limits.steps_waiting_max);
+      steps_ = std::make_unique<actors::reader_pool>(
+          clock_, limits.step_threads, limits.steps_waiting_max);
       parts_->workflows = workflows_;
       parts_->user_code = user_code_.get();
       parts_->steps = steps_.get();
