@@ -71,7 +71,8 @@ bool reader_pool::post_if_idle(work& job) {
   sleeper* wakes = nullptr;
   {
     const auto lock = lock_shortly(mutex_);
-    if (stopping_ || idle_ == 0) return false;
+    // Steps that wait already are not held up by ever more turns.
+    if (stopping_ || idle_ <= reads_.size()) return false;
     control_.push_back({std::move(job), time_.boot()});
     wakes = wake_one();
   }

@@ -14,8 +14,8 @@
 
 namespace callboard::actors {
 
-/// A fixed number of threads with one bounded queue. Any thread may post. Work on behalf of
-/// activations (`control`) goes before reads for subscribers and always passes the bound.
+/// A fixed number of threads and what waits for them. Any thread may post. Work on behalf of
+/// activations (`control`) goes before reads for subscribers, which alone are bounded.
 class reader_pool {
 public:
   using work = std::move_only_function<void()>;
@@ -36,8 +36,9 @@ public:
   /// be about to end.
   [[nodiscard]] result<void> post_next(work job);
 
-  /// Takes the job for `control` if a thread has nothing to do. It then does not wait for a job
-  /// that was posted by `post_next` or to `reads`. False: none has, or it is stopped.
+  /// Takes the job for `control` if some thread has nothing to do, and no reads wait for it. The
+  /// job may wait for other such jobs, but for none that was posted by `post_next` or to `reads`.
+  /// False: none has, or it is stopped.
   [[nodiscard]] bool post_if_idle(work& job);
 
   /// Runs what is queued, refuses more, joins the threads. Idempotent.

@@ -36,14 +36,16 @@ using tail_of_runs = std::map<std::string, std::optional<runtime::workflow_progr
 result<tail_of_runs> read_tail(storage::shard_reader& reader, std::string_view mention = {}) {
   tail_of_runs latest;
   auto visited = reader.visit_tail([&](const record& one) {
-    if (!one.payload.view().contains(mention)) return true;
+    const bool tells_of_one =
+        one.kind == record_kind::workflow_progress || one.kind == record_kind::topic_deleted;
+    if (!tells_of_one || !one.payload.view().contains(mention)) return true;
     if (one.kind == record_kind::workflow_progress) {
       auto progress = runtime::decode_workflow_progress(one.payload.view());
       if (!progress) return true;
       progress->row.entity = one.entity;
       auto key = runtime::workflow_key(progress->channel.tenant, id_of(progress->channel));
       latest.insert_or_assign(std::move(key), std::move(*progress));
-    } else if (one.kind == record_kind::topic_deleted) {
+    } else {
       const auto deleted = runtime::decode_topic_deleted(one.payload.view());
       if (deleted && deleted->topic.str().starts_with(runtime::channel_prefix)) {
         latest.insert_or_assign(

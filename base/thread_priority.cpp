@@ -1,5 +1,6 @@
 #include "base/thread_priority.hpp"
 
+#include <cerrno>
 #include <sched.h>
 #include <sys/resource.h>
 
@@ -12,9 +13,11 @@ void set_policy(int policy) {
   (void)::sched_setscheduler(0, policy, &none);
 }
 
-/// Linux gives each thread its own.
-void set_niceness(int niceness) {
-  (void)::setpriority(PRIO_PROCESS, 0, niceness);
+/// Relative to what the process was started with. Linux gives each thread its own.
+void change_niceness(int by) {
+  errno = 0;
+  const int now = ::getpriority(PRIO_PROCESS, 0);
+  if (errno == 0) (void)::setpriority(PRIO_PROCESS, 0, now + by);
 }
 
 }  // namespace
@@ -29,14 +32,11 @@ batch_threads::~batch_threads() {
 }
 
 void prefer_this_thread() {
-  constexpr int niceness = -10;
-  if (::sched_getscheduler(0) == SCHED_BATCH) set_policy(SCHED_OTHER);
-  set_niceness(niceness);
+  change_niceness(-10);
 }
 
 void yield_this_thread() {
-  constexpr int niceness = 5;
-  set_niceness(niceness);
+  change_niceness(5);
 }
 
 }  // namespace callboard

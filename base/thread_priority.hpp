@@ -4,9 +4,10 @@
 
 namespace callboard {
 
-/// While it lives, threads that are begun, and this one, finish their slice before others that have
-/// just been woken (SCHED_BATCH, sched(7)). Threads that wake each other for a few microseconds of
-/// work otherwise cut each other off: of 2 cores full of workflows that took a tenth.
+/// While it lives, threads that are begun, and this one, cut off no other when they are woken
+/// (SCHED_BATCH, sched(7)): for many threads that wake each other for a few microseconds of work,
+/// and may compute for long. Not for those that others wait for: behind code that computes they
+/// would wait for the rest of its slice.
 class batch_threads {
 public:
   batch_threads();

@@ -94,8 +94,8 @@ public:
   result<void> run(measurements& rows) {
     if (auto done = kill_and_recover(rows); !done) return done;
     if (auto done = replay(rows, "one long run", 1, options_.steps); !done) return done;
-    if (auto done = replay_at_work(rows); !done) return done;
-    return replay(rows, "many small runs", small_runs, small_run_steps);
+    auto done = replay(rows, "many small runs", small_runs, small_run_steps);
+    return done ? replay_at_work(rows) : done;
   }
 
 private:
@@ -261,10 +261,13 @@ private:
     if (auto done = start(runs_at_work, "held_steps", prefix, input); !done) return done;
     std::uint64_t records = 0;
     if (auto done = await_steps(runs_at_work, prefix, small_run_steps, records); !done) return done;
-    std::ofstream{release_};
+    if (!std::ofstream{release_}) return fail(errc::io_error, "cannot write " + release_);
     if (auto again = with_.crash(); !again) return again;
     with_.begin_cpu();
     const auto ready = now_ns();
+    // The shards are at work before the node takes traffic.
+    const auto early = ended_runs();
+    if (!early) return std::unexpected{early.error()};
     if (auto done = await_ends(runs_at_work); !done) return done;
     const auto took = now_ns() - ready;
     const auto cpu = with_.end_cpu();
@@ -281,32 +284,39 @@ private:
         .number("lost", runs_at_work - completed)
         .number("records", records)
         .real("ready_ms", milliseconds(with_.server().ready_after_ns()), 0)
+        .number("ended_before_ready", *early)
         .real("recovery_ms", milliseconds(took), 0)
-        .number("records_per_s", per_second(records, took))
+        .number("records_per_s", per_second(records * (runs_at_work - *early) / runs_at_work, took))
         .real("server_cpu", cpu.server_cores);
     rows.push_back(std::move(row));
     return {};
   }
 
-  /// Until the server has seen so many runs end.
+  /// Runs that the server has seen end.
+  result<std::uint64_t> ended_runs() const {
+    std::uint64_t ended = 0;
+    auto asked = make_calls(
+        with_,
+        1,
+        1,
+        [](std::uint64_t) { return call{.method = "GET", .target = "/metrics", .body = {}}; },
+        [&](std::uint64_t, const http_caller::answer& answer, std::int64_t) {
+          ended = ended_in(answer.body);
+        });
+    if (!asked) return std::unexpected{asked.error()};
+    return ended;
+  }
+
   result<void> await_ends(std::uint64_t runs) const {
     constexpr auto patience = std::chrono::minutes{10};
     const auto give_up = now_ns() + std::chrono::nanoseconds{patience}.count();
-    std::uint64_t ended = 0;
-    while (ended < runs) {
-      auto asked = make_calls(
-          with_,
-          1,
-          1,
-          [](std::uint64_t) { return call{.method = "GET", .target = "/metrics", .body = {}}; },
-          [&](std::uint64_t, const http_caller::answer& answer, std::int64_t) {
-            ended = ended_in(answer.body);
-          });
-      if (!asked) return asked;
+    for (;;) {
+      const auto ended = ended_runs();
+      if (!ended) return std::unexpected{ended.error()};
+      if (*ended >= runs) return {};
       if (now_ns() > give_up) return fail(errc::timeout, "the runs do not come to their end");
       std::this_thread::sleep_for(std::chrono::milliseconds{5});
     }
-    return {};
   }
 
   /// Until each has done its steps; sums up the length of their histories.

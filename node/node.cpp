@@ -49,7 +49,6 @@ public:
   ~running_node() override { stop(); }
 
   result<void> build() {
-    const batch_threads all_that_follow;
     auto opened = storage::journal::open(
         settings_.storage, std::make_shared<runtime::broker_projection>(), clock_, metrics_);
     if (!opened) return std::unexpected{opened.error()};
@@ -65,9 +64,10 @@ public:
         .time = clock_,
         .counters = metrics_});
     if (workflows_ != nullptr) {
+      const batch_threads both;
       const auto& limits = settings_.workflows;
-      user_code_ = std::make_unique<actors::reader_pool>(
-          clock_, user_threads(), limits.steps_waiting_max);
+      user_code_ =
+          std::make_unique<actors::reader_pool>(clock_, user_threads(), limits.steps_waiting_max);
       steps_ = std::make_unique<actors::reader_pool>(
           clock_, limits.step_threads, limits.steps_waiting_max);
       parts_->workflows = workflows_;

@@ -147,9 +147,9 @@ TEST_CASE("what jobs leave and what is posted is done on all threads", "[actors]
   constexpr int threads = 4;
   constexpr int rounds = 5'000;
   const manual_clock time;
-  reader_pool pool{time, threads, rounds};
   std::atomic<int> turns{0};
   std::latch steps{rounds};
+  reader_pool pool{time, threads, rounds};
   for (int i = 0; i < rounds; ++i) {
     reader_pool::work turn = [&] {
       ++turns;
@@ -167,9 +167,9 @@ TEST_CASE("a turn does not wait for jobs that take long", "[actors][reader_pool]
   constexpr int threads = 3;
   const manual_clock time;
   for (int round = 0; round < 200; ++round) {
-    reader_pool pool{time, threads, 100};
     std::latch turns{2 * threads};
     std::latch freed{1};
+    reader_pool pool{time, threads, 100};
     int accepted = 0;
     while (accepted < 2 * threads) {
       reader_pool::work turn = [&] {

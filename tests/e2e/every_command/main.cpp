@@ -158,6 +158,7 @@ struct everything : workflow<everything> {
     const auto has_tasks = ctx.version("tasks", 1) == 1;
     const auto has_models = ctx.version("models", 1) == 1;
     const auto has_rest = ctx.version("rest", 1) == 1;
+    const auto has_more = ctx.version("more", 1) == 1;
     seen["undone"] = co_await undone(ctx);
     seen["go"] = co_await ctx.signal<std::int64_t>("go").required();
     if (has_tasks) {
@@ -171,6 +172,7 @@ struct everything : workflow<everything> {
       seen["said"] = (co_await ctx.model("say", std::move(question)).required()).text;
     }
     if (has_rest) co_await rest(ctx, seen);
+    if (has_more) co_await more(ctx, seen);
     seen["never"] = (co_await ctx.signal<std::int64_t>("never", 5ms).required()).has_value();
     co_return ctx.continue_as_new(std::move(seen));
   }
@@ -202,6 +204,21 @@ struct everything : workflow<everything> {
     seen["left"] = left.index();
   }
 
+  static flow<void> more(context& ctx, object& seen) {
+    const auto put_off = [](const step_attempt& attempt) -> outcome<std::int64_t> {
+      if (attempt.number == 1) {
+        return std::unexpected{failure{failure_class::rate, "busy", "a little later", 5}};
+      }
+      return effect("put off", 11)(attempt);
+    };
+    seen["put off"] = co_await ctx.step("put off", put_off).required();
+    seen["raced"] = (co_await race(ctx.step("swift", effect("swift", 12)), ctx.sleep(1h))).index();
+    seen["won"] = (co_await first_success(
+                       ctx.step("lost", []() -> outcome<int> { return give_up("no", "no"); }),
+                       ctx.step("won", effect("won", 13))))
+                      .has_value();
+  }
+
   static flow<std::string> undone(context& ctx) {
     try {
       co_await run_saga(ctx, [&ctx](saga& saga) -> flow<void> {
@@ -220,6 +237,7 @@ struct everything : workflow<everything> {
   }
 
   static flow<json> finish(context& ctx, json seen) {
+    ctx.set_status("at the end");
     seen.as_object()["last"] = co_await ctx.step("last", effect("last", 6)).required();
     co_return seen;
   }
