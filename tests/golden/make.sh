@@ -42,18 +42,21 @@ for _ in $(seq 100); do
   sleep 0.1
 done
 
-"$program" dev --listen 127.0.0.1:0 --data "$folder/data" --set storage.shard_count=4 \
-  --set storage.ballast_bytes=0 --set models.order=main --set models.main.default_model=m \
-  --set models.main.use_proxy=false \
-  --set "models.main.base_url=http://127.0.0.1:$(cat "$folder/provider")/v1" \
-  >"$folder/out" 2>"$folder/err" &
-node=$!
-disown
-for _ in $(seq 100); do
-  grep -qs '^ready' "$folder/out" && break
-  sleep 0.1
-done
-base=$(sed -n 's/^ready //p' "$folder/out")/v1/tenants/default
+start_node() {
+  "$program" dev --listen 127.0.0.1:0 --data "$folder/data" --set storage.shard_count=4 \
+    --set storage.ballast_bytes=0 --set storage.spare_log_bytes=1048576 --set models.order=main \
+    --set models.main.default_model=m --set models.main.use_proxy=false \
+    --set "models.main.base_url=http://127.0.0.1:$(cat "$folder/provider")/v1" \
+    >"$folder/out" 2>"$folder/err" &
+  node=$!
+  disown
+  for _ in $(seq 100); do
+    grep -qs '^ready' "$folder/out" && break
+    sleep 0.1
+  done
+  base=$(sed -n 's/^ready //p' "$folder/out")/v1/tenants/default
+}
+start_node
 
 call() { # METHOD PATH [BODY]
   curl -sfS -X "$1" "$base/$2" -H 'content-type: application/json' ${3:+-d "$3"} >/dev/null
@@ -135,6 +138,24 @@ call POST workflows '{"type":"patient","id":"helped"}'
 until_told helped "the signal 'never'"
 call POST workflows/helped/commands/1/resolve '{"result":5,"reason":"golden"}'
 call GET "workflows/helped/result?wait_ms=20000"
+# A second life, so that some of it is in tables and some in logs. A group that has missed events; a run that
+# put a step off, and one that waits.
+for n in 1 2 3 4 5; do
+  curl -sfS "$base/topics/brief/events" -H 'content-type: application/cloudevents+json' -d \
+    "{\"specversion\":\"1.0\",\"id\":\"b$n\",\"source\":\"/golden\",\"type\":\"brief\",\"data\":$n}" >/dev/null
+done
+call PUT topics/brief/groups/late '{"from":"first"}'
+kill "$node"
+tail --pid="$node" -f /dev/null
+start_node
+call PUT topics/brief '{"retention":{"max_events":2}}'
+for _ in $(seq 200); do
+  curl -sfS "$base/topics/brief/groups/late" | grep -q '"missed":[1-9]' && break
+  sleep 0.1
+done
+call POST workflows '{"type":"everything","id":"later"}'
+until_told later "the signal 'go'"
+call POST agents/tally/second/add 2
 kill -9 "$node"
 tar -C "$folder" --sort=name -czf "$archive" data
 du -h "$archive"
