@@ -465,7 +465,10 @@ private:
   [[nodiscard]] std::string key() const;
   void on_check(bool is_replied);
   void check_if_wanted();
-  void on_checked(std::uint32_t run, const std::vector<seen_wait>& all);
+  void
+  on_checked(std::uint32_t run, const std::vector<seen_wait>& all, std::optional<failure> cycle);
+  /// The runs whose ends it waits for, if nothing else would wake it and one may wait for it.
+  [[nodiscard]] std::vector<topic_ref> waits_alone_for() const;
   /// A child or a task that whoever is to have it has not answered for yet, or not again.
   [[nodiscard]] bool is_on_its_way(std::uint32_t command) const;
   void note_stuck(std::optional<failure> why);

@@ -1,6 +1,7 @@
 // What another process may have sent already: looked for where it went before it is sent again, so
 // that it counts once however long the node was down.
 #include "actors/absence.hpp"
+#include "actors/command_id.hpp"
 #include "actors/router.hpp"
 #include "actors/run_host.hpp"
 #include "base/hash.hpp"
@@ -8,7 +9,6 @@
 #include "runtime/workflow/agent_names.hpp"
 #include "runtime/workflow/json_values.hpp"
 
-#include <fmt/compile.h>
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -27,16 +27,6 @@ constexpr auto retry_pause = 200ms;
 constexpr auto skew_max = 10s;
 constexpr std::uint32_t page_events = 1000;
 
-/// Ids of children of children would grow by a mark for each, and the last one stands for all.
-std::string_view without_mark(std::string_view id) {
-  constexpr std::size_t mark_size = 17;
-  if (id.size() <= mark_size || id[id.size() - mark_size] != '-') return id;
-  const auto mark = id.substr(id.size() - mark_size + 1);
-  return mark.find_first_not_of("0123456789abcdef") == std::string_view::npos
-             ? id.substr(0, id.size() - mark_size)
-             : id;
-}
-
 }  // namespace
 
 std::optional<boost::json::object>
@@ -51,18 +41,7 @@ run_host::reply_in(const runtime::delivered_event& stored, const std::string& me
 }
 
 std::string run_host::command_id(std::uint32_t command) const {
-  // As it was before there were incarnations.
-  if (start_->incarnation == 0) return fmt::format("{}.{}.{}", id(), row_->run, command);
-  // Made for each step of each run, hence what is compiled.
-  fmt::memory_buffer marked;
-  fmt::format_to(
-      std::back_inserter(marked),
-      FMT_COMPILE("{}/{}/{:016x}"),
-      channel_.tenant.str(),
-      id(),
-      start_->incarnation);
-  const auto mark = hash_64({marked.data(), marked.size()});
-  return fmt::format(FMT_COMPILE("{}.{}.{}-{:016x}"), without_mark(id()), row_->run, command, mark);
+  return actors::command_id(channel_, *start_, row_->run, command);
 }
 
 time_ms run_host::issued_at(std::uint32_t command) const {

@@ -3,7 +3,10 @@
 #include "actors/run_host.hpp"
 #include "actors/run_waits.hpp"
 #include "actors/stuck_runs.hpp"
+#include "actors/wait_cycle.hpp"
 #include "base/log.hpp"
+#include "runtime/workflow/agent_names.hpp"
+#include "runtime/workflow/json_values.hpp"
 
 #include <caf/send.hpp>
 #include <fmt/format.h>
@@ -15,6 +18,8 @@
 namespace callboard::actors {
 
 namespace {
+
+using runtime::text_at;
 
 /// Of one check; more are looked at when these have ended.
 constexpr std::size_t looks_max = 200;
@@ -44,6 +49,36 @@ bool run_host::is_on_its_way(std::uint32_t command) const {
   return !accepted_.contains(command);
 }
 
+/// Whoever waits for its own child, which nobody else waits for, is told of a cycle by those that
+/// are below it.
+std::vector<topic_ref> run_host::waits_alone_for() const {
+  const auto young = now() - std::chrono::milliseconds{limits().sweep_ms};
+  std::vector<topic_ref> all;
+  bool may_be_in_cycle = false;
+  for (const auto& [command, one] : engine_->open()) {
+    if (all.size() == cycle_runs_max || one.due || issued_at(command) > young) return {};
+    const auto& arguments = one.request.arguments;
+    if (one.request.kind == command_kind::call) {
+      auto agent = runtime::agent_channel(text_at(arguments, "type"), text_at(arguments, "key"));
+      if (!agent) return {};
+      may_be_in_cycle = true;
+      all.push_back({channel_.tenant, *std::move(agent)});
+    } else if (one.request.kind == command_kind::child) {
+      const auto child = child_id(command, arguments);
+      auto topic = topic_name::parse(std::string{runtime::channel_prefix} + child);
+      if (!topic) return {};
+      const auto known = parts_.stuck == nullptr
+                             ? std::nullopt
+                             : parts_.stuck->find(runtime::workflow_key(channel_.tenant, child));
+      may_be_in_cycle |= !accepted_.contains(command) || (known && known->code == wait_cycle_code);
+      all.push_back({channel_.tenant, *std::move(topic)});
+    } else {
+      return {};
+    }
+  }
+  return may_be_in_cycle ? all : std::vector<topic_ref>{};
+}
+
 /// Of those that are on their way the answer tells.
 void run_host::on_check(bool is_replied) {
   if (is_retired_ || is_dead_) return;
@@ -59,20 +94,31 @@ void run_host::on_check(bool is_replied) {
   std::erase_if(waits, [&](const awaited& one) {
     return one.agent || is_on_its_way(one.command) || issued_at(one.command) > young;
   });
-  if (waits.empty()) return note_stuck(std::nullopt);
+  auto alone = waits_alone_for();
+  if (waits.empty() && alone.empty()) return note_stuck(std::nullopt);
   auto posted = parts_.readers.post(
       reader_pool::lane::reads,
       [this,
        run = row_->run,
+       last = row_->last_seq,
        self = home_.run_handle(),
        &journal = parts_.journal,
+       channel = channel_,
+       age = std::chrono::milliseconds{limits().sweep_ms},
+       alone = std::move(alone),
        waits = std::move(waits)] {
         std::vector<seen_wait> seen;
         for (const auto& one : waits)
           seen.push_back(look_at(journal, one));
-        caf::anon_send(self, box(run_continuation{[this, run, seen = std::move(seen)] {
-                         on_checked(run, seen);
-                       }}));
+        auto cycle = find_wait_cycle(journal, channel, alone, age);
+        caf::anon_send(
+            self,
+            box(run_continuation{
+                [this, run, last, seen = std::move(seen), cycle = std::move(cycle)] {
+                  // What was recorded meanwhile may be that it goes on.
+                  const bool holds = row_ && row_->last_seq == last;
+                  on_checked(run, seen, holds ? cycle : std::nullopt);
+                }}));
       });
   is_checking_ = posted.has_value();
 }
@@ -82,7 +128,8 @@ void run_host::check_if_wanted() {
   on_check(std::exchange(is_check_replied_, false));
 }
 
-void run_host::on_checked(std::uint32_t run, const std::vector<seen_wait>& all) {
+void run_host::on_checked(
+    std::uint32_t run, const std::vector<seen_wait>& all, std::optional<failure> cycle) {
   is_checking_ = false;
   // It went on meanwhile; the next check sees.
   if (is_dead_ || is_retired_ || is_busy_ || !engine_ || row_->run != run) return;
@@ -100,7 +147,7 @@ void run_host::on_checked(std::uint32_t run, const std::vector<seen_wait>& all) 
       await_child(seen.command);
     }
   }
-  note_stuck(std::move(stuck));
+  note_stuck(stuck ? std::move(stuck) : std::move(cycle));
   for (const auto command : lost_queues)
     fail_for_queue(command);
 }

@@ -10,6 +10,9 @@
 #include <boost/json/parse.hpp>
 #include <boost/json/serialize.hpp>
 
+#include <callboard/agent.hpp>
+#include <chrono>
+#include <cstdint>
 #include <string>
 #include <utility>
 
@@ -50,6 +53,62 @@ struct mistaken_workflow : workflow<mistaken_workflow> {
   }
 };
 
+/// Told to go, waits for `other`, which somebody else has started.
+struct peer_workflow : workflow<peer_workflow> {
+  static constexpr std::string_view type = "test.peer";
+
+  flow<json> run(context& ctx, json input) {
+    (void)co_await ctx.signal("go").required();
+    const auto& names = input.as_object();
+    boost::json::object of_other{{"me", names.at("other")}, {"other", names.at("me")}};
+    child_options options;
+    options.id = names.at("other").as_string();
+    auto got = co_await ctx.child<json>("test.peer", json(std::move(of_other)), options);
+    co_return got ? *got : json(got.error().code);
+  }
+};
+
+/// Wait for the peer `a` of `b`: alone, or until somebody has enough of it.
+struct onlooker_workflow : workflow<onlooker_workflow> {
+  static constexpr std::string_view type = "test.onlooker";
+
+  flow<json> run(context& ctx, json is_patient) {
+    child_options options;
+    options.id = "a";
+    auto peer = ctx.child<json>(
+        "test.peer", json(boost::json::object{{"me", "a"}, {"other", "b"}}), options);
+    if (is_patient.as_bool()) {
+      auto got = co_await std::move(peer);
+      co_return got ? *got : json(got.error().code);
+    }
+    co_return (co_await any(std::move(peer), ctx.signal("enough"))).index();
+  }
+};
+
+/// Asks who waits for it, however long that takes.
+struct asking_workflow : workflow<asking_workflow> {
+  static constexpr std::string_view type = "test.asking";
+
+  flow<json> run(context& ctx, json) {
+    auto told =
+        co_await ctx.call("desk", "one", "open", 1, {.timeout = std::chrono::milliseconds{0}});
+    co_return told ? *told : json(told.error().code);
+  }
+};
+
+struct desk_agent : agent<desk_agent, std::int64_t> {
+  static constexpr std::string_view type = "desk";
+
+  static void handlers(handler_table<desk_agent>& on) { on.message("open", &desk_agent::open); }
+
+  flow<json> open(context& ctx, json) {
+    child_options options;
+    options.id = "asking";
+    auto got = co_await ctx.child<json>("test.asking", json{1}, options);
+    co_return got ? *got : json(got.error().code);
+  }
+};
+
 bool says(const std::string& text, std::string_view what) {
   INFO(text);
   return text.find(what) != std::string::npos;
@@ -60,7 +119,11 @@ public:
   stuck_fixture() {
     settings.workflows.sweep_ms = 50;
     if (!workflows.add(parent_workflow::definition())
-        || !workflows.add(first_workflow::definition())) {
+        || !workflows.add(first_workflow::definition())
+        || !workflows.add(peer_workflow::definition())
+        || !workflows.add(onlooker_workflow::definition())
+        || !workflows.add(asking_workflow::definition())
+        || !workflows.add(desk_agent::definition())) {
       FAIL("cannot add the workflows");
     }
     restart();
@@ -83,15 +146,23 @@ public:
     return boost::json::serialize(read(std::move(ask)).at("workflows"));
   }
 
-  void start_one(const std::string& id, const std::string& type) {
-    REQUIRE(ask(start_workflow{topic("workflow." + id), type, "1", {}, {}}));
+  void start_one(const std::string& id, const std::string& type, const std::string& input = "1") {
+    REQUIRE(ask(start_workflow{topic("workflow." + id), type, input, {}, {}}));
+  }
+
+  void signal(const std::string& id, const std::string& name) {
+    REQUIRE(ask(signal_workflow{topic("workflow." + id), name, "1", ""}));
+  }
+
+  std::string result_of(const std::string& id) {
+    return boost::json::serialize(read(await_workflow{topic("workflow." + id), 10'000}));
   }
 
   /// Looked for by the sweep alone.
-  bool becomes_stuck(std::string_view code) {
+  bool becomes_stuck(std::string_view code, int count = 1) {
+    const auto gauge = "callboard_workflows_stuck " + std::to_string(count) + "\n";
     return eventually([&] {
-      return stuck().find(code) != std::string::npos
-             && exposed().find("callboard_workflows_stuck 1") != std::string::npos;
+      return stuck().find(code) != std::string::npos && exposed().find(gauge) != std::string::npos;
     });
   }
 
@@ -193,6 +264,68 @@ TEST_CASE_METHOD(stuck_fixture, "a stuck run that is deleted leaves the list, al
   start_one("w1", "test.waiting");
   CHECK(stuck() == "[]");
   CHECK_FALSE(says(explained("w1"), "child_missing"));
+}
+
+TEST_CASE_METHOD(stuck_fixture, "runs that wait for each other are stuck until one is cancelled") {
+  start_one("a", "test.peer", R"({"me":"a","other":"b"})");
+  start_one("b", "test.peer", R"({"me":"b","other":"a"})");
+  start_one("patient", "test.onlooker", "true");
+  start_one("other", "test.onlooker", "false");
+  signal("a", "go");
+  REQUIRE(eventually([&] { return says(explained("a"), R"("child":{"id":"b")"); }));
+  REQUIRE(eventually([&] { return says(explained("patient"), R"("child":{"id":"a")"); }));
+  // That is a chain as long as somebody may tell `b` to go.
+  signal("b", "go");
+  REQUIRE(becomes_stuck("wait_cycle", 3));
+  for (int life = 0; life < 2; ++life) {
+    CHECK(says(
+        explained("a"),
+        "workflow 'a' waits for workflow 'b', which waits for workflow 'a', so none of them would "
+        "ever end: cancel one of them"));
+    CHECK(says(explained("a"), R"("stuck":{"class":"bug","code":"wait_cycle")"));
+    CHECK(
+        says(explained("b"), "workflow 'b' waits for workflow 'a', which waits for workflow 'b'"));
+    CHECK(says(explained("patient"), "'patient' waits for workflow 'a', which waits for workflow"));
+    // It can be told that somebody has enough of it.
+    CHECK_FALSE(says(stuck(), R"("id":"other")"));
+    restart();
+    REQUIRE(becomes_stuck("wait_cycle", 3));
+  }
+  REQUIRE(ask(cancel_workflow{topic("workflow.a"), ""}));
+  CHECK(says(result_of("b"), "child_cancelled"));
+  CHECK(says(result_of("patient"), "child_cancelled"));
+  CHECK(is_stuck_no_more());
+}
+
+TEST_CASE_METHOD(stuck_fixture, "runs that wait for one that waits for nobody are not stuck") {
+  start_one("a", "test.peer", R"({"me":"a","other":"b"})");
+  start_one("b", "test.peer", R"({"me":"b","other":"a"})");
+  start_one("patient", "test.onlooker", "true");
+  signal("a", "go");
+  REQUIRE(eventually([&] { return says(explained("patient"), R"("child":{"id":"a")"); }));
+  // Found behind all of them in order of key, at a time at which they have been looked at.
+  start_one("z", "test.parent");
+  REQUIRE(eventually([&] { return says(explained("z"), R"("child":{"id":"c1","run":1,)"); }));
+  lose(topic("workflow.c1"));
+  REQUIRE(becomes_stuck("child_missing"));
+  CHECK_FALSE(says(stuck(), "wait_cycle"));
+}
+
+TEST_CASE_METHOD(stuck_fixture, "an agent whose handler waits for who asks it is stuck with it") {
+  call_agent call;
+  call.topic = topic("workflow.agent.desk.one");
+  call.type = "agent:desk";
+  call.message = "open";
+  call.payload = "1";
+  call.id = "m1";
+  REQUIRE(ask(std::move(call)));
+  REQUIRE(becomes_stuck("wait_cycle", 2));
+  CHECK(says(
+      explained("asking"),
+      "workflow 'asking' waits for agent 'desk/one', which waits for workflow 'asking'"));
+  CHECK(says(explained("agent.desk.one"), "agent 'desk/one' waits for workflow 'asking'"));
+  REQUIRE(ask(cancel_workflow{topic("workflow.asking"), ""}));
+  CHECK(is_stuck_no_more());
 }
 
 TEST_CASE_METHOD(stuck_fixture, "what a run waits for is looked at without waking it") {
