@@ -15,5 +15,4 @@ callboard_module(gateway_http
 # All of it, put together: what `node` links.
 callboard_module(gateway
   SOURCES gateway.cpp
-  LINKS callboard::gateway_http $<TARGET_NAME_IF_EXISTS:callboard_gateway_sessions>
-    $<TARGET_NAME_IF_EXISTS:callboard_actors_relays>)
+  LINKS callboard::gateway_http callboard::gateway_sessions callboard::actors_relays)
