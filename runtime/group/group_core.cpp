@@ -1,5 +1,7 @@
 #include "runtime/group/group_core.hpp"
 
+#include "runtime/backoff.hpp"
+
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -230,13 +232,8 @@ void group_core::let_die(sequence seq, entry& event) {
 }
 
 time_ms group_core::backoff(std::uint32_t attempt, group_time now) {
-  const std::uint64_t floor_ms = settings_.backoff_min_ms;
-  const auto most_ms = std::max<std::uint64_t>(settings_.backoff_max_ms, floor_ms);
-  const auto doublings = std::min(attempt > 0 ? attempt - 1 : 0, 31U);
-  const auto base_ms = std::min(floor_ms << doublings, most_ms);
-  // Only upwards, so that the least wait is really waited.
-  const auto jitter_ms = random_() % (base_ms / 2 + 1);
-  return now.shard + std::chrono::milliseconds{std::min(base_ms + jitter_ms, most_ms)};
+  return now.shard
+         + backoff_of(attempt, settings_.backoff_min_ms, settings_.backoff_max_ms, random_());
 }
 
 void group_core::unlink(sequence seq, const entry& event) {

@@ -1,4 +1,5 @@
 // Who gets which task, and how a lease ends.
+#include "runtime/backoff.hpp"
 #include "runtime/queue/queue_core.hpp"
 #include "runtime/retry_after.hpp"
 
@@ -220,13 +221,8 @@ void queue_core::bury(live_lease lease, task_attempt attempt) {
 }
 
 time_ms queue_core::backoff(std::uint32_t attempt, queue_time now) {
-  const std::uint64_t floor_ms = settings_.backoff_min_ms;
-  const auto most_ms = std::max<std::uint64_t>(settings_.backoff_max_ms, floor_ms);
-  const auto doublings = std::min(attempt > 0 ? attempt - 1 : 0, 31U);
-  const auto base_ms = std::min(floor_ms << doublings, most_ms);
-  // Only upwards, so that the least wait is really waited.
-  const auto jitter_ms = random_() % (base_ms / 2 + 1);
-  return now.shard + std::chrono::milliseconds{std::min(base_ms + jitter_ms, most_ms)};
+  return now.shard
+         + backoff_of(attempt, settings_.backoff_min_ms, settings_.backoff_max_ms, random_());
 }
 
 void queue_core::stop_waiting(const std::string& worker) {

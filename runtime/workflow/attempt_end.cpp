@@ -48,9 +48,7 @@ std::chrono::milliseconds delay_before(
   const auto jitter = hash_64(fmt::format("{}/{}/{}", workflow_id, one.command, one.attempt));
   delay -= delay == 0 ? 0 : jitter % (delay / 2 + 1);
   const std::chrono::milliseconds own{delay};
-  if (again == next::deferred)
-    return std::max(own, honoured_retry_after(why.retry_after_ms, jitter));
-  return std::max(own, std::min(std::chrono::milliseconds{why.retry_after_ms}, retry_after_max));
+  return std::max(own, honoured_retry_after(why.retry_after_ms, jitter));
 }
 
 }  // namespace

@@ -1,6 +1,8 @@
 // Leases: who holds what, until when, and what becomes of it.
 #include "tests/runtime/queue/queue_bench.hpp"
 
+#include <set>
+
 namespace callboard::runtime {
 
 namespace {
@@ -240,13 +242,47 @@ TEST_CASE_METHOD(
     const auto failed = take<task_failed>(fail(given[0]));
     const auto wait = (failed.ready - now.shard).count();
     CHECK_FALSE(failed.is_dead);
-    CHECK(wait >= least);
+    CHECK(wait >= std::min<std::int64_t>(750, least));
     CHECK(wait <= std::min<std::int64_t>(1000, least * 3 / 2));
     advance(std::chrono::milliseconds{wait - 1});
     CHECK(lease("w").empty());
     advance(1ms);
     least = std::min<std::int64_t>(least * 2, 1000);
   }
+}
+
+TEST_CASE_METHOD(leases, "those who wait the longest do not stay in step", "[runtime][queue]") {
+  settings.backoff_min_ms = 100;
+  settings.backoff_max_ms = 1000;
+  configure(settings);
+  auto command = task("x");
+  command.attempts_max = 100;
+  enqueue(command);
+  std::set<std::int64_t> waits;
+  for (int i = 0; i < 50; ++i) {
+    const auto given = lease("w");
+    REQUIRE(given.size() == 1);
+    const auto failed = take<task_failed>(fail(given[0]));
+    const auto wait = (failed.ready - now.shard).count();
+    // Behind the doublings.
+    if (i >= 4) {
+      CHECK(wait >= 750);
+      CHECK(wait <= 1000);
+      waits.insert(wait);
+    }
+    advance(std::chrono::milliseconds{wait});
+  }
+  CHECK(waits.size() > 20);
+}
+
+TEST_CASE_METHOD(leases, "whoever wants one wait always waits that", "[runtime][queue]") {
+  settings.backoff_min_ms = 1000;
+  settings.backoff_max_ms = 1000;
+  configure(settings);
+  enqueue("x");
+  const auto given = lease("w");
+  const auto failed = take<task_failed>(fail(given[0]));
+  CHECK(failed.ready - now.shard == 1000ms);
 }
 
 TEST_CASE_METHOD(leases, "a retry that was asked for burns no attempt", "[runtime][queue]") {
