@@ -7,12 +7,12 @@
 
 #include <algorithm>
 #include <iterator>
+#include <limits>
 
 namespace callboard::actors {
 
 namespace {
 
-using runtime::payload_ask;
 using runtime::stored_task;
 using storage::record;
 using storage::view_id;
@@ -28,14 +28,19 @@ std::unexpected<error> missing(entity_id queue, sequence place) {
       fmt::format("queue {}: the record {} of a task is missing", queue.raw(), place.raw()));
 }
 
-/// Tasks as they were stored at these places, by place.
-result<std::map<sequence, stored_task>>
-read_places(storage::shard_reader& reader, entity_id queue, std::vector<sequence> places) {
+/// Tasks as they were stored at these places, by place; with `bytes_max` bytes of payloads, the
+/// rest is left out.
+result<std::map<sequence, stored_task>> read_places(
+    storage::shard_reader& reader,
+    entity_id queue,
+    std::vector<sequence> places,
+    std::uint64_t bytes_max = std::numeric_limits<std::uint64_t>::max()) {
   std::ranges::sort(places);
   std::map<sequence, stored_task> found;
   std::optional<error> broken;
+  std::uint64_t bytes = 0;
   std::size_t at = 0;
-  while (at < places.size()) {
+  while (at < places.size() && bytes < bytes_max) {
     const auto before = at;
     auto visited = reader.visit_entity(queue, places[at], [&](const record& from) {
       if (from.entity_seq == places[at]) {
@@ -44,11 +49,12 @@ read_places(storage::shard_reader& reader, entity_id queue, std::vector<sequence
           broken = task.error();
           return false;
         }
+        bytes += task->payload.size();
         found.emplace(places[at], *std::move(task));
         while (at < places.size() && places[at] == from.entity_seq)
           ++at;
       }
-      return at < places.size() && from.entity_seq < places[at]
+      return at < places.size() && bytes < bytes_max && from.entity_seq < places[at]
              && places[at].distance_from(from.entity_seq) < gap_max;
     });
     if (!visited) return std::unexpected{visited.error()};
@@ -58,16 +64,18 @@ read_places(storage::shard_reader& reader, entity_id queue, std::vector<sequence
   return found;
 }
 
-result<std::vector<runtime::stored_payload>> read_payloads(
-    storage::shard_reader& reader, entity_id queue, const std::vector<payload_ask>& asks) {
+result<std::vector<runtime::stored_payload>>
+read_payloads(storage::shard_reader& reader, entity_id queue, const runtime::queue_read& plan) {
   std::vector<sequence> places;
-  for (const auto& ask : asks)
+  for (const auto& ask : plan.payloads)
     places.push_back(ask.place);
-  auto found = read_places(reader, queue, std::move(places));
+  auto found = read_places(reader, queue, std::move(places), plan.payload_bytes_max);
   if (!found) return std::unexpected{found.error()};
   std::vector<runtime::stored_payload> payloads;
-  for (const auto& ask : asks)
-    payloads.push_back({ask.task, found->at(ask.place).payload});
+  for (const auto& ask : plan.payloads) {
+    const auto task = found->find(ask.place);
+    if (task != found->end()) payloads.push_back({ask.task, task->second.payload});
+  }
   return payloads;
 }
 
@@ -378,7 +386,7 @@ result<runtime::queue_read_result> read_planned(
         });
   }
   if (!done) return std::unexpected{done.error()};
-  auto payloads = read_payloads(reader, queue, plan.payloads);
+  auto payloads = read_payloads(reader, queue, plan);
   if (!payloads) return std::unexpected{payloads.error()};
   found.payloads = *std::move(payloads);
   if (plan.trim) {

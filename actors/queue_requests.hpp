@@ -101,12 +101,21 @@ struct fail_task {
   runtime::fail_command fail;
 };
 
-/// The worker has gone: it waits no longer, and all it holds in the queue is released, unless it is
-/// to come again.
+/// What becomes of the leases of a worker that leaves.
+enum class left_leases : std::uint8_t {
+  /// An attempt of each has ended.
+  released,
+  /// It is to come again, and works on.
+  kept,
+  /// It never saw them: no attempt has ended.
+  unseen,
+};
+
+/// The worker has gone: it waits no longer.
 struct leave_queue {
   queue_ref queue;
   std::string worker;
-  bool keeps_leases = false;
+  left_leases leases = left_leases::released;
 };
 
 struct leased_task {

@@ -199,10 +199,17 @@ void queues_actor::leave(const leave_queue& body, pending_request request) {
   }
   answer(request, control_answer{actors::done{}});
   if (slot == nullptr || !slot->unit) return;
-  if (body.keeps_leases) {
-    slot->unit->core.stop_waiting(body.worker);
-  } else {
-    slot->unit->core.leave(body.worker, now());
+  auto& core = slot->unit->core;
+  switch (body.leases) {
+  case left_leases::released:
+    core.leave(body.worker, now());
+    break;
+  case left_leases::kept:
+    core.stop_waiting(body.worker);
+    break;
+  case left_leases::unseen:
+    core.put_back(body.worker);
+    break;
   }
   pump(body.queue, *slot);
 }

@@ -81,6 +81,8 @@ private:
   void perform(run_backup& action);
   [[nodiscard]] result<void> charge_page(actors::read_events& read);
   void fit_page_charge(std::uint64_t size);
+  [[nodiscard]] bool charge_leased(std::uint64_t size);
+  [[nodiscard]] result<byte_charge> charge_payloads(std::uint64_t size);
   [[nodiscard]] bool is_awaited(correlation_id correlation) const;
   [[nodiscard]] struct upgrade_request hand_over();
   void await_answer(std::chrono::milliseconds extra);
@@ -138,8 +140,9 @@ private:
   exchange exchange_;
   std::optional<http_response> refusal_;
   byte_charge body_charge_;
-  /// A page of history, from the question to the last byte of the answer.
-  byte_charge page_charge_;
+  /// A page of history, from the question to the last byte of the answer; leased tasks, from when
+  /// they are there.
+  byte_charge answer_charge_;
   std::string request_id_;
   std::string cors_;
   bool keep_alive_ = true;

@@ -50,6 +50,9 @@ void http_session::perform(actors::control_body& body) {
   if (auto* read = std::get_if<actors::read_events>(&body)) {
     if (auto charged = charge_page(*read); !charged) return respond_problem(charged.error());
   }
+  if (auto* lease = std::get_if<actors::lease_tasks>(&body)) {
+    lease->lease.bytes_max = environment_.sessions.payload_budget.size_max() / pages_per_budget_min;
+  }
   awaited_ = port_.next_correlation();
   await_answer(exchange_.wait);
   auto sent = port_.control({awaited_, std::move(body)});
@@ -60,25 +63,47 @@ void http_session::perform(actors::control_body& body) {
   if (exchange_.wait.count() > 0) read();
 }
 
-/// Pages are held in memory until the client has taken them. They leave half of the budget to
-/// publishes, which slow readers must not stop.
-result<void> http_session::charge_page(actors::read_events& read) {
+/// Payloads of an answer are held in memory until the client has taken them. They leave half of the
+/// budget to publishes, which slow readers must not stop; only what is larger alone takes more.
+result<byte_charge> http_session::charge_payloads(std::uint64_t size) {
   auto& budget = environment_.sessions.payload_budget;
-  read.bytes_max = std::min(read.bytes_max, budget.size_max() / pages_per_budget_min);
-  if (budget.used() + read.bytes_max <= budget.size_max() / 2) {
-    if (auto charge = budget.charge(read.bytes_max)) {
-      page_charge_ = std::move(*charge);
-      return {};
-    }
+  const auto half = budget.size_max() / 2;
+  const auto wanted = std::min(size, budget.size_max());
+  if (wanted > half || budget.used() + wanted <= half) {
+    if (auto charge = budget.charge(wanted)) return *std::move(charge);
   }
   return fail(errc::overloaded, "the node has too many payload bytes in flight", budget_retry_ms);
 }
 
+result<void> http_session::charge_page(actors::read_events& read) {
+  read.bytes_max = std::min(
+      read.bytes_max, environment_.sessions.payload_budget.size_max() / pages_per_budget_min);
+  auto charge = charge_payloads(read.bytes_max);
+  if (!charge) return std::unexpected{charge.error()};
+  answer_charge_ = *std::move(charge);
+  return {};
+}
+
+/// Not from the question on: a worker may wait long for a task. False: it was refused, and the
+/// tasks are given back.
+bool http_session::charge_leased(std::uint64_t size) {
+  body_charge_ = {};
+  auto charge = charge_payloads(size);
+  if (charge) {
+    answer_charge_ = *std::move(charge);
+    return true;
+  }
+  std::get<actors::leave_queue>(*exchange_.on_disconnect).leases = actors::left_leases::unseen;
+  give_up_poll();
+  respond_problem(charge.error());
+  return false;
+}
+
 /// The page is there: what it takes is known now.
 void http_session::fit_page_charge(std::uint64_t size) {
-  if (page_charge_.size() == 0) return;
+  if (answer_charge_.size() == 0) return;
   if (auto exact = environment_.sessions.payload_budget.charge(size)) {
-    page_charge_ = std::move(*exact);
+    answer_charge_ = std::move(*exact);
   }
 }
 
@@ -162,6 +187,8 @@ void http_session::on_control_reply(actors::control_reply& reply) {
   if (reply.outcome) {
     auto response = answer_control(exchange_, *reply.outcome);
     fit_page_charge(response.body.size());
+    const auto* leased = std::get_if<actors::leased_tasks>(&*reply.outcome);
+    if (leased != nullptr && !leased->tasks.empty() && !charge_leased(response.body.size())) return;
     respond(std::move(response));
   } else {
     exchange_.on_disconnect.reset();
@@ -226,7 +253,7 @@ void http_session::on_written(boost::system::error_code failed) {
     give_up_poll();
     return finish();
   }
-  page_charge_ = {};
+  answer_charge_ = {};
   if (!keep_alive_ || draining_) return end_gracefully();
   exchange_ = {};
   refusal_.reset();
@@ -284,7 +311,7 @@ void http_session::end_gracefully() {
 void http_session::finish() {
   if (phase_ == phase::gone) return;
   phase_ = phase::gone;
-  page_charge_ = {};
+  answer_charge_ = {};
   transport_->close();
   port_.close();
 }

@@ -271,6 +271,8 @@ void websocket_session::on_written() {
     for (const auto& one : subscriptions_)
       one->resume();
   }
+  for (auto& one : worked_)
+    lease_more(one);
   if (read_paused_) read();
 }
 

@@ -191,7 +191,7 @@ private:
   [[nodiscard]] bool may_end(const op_id& id, const std::string& lease);
   void lease_more(worked_queue& one);
   void on_leased(std::uint64_t number, result<actors::control_answer>& outcome);
-  /// Gives back what came after the client had stopped.
+  /// Gives back what came after the client had stopped, or while it does not read.
   void decline(const actors::leased_task& task);
   void return_credit(const std::string& lease);
   void tick_work(boot_time now);

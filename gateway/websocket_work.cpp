@@ -55,6 +55,7 @@ void websocket_session::lease_more(worked_queue& one) {
   actors::lease_tasks ask{one.queue, {}};
   ask.lease.worker = one.worker;
   ask.lease.max = static_cast<std::uint32_t>(std::min(one.credits - one.held.size(), tasks_max));
+  ask.lease.bytes_max = output_.room_bytes();
   ask.lease.lease_ms = one.lease_ms;
   ask.lease.wait_ms = wait_ms;
   const auto correlation = port_.next_correlation();
@@ -86,7 +87,7 @@ void websocket_session::on_leased(std::uint64_t number, result<actors::control_a
   if (list == nullptr) return;
   const auto now = environment_.time.boot();
   for (const auto& task : list->tasks) {
-    if (stage_ != stage::open || found->held.size() >= found->credits) {
+    if (stage_ != stage::open || found->held.size() >= found->credits || !output_.has_room()) {
       decline(task);
       continue;
     }
@@ -100,7 +101,7 @@ void websocket_session::on_leased(std::uint64_t number, result<actors::control_a
 void websocket_session::decline(const actors::leased_task& task) {
   actors::fail_task back{who_.tenant, {}};
   back.fail.lease = task.lease;
-  back.fail.error = "the worker had stopped";
+  back.fail.error = "the worker had stopped, or its connection was full";
   // Does not count as an attempt.
   back.fail.retry_after_ms = 0;
   tell_broker(std::move(back));
@@ -174,8 +175,10 @@ void websocket_session::leave_queues() {
   for (auto& one : worked_) {
     const bool works =
         std::ranges::any_of(one.held, [&](const auto& held) { return now < held.second.first; });
-    tell_broker(
-        actors::leave_queue{std::move(one.queue), std::move(one.worker), node_leaves_ && works});
+    tell_broker(actors::leave_queue{
+        std::move(one.queue),
+        std::move(one.worker),
+        node_leaves_ && works ? actors::left_leases::kept : actors::left_leases::released});
   }
   worked_.clear();
 }

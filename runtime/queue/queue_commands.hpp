@@ -53,6 +53,8 @@ struct lease_command {
   /// 0 = the queue's.
   std::uint32_t lease_ms = 0;
   std::uint32_t wait_ms = 0;
+  /// Payload bytes after which nothing is added; 0 = `queue_limits::lease_bytes_max`, the most.
+  std::uint64_t bytes_max = 0;
 };
 
 struct extend_command {
@@ -177,6 +179,8 @@ struct queue_read {
   std::vector<segment_ask> segments;
   std::vector<key_ask> keys;
   std::vector<payload_ask> payloads;
+  /// With so many bytes the rest of them is left out; one there is at least.
+  std::uint64_t payload_bytes_max = 0;
   std::vector<hash128> dedupe;
   std::vector<task_id> dead;
   /// Whether they have a task, and which.
@@ -201,7 +205,8 @@ struct trim_page {
   std::optional<old_endings> endings;
 };
 
-/// Answers the asks of `queue_read` one by one, all as of one lsn.
+/// Answers the asks of `queue_read` one by one (but for payloads, of which some may be left out),
+/// all as of one lsn.
 struct queue_read_result {
   lsn as_of{};
   std::vector<segment_page> segments;

@@ -73,6 +73,10 @@ public:
   /// attempt before waits like one that failed; others may be leased at once.
   void leave(const std::string& worker, queue_time now);
 
+  /// The same for a worker that never saw what it was given: no attempt ends, and all of it waits
+  /// where it waited before.
+  void put_back(const std::string& worker);
+
   /// Leases that have run out.
   void tick(queue_time now);
 
@@ -136,11 +140,14 @@ private:
     lease_command command;
     boot_time deadline{};
     std::vector<granted_task> given;
+    /// Of payloads at hand.
+    std::uint64_t given_bytes = 0;
   };
 
   struct grant {
     queue_request key{};
     std::vector<granted_task> tasks;
+    std::uint64_t bytes_max = 0;
   };
 
   /// What one append will say, and what waits for it.
@@ -219,9 +226,12 @@ private:
   [[nodiscard]] live_lease* find_lease(const std::string& text);
   [[nodiscard]] live_lease end_lease(task_id task);
   void end_attempt(live_lease lease, const attempt_end& how, queue_time now);
+  void put_back(task_id task, std::optional<shared_bytes> payload);
   void bury(live_lease lease, task_attempt attempt);
   [[nodiscard]] time_ms backoff(std::uint32_t attempt, queue_time now);
   void set_deadline(live_lease& lease, boot_time deadline);
+  [[nodiscard]] bool is_granted(const granted_task& task) const;
+  void shorten(grant& one, bool is_cut);
   void feed();
 
   // queue_reads.cpp: what is read, and what comes of it
@@ -229,7 +239,7 @@ private:
   void loaded_dedupe(const std::vector<std::optional<dedupe_entry>>& found, queue_time now);
   void loaded_dead(const std::vector<std::optional<task_row>>& rows, lsn as_of, queue_time now);
   void apply_dead(const dead_command& command, const task_row& row, queue_time now);
-  void loaded_payloads(std::vector<stored_payload> payloads);
+  void loaded_payloads(std::vector<stored_payload> payloads, bool is_cut);
   void loaded_trim(const trim_page& page, lsn as_of);
   void restate(const stored_task& task);
   void go_round(const old_endings& page);

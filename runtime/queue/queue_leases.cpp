@@ -30,10 +30,12 @@ void queue_core::lease(lease_command command, queue_time now) {
          1000});
   }
   command.max = std::clamp(command.max, 1U, limits_.lease_tasks_max);
+  if (command.bytes_max == 0) command.bytes_max = limits_.lease_bytes_max;
+  command.bytes_max = std::min(command.bytes_max, limits_.lease_bytes_max);
   const auto lease_ms = command.lease_ms != 0 ? command.lease_ms : settings_.lease_ms;
   command.lease_ms = std::clamp(lease_ms, 1U, limits_.lease_ms_max);
   const auto wait = std::chrono::milliseconds{std::min(command.wait_ms, limits_.lease_wait_ms_max)};
-  waiters_.push_back({std::move(command), now.boot + wait, {}});
+  waiters_.push_back({std::move(command), now.boot + wait, {}, 0});
 }
 
 bool queue_core::has_lease_room() const {
@@ -73,7 +75,7 @@ void queue_core::match(queue_time now) {
   while (full < waiters_.size() && has_lease_room()) {
     // One each in turn, so that a large request does not take everything from a small one.
     auto& to = waiters_[at++ % waiters_.size()];
-    if (to.given.size() >= to.command.max) {
+    if (to.given.size() >= to.command.max || to.given_bytes >= to.command.bytes_max) {
       ++full;
       continue;
     }
@@ -84,7 +86,7 @@ void queue_core::match(queue_time now) {
   }
   std::erase_if(waiters_, [this](waiter& one) {
     if (one.given.empty()) return false;
-    open_.grants.push_back({one.command.key, std::move(one.given)});
+    open_.grants.push_back({one.command.key, std::move(one.given), one.command.bytes_max});
     return true;
   });
 }
@@ -104,6 +106,7 @@ void queue_core::grant_next(waiter& to, task_priority priority, queue_time now) 
   workers_[lease.lease.worker].insert(task);
   ++load_.leased[lease.state.fairness];
   note(lease.state, task_phase::leased).lease = lease.lease;
+  if (taken.payload) to.given_bytes += taken.payload->size();
   to.given.push_back(
       {{shard_, entity_, task, lease.lease.number, lease.lease.nonce},
        lease.state.attempts + 1,
@@ -206,6 +209,13 @@ void queue_core::end_attempt(live_lease lease, const attempt_end& how, queue_tim
   put_waiting(std::move(lease.state), std::nullopt);
 }
 
+/// For a lease that nobody was told of.
+void queue_core::put_back(task_id task, std::optional<shared_bytes> payload) {
+  auto lease = end_lease(task);
+  note(lease.state, task_phase::waiting);
+  put_waiting(std::move(lease.state), std::move(payload));
+}
+
 void queue_core::bury(live_lease lease, task_attempt attempt) {
   ++dead_;
   // Told now, and never again: a redrive is for whoever asks for it.
@@ -247,6 +257,15 @@ void queue_core::leave(const std::string& worker, queue_time now) {
   }
 }
 
+void queue_core::put_back(const std::string& worker) {
+  stop_waiting(worker);
+  const auto found = workers_.find(worker);
+  if (found == workers_.end()) return;
+  const auto held = found->second;
+  for (const auto task : held)
+    put_back(task, std::nullopt);
+}
+
 void queue_core::tick(queue_time now) {
   while (!deadlines_.empty() && deadlines_.begin()->first <= now.boot) {
     end_attempt(end_lease(deadlines_.begin()->second), {"expired", {}, now.shard}, now);
@@ -263,14 +282,39 @@ void queue_core::expire_waiters(queue_time now) {
   });
 }
 
+bool queue_core::is_granted(const granted_task& task) const {
+  const auto found = leases_.find(task.token.task);
+  return found != leases_.end() && found->second.lease.number == task.token.number;
+}
+
+/// Leaves in the grant as much as one answer may hold, and after a read that was cut no more than
+/// there is: whoever waited for the rest would hold payloads meanwhile. The rest is put back.
+void queue_core::shorten(grant& one, bool is_cut) {
+  std::uint64_t bytes = 0;
+  std::vector<granted_task> kept;
+  std::vector<granted_task> rest;
+  for (auto& task : one.tasks) {
+    if (!is_granted(task)) continue;
+    const bool fits = task.payload && bytes < one.bytes_max;
+    if (fits) bytes += task.payload->size();
+    (fits ? kept : rest).push_back(std::move(task));
+  }
+  const bool is_enough = bytes >= one.bytes_max || (is_cut && !kept.empty());
+  one.tasks = std::move(kept);
+  for (auto& task : rest) {
+    if (is_enough) {
+      put_back(task.token.task, std::move(task.payload));
+    } else {
+      one.tasks.push_back(std::move(task));
+    }
+  }
+}
+
 /// Answers those whose leases are durable and whose payloads are here.
 void queue_core::feed() {
   std::erase_if(unfed_, [this](grant& one) {
     // What was lost meanwhile needs no payload, and nobody needs to be told of it.
-    std::erase_if(one.tasks, [this](const granted_task& task) {
-      const auto found = leases_.find(task.token.task);
-      return found == leases_.end() || found->second.lease.number != task.token.number;
-    });
+    std::erase_if(one.tasks, [this](const granted_task& task) { return !is_granted(task); });
     for (const auto& task : one.tasks) {
       if (!task.payload) return false;
     }

@@ -43,6 +43,7 @@ std::optional<queue_read> queue_core::plan_read(queue_time now) {
       if (!task.payload) read.payloads.push_back({task.token.task, lease.state.place});
     }
   }
+  read.payload_bytes_max = limits_.lease_bytes_max;
   for (const auto& parked : parked_) {
     if (read.dedupe.size() == dedupe_max) break;
     read.dedupe.push_back(parked.hash);
@@ -80,7 +81,8 @@ void queue_core::loaded(queue_read_result read, queue_time now) {
     if (waiting_[static_cast<std::size_t>(page.priority)] == 0) continue;
     ring.loaded(std::move(page), read.as_of, recent_, now.shard);
   }
-  loaded_payloads(std::move(read.payloads));
+  const bool is_cut = read.payloads.size() < asked.payloads.size();
+  loaded_payloads(std::move(read.payloads), is_cut);
   loaded_dedupe(read.dedupe, now);
   // Before what was enqueued behind them; what came before them is marked.
   loaded_withdraws(read.withdraws, read.as_of);
@@ -126,7 +128,7 @@ void queue_core::read_failed(const error& why, queue_time now) {
   }
 }
 
-void queue_core::loaded_payloads(std::vector<stored_payload> payloads) {
+void queue_core::loaded_payloads(std::vector<stored_payload> payloads, bool is_cut) {
   for (auto& grant : unfed_) {
     for (auto& task : grant.tasks) {
       if (task.payload) continue;
@@ -137,6 +139,7 @@ void queue_core::loaded_payloads(std::vector<stored_payload> payloads) {
         lease->second.is_hungry = false;
       }
     }
+    shorten(grant, is_cut);
   }
   feed();
 }

@@ -31,6 +31,8 @@ struct queue_limits {
   std::uint32_t leases_max = 100'000;
   std::uint32_t waiters_max = 1000;
   std::uint32_t lease_tasks_max = 1000;
+  /// Payload bytes of one lease answer and of one read of payloads, unless one task alone has more.
+  std::uint64_t lease_bytes_max = 4ULL << 20;
   std::uint32_t lease_wait_ms_max = 25'000;
   std::uint32_t lease_ms_max = 86'400'000;
   /// Commands on dead letters that wait for a read.

@@ -365,6 +365,64 @@ TEST_CASE("a worker on a WebSocket gets tasks pushed, and leaves none behind") {
   CHECK(rest[1].attempt == 2);
 }
 
+TEST_CASE("workers that do not read take neither memory nor tasks from others") {
+  constexpr std::uint64_t budget = 8 << 20;
+  constexpr std::size_t count = 100;
+  const server_process small{
+      {.arguments = {"--set", "node.payload_bytes_max=" + std::to_string(budget)}}};
+  work q{small.where(), "deaf"};
+  const json::string large(900'000, 'x');
+  std::set<std::uint64_t> open;
+  for (std::size_t i = 0; i < count; ++i)
+    open.insert(q.push(large));
+  const auto held_bytes = [&] {
+    const std::string name = "\ncallboard_payload_bytes_in_flight ";
+    const auto text = q.http().http().get("/metrics").body;
+    const auto at = text.find(name);
+    return at == std::string::npos ? 0.0 : std::strtod(text.c_str() + at + name.size(), nullptr);
+  };
+  {
+    const std::string body = R"({"max":100,"lease_ms":2000})";
+    std::string asks;
+    for (int i = 0; i < 30; ++i) {
+      asks += fmt::format(
+          "POST {} HTTP/1.1\r\nHost: h\r\nContent-Type: application/json\r\nContent-Length: {}"
+          "\r\n\r\n{}",
+          q.http().path(q.path("/lease")),
+          body.size(),
+          body);
+    }
+    std::vector<socket> deaf;
+    for (int i = 0; i < 2; ++i)
+      deaf.emplace_back(small.where()).write(asks);
+    websocket_client deaf_too{small.where()};
+    deaf_too.send_json(
+        {{"op", "work"}, {"id", 1}, {"queue", "deaf"}, {"credits", 70}, {"lease_ms", 2000}});
+    // What the sockets hold is the system's; what is behind it is charged.
+    REQUIRE(eventually([&] { return held_bytes() > 800'000; }));
+    CHECK(held_bytes() <= budget / 2.0);
+    // The others are still there to be leased, as far as an answer goes.
+    const auto next = q.lease(100);
+    REQUIRE(next.size() == 1);
+    CHECK(next[0].attempt == 1);
+    CHECK(q.end(next[0], "complete").status == 204);
+    open.erase(next[0].task);
+    deaf_too.cut();
+    for (auto& one : deaf)
+      one.cut();
+  }
+  REQUIRE(eventually([&] {
+    for (const auto& one : q.lease(100, 500)) {
+      CHECK(q.end(one, "complete").status == 204);
+      CHECK(open.erase(one.task) == 1);
+    }
+    return open.empty();
+  }));
+  CHECK(number_of(q.describe(), "dead") == 0);
+  CHECK(number_of(q.describe(), "depth") == 0);
+  CHECK(eventually([&] { return held_bytes() == 0; }));
+}
+
 TEST_CASE("the example workers do their work, in Python and in a shell") {
   work q{node().where(), "example"};
   CHECK(q.http().put(q.path(""), R"({"attempts_max":1})").status == 201);

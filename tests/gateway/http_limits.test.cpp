@@ -165,6 +165,50 @@ TEST_CASE_METHOD(http_fixture, "pages of history are charged until written", "[g
   CHECK(eventually([this] { return budget.used() == 0; }));
 }
 
+TEST_CASE_METHOD(http_fixture, "leased tasks are charged until written", "[gateway][http]") {
+  run([this] {
+    on_control = [](const actors::control_body& body) {
+      if (!std::holds_alternative<actors::lease_tasks>(body)) {
+        return std::optional<result<actors::control_answer>>{
+            actors::control_answer{actors::done{}}};
+      }
+      actors::leased_tasks list;
+      list.tasks.emplace_back().payload = shared_bytes{'"' + std::string(300 << 10, 'x') + '"'};
+      return std::optional<result<actors::control_answer>>{actors::control_answer{list}};
+    };
+  });
+  const std::string lease =
+      "POST /v1/tenants/acme/queues/q/lease HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\n{}";
+  auto others = budget.charge(300 << 10);
+  REQUIRE(others.has_value());
+  auto client = connect();
+  const auto refused = client.ask(lease);
+  CHECK(refused.status == 429);
+  CHECK_THAT(refused.body, Catch::Contains(R"("code":"overloaded")"));
+  CHECK(refused.headers.contains("retry-after"));
+  REQUIRE(eventually([this] { return asked.size() == 2; }));
+  run([this] {
+    const auto& given = std::get<actors::lease_tasks>(asked[0]).lease;
+    CHECK(given.bytes_max == budget.size_max() / 16);
+    const auto& left = std::get<actors::leave_queue>(asked[1]);
+    CHECK(left.worker == given.worker);
+    CHECK(left.leases == actors::left_leases::unseen);
+  });
+  others.reset();
+  CHECK(client.ask(lease).status == 200);
+  CHECK(eventually([this] { return budget.used() == 0; }));
+  // What is more than half of the budget by itself is not refused for ever.
+  run([this] {
+    on_control = [](const auto&) {
+      actors::leased_tasks list;
+      list.tasks.emplace_back().payload = shared_bytes{'"' + std::string(2 << 20, 'x') + '"'};
+      return std::optional<result<actors::control_answer>>{actors::control_answer{list}};
+    };
+  });
+  CHECK(client.ask(lease).status == 200);
+  CHECK(eventually([this] { return budget.used() == 0; }));
+}
+
 TEST_CASE_METHOD(http_fixture, "bodies stay charged until they are answered", "[gateway][http]") {
   run([this] { on_control = [](const auto&) { return std::nullopt; }; });
   auto client = connect();

@@ -1,6 +1,8 @@
 // Task queues over a WebSocket: who holds which leases, and how many more may come.
 #include "tests/gateway/sessions/fixture.hpp"
 
+#include <set>
+
 using namespace callboard;
 using namespace callboard::gateway;
 using namespace std::chrono_literals;
@@ -33,14 +35,14 @@ struct queue_worker : one_client {
   [[nodiscard]] std::size_t leases() const { return asked_count<actors::lease_tasks>(); }
 
   /// The queue gives these leases, of 5 s.
-  void give(const std::vector<std::string>& tokens) {
+  void give(const std::vector<std::string>& tokens, const std::string& payload = R"({"n":1})") {
     actors::leased_tasks list;
     for (const auto& token : tokens) {
       actors::leased_task task;
       task.lease = token;
       task.task = runtime::task_id{7};
       task.lease_ms = 5000;
-      task.payload = shared_bytes{std::string{R"({"n":1})"}};
+      task.payload = shared_bytes{payload};
       list.tasks.push_back(std::move(task));
     }
     reply<actors::lease_tasks>(std::move(list));
@@ -106,6 +108,35 @@ TEST_CASE_METHOD(queue_worker, "a worker holds at most its credits", "[ws][work]
   }
 }
 
+TEST_CASE_METHOD(
+    queue_worker, "who does not read gets no more than its output holds", "[ws][work]") {
+  settings.limits.output_bytes_max = 2000;
+  begin();
+  start(10);
+  CHECK(last_lease().bytes_max > 0);
+  CHECK(last_lease().bytes_max <= 2000);
+  socket.blocked = true;
+  give({"l1", "l2", "l3", "l4"}, '"' + std::string(1500, 'x') + '"');
+  // Two are more than there is room for; the others are nobody's.
+  std::set<std::string> back;
+  for (const auto& one : controls) {
+    const auto* declined = std::get_if<actors::fail_task>(&one.body);
+    if (declined == nullptr) continue;
+    CHECK(declined->fail.retry_after_ms == 0);
+    back.insert(declined->fail.lease);
+  }
+  CHECK(back == std::set<std::string>{"l3", "l4"});
+  tick_after(1s);
+  CHECK(leases() == 1);
+  socket.blocked = false;
+  stream->release();
+  run();
+  CHECK(frames().size() == 2);
+  // At once, not with the next tick.
+  CHECK(leases() == 2);
+  CHECK(last_lease().max == 8);
+}
+
 TEST_CASE_METHOD(queue_worker, "what a connection holds is released when it ends", "[ws][work]") {
   begin();
   start(1);
@@ -160,7 +191,8 @@ TEST_CASE_METHOD(queue_worker, "a node that goes takes no task from a worker", "
   std::map<std::string, bool> kept;
   for (const auto& one : controls) {
     const auto* leave = std::get_if<actors::leave_queue>(&one.body);
-    if (leave != nullptr) kept[leave->queue.queue.str()] = leave->keeps_leases;
+    if (leave == nullptr) continue;
+    kept[leave->queue.queue.str()] = leave->leases == actors::left_leases::kept;
   }
   CHECK(kept == std::map<std::string, bool>{{"llm.a", true}, {"llm.idle", false}});
 }

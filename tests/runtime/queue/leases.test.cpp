@@ -226,6 +226,98 @@ TEST_CASE_METHOD(
   CHECK(take<granted_tasks>(third).tasks.empty());
 }
 
+TEST_CASE_METHOD(leases, "one answer holds no more bytes than it may", "[runtime][queue]") {
+  limits.lease_bytes_max = 100;
+  SECTION("of payloads that are at hand") {}
+  SECTION("of payloads that are read first") {
+    limits.window_payload_bytes_max = 0;
+  }
+  activate();
+  std::vector<task_id> made;
+  for (int i = 0; i < 10; ++i)
+    made.push_back(enqueue(std::string(40, static_cast<char>('a' + i))).task);
+  // The third one passes the bound, as a single large one would.
+  std::vector<task_id> leased;
+  for (const std::size_t count : {3U, 3U, 3U, 1U}) {
+    const auto given = lease("w", 10);
+    REQUIRE(given.size() == count);
+    for (const auto& one : given) {
+      CHECK(one.attempt == 1);
+      CHECK(payload(one).front() == static_cast<char>('a' + leased.size()));
+      leased.push_back(one.token.task);
+    }
+    CHECK(core->counts().leased == leased.size());
+    CHECK(core->counts().waiting[2] == made.size() - leased.size());
+  }
+  CHECK(leased == made);
+}
+
+TEST_CASE_METHOD(leases, "what one answer has no room for burns no attempt", "[runtime][queue]") {
+  limits.window_payload_bytes_max = 0;
+  activate();
+  std::vector<task_id> made;
+  for (int i = 0; i < 4; ++i)
+    made.push_back(enqueue(std::string(40, 'x')).task);
+  lease_command command{next_key(), "w", 4, 0, 0, 1};
+  const auto key = command.key;
+  core->lease(std::move(command), now);
+  run();
+  const auto given = take<granted_tasks>(key).tasks;
+  REQUIRE(given.size() == 1);
+  CHECK(given[0].token.task == made[0]);
+  for (std::size_t i = 1; i < made.size(); ++i) {
+    const auto waits = row(made[i]);
+    REQUIRE(waits);
+    CHECK(waits->phase == task_phase::waiting);
+    CHECK(waits->state.attempts == 0);
+    CHECK(waits->history.empty());
+  }
+}
+
+TEST_CASE_METHOD(
+    leases, "a read that was cut answers all it has something for", "[runtime][queue]") {
+  limits.window_payload_bytes_max = 0;
+  limits.lease_bytes_max = 1000;
+  activate();
+  for (int i = 0; i < 40; ++i)
+    enqueue(std::string(200, 'x'));
+  // Twenty requests of two each want twice as much as two reads have.
+  std::vector<queue_request> asked;
+  for (int i = 0; i < 20; ++i) {
+    asked.push_back(next_key());
+    core->lease({asked.back(), "w" + std::to_string(i), 2, 0, 1000}, now);
+  }
+  run();
+  std::set<task_id> leased;
+  for (const auto key : asked) {
+    const auto given = take<granted_tasks>(key).tasks;
+    CHECK_FALSE(given.empty());
+    for (const auto& one : given) {
+      CHECK(payload(one).size() == 200);
+      CHECK(leased.insert(one.token.task).second);
+    }
+  }
+  CHECK(core->counts().leased == leased.size());
+  CHECK(core->counts().waiting[2] == 40 - leased.size());
+}
+
+TEST_CASE_METHOD(
+    leases, "what a worker never saw waits where it waited before", "[runtime][queue]") {
+  const auto first = enqueue("first");
+  enqueue("second");
+  REQUIRE(lease("unlucky").size() == 1);
+  core->put_back("unlucky");
+  run();
+  const auto waits = row(first.task);
+  REQUIRE(waits);
+  CHECK(waits->phase == task_phase::waiting);
+  CHECK(waits->history.empty());
+  const auto given = lease("w", 2);
+  REQUIRE(given.size() == 2);
+  CHECK(payload(given[0]) == "first");
+  CHECK(given[0].attempt == 1);
+}
+
 TEST_CASE_METHOD(
     leases, "a failed attempt waits longer each time, with jitter upwards", "[runtime][queue]") {
   settings.backoff_min_ms = 100;

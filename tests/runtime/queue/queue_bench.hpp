@@ -300,8 +300,13 @@ public:
       found.segments.push_back(*read_segment(rows, entity, ask));
     for (const auto& ask : plan.keys)
       found.keys.push_back(*read_key(rows, entity, ask));
-    for (const auto& ask : plan.payloads)
-      found.payloads.push_back({ask.task, stored_at(ask.place).payload});
+    std::uint64_t bytes = 0;
+    for (const auto& ask : plan.payloads) {
+      if (bytes >= plan.payload_bytes_max) break;
+      auto payload = stored_at(ask.place).payload;
+      bytes += payload.size();
+      found.payloads.push_back({ask.task, std::move(payload)});
+    }
     for (const auto& hash : plan.dedupe)
       found.dedupe.push_back(*read_dedupe(rows, entity, hash));
     for (const auto task : plan.dead)
