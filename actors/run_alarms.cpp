@@ -1,5 +1,7 @@
 #include "actors/run_alarms.hpp"
 
+#include "base/time.hpp"
+
 #include <caf/event_based_actor.hpp>
 #include <caf/send.hpp>
 
@@ -14,7 +16,7 @@ void run_alarms::send_later(
   if (!is_rung_ || delay < 2 * tick) return self.delayed_send(&self, delay, box(std::move(rest)));
   const std::lock_guard guard{mutex_};
   waiting_.push_back(
-      {time_.boot() + delay, caf::actor_cast<caf::weak_actor_ptr>(&self), std::move(rest)});
+      {later(time_.boot(), delay), caf::actor_cast<caf::weak_actor_ptr>(&self), std::move(rest)});
 }
 
 void run_alarms::ring() {

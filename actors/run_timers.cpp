@@ -1,12 +1,14 @@
 #include "actors/run_timers.hpp"
 
+#include "base/time.hpp"
+
 #include <algorithm>
 #include <utility>
 
 namespace callboard::actors {
 
 void run_timers::add(std::chrono::milliseconds delay, work rest) {
-  const auto due = time_.boot() + delay;
+  const auto due = later(time_.boot(), delay);
   waiting_.emplace(due, std::move(rest));
   wake_by(due);
 }

@@ -4,6 +4,7 @@
 #include "actors/topic_answers.hpp"
 #include "actors/topic_loading.hpp"
 #include "base/log.hpp"
+#include "base/time.hpp"
 
 #include <fmt/format.h>
 
@@ -308,7 +309,7 @@ result<sweep_page> find_due_topics(shard_reader& reader, const std::string& afte
     const auto events = image->last_seq.raw() + 1 - image->first_seq.raw();
     due = due || (settings.retention_events != 0 && events > settings.retention_events);
     if (!due && settings.retention_age_s != 0) {
-      const auto cutoff = now - std::chrono::seconds{settings.retention_age_s};
+      const auto cutoff = seconds_before(now, settings.retention_age_s);
       const auto young = reader.first_at_or_after(row.entity, cutoff);
       if (!young) return std::unexpected{young.error()};
       due = !*young || **young > image->first_seq;

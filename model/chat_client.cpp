@@ -1,6 +1,7 @@
 #include "model/chat_client.hpp"
 
 #include "base/log.hpp"
+#include "base/time.hpp"
 #include "model/call.hpp"
 #include "model/dispatcher.hpp"
 #include "model/provider.hpp"
@@ -116,7 +117,7 @@ result<call_id> chat_client::core::start(const chat_request& request, chat_callb
     one->chain.push_back(find(name));
   const auto given = request.timeout.count() > 0 ? request.timeout : first->settings.timeouts.total;
   one->began = clock_.boot();
-  one->deadline = one->began + given;
+  one->deadline = later(one->began, given);
   return enqueue(std::move(one));
 }
 

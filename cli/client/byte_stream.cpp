@@ -1,5 +1,7 @@
 #include "cli/client/byte_stream.hpp"
 
+#include "base/time.hpp"
+
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -22,7 +24,7 @@ namespace callboard::client {
 
 deadline deadline::after(std::chrono::milliseconds wait) {
   deadline made;
-  made.at_ = system_clock{}.boot() + wait;
+  made.at_ = later(system_clock{}.boot(), wait);
   return made;
 }
 

@@ -15,7 +15,6 @@ namespace {
 using client::number_of;
 using client::text_of;
 using std::chrono::milliseconds;
-using std::chrono::steady_clock;
 
 /// The errors after which the same subscription may be had from the node again, or from the next.
 bool is_passing(errc code) {
@@ -30,7 +29,7 @@ subscription::subscription(subscription&& other) noexcept = default;
 subscription& subscription::operator=(subscription&& other) noexcept = default;
 subscription::~subscription() = default;
 
-outcome<std::optional<received_event>> subscription::next(milliseconds wait) {
+outcome<std::optional<received_event>> subscription::next(time_span wait) {
   return state_->next(wait);
 }
 
@@ -78,35 +77,32 @@ std::optional<received_event> subscription::state::take_ready() {
 }
 
 outcome<std::optional<received_event>> subscription::state::next(milliseconds wait) {
-  const auto until = steady_clock::now() + wait;
+  const auto until = client::deadline::after(wait);
   for (;;) {
     if (auto one = take_ready()) return one;
     if (gap_) return std::unexpected{*std::exchange(gap_, std::nullopt)};
-    const auto now = steady_clock::now();
-    const auto left = std::chrono::ceil<milliseconds>(std::max(until - now, {}));
     result<void> done;
     if (!socket_) {
       done = connect();
-    } else if (auto message = socket_->receive(left); !message) {
+    } else if (auto message = socket_->receive(milliseconds{until.remaining_ms()}); !message) {
       done = std::unexpected{message.error()};
     } else if (*message) {
       const auto frame = read_json((*message)->data);
       if (frame && frame->is_object()) done = take(frame->as_object());
-    } else {
+    } else if (until.passed()) {
       return std::nullopt;
     }
     if (done) continue;
     // What was read before the connection broke is given first.
     socket_.reset();
-    if (!give_up_) give_up_ = steady_clock::now() + options_.retry_for;
-    if (!is_passing(done.error().code) || steady_clock::now() >= *give_up_) {
+    if (!give_up_) give_up_ = client::deadline::after(options_.retry_for);
+    if (!is_passing(done.error().code) || give_up_->passed()) {
       give_up_.reset();
       return std::unexpected{client::failure_of(done.error())};
     }
     if (!ready_.empty()) continue;
-    const auto rest = std::chrono::ceil<milliseconds>(until - steady_clock::now());
-    if (rest.count() <= 0) return std::nullopt;
-    std::this_thread::sleep_for(std::min(backoff_.next(), rest));
+    if (until.passed()) return std::nullopt;
+    std::this_thread::sleep_for(std::min(backoff_.next(), milliseconds{until.remaining_ms()}));
   }
 }
 

@@ -3,6 +3,7 @@
 
 #include "cli/backoff.hpp"
 #include "cli/client/api.hpp"
+#include "cli/client/byte_stream.hpp"
 
 #include <boost/json/object.hpp>
 
@@ -47,7 +48,7 @@ private:
   std::optional<failure> gap_;
   cli::backoff backoff_;
   /// When to stop looking for the node; set while it is away.
-  std::optional<std::chrono::steady_clock::time_point> give_up_;
+  std::optional<client::deadline> give_up_;
 };
 
 }  // namespace callboard

@@ -1,12 +1,15 @@
 // The calls of include/callboard/client.hpp.
 #include "base/uuid.hpp"
 #include "cli/client/api.hpp"
+#include "cli/client/byte_stream.hpp"
 #include "cli/client/public_answers.hpp"
 #include "cli/client/public_subscription.hpp"
 
 #include <boost/json/serialize.hpp>
 
+#include <algorithm>
 #include <callboard/client.hpp>
+#include <chrono>
 #include <thread>
 
 namespace callboard {
@@ -17,8 +20,6 @@ using client::flag_of;
 using client::number_of;
 using client::text_of;
 using std::chrono::milliseconds;
-using std::chrono::steady_clock;
-
 /// What one question for a result or a reply waits on the node: 0 is not taken.
 constexpr milliseconds poll_min{1};
 constexpr milliseconds poll_max{20'000};
@@ -148,11 +149,10 @@ tenant_client::start(const std::string& type, const json& input, start_options o
   return workflow_start{.id = text_of(answer->body, "id"), .is_new = answer->status == 201};
 }
 
-outcome<workflow_end> tenant_client::result(const std::string& id, milliseconds wait) {
-  const auto until = steady_clock::now() + wait;
+outcome<workflow_end> tenant_client::result(const std::string& id, time_span wait) {
+  const auto until = client::deadline::after(wait);
   for (;;) {
-    const auto left = std::chrono::duration_cast<milliseconds>(until - steady_clock::now());
-    const auto poll = std::clamp(left, poll_min, poll_max);
+    const auto poll = std::clamp(milliseconds{until.remaining_ms()}, poll_min, poll_max);
     auto answer = state_->get(
         "/workflows/" + client::percent_encoded(id)
             + "/result?wait_ms=" + std::to_string(poll.count()),
@@ -172,7 +172,7 @@ outcome<workflow_end> tenant_client::result(const std::string& id, milliseconds 
       }
       return ended;
     }
-    if (steady_clock::now() >= until) {
+    if (until.passed()) {
       if (!answer) return std::unexpected{std::move(answer.error())};
       return std::unexpected{failure{
           .kind = failure_class::retryable,
@@ -217,10 +217,9 @@ outcome<json> tenant_client::call(
   if (options.key.empty()) options.key = new_id();
   const auto path = "/agents/" + client::percent_encoded(type) + "/" + client::percent_encoded(key)
                     + "/" + client::percent_encoded(message);
-  const auto until = steady_clock::now() + options.timeout;
+  const auto until = client::deadline::after(options.timeout);
   for (;;) {
-    const auto left = std::chrono::duration_cast<milliseconds>(until - steady_clock::now());
-    const auto poll = std::clamp(left, poll_min, poll_max);
+    const auto poll = std::clamp(milliseconds{until.remaining_ms()}, poll_min, poll_max);
     auto answer = state_->post(
         path + "?wait_ms=" + std::to_string(poll.count()),
         payload,
@@ -232,7 +231,7 @@ outcome<json> tenant_client::call(
       const auto* reply = answer->body.if_contains("result");
       return reply == nullptr ? json{} : *reply;
     }
-    if (steady_clock::now() >= until) {
+    if (until.passed()) {
       return std::unexpected{failure{
           .kind = failure_class::retryable,
           .code = "timeout",
@@ -261,7 +260,9 @@ tenant_client::enqueue(const std::string& queue, const json& payload, enqueue_op
 
 outcome<std::vector<leased_task>>
 tenant_client::lease(const std::string& queue, lease_options options) {
-  boost::json::object body{{"max", options.tasks_max}, {"wait_ms", options.wait.count()}};
+  // The node waits for no longer than 15 s.
+  const auto wait = std::min<milliseconds>(options.wait, poll_max);
+  boost::json::object body{{"max", options.tasks_max}, {"wait_ms", wait.count()}};
   if (!options.worker.empty()) body["worker"] = options.worker;
   if (options.lease.count() != 0) body["lease_ms"] = options.lease.count();
   client::http_request request;
@@ -269,7 +270,7 @@ tenant_client::lease(const std::string& queue, lease_options options) {
   request.target = state_->api.tenant_path("/queues/" + client::percent_encoded(queue) + "/lease");
   request.headers.emplace_back("Content-Type", "application/json");
   request.body = boost::json::serialize(body);
-  request.timeout = options.wait + answer_margin;
+  request.timeout = wait + answer_margin;
   // What a broken connection would have been given is released by the node.
   auto answer = state_->send(std::move(request), repetition::harmless);
   if (!answer) return std::unexpected{std::move(answer.error())};
@@ -312,7 +313,7 @@ outcome<void> tenant_client::fail(const std::string& lease, const task_failure& 
   return {};
 }
 
-outcome<void> tenant_client::extend(const std::string& lease, milliseconds by) {
+outcome<void> tenant_client::extend(const std::string& lease, time_span by) {
   auto answer = state_->post(
       "/leases/" + client::percent_encoded(lease) + "/extend",
       json(boost::json::object{{"lease_ms", by.count()}}),

@@ -17,6 +17,7 @@
 #include "callboard/event.hpp"
 #include "callboard/failure.hpp"
 #include "callboard/json.hpp"
+#include "callboard/time_span.hpp"
 
 #include <chrono>
 #include <cstdint>
@@ -61,7 +62,7 @@ struct subscribe_options {
   /// `now`, `first`, a seq (inclusive) or a cursor (exclusive).
   std::string from = "now";
   /// How long to look for the node once the connection broke. 0: not at all.
-  std::chrono::milliseconds retry_for{60'000};
+  time_span retry_for = std::chrono::seconds{60};
 };
 
 struct workflow_start {
@@ -87,7 +88,7 @@ struct workflow_end {
 
 struct agent_call_options {
   /// How long to wait for the reply.
-  std::chrono::milliseconds timeout{30'000};
+  time_span timeout = std::chrono::seconds{30};
   /// Makes the message one that is handled once. Empty: made by the client, for this call only.
   std::string key;
 };
@@ -95,7 +96,7 @@ struct agent_call_options {
 struct enqueue_options {
   /// `control`, `interactive`, `normal` or `bulk`.
   std::string priority = "normal";
-  std::chrono::milliseconds delay{0};
+  time_span delay = std::chrono::milliseconds{0};
   /// Empty: none.
   std::string dedupe_key;
   std::string fairness_key;
@@ -115,9 +116,9 @@ struct lease_options {
   /// 1 to 100.
   std::uint32_t tasks_max = 1;
   /// 0: the queue's.
-  std::chrono::milliseconds lease{0};
+  time_span lease = std::chrono::milliseconds{0};
   /// How long the node waits for a task; at most 15 s.
-  std::chrono::milliseconds wait{15'000};
+  time_span wait = std::chrono::seconds{15};
 };
 
 struct leased_task {
@@ -135,7 +136,7 @@ struct task_failure {
   /// False: to the dead letters at once.
   bool retryable = true;
   /// 0: the queue's backoff, and the attempt counts.
-  std::chrono::milliseconds retry_after{0};
+  time_span retry_after = std::chrono::milliseconds{0};
 };
 
 /// The events of one topic, or of all that match a pattern (`orders.*`), one after the other,
@@ -150,7 +151,7 @@ public:
   /// The next event; nothing when `wait` has passed. Failures: `gap` if history that was not seen
   /// is gone (the next call goes on behind it); `unreachable` once `retry_for` has passed; refusals
   /// such as `unauthorized`. After any but `gap` another call connects again.
-  [[nodiscard]] outcome<std::optional<received_event>> next(std::chrono::milliseconds wait);
+  [[nodiscard]] outcome<std::optional<received_event>> next(time_span wait);
 
   /// Resumes after what `next` gave last, in this process or another. Empty before there is any,
   /// and for patterns.
@@ -198,7 +199,7 @@ public:
 
   /// Waits for its end, through restarts of the node. Failures: `timeout` when `wait` has passed,
   /// `workflow_not_found`. A workflow that failed is no failure of this call.
-  [[nodiscard]] outcome<workflow_end> result(const std::string& id, std::chrono::milliseconds wait);
+  [[nodiscard]] outcome<workflow_end> result(const std::string& id, time_span wait);
 
   /// Gives whether it had been sent before. A signal with a `key` is sent once. Failures:
   /// `wrong_kind` if the workflow has ended.
@@ -232,7 +233,7 @@ public:
   /// nothing.
   [[nodiscard]] outcome<void> complete(const std::string& lease, const json& result = {});
   [[nodiscard]] outcome<void> fail(const std::string& lease, const task_failure& why);
-  [[nodiscard]] outcome<void> extend(const std::string& lease, std::chrono::milliseconds by);
+  [[nodiscard]] outcome<void> extend(const std::string& lease, time_span by);
 
 private:
   struct state;

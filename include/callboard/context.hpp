@@ -8,6 +8,7 @@
 #include "callboard/join.hpp"
 #include "callboard/json.hpp"
 #include "callboard/model.hpp"
+#include "callboard/time_span.hpp"
 
 #include <chrono>
 #include <concepts>
@@ -51,7 +52,7 @@ struct child_options {
 
 struct call_options {
   /// 0: however long it takes. The agent may handle the message after that all the same.
-  std::chrono::milliseconds timeout{30'000};
+  time_span timeout = std::chrono::seconds{30};
 };
 
 /// Classes of service of a task queue, the most urgent first.
@@ -60,13 +61,13 @@ enum class task_priority : std::uint8_t { control, interactive, normal, bulk };
 struct task_options {
   task_priority priority = task_priority::normal;
   /// Not given to a worker before it has passed.
-  std::chrono::milliseconds delay{0};
+  time_span delay = std::chrono::milliseconds{0};
   /// Tasks of one key take turns with those of others. At most 1 KiB.
   std::string fairness_key{};
   /// 0: the queue's.
   std::uint32_t attempts_max = 0;
   /// From now, waiting in the queue included; then the task is withdrawn. 0: however long it takes.
-  std::chrono::milliseconds timeout{0};
+  time_span timeout = std::chrono::milliseconds{0};
 };
 
 template <class Derived, class State>
@@ -202,9 +203,9 @@ public:
     return make<model_reply>(std::move(request));
   }
 
-  /// Durable: goes on after a restart; ends at `delay` by shard time, never early.
-  [[nodiscard]] command<nothing>
-  sleep(std::chrono::milliseconds delay, std::string name = "sleep") const {
+  /// Durable: goes on after a restart; ends at `delay` by shard time, never early. What would end
+  /// after the year 9999 ends with it.
+  [[nodiscard]] command<nothing> sleep(time_span delay, std::string name = "sleep") const {
     detail::command_request request;
     request.kind = command_kind::sleep;
     request.name = std::move(name);
@@ -214,13 +215,14 @@ public:
 
   /// Ends when the machine's clock shows `when`, also if that clock is set meanwhile: then within
   /// two seconds. `now()` is not that clock, and may be behind it by what it was set by.
-  [[nodiscard]] command<nothing>
-  sleep_until(std::chrono::sys_time<std::chrono::milliseconds> when) const {
+  template <class Duration>
+  [[nodiscard]] command<nothing> sleep_until(std::chrono::sys_time<Duration> when) const {
     detail::command_request request;
     request.kind = command_kind::sleep;
     request.name = "sleep_until";
     request.arguments["clock"] = "wall";
-    request.until = when;
+    request.until =
+        std::chrono::sys_time<std::chrono::milliseconds>{time_span{when.time_since_epoch()}};
     return make<nothing>(std::move(request));
   }
 
@@ -236,8 +238,7 @@ public:
 
   /// The same, or nothing after `timeout`. A signal without payload is null, not nothing.
   template <class T = json>
-  [[nodiscard]] command<std::optional<T>>
-  signal(std::string name, std::chrono::milliseconds timeout) const {
+  [[nodiscard]] command<std::optional<T>> signal(std::string name, time_span timeout) const {
     detail::command_request request;
     request.kind = command_kind::signal;
     request.name = std::move(name);

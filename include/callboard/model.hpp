@@ -3,6 +3,7 @@
 
 #include "callboard/failure.hpp"
 #include "callboard/json.hpp"
+#include "callboard/time_span.hpp"
 
 #include <boost/json/array.hpp>
 #include <boost/json/object.hpp>
@@ -34,7 +35,7 @@ struct model_request {
   boost::json::object options;
   /// One attempt, with the provider's queue and what the node tries by itself; 0 = the provider's
   /// `total_timeout_ms`.
-  std::chrono::milliseconds timeout{0};
+  time_span timeout = std::chrono::milliseconds{0};
   /// Attempts that are recorded. Within each the node asks again, or another provider, as its
   /// settings say. The default waits 61 to 123 s in all, so an outage of a minute is outlived.
   retry_policy retry{.attempts_max = 8, .first_delay_ms = 1'000, .delay_max_ms = 60'000};

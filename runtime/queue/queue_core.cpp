@@ -1,5 +1,6 @@
 #include "runtime/queue/queue_core.hpp"
 
+#include "base/time.hpp"
 #include "runtime/queue/queue_codec.hpp"
 
 #include <fmt/format.h>
@@ -12,7 +13,6 @@ namespace {
 
 /// Changes that one record of progress lists.
 constexpr std::size_t changes_per_record_max = 1000;
-constexpr std::chrono::milliseconds delay_max = std::chrono::hours{24 * 366};
 
 }  // namespace
 
@@ -95,14 +95,13 @@ const dedupe_entry* queue_core::find_recent(const hash128& hash, queue_time now)
 
 void queue_core::admit(
     enqueue_command command, const std::optional<hash128>& hash, queue_time now) {
-  const auto delay =
-      std::chrono::milliseconds{std::min<std::uint64_t>(command.delay_ms, delay_max.count())};
+  const std::chrono::milliseconds delay{std::min<std::uint64_t>(command.delay_ms, INT64_MAX)};
   stored_task task;
   auto& state = task.row.state;
   state.place = next_seq_;
   state.priority = command.priority;
   state.fairness = fairness_hash(command.fairness_key);
-  state.ready = now.shard + delay;
+  state.ready = later(now.shard, delay);
   state.enqueued = now.shard;
   state.attempts_max =
       std::max(1U, command.attempts_max != 0 ? command.attempts_max : settings_.attempts_max);

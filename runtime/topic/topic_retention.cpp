@@ -1,4 +1,5 @@
 // What of a topic may go, and the record that lets it go.
+#include "base/time.hpp"
 #include "runtime/topic/topic_codec.hpp"
 #include "runtime/topic/topic_core.hpp"
 
@@ -40,7 +41,7 @@ topic_effects topic_core::tick(time_ms now, const kept_events& kept) {
     plan.up_to_by_count = sequence{image_.last_seq.raw() - count};
   }
   if (settings.retention_age_s != 0) {
-    plan.older_than = now_ - std::chrono::seconds{settings.retention_age_s};
+    plan.older_than = seconds_before(now_, settings.retention_age_s);
   }
   if (settings.retention_bytes != 0 && image_.stored_bytes > settings.retention_bytes) {
     plan.bytes_to_free = image_.stored_bytes - settings.retention_bytes;

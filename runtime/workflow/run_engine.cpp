@@ -1,5 +1,6 @@
 #include "runtime/workflow/run_engine.hpp"
 
+#include "base/time.hpp"
 #include "base/utf8.hpp"
 #include "runtime/workflow/agent_names.hpp"
 #include "runtime/workflow/run_codec.hpp"
@@ -386,10 +387,10 @@ void run_engine::issue(detail::command_request request, detail::command_slot& sl
     one.due = recorded->second.due;
     one.by_wall = recorded->second.by_wall;
   } else if (request.until) {
-    one.due = time_ms{request.until->time_since_epoch()};
+    one.due = later(time_ms{}, request.until->time_since_epoch());
     one.by_wall = true;
   } else if (request.delay) {
-    one.due = std::max(now_, replayed_at_) + *request.delay;
+    one.due = later(std::max(now_, replayed_at_), *request.delay);
   }
   one.request = std::move(request);
   // Once the channel has it, the mirror must get it, too.

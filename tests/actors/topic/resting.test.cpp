@@ -57,6 +57,24 @@ struct caller_workflow : workflow<caller_workflow> {
   }
 };
 
+std::atomic<int> dozes{0};
+
+struct dormant_workflow : workflow<dormant_workflow> {
+  static constexpr std::string_view type = "test.dormant";
+
+  flow<json> run(context& ctx, json how) {
+    ++dozes;
+    using std::chrono::milliseconds;
+    if (how == json("sleep")) co_await ctx.sleep(milliseconds::max());
+    if (how == json("signal")) co_await ctx.signal("go", std::chrono::hours::max());
+    if (how == json("task")) co_await ctx.task("llm", 1, {.timeout = milliseconds::max()});
+    if (how == json("until")) {
+      co_await ctx.sleep_until(std::chrono::sys_time<milliseconds>::max());
+    }
+    co_return json{};
+  }
+};
+
 std::atomic<int> knocks{0};
 
 /// Is put off by an hour, and then by the policy for half a minute.
@@ -120,7 +138,7 @@ struct resting_node : mortal_broker {
     if (!code.add(sleepy_workflow::definition()) || !code.add(parent_workflow::definition())
         || !code.add(ordering_workflow::definition()) || !code.add(slow_agent::definition())
         || !code.add(caller_workflow::definition()) || !code.add(wide_workflow::definition())
-        || !code.add(knocking_workflow::definition())
+        || !code.add(knocking_workflow::definition()) || !code.add(dormant_workflow::definition())
         || !code.add(late_once_workflow::definition())) {
       FAIL("cannot add the workflows");
     }
@@ -222,6 +240,28 @@ TEST_CASE("a start does not load runs that others will wake", "[actors][workflow
   }
   node.pass(1s);
   CHECK(node.row("w").ended);
+}
+
+TEST_CASE("a run that waits for ever is not looked at", "[actors][workflow]") {
+  const std::string how = GENERATE("sleep", "signal", "task", "until");
+  INFO(how);
+  resting_node node;
+  node.begin("w", "test.dormant", '"' + how + '"');
+  node.pass(30s);
+  REQUIRE(node.rests());
+  const int dozed = dozes;
+  for (int second = 0; second < 30; ++second) {
+    node.pass(1s);
+    REQUIRE(node.rests());
+  }
+  CHECK(dozes == dozed);
+  node.broker.crash();
+  node.pass(30s);
+  CHECK(node.rests());
+  node.broker.tick(std::chrono::days{40'000});
+  node.pass(5s);
+  CHECK_FALSE(node.row("w").ended);
+  CHECK(says(node.explained("w"), R"("next_wake_ms":253402300799999)"));
 }
 
 TEST_CASE("a caller that cannot be read now is woken again", "[actors][workflow]") {

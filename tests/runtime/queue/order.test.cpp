@@ -223,6 +223,16 @@ TEST_CASE_METHOD(
   CHECK(take<granted_tasks>(waiting).tasks.size() == 1);
 }
 
+TEST_CASE_METHOD(
+    order, "a task that is delayed for ever is never given out", "[runtime][queue][order]") {
+  const std::uint64_t delay = GENERATE(UINT64_MAX, INT64_MAX, 1'000'000'000'000ULL);
+  put(normal, {}, delay);
+  CHECK_FALSE(serve());
+  activate();
+  advance(std::chrono::days{400});
+  CHECK_FALSE(serve());
+}
+
 TEST_CASE_METHOD(order, "the same dedupe key answers the first task", "[runtime][queue][dedupe]") {
   settings.dedupe_window_s = 60;
   configure(settings);

@@ -429,6 +429,17 @@ TEST_CASE("retention asks for what is above its limits and trims once", "[topic]
   CHECK_FALSE(topic.plan);
 }
 
+TEST_CASE("events that are kept for longer than there is time stay", "[topic][retention]") {
+  topic_settings settings;
+  settings.retention_age_s = GENERATE(UINT64_MAX, UINT64_MAX / 1000, INT64_MAX);
+  core_fixture topic{settings};
+  topic.publish(make_request(1, {"1"}));
+  topic.commit_all();
+  topic.take(topic.core.tick(topic.now));
+  REQUIRE(topic.plan);
+  CHECK(topic.plan->older_than == time_ms{});
+}
+
 TEST_CASE("a trim goes before what is gathered, and a refusal of that stops nothing") {
   topic_settings settings;
   settings.retention_events = 1;

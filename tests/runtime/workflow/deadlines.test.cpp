@@ -1,5 +1,6 @@
 // What deadlines count from when the record is older than the code's work on it, and the random
 // numbers of runs that go their own way from a common record.
+#include "base/time.hpp"
 #include "runtime/workflow/run_rerun.hpp"
 
 #include "tests/runtime/workflow/scripted_run.hpp"
@@ -50,6 +51,38 @@ struct until_then : workflow<until_then> {
 
   flow<json> run(context& ctx, json) {
     co_await ctx.sleep_until(wall_time).required();
+    co_return json{};
+  }
+};
+
+/// Waits in all ways for as long as can be said, and until the last time there is.
+struct for_ever : workflow<for_ever> {
+  static constexpr std::string_view type = "for_ever";
+
+  flow<json> run(context& ctx, json) {
+    using std::chrono::milliseconds;
+    co_await any(
+        ctx.sleep(milliseconds::max()),
+        ctx.sleep(std::chrono::hours::max()),
+        ctx.signal("go", std::chrono::seconds::max()),
+        ctx.call("agent", "a", "ask", 1, {.timeout = milliseconds::max()}),
+        ctx.task(
+            "llm", 1, {.delay = std::chrono::days::max(), .timeout = std::chrono::minutes::max()}),
+        ctx.sleep_until(std::chrono::sys_time<milliseconds>::max()),
+        ctx.sleep_until(std::chrono::sys_seconds::max()));
+    co_return json{};
+  }
+};
+
+/// What was to be over long ago.
+struct over : workflow<over> {
+  static constexpr std::string_view type = "over";
+
+  flow<json> run(context& ctx, json) {
+    co_await all(
+        ctx.sleep(std::chrono::milliseconds::min()),
+        ctx.sleep(std::chrono::hours::min()),
+        ctx.sleep_until(std::chrono::sys_seconds::min()));
     co_return json{};
   }
 };
@@ -139,6 +172,32 @@ TEST_CASE("a run that was blocked has its full time when it goes on", "[workflow
   run.now += 30min;
   run.crash();
   CHECK(run.engine->open().at(2).due == due);
+}
+
+TEST_CASE("what is to last for ever is due at the end of time", "[workflow]") {
+  scripted_run run{for_ever::definition()};
+  const auto check = [&] {
+    REQUIRE(run.engine->open().size() == 7);
+    for (const auto& [index, one] : run.engine->open()) {
+      INFO(index);
+      CHECK(one.due == latest_time);
+    }
+  };
+  check();
+  // Nor does it count as less when it is read, or looked for in the order of time.
+  run.crash();
+  check();
+  CHECK(run.record().find(R"("due_ms":-)") == std::string::npos);
+}
+
+TEST_CASE("a sleep that was over before 1970 is over", "[workflow]") {
+  scripted_run run{over::definition()};
+  for (const auto& [index, one] : run.engine->open()) {
+    INFO(index);
+    CHECK(one.due == time_ms{});
+  }
+  run.run_all();
+  CHECK(run.end);
 }
 
 TEST_CASE("sleep_until goes by the wall clock", "[workflow]") {
