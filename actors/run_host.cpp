@@ -76,7 +76,7 @@ run_host::run_host(
   if (image.is_to_end && !row_->ended) {
     if (image.history.empty() || !recall(image.history)) recall_nothing();
   } else if (!image.history.empty()) {
-    replay(std::move(image.history));
+    replay(std::move(image.history), image.read_in);
   } else if (row_->ended) {
     // Its row says what it owes; whose child it was nobody can read.
     tell_debts();
@@ -108,7 +108,7 @@ std::shared_ptr<runtime::run_engine> run_host::make_engine(const runtime::run_st
       *code, start.identity, start.seed, runtime::limits_of(limits()));
 }
 
-void run_host::replay(std::vector<run_event> history) {
+void run_host::replay(std::vector<run_event> history, boot_time read_in) {
   if (!recall(history)) return;
   // All that is owed so far is on disk.
   tell_debts();
@@ -131,7 +131,7 @@ void run_host::replay(std::vector<run_event> history) {
   is_busy_ = true;
   is_replaying_ = true;
   is_code_at_work_ = true;
-  replay_began_ = parts_.time.boot();
+  replay_began_ = parts_.time.boot() - read_in;
   auto posted = parts_.user_code->post(
       reader_pool::lane::control,
       [this,

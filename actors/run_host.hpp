@@ -246,7 +246,8 @@ private:
   void on_called(std::uint32_t command, const workflow_answer& reply);
 
   // -- transitions (run_host.cpp) --------------------------------------------------------------
-  void replay(std::vector<runtime::run_event> history);
+  /// `read_in`: what it took to read the history; counts as part of the replay.
+  void replay(std::vector<runtime::run_event> history, boot_time read_in);
   /// What the history says, without its code. False: it does not begin as one.
   [[nodiscard]] bool recall(const std::vector<runtime::run_event>& history);
   /// From the row alone.
@@ -563,7 +564,7 @@ private:
   std::set<std::uint32_t> interrupted_;
   /// Of the latest event that is recorded.
   time_ms changed_{};
-  /// What the replay of this run has taken; nothing before the first.
+  /// What the replay of this run has taken, with reading its history; nothing before the first.
   std::optional<std::chrono::milliseconds> replay_took_;
   boot_time replay_began_{};
   std::uint32_t long_turns_ = 0;

@@ -1,6 +1,7 @@
 // What committed records say of a workflow; read when its channel becomes active.
 #pragma once
 
+#include "base/ids.hpp"
 #include "runtime/workflow/run_event.hpp"
 #include "runtime/workflow/run_row.hpp"
 
@@ -20,6 +21,8 @@ struct run_image {
   std::map<std::string, std::uint64_t> earlier_signals;
   /// It is about to be terminated: nothing of it is to be executed, whatever its history is.
   bool is_to_end = false;
+  /// What it took to read all this.
+  boot_time read_in{};
 };
 
 }  // namespace callboard::actors

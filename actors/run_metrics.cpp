@@ -24,7 +24,7 @@ run_metrics::run_metrics(metrics& counters)
           metrics::latency_bounds())},
       replay_time{counters.histogram(
           "workflow_replay_seconds",
-          "From the load of a run to its going on.",
+          "From the load of a run to its going on, with reading its history.",
           metrics::latency_bounds())},
       started_{counters.counter("workflow_runs_started_total", "Runs that have begun.")},
       completed_{endings(counters, "completed")},

@@ -333,7 +333,8 @@ void run_host::replay_anew() {
   // Code that hangs must not come before what ends it.
   const bool is_to_end = !inputs_.empty() && inputs_.front().event.kind == run_event_kind::ended;
   if (!is_to_end) {
-    replay(std::move(history));
+    // It is in memory.
+    replay(std::move(history), boot_time{});
   } else if (!recall(history)) {
     recall_nothing();
   }

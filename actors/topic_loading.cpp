@@ -154,7 +154,9 @@ void load_for(
     bool is_to_end) {
   auto posted = parts.readers.post(reader_pool::lane::control, [=, &parts] {
     const auto purpose = is_to_end ? load_purpose::end : load_purpose::work;
+    const auto began = parts.time.boot();
     auto loaded = load_topic(parts, shard, name, purpose);
+    if (loaded && loaded->run) loaded->run->read_in = parts.time.boot() - began;
     caf::anon_send(to, box(topic_loaded{name, activation, std::move(loaded)}));
   });
   if (posted) return;

@@ -117,6 +117,9 @@ public:
     shards_.at(shard.raw()).read_refusal = std::move(why);
   }
 
+  /// Called whenever somebody begins to read, on the reader's thread.
+  void on_read(std::function<void()> hear) { heard_read_ = std::move(hear); }
+
   /// Called whenever a shard begins to be active, on its thread.
   void on_activation(std::function<void()> hear) { heard_activation_ = std::move(hear); }
 
@@ -184,6 +187,7 @@ public:
   }
 
   [[nodiscard]] result<std::unique_ptr<storage::shard_reader>> read(shard_id shard) override {
+    if (heard_read_) heard_read_();
     const std::lock_guard guard{mutex_};
     const auto& one = shards_.at(shard.raw());
     if (one.read_refusal) return std::unexpected{*one.read_refusal};
@@ -448,6 +452,7 @@ private:
   bool is_out_ = false;
   std::optional<error> activation_refusal_;
   std::function<void()> heard_activation_;
+  std::function<void()> heard_read_;
 };
 
 }  // namespace callboard::testing

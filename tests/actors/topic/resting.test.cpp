@@ -5,6 +5,8 @@
 #include "tests/actors/topic/foreign_record.hpp"
 #include "tests/actors/topic/mortal_broker.hpp"
 
+#include <boost/json/parse.hpp>
+
 #include <algorithm>
 #include <atomic>
 #include <callboard/agent.hpp>
@@ -262,6 +264,21 @@ TEST_CASE("a run that waits for ever is not looked at", "[actors][workflow]") {
   node.pass(5s);
   CHECK_FALSE(node.row("w").ended);
   CHECK(says(node.explained("w"), R"("next_wake_ms":253402300799999)"));
+}
+
+TEST_CASE("what a run costs to load is shown with the reading", "[actors][workflow]") {
+  resting_node node;
+  node.begin("w", "test.sleepy");
+  node.pass(30s);
+  REQUIRE(node.rests());
+  node.broker.journal.on_read([&] { node.broker.time.advance(500ms); });
+  const auto told = boost::json::parse(node.explained("w")).as_object();
+  node.broker.journal.on_read({});
+  CHECK(told.at("replay_ms").to_number<std::int64_t>() >= 500);
+  // So it stays for longer than a run that is read in no time.
+  node.pass(4s);
+  CHECK_FALSE(node.rests());
+  CHECK(node.comes([&] { return node.rests(); }));
 }
 
 TEST_CASE("a caller that cannot be read now is woken again", "[actors][workflow]") {
