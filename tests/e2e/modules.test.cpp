@@ -1,8 +1,9 @@
-// Classes from shared libraries: `callboard dev --load`.
+// Classes from shared libraries: `callboard dev --load`, and the same of a program of one's own.
 #include "tests/e2e/broker.hpp"
 #include "tests/support/catch.hpp"
 
 #include <callboard/module.hpp>
+#include <cstdlib>
 #include <string>
 
 using namespace callboard::testing;
@@ -26,6 +27,16 @@ TEST_CASE("a node runs the classes of a module", "[e2e][agent]") {
   broker again{server.where()};
   CHECK(number_of(again.post("/agents/counter/likes/add", "1").json(), "result") == 6);
   CHECK(number_of(again.post("/agents/counter/copy/add_from", R"("likes")").json(), "result") == 6);
+}
+
+TEST_CASE("a program of one's own loads modules, too", "[e2e][agent]") {
+  ::setenv("CALLBOARD_PROGRAM", CALLBOARD_ORDER_SAGA, 1);
+  server_process server{{.arguments = {"--load", CALLBOARD_COUNTER_MODULE}}};
+  ::unsetenv("CALLBOARD_PROGRAM");
+  broker client{server.where()};
+  CHECK(number_of(client.post("/agents/counter/likes/add", "5").json(), "result") == 5);
+  // Beside its own.
+  CHECK(client.post("/workflows", R"({"type":"reminder","id":"r1","input":1})").status == 201);
 }
 
 TEST_CASE("what is no fitting module is refused with the reason", "[e2e]") {
