@@ -84,7 +84,10 @@ std::string fault(const json::object& schema, const json::value& value, const st
     }
   }
   if (const auto* only = schema.if_contains("const")) {
-    if (!value.is_string() || value.as_string() != only->as_string()) return where + " is another";
+    // Of the document all scalars are text.
+    const bool is_it = value.is_bool() ? only->as_string() == (value.as_bool() ? "true" : "false")
+                                       : value.is_string() && value == *only;
+    if (!is_it) return where + " is another";
   }
   if (const auto* only = schema.if_contains("enum")) {
     if (std::ranges::find(only->as_array(), value) == only->as_array().end()) {
