@@ -9,7 +9,6 @@
 
 #include <boost/json/monotonic_resource.hpp>
 #include <boost/json/serialize.hpp>
-#include <boost/json/serializer.hpp>
 #include <fmt/compile.h>
 #include <fmt/format.h>
 
@@ -299,15 +298,7 @@ encode_run_event(const run_event& event, const run_identity& run, std::uint64_t 
   add_extension(to, "run", static_cast<std::int32_t>(run.run));
   unsigned char memory[2048];
   boost::json::monotonic_resource resource{memory};
-  const auto data = data_of(event, &resource);
-  boost::json::serializer text;
-  text.reset(&data);
-  auto& shown = *to.mutable_json();
-  while (!text.done()) {
-    char piece[512];
-    const auto read = text.read(piece);
-    shown.append(read.data(), read.size());
-  }
+  to.set_json(boost::json::serialize(data_of(event, &resource)));
   std::string stored;
   stored.reserve(event_prefix_size + to.ByteSizeLong());
   stored.resize(event_prefix_size);

@@ -9,6 +9,18 @@ namespace {
 
 struct leases : queue_bench {
   leases() { create(); }
+
+  void back_off(std::uint32_t min_ms, std::uint32_t max_ms) {
+    settings.backoff_min_ms = min_ms;
+    settings.backoff_max_ms = max_ms;
+    configure(settings);
+  }
+
+  auto enqueue_for(std::uint32_t attempts) {
+    auto command = task("x");
+    command.attempts_max = attempts;
+    return enqueue(command);
+  }
 };
 
 }  // namespace
@@ -177,12 +189,8 @@ TEST_CASE_METHOD(leases, "a worker that leaves gives everything back at once", "
 
 TEST_CASE_METHOD(
     leases, "a task whose workers vanish waits longer each time, and dies", "[runtime][queue]") {
-  settings.backoff_min_ms = 100;
-  settings.backoff_max_ms = 1000;
-  configure(settings);
-  auto command = task("poison");
-  command.attempts_max = 5;
-  const auto made = enqueue(command);
+  back_off(100, 1000);
+  const auto made = enqueue_for(5);
   std::int64_t least = 0;
   for (std::uint32_t attempt = 1; attempt <= 5; ++attempt) {
     REQUIRE(lease("w").size() == 1);
@@ -320,12 +328,8 @@ TEST_CASE_METHOD(
 
 TEST_CASE_METHOD(
     leases, "a failed attempt waits longer each time, with jitter upwards", "[runtime][queue]") {
-  settings.backoff_min_ms = 100;
-  settings.backoff_max_ms = 1000;
-  configure(settings);
-  auto command = task("x");
-  command.attempts_max = 20;
-  enqueue(command);
+  back_off(100, 1000);
+  enqueue_for(20);
   std::int64_t least = 100;
   for (int i = 0; i < 8; ++i) {
     const auto given = lease("w");
@@ -344,12 +348,8 @@ TEST_CASE_METHOD(
 }
 
 TEST_CASE_METHOD(leases, "those who wait the longest do not stay in step", "[runtime][queue]") {
-  settings.backoff_min_ms = 100;
-  settings.backoff_max_ms = 1000;
-  configure(settings);
-  auto command = task("x");
-  command.attempts_max = 100;
-  enqueue(command);
+  back_off(100, 1000);
+  enqueue_for(100);
   std::set<std::int64_t> waits;
   for (int i = 0; i < 50; ++i) {
     const auto given = lease("w");
@@ -368,9 +368,7 @@ TEST_CASE_METHOD(leases, "those who wait the longest do not stay in step", "[run
 }
 
 TEST_CASE_METHOD(leases, "whoever wants one wait always waits that", "[runtime][queue]") {
-  settings.backoff_min_ms = 1000;
-  settings.backoff_max_ms = 1000;
-  configure(settings);
+  back_off(1000, 1000);
   enqueue("x");
   const auto given = lease("w");
   const auto failed = take<task_failed>(fail(given[0]));
