@@ -235,6 +235,16 @@ void http_fixture::accept() {
   });
 }
 
+void http_fixture::answer_leases(const actors::leased_tasks& tasks) {
+  run([&] {
+    on_control = [tasks](const actors::control_body& body) {
+      actors::control_answer answer{actors::done{}};
+      if (std::holds_alternative<actors::lease_tasks>(body)) answer = tasks;
+      return std::optional<result<actors::control_answer>>{std::move(answer)};
+    };
+  });
+}
+
 void http_fixture::run(const std::function<void()>& work) {
   std::promise<void> done;
   asio::post(loop_, [&] {

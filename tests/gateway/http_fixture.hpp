@@ -97,6 +97,8 @@ public:
   void drain(std::chrono::milliseconds spread);
   /// Runs on the loop and waits.
   void run(const std::function<void()>& work);
+  /// From now on whoever leases gets these; all else that the broker is asked is done.
+  void answer_leases(const actors::leased_tasks& tasks);
   /// Waits until `condition`, evaluated on the loop, holds; false after some seconds.
   [[nodiscard]] bool eventually(const std::function<bool()>& condition);
 

@@ -166,17 +166,9 @@ TEST_CASE_METHOD(http_fixture, "pages of history are charged until written", "[g
 }
 
 TEST_CASE_METHOD(http_fixture, "leased tasks are charged until written", "[gateway][http]") {
-  run([this] {
-    on_control = [](const actors::control_body& body) {
-      if (!std::holds_alternative<actors::lease_tasks>(body)) {
-        return std::optional<result<actors::control_answer>>{
-            actors::control_answer{actors::done{}}};
-      }
-      actors::leased_tasks list;
-      list.tasks.emplace_back().payload = shared_bytes{'"' + std::string(300 << 10, 'x') + '"'};
-      return std::optional<result<actors::control_answer>>{actors::control_answer{list}};
-    };
-  });
+  actors::leased_tasks list;
+  list.tasks.emplace_back().payload = shared_bytes{'"' + std::string(300 << 10, 'x') + '"'};
+  answer_leases(list);
   const std::string lease =
       "POST /v1/tenants/acme/queues/q/lease HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\n{}";
   auto others = budget.charge(300 << 10);

@@ -333,23 +333,15 @@ TEST_CASE_METHOD(http_fixture, "a poller that goes away leaves its group", "[gat
 
 TEST_CASE_METHOD(
     http_fixture, "leases whose answer is not taken are given back", "[gateway][routes]") {
-  run([this] {
-    on_control = [](const actors::control_body& body) {
-      if (!std::holds_alternative<actors::lease_tasks>(body)) {
-        return std::optional<result<actors::control_answer>>{
-            actors::control_answer{actors::done{}}};
-      }
-      // More than sockets hold, so that the answer stays in the middle.
-      actors::leased_tasks list;
-      const shared_bytes payload{'"' + std::string(1 << 20, 'x') + '"'};
-      for (int i = 0; i < 32; ++i) {
-        auto& task = list.tasks.emplace_back();
-        task.lease = "l" + std::to_string(i);
-        task.payload = payload;
-      }
-      return std::optional<result<actors::control_answer>>{actors::control_answer{list}};
-    };
-  });
+  // More than sockets hold, so that the answer stays in the middle.
+  actors::leased_tasks list;
+  const shared_bytes payload{'"' + std::string(1 << 20, 'x') + '"'};
+  for (int i = 0; i < 32; ++i) {
+    auto& task = list.tasks.emplace_back();
+    task.lease = "l" + std::to_string(i);
+    task.payload = payload;
+  }
+  answer_leases(list);
   auto client = connect();
   client.send(request("POST", "/queues/q/lease", R"({"worker":"w","max":32,"wait_ms":1000})"));
   REQUIRE(eventually([this] { return asked.size() == 1; }));
