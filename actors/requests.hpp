@@ -275,16 +275,20 @@ struct rerun_order {
   std::string who;
   /// 0: the one that the run is pinned to.
   std::uint32_t version = 0;
+  /// What was signalled behind the command is not taken over.
+  bool without_signals = false;
 };
 
 /// The next run of a workflow, with what the current one recorded before a command.
-/// Errors: not_found (there is no such command).
+/// Errors: not_found (there is no such command), wrong_kind (it is being cancelled), too_large
+/// (the signals that came behind the command are).
 struct restart_workflow {
   topic_ref topic;
   rerun_order order;
 };
 
-/// The same in a new workflow. Errors: those, and workflow_exists.
+/// The same in a new workflow, which no cancel of the other concerns. Errors: the others, and
+/// workflow_exists.
 struct fork_workflow {
   topic_ref topic;
   topic_ref target;

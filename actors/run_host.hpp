@@ -161,21 +161,6 @@ private:
     std::size_t bytes = 0;
   };
 
-  /// A restart or a fork that is being copied. What came so far is in `anew_`.
-  struct rerun_copy {
-    std::shared_ptr<const begin_rerun> ask;
-    /// Of the run to come.
-    runtime::run_start start;
-    /// Behind the copy.
-    std::uint64_t seed = 0;
-    time_ms when{};
-    /// In the source.
-    sequence next{};
-    std::size_t copied = 0;
-    /// Of the run to come; nothing while nothing of it is written.
-    std::optional<sequence> first_seq;
-  };
-
   // -- requests (run_host.cpp) -----------------------------------------------------------------
   void on_start(const start_workflow& ask, waiter from);
   void on_signal(const signal_workflow& ask, waiter from);
@@ -205,11 +190,16 @@ private:
   void answer_forked(const begin_rerun& ask, waiter from);
   /// True if the input was a restart or a fork, which is on its way or refused now.
   [[nodiscard]] bool begins_anew(input& next);
+  [[nodiscard]] std::optional<error> refuses_rerun(const begin_rerun& ask, bool is_fork) const;
+  void begin_copy(std::shared_ptr<const begin_rerun> ask, runtime::run_start start);
+  void read_signals_behind();
+  void on_signals_behind(result<std::vector<runtime::run_event>> signals);
   void read_slice();
   void on_slice(result<rerun_slice> slice);
   void append_slice();
   /// False: the reply is to something else.
   [[nodiscard]] bool takes_reply_to_slice(const runtime::publish_reply& reply);
+  void refuse_copy(const error& why);
   void give_up_copy();
   void end_copy(std::size_t first_new);
   void leave_run(time_ms when);

@@ -3,14 +3,17 @@
 
 #include "actors/requests.hpp"
 #include "base/clock.hpp"
+#include "runtime/workflow/run_codec.hpp"
 #include "runtime/workflow/run_event.hpp"
 #include "runtime/workflow/run_row.hpp"
 
 #include <callboard/context.hpp>
 #include <callboard/failure.hpp>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 namespace callboard::actors {
 
@@ -21,6 +24,23 @@ struct beginning {
   std::string correlation_id;
   std::optional<workflow_parent> parent;
   std::string mirror;
+};
+
+/// A restart or a fork that is being copied.
+struct rerun_copy {
+  std::shared_ptr<const begin_rerun> ask;
+  /// Of the run to come.
+  runtime::run_start start;
+  /// Behind the copy.
+  std::uint64_t seed = 0;
+  time_ms when{};
+  /// In the source.
+  sequence next{};
+  std::size_t copied = 0;
+  /// Of the source, behind what is copied.
+  std::vector<runtime::run_event> signals;
+  /// Of the run to come; nothing while nothing of it is written.
+  std::optional<sequence> first_seq;
 };
 
 /// An event of a transition, and the run that it is of.

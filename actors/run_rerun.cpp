@@ -39,8 +39,12 @@ constexpr std::string_view restarted_code = "restarted";
 constexpr auto slice_retry = std::chrono::milliseconds{100};
 
 std::uint64_t order_hash(const begin_rerun& ask) {
-  return hash_64(
-      fmt::format("fork/{}/{}/{}", ask.source.topic.str(), ask.order.from, ask.order.version));
+  return hash_64(fmt::format(
+      "fork/{}/{}/{}{}",
+      ask.source.topic.str(),
+      ask.order.from,
+      ask.order.version,
+      ask.order.without_signals ? "/without signals" : ""));
 }
 
 /// How the run came to be, in its own record: the audit.
@@ -59,6 +63,7 @@ run_event rerun_event(const begin_rerun& ask, std::string_view how, time_ms when
     data["from"].as_object()["command"] = ask.plan->command;
     data["from"].as_object()["name"] = ask.plan->command_name;
   }
+  if (ask.order.without_signals) data["without_signals"] = true;
   event.data = std::move(data);
   return event;
 }
@@ -107,42 +112,88 @@ bool run_host::begins_anew(input& next) {
     return true;
   }
   auto start = runtime::read_started(ask.plan->start);
-  if (!start || (!is_fork && ask.run != row_->run)) {
-    const auto why = start ? error{errc::overloaded, "the workflow is at its next run; retry", 50}
-                           : start.error();
+  const auto why = start ? refuses_rerun(ask, is_fork) : std::optional{start.error()};
+  if (why) {
     for (const auto& one : next.waiters)
-      answer(one, std::unexpected{why});
+      answer(one, std::unexpected{*why});
     return true;
   }
   is_busy_ = true;
   batch_waiters_ = std::move(next.waiters);
-  start->identity.tenant = channel_.tenant.str();
-  start->identity.workflow_id = id();
-  start->identity.run = is_fork ? 1 : row_->run + 1;
-  if (ask.order.version != 0) start->identity.version = ask.order.version;
-  start->build = build_of(start->identity);
+  begin_copy(std::move(next.rerun), *std::move(start));
+  return true;
+}
+
+std::optional<error> run_host::refuses_rerun(const begin_rerun& ask, bool is_fork) const {
+  if (is_fork) return std::nullopt;
+  if (ask.run != row_->run) {
+    return error{errc::overloaded, "the workflow is at its next run; retry", 50};
+  }
+  if (row_->ended || !is_being_cancelled_ || ask.plan->keeps_cancel) return std::nullopt;
+  return error{
+      errc::wrong_kind,
+      fmt::format(
+          "workflow '{}' is being cancelled, and a run that goes on from before that would not "
+          "know it: wait until it has ended, or terminate it, and restart it then",
+          id()),
+      0};
+}
+
+void run_host::begin_copy(std::shared_ptr<const begin_rerun> ask, runtime::run_start start) {
+  const bool is_fork = ask->source.topic != channel_.topic;
+  start.identity.tenant = channel_.tenant.str();
+  start.identity.workflow_id = id();
+  start.identity.run = is_fork ? 1 : row_->run + 1;
+  if (ask->order.version != 0) start.identity.version = ask->order.version;
+  start.build = build_of(start.identity);
   const auto when = row_ ? std::max(now(), row_->started) : now();
   const auto seed = hash_64(fmt::format(
       "{}/{}/{}/{}/{}",
       channel_.tenant.str(),
       id(),
-      start->identity.run,
-      start->seed,
+      start.identity.run,
+      start.seed,
       when.time_since_epoch().count()));
   if (is_fork) {
-    start->parent_id.clear();
-    start->parent_incarnation = 0;
-    start->parent_above.clear();
+    start.parent_id.clear();
+    start.parent_incarnation = 0;
+    start.parent_above.clear();
   }
-  if (is_fork || start->incarnation == 0) start->incarnation = seed;
+  if (is_fork || start.incarnation == 0) start.incarnation = seed;
   copy_ = std::make_unique<rerun_copy>();
-  copy_->ask = std::move(next.rerun);
-  copy_->start = std::move(*start);
-  copy_->next = ask.plan->first;
+  copy_->next = ask->plan->first;
+  copy_->ask = std::move(ask);
+  copy_->start = std::move(start);
   copy_->when = when;
   copy_->seed = seed;
+  read_signals_behind();
+}
+
+/// First of all, as they may be too many.
+void run_host::read_signals_behind() {
+  if (is_dead_ || is_retired_ || !copy_) return give_up_copy();
+  if (!copy_->ask->plan->signals_from) return read_slice();
+  auto posted = parts_.readers.post(
+      reader_pool::lane::reads,
+      [this,
+       self = home_.run_handle(),
+       &journal = parts_.journal,
+       ask = copy_->ask,
+       unread_max = limits().unread_bytes_max] {
+        auto signals =
+            actors::read_signals_behind(journal, ask->source, ask->run, *ask->plan, unread_max);
+        caf::anon_send(self, box(run_continuation{[this, signals = std::move(signals)]() mutable {
+                         on_signals_behind(std::move(signals));
+                       }}));
+      });
+  if (!posted) home_.run_later(slice_retry, [this] { read_signals_behind(); });
+}
+
+void run_host::on_signals_behind(result<std::vector<run_event>> signals) {
+  if (is_dead_ || is_retired_ || !copy_) return give_up_copy();
+  if (!signals) return refuse_copy(signals.error());
+  copy_->signals = *std::move(signals);
   read_slice();
-  return true;
 }
 
 void run_host::read_slice() {
@@ -167,11 +218,7 @@ void run_host::read_slice() {
 
 void run_host::on_slice(result<rerun_slice> slice) {
   if (is_dead_ || is_retired_ || !copy_) return give_up_copy();
-  if (!slice) {
-    for (const auto& one : std::exchange(batch_waiters_, {}))
-      answer(one, std::unexpected{slice.error()});
-    return give_up_copy();
-  }
+  if (!slice) return refuse_copy(slice.error());
   auto& copy = *copy_;
   copy.next = slice->next;
   auto first_new = anew_.size();
@@ -227,6 +274,12 @@ bool run_host::takes_reply_to_slice(const runtime::publish_reply& reply) {
   return true;
 }
 
+void run_host::refuse_copy(const error& why) {
+  for (const auto& one : std::exchange(batch_waiters_, {}))
+    answer(one, std::unexpected{why});
+  give_up_copy();
+}
+
 /// What is on disk of it belongs to no run.
 void run_host::give_up_copy() {
   if (!copy_) return;
@@ -271,11 +324,18 @@ void run_host::end_copy(std::size_t first_new) {
   row.first_seq = copy->first_seq.value_or(sequence{last_seq_.raw() + batch_.size() + 1});
   start_ = start;
   recorded_build_ = build_of(start.identity);
-  auto parted = runtime::make_parted(copy->seed);
+  auto parted = runtime::make_parted({copy->seed, copy->signals.size()});
+  for (auto& signal : copy->signals)
+    anew_.push_back(std::move(signal));
   parted.time = std::max(now(), copy->when);
   anew_.push_back(std::move(parted));
   for (auto at = first_new; at != anew_.size(); ++at)
     batch_.push_back({anew_[at], row.run});
+  // What is sent again meanwhile is known.
+  for (const auto& event : anew_) {
+    const bool has_id = event.kind == run_event_kind::signalled && !event.id.empty();
+    if (has_id) signal_ids_.emplace(event.id, said_by(event));
+  }
   for (const auto& timer : armed_timers(anew_)) {
     batch_timers_set_.push_back(timer);
     timers_[timer.command] = timer;

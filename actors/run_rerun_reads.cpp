@@ -6,6 +6,7 @@
 #include "base/hash.hpp"
 #include "runtime/topic/topic_codec.hpp"
 #include "runtime/workflow/run_codec.hpp"
+#include "runtime/workflow/run_limits.hpp"
 #include "runtime/workflow/run_rerun.hpp"
 #include "runtime/workflow/workflow_registry.hpp"
 
@@ -21,6 +22,7 @@ namespace callboard::actors {
 namespace {
 
 using runtime::run_event;
+using runtime::run_event_kind;
 
 struct open_channel {
   std::unique_ptr<storage::shard_reader> reader;
@@ -58,29 +60,62 @@ result<begin_rerun> read_rerun(
         fmt::format("this node has no version {} of workflow '{}'", order.version, (*row)->type));
   }
   runtime::rerun_cut cut{order.from};
-  runtime::rerun_plan plan;
-  plan.first = (*row)->first_seq;
-  std::size_t copied = 0;
-  auto visited =
-      visit_history(*channel->reader, channel->entity, plan.first, run, [&](run_event event, auto) {
-        cut.take(event, copied);
-        if (copied == 0) plan.start = event;
-        if (runtime::is_copied(event)) ++copied;
+  auto visited = visit_history(
+      *channel->reader,
+      channel->entity,
+      (*row)->first_seq,
+      run,
+      [&](const run_event& event, const storage::record& record) {
+        cut.take(event, record.entity_seq);
         return true;
       });
   if (!visited) return std::unexpected{visited.error()};
-  const auto count = cut.count(copied);
-  if (!count) return std::unexpected{count.error()};
-  plan.events = *count;
-  plan.command = cut.command();
-  plan.command_name = cut.name();
+  auto plan = cut.plan();
+  if (!plan) return std::unexpected{plan.error()};
+  if (order.without_signals) plan->signals_from.reset();
   begin_rerun begin;
   begin.topic = target;
   begin.source = source;
   begin.run = run;
   begin.order = order;
-  begin.plan = std::make_shared<const runtime::rerun_plan>(std::move(plan));
+  begin.plan = std::make_shared<const runtime::rerun_plan>(*std::move(plan));
   return begin;
+}
+
+result<std::vector<run_event>> read_signals_behind(
+    storage::journal& journal,
+    const topic_ref& source,
+    std::uint32_t run,
+    const runtime::rerun_plan& plan,
+    std::size_t unread_max) {
+  std::vector<run_event> signals;
+  auto channel = open(journal, source);
+  if (!channel) return std::unexpected{channel.error()};
+  auto bytes = plan.unread_bytes;
+  auto visited = visit_history(
+      *channel->reader,
+      channel->entity,
+      *plan.signals_from,
+      run,
+      [&](run_event event, const auto&) {
+        if (event.kind != run_event_kind::signalled) return true;
+        bytes += runtime::unread_size(event);
+        signals.push_back(std::move(event));
+        return bytes <= unread_max;
+      });
+  if (!visited) return std::unexpected{visited.error()};
+  if (bytes > unread_max && !signals.empty()) {
+    return fail(
+        errc::too_large,
+        fmt::format(
+            "the signals that came to '{}' behind command {} are more than {} bytes together with "
+            "those before it that it had not read (workflows.unread_bytes_max): begin from a later "
+            "command, or without them",
+            source.topic.str(),
+            plan.command,
+            unread_max));
+  }
+  return signals;
 }
 
 result<rerun_slice> read_rerun_slice(

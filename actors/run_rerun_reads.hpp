@@ -11,6 +11,7 @@
 
 namespace callboard::runtime {
 class workflow_registry;
+struct rerun_plan;
 }  // namespace callboard::runtime
 
 namespace callboard::actors {
@@ -24,6 +25,16 @@ namespace callboard::actors {
     const topic_ref& source,
     const topic_ref& target,
     const rerun_order& order);
+
+/// What was signalled to that run of `source` from `plan.signals_from` on, in order: read by its
+/// code or not, as what has read it is not copied. Errors: workflow_not_found (deleted meanwhile),
+/// too_large (the new run would have more unread than `unread_max` bytes), corruption.
+[[nodiscard]] result<std::vector<runtime::run_event>> read_signals_behind(
+    storage::journal& journal,
+    const topic_ref& source,
+    std::uint32_t run,
+    const runtime::rerun_plan& plan,
+    std::size_t unread_max);
 
 /// Events that are copied, in order.
 struct rerun_slice {

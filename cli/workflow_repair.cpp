@@ -26,6 +26,7 @@ struct repair_options {
   std::string error_code;
   std::string error_message;
   bool is_text = false;
+  bool without_signals = false;
 };
 
 result<std::string>
@@ -48,10 +49,16 @@ result<void> print_ended(const context& run, const result<std::string>& answer) 
   return {};
 }
 
+/// Of a restart or a fork.
+void add_how(object_text& body, const repair_options& o) {
+  body.number("version", o.version);
+  if (o.without_signals) body.raw("without_signals", "true");
+}
+
 result<void> restart(const context& run, client::api& api, const repair_options& o) {
   object_text body;
   body.text("from", o.from);
-  body.number("version", o.version);
+  add_how(body, o);
   return print_begun(run, post(api, o, "/restart", std::move(body)));
 }
 
@@ -59,7 +66,7 @@ result<void> fork(const context& run, client::api& api, const repair_options& o)
   object_text body;
   body.text("id", o.new_id);
   if (!o.from.empty()) body.text("from", o.from);
-  body.number("version", o.version);
+  add_how(body, o);
   return print_begun(run, post(api, o, "/fork", std::move(body)));
 }
 
@@ -102,9 +109,11 @@ std::pair<CLI::App&, std::shared_ptr<repair_options>> add_one(
   return {command, o};
 }
 
-void add_version(CLI::App& command, repair_options& o) {
+void add_how(CLI::App& command, repair_options& o) {
   command.add_option("--code-version", o.version, "version of the workflow class to go on with")
       ->check(CLI::PositiveNumber);
+  command.add_flag(
+      "--without-signals", o.without_signals, "leave out what was signalled behind the command");
 }
 
 }  // namespace
@@ -120,7 +129,7 @@ void add_workflow_repair(CLI::App& family, context& run) {
   restart_command.add_option("--from", r->from, "index of a command, or the name of its last")
       ->required()
       ->type_name("COMMAND");
-  add_version(restart_command, *r);
+  add_how(restart_command, *r);
   auto [fork_command, f] = add_one(
       family,
       run,
@@ -131,7 +140,7 @@ void add_workflow_repair(CLI::App& family, context& run) {
   fork_command.add_option("--id", f->new_id, "id of the new workflow")->required();
   fork_command.add_option("--from", f->from, "index of a command, or the name of its last")
       ->type_name("COMMAND");
-  add_version(fork_command, *f);
+  add_how(fork_command, *f);
   auto [skip_command, s] = add_one(
       family,
       run,

@@ -36,6 +36,7 @@ actors::rerun_order order_in(json_members& body, const exchange& now) {
   order.reason = reason_in(body);
   order.who = who_of(now);
   order.version = static_cast<std::uint32_t>(body.number("version", 1, 0xffff'ffff).value_or(0));
+  order.without_signals = body.flag("without_signals").value_or(false);
   return order;
 }
 

@@ -12,6 +12,7 @@
 #include <fmt/compile.h>
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <charconv>
 
 namespace callboard::runtime {
@@ -429,10 +430,11 @@ result<run_start> read_started(const run_event& event) {
   return start;
 }
 
-run_event make_parted(std::uint64_t seed) {
+run_event make_parted(const run_parting& parting) {
   run_event event;
   event.kind = run_event_kind::parted;
-  event.data = object{{"seed", fmt::format("{:016x}", seed)}};
+  event.data = object{{"seed", fmt::format("{:016x}", parting.seed)}};
+  if (parting.signals != 0) event.data.get_object()["signals"] = parting.signals;
   return event;
 }
 
@@ -443,8 +445,12 @@ std::optional<std::string> build_in(const run_event& event) {
   return text_at(event.data.get_object(), "build");
 }
 
-std::uint64_t read_parted(const run_event& event) {
-  return event.data.is_object() ? hexadecimal_at(event.data.get_object(), "seed") : 0;
+run_parting read_parted(const run_event& event) {
+  if (!event.data.is_object()) return {};
+  const auto& from = event.data.get_object();
+  return {
+      hexadecimal_at(from, "seed"),
+      static_cast<std::size_t>(std::max<std::int64_t>(integer_at(from, "signals").value_or(0), 0))};
 }
 
 std::string format_incarnation(std::uint64_t incarnation) {

@@ -65,8 +65,14 @@ struct run_start {
 [[nodiscard]] std::optional<std::string> build_in(const run_event& event);
 
 /// What a restart or a fork writes behind the copy.
-[[nodiscard]] run_event make_parted(std::uint64_t seed);
-[[nodiscard]] std::uint64_t read_parted(const run_event& event);
+struct run_parting {
+  std::uint64_t seed = 0;
+  /// Right before it: signals that came behind the place where the record was cut.
+  std::size_t signals = 0;
+};
+
+[[nodiscard]] run_event make_parted(const run_parting& parting);
+[[nodiscard]] run_parting read_parted(const run_event& event);
 
 /// As it is shown: 16 hexadecimal digits.
 [[nodiscard]] std::string format_incarnation(std::uint64_t incarnation);

@@ -119,7 +119,10 @@ void run_engine::note_recorded(const run_event& event) {
     recorded_cancels_.insert(event.command);
   } else if (event.kind == run_event_kind::parted) {
     const auto commands = recorded_.empty() ? 0 : recorded_.rbegin()->first;
-    partings_.push_back({inputs_recorded_, commands, read_parted(event), event.time});
+    const auto parting = read_parted(event);
+    // No code has worked on what came behind the cut.
+    inputs_worked_on_ = inputs_recorded_ - std::min(parting.signals, inputs_recorded_);
+    partings_.push_back({inputs_worked_on_, commands, parting.seed, event.time});
   }
 }
 

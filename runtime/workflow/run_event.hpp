@@ -41,7 +41,8 @@ enum class run_event_kind : std::uint8_t {
   /// The code fits the history again.
   unblocked,
   /// Of a restart or a fork: what was copied ends here. From here on the run draws numbers of its
-  /// own (`data` has the seed), and its time is that of this event.
+  /// own (`data` has the seed), and its time is that of this event. Signals that came behind the
+  /// cut stand right before it (`data` has their number).
   parted,
 };
 

@@ -4,11 +4,14 @@
 
 #include "base/error.hpp"
 #include "runtime/workflow/run_event.hpp"
+#include "runtime/workflow/signal_ledger.hpp"
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace callboard::runtime {
 
@@ -27,35 +30,59 @@ struct rerun_plan {
   /// The command behind the cut; 0 and empty if there is none.
   std::uint32_t command = 0;
   std::string command_name;
+  /// Where the cut is: what was signalled from here on is taken over, too. Nothing: there is no
+  /// cut, or nobody wants it.
+  std::optional<sequence> signals_from;
+  /// Of the signals before the cut, those that its code had not read there.
+  std::size_t unread_bytes = 0;
+  /// A cancel stands before the cut.
+  bool keeps_cancel = false;
 };
 
 /// True for what belongs to the copy: what happened to the run and what its code did, not how it
 /// ended, was parked, or was made.
 [[nodiscard]] bool is_copied(const run_event& event);
 
-/// Finds where a record is cut. Feed it with all events in order.
+/// Finds where a record is cut. Feed it with all events of the run in order. Bound: what
+/// `signal_ledger` needs, and a place per signal of those in a row.
 class rerun_cut {
 public:
   /// Index of a command, or a name: its last command. Empty: behind everything.
   explicit rerun_cut(std::string_view from);
 
-  /// `copied` events were kept before this one.
-  void take(const run_event& event, std::size_t copied);
+  void take(const run_event& event, sequence at);
 
-  /// What is copied: so many events. Errors: not_found, if there is no such command.
-  [[nodiscard]] result<std::size_t> count(std::size_t copied) const;
-
-  /// The command behind the cut; 0 if there is none.
-  [[nodiscard]] std::uint32_t command() const { return command_; }
-
-  [[nodiscard]] const std::string& name() const { return name_; }
+  /// Errors: not_found, if there is no such command.
+  [[nodiscard]] result<rerun_plan> plan() const;
 
 private:
+  struct place {
+    std::size_t events = 0;
+    sequence at{};
+    std::size_t unread_bytes = 0;
+  };
+
+  struct cut {
+    place at;
+    std::uint32_t command = 0;
+    std::string name;
+    bool keeps_cancel = false;
+  };
+
+  /// `event` is the next that is copied.
+  void follow(const run_event& event, const place& here);
+
   std::string from_;
   std::uint32_t index_ = 0;
-  std::uint32_t command_ = 0;
-  std::string name_;
-  std::size_t at_ = 0;
+  /// Of everything.
+  rerun_plan whole_;
+  std::optional<cut> cut_;
+  signal_ledger signals_;
+  bool is_cancelled_ = false;
+  /// Of the signals since anything else.
+  std::vector<place> row_;
+  /// Before the signals that an earlier restart took over, if nothing has come since.
+  std::optional<place> taken_over_;
 };
 
 }  // namespace callboard::runtime

@@ -223,8 +223,8 @@ TEST_CASE("a cancel that a parent repeats is none for a run that was begun anew"
   leave_by(node, leave::cancel);
   node.pass(3s);
   REQUIRE(node.row("kid").ended);
-  (void)node.get<workflow_answer>(
-      restart_workflow{mortal_node::channel("kid"), {"go", "try again", "ann"}});
+  (void)node.get<workflow_answer>(restart_workflow{
+      mortal_node::channel("kid"), {.from = "go", .who = "ann", .without_signals = true}});
   const auto page = node.get<event_page>(
       read_events{.topic = mortal_node::channel("kid"), .from = runtime::from_first{}});
   const auto begun =

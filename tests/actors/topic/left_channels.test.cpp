@@ -88,7 +88,7 @@ struct family {
   }
 
   static restart_workflow restart(const std::string& id, const std::string& from) {
-    return {channel(id), {.from = from, .reason = "again", .who = "ann"}};
+    return {channel(id), {.from = from, .reason = "again", .who = "ann", .without_signals = true}};
   }
 
   runtime::workflow_registry code;

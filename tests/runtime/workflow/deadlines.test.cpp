@@ -6,7 +6,9 @@
 #include "tests/runtime/workflow/scripted_run.hpp"
 #include "tests/support/catch.hpp"
 
+#include <algorithm>
 #include <callboard/workflow.hpp>
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -30,6 +32,20 @@ struct drawing : workflow<drawing> {
     const auto heard = co_await ctx.signal("go", 1h).required();
     seen.emplace_back(heard.has_value());
     seen.emplace_back(ctx.random());
+    co_return seen;
+  }
+};
+
+/// As one that has been changed behind its first step.
+struct changed : workflow<changed> {
+  static constexpr std::string_view type = "drawing";
+
+  flow<json> run(context& ctx, json) {
+    (void)ctx.random();
+    co_await ctx.step("a", [] {}).required();
+    boost::json::array seen{ctx.version("change", 1), ctx.random()};
+    (void)co_await ctx.signal("go", 1h).required();
+    co_await ctx.step("b", [] {}).required();
     co_return seen;
   }
 };
@@ -87,18 +103,38 @@ struct over : workflow<over> {
   }
 };
 
+/// Whether what was signalled behind the cut is.
+enum class signals_are : std::uint8_t { left, taken };
+
 /// What a restart makes of the record up to the command, later.
-scripted_run copied_to(const scripted_run& from, std::string_view command, std::uint64_t seed) {
+scripted_run copied_to(
+    const scripted_run& from,
+    std::string_view command,
+    std::uint64_t seed,
+    signals_are how = signals_are::left,
+    workflow_definition code = drawing::definition()) {
   runtime::rerun_cut cut{command};
-  scripted_run anew{drawing::definition()};
+  sequence at;
+  for (const auto& event : from.history)
+    cut.take(event, at = at.next());
+  const auto plan = cut.plan().value();
+  scripted_run anew{std::move(code)};
   anew.now = from.now + 24h;
   anew.history.clear();
+  at = {};
+  std::vector<runtime::run_event> signals;
   for (const auto& event : from.history) {
-    cut.take(event, anew.history.size());
-    if (runtime::is_copied(event)) anew.history.push_back(event);
+    at = at.next();
+    const bool is_kept = anew.history.size() < plan.events && runtime::is_copied(event);
+    const bool is_behind = how == signals_are::taken && at >= *plan.signals_from;
+    if (is_kept) {
+      anew.history.push_back(event);
+    } else if (is_behind && event.kind == run_event_kind::signalled) {
+      signals.push_back(event);
+    }
   }
-  anew.history.resize(cut.count(anew.history.size()).value());
-  auto parted = runtime::make_parted(seed);
+  anew.history.insert(anew.history.end(), signals.begin(), signals.end());
+  auto parted = runtime::make_parted({seed, signals.size()});
   parted.time = anew.now;
   anew.history.push_back(parted);
   anew.crash();
@@ -155,6 +191,38 @@ TEST_CASE("a copy draws numbers of its own behind the cut", "[workflow][rerun]")
   CHECK(results[2].at(4) != results[0].at(4));
   CHECK(results[1].at(0) == results[0].at(0));
   if (std::string_view{from} == "2") CHECK(results[1].at(1) == results[0].at(1));
+}
+
+TEST_CASE("signals that a restart takes over come behind its cut", "[workflow][rerun]") {
+  scripted_run run{drawing::definition()};
+  run.run_step(1);
+  run.signal("other", 7);
+  const auto whole = result_of(run);
+  // New code at the cut goes the new way with numbers of its own, and hears what came later.
+  auto anew = copied_to(run, "go", 99, signals_are::taken, changed::definition());
+  REQUIRE_FALSE(anew.engine->blocked());
+  CHECK(anew.engine->open().at(4).request.name == "b");
+  CHECK(anew.engine->unread_bytes() > 0);
+  SECTION("in each replay") {}
+  SECTION("also when it is restarted again from there") {
+    anew = copied_to(anew, GENERATE("2", "3"), 100, signals_are::taken, changed::definition());
+    anew.crash();
+    CHECK(anew.engine->open().at(4).request.name == "b");
+  }
+  SECTION("also from what it came to by such a signal") {
+    anew = copied_to(anew, "b", 100, signals_are::taken, changed::definition());
+  }
+  anew.crash();
+  CHECK(
+      std::ranges::count(anew.history, run_event_kind::signalled, &runtime::run_event::kind) == 2);
+  anew.run_all();
+  REQUIRE(anew.end);
+  CHECK(anew.end->result.at(0) == 1);
+  CHECK(anew.end->result.at(1) != whole.at(1));
+  // Who leaves them is asked again.
+  auto asked = copied_to(anew, "2", 101, signals_are::left, changed::definition());
+  CHECK(asked.engine->open().at(3).request.kind == command_kind::signal);
+  CHECK(asked.engine->unread_bytes() == 0);
 }
 
 TEST_CASE("a run that was blocked has its full time when it goes on", "[workflow]") {

@@ -1,4 +1,5 @@
 // Where a record is cut, and that a run goes on from the copy as from its own record.
+#include "runtime/workflow/run_limits.hpp"
 #include "runtime/workflow/run_rerun.hpp"
 
 #include "tests/runtime/workflow/scripted_run.hpp"
@@ -6,6 +7,7 @@
 
 #include <algorithm>
 #include <iterator>
+#include <utility>
 
 using namespace callboard;
 using namespace callboard::runtime;
@@ -45,14 +47,15 @@ struct no_steps : workflow<no_steps> {
 result<std::vector<run_event>>
 copied_before(const std::vector<run_event>& history, std::string_view from) {
   rerun_cut cut{from};
+  sequence at;
   std::vector<run_event> kept;
   for (const auto& event : history) {
-    cut.take(event, kept.size());
+    cut.take(event, at = at.next());
     if (is_copied(event)) kept.push_back(event);
   }
-  const auto count = cut.count(kept.size());
-  if (!count) return std::unexpected{count.error()};
-  kept.resize(*count);
+  const auto plan = cut.plan();
+  if (!plan) return std::unexpected{plan.error()};
+  kept.resize(plan->events);
   return kept;
 }
 
@@ -80,6 +83,58 @@ TEST_CASE("a record is cut before the command that is named", "[workflow][rerun]
   CHECK(copied_before(history, "4").error().code == errc::not_found);
   CHECK(copied_before(history, "0").error().code == errc::not_found);
   CHECK(copied_before(history, "2x").error().code == errc::not_found);
+}
+
+TEST_CASE("a cut knows what is unread there, and whether a cancel is", "[workflow][rerun]") {
+  const auto event = [](run_event_kind kind, std::uint32_t command = 0, std::string name = {}) {
+    run_event one;
+    one.kind = kind;
+    one.command = command;
+    one.name = std::move(name);
+    return one;
+  };
+  using enum run_event_kind;
+  const auto heard = event(signalled, 0, "go");
+  const auto behind = make_parted({1, 2});
+  const std::vector<run_event> history{
+      event(started),
+      event(issued, 1, "a"),
+      heard,
+      heard,
+      heard,
+      behind,
+      event(build_changed),
+      event(issued, 2, "b"),
+      event(cancel_requested),
+      event(issued, 3, "undo"),
+  };
+  const auto plan_of = [&](std::string_view from) {
+    rerun_cut cut{from};
+    sequence at{100};
+    for (const auto& one : history)
+      cut.take(one, at = at.next());
+    return cut.plan().value();
+  };
+  const auto first = plan_of("a");
+  CHECK(first.first == sequence{101});
+  CHECK(first.events == 1);
+  CHECK(first.signals_from == sequence{102});
+  CHECK(first.unread_bytes == 0);
+  CHECK_FALSE(first.keeps_cancel);
+  // Before the two that were taken over by the restart that issued it first.
+  const auto second = plan_of("b");
+  CHECK(second.events == 3);
+  CHECK(second.signals_from == sequence{104});
+  CHECK(second.unread_bytes == unread_size(heard));
+  CHECK_FALSE(second.keeps_cancel);
+  const auto third = plan_of("undo");
+  CHECK(third.events == 8);
+  CHECK(third.signals_from == sequence{110});
+  CHECK(third.unread_bytes == 3 * unread_size(heard));
+  CHECK(third.keeps_cancel);
+  const auto all = plan_of("");
+  CHECK(all.events == 9);
+  CHECK_FALSE(all.signals_from);
 }
 
 TEST_CASE("what is copied is replayed, and nothing else is done again", "[workflow][rerun]") {
