@@ -329,7 +329,7 @@ void run_host::go_on_after_replay() {
 }
 
 void run_host::note_blocked() {
-  const auto why = with_builds(*engine_->blocked());
+  const auto why = runtime::with_builds(*engine_->blocked(), builds_, build_of(start_->identity));
   if (row_->status == run_status::blocked && row_->why == why) return;
   row_->status = run_status::blocked;
   row_->why = why;

@@ -16,6 +16,7 @@
 #include "runtime/topic/publish.hpp"
 #include "runtime/topic/topic_core.hpp"
 #include "runtime/workflow/attempt_end.hpp"
+#include "runtime/workflow/recorded_builds.hpp"
 #include "runtime/workflow/run_codec.hpp"
 #include "runtime/workflow/run_engine.hpp"
 #include "runtime/workflow/run_row.hpp"
@@ -211,7 +212,6 @@ private:
   void on_resolve(const resolve_command& ask, waiter from);
   void answer_not_open(const waiter& to);
   void note_build(time_ms when);
-  [[nodiscard]] failure with_builds(failure why) const;
   [[nodiscard]] const std::string& build_of(const run_identity& what) const;
 
   // -- messages of agents (run_calls.cpp) ------------------------------------------------------
@@ -582,8 +582,7 @@ private:
   /// What a restart or a fork is writing; replayed once it is committed.
   std::vector<runtime::run_event> anew_;
   std::unique_ptr<rerun_copy> copy_;
-  /// Of the program that recorded the run last.
-  std::string recorded_build_;
+  runtime::recorded_builds builds_;
   run_models models_;
 };
 

@@ -6,7 +6,6 @@
 #include "runtime/workflow/run_codec.hpp"
 #include "runtime/workflow/workflow_registry.hpp"
 
-#include <boost/json/serialize.hpp>
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -69,29 +68,21 @@ const std::string& run_host::build_of(const run_identity& what) const {
 /// A run that another build goes on with says so, once, with the first thing it does. One without
 /// code that fits does not go on: who recorded it last stays known.
 void run_host::note_build(time_ms when) {
-  if (!row_ || !start_) return;
+  // What is copied says it itself.
+  if (!row_ || !start_ || !anew_.empty()) return;
+  auto first = engine_ ? engine_->commands() + 1 : 1;
+  for (const auto& [event, run] : batch_) {
+    if (run != row_->run) continue;
+    if (event.kind == run_event_kind::started) builds_.take(event);
+    if (event.kind == run_event_kind::issued) first = std::min(first, event.command);
+  }
   const auto& build = build_of(start_->identity);
-  const bool begins = std::ranges::any_of(
-      batch_, [](const recorded& one) { return one.event.kind == run_event_kind::started; });
-  if (begins) recorded_build_ = build;
-  if (row_->ended || recorded_build_ == build) return;
+  if (row_->ended || builds_.latest() == build) return;
   if (!engine_ || engine_->blocked()) return;
-  recorded_build_ = build;
-  run_event event;
-  event.kind = run_event_kind::build_changed;
-  event.time = when;
-  event.data = object{{"build", build}};
-  batch_.push_back({std::move(event), row_->run});
-}
-
-/// The mismatch with the builds that recorded and attempted it.
-failure run_host::with_builds(failure why) const {
-  auto details = json_or_text(why.details);
-  if (!details.is_object()) details = object{};
-  details.as_object()["recorded_build"] = recorded_build_;
-  details.as_object()["build"] = build_of(start_->identity);
-  why.details = boost::json::serialize(details);
-  return why;
+  auto changed = runtime::make_build_changed(build, first);
+  changed.time = when;
+  builds_.take(changed);
+  batch_.push_back({std::move(changed), row_->run});
 }
 
 }  // namespace callboard::actors

@@ -145,7 +145,6 @@ void run_host::begin_copy(std::shared_ptr<const begin_rerun> ask, runtime::run_s
   start.identity.workflow_id = id();
   start.identity.run = is_fork ? 1 : row_->run + 1;
   if (ask->order.version != 0) start.identity.version = ask->order.version;
-  start.build = build_of(start.identity);
   const auto when = row_ ? std::max(now(), row_->started) : now();
   const auto seed = hash_64(fmt::format(
       "{}/{}/{}/{}/{}",
@@ -323,8 +322,7 @@ void run_host::end_copy(std::size_t first_new) {
   row.commands = runtime::last_command(anew_);
   row.first_seq = copy->first_seq.value_or(sequence{last_seq_.raw() + batch_.size() + 1});
   start_ = start;
-  recorded_build_ = build_of(start.identity);
-  auto parted = runtime::make_parted({copy->seed, copy->signals.size()});
+  auto parted = runtime::make_parted({copy->seed, copy->signals.size(), build_of(start.identity)});
   for (auto& signal : copy->signals)
     anew_.push_back(std::move(signal));
   parted.time = std::max(now(), copy->when);

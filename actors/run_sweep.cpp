@@ -7,6 +7,7 @@
 #include "actors/stuck_runs.hpp"
 #include "actors/topic_loading.hpp"
 #include "base/log.hpp"
+#include "runtime/workflow/recorded_builds.hpp"
 #include "runtime/workflow/run_codec.hpp"
 #include "runtime/workflow/workflow_registry.hpp"
 
@@ -61,11 +62,10 @@ std::size_t share_of(std::size_t count, std::size_t least) {
 /// Its code may not fit any more.
 bool is_of_other_build(const run_image& run, const runtime::workflow_registry& code) {
   if (!run.row || run.row->ended) return false;
-  std::string recorded;
-  for (const auto& event : run.history) {
-    if (auto build = runtime::build_in(event)) recorded = *std::move(build);
-  }
-  return recorded != code.build_of(run.row->type, run.row->version);
+  runtime::recorded_builds recorded;
+  for (const auto& event : run.history)
+    recorded.take(event);
+  return recorded.latest() != code.build_of(run.row->type, run.row->version);
 }
 
 bool is_expired(const runtime::workflow_row& row, const std::optional<time_ms>& cutoff) {

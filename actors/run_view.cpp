@@ -29,7 +29,7 @@ std::string run_host::id() const {
 
 void run_host::note(const run_event& event) {
   changed_ = std::max(changed_, event.time);
-  if (auto build = runtime::build_in(event)) recorded_build_ = *std::move(build);
+  builds_.take(event);
   if (event.kind == run_event_kind::signalled && !event.id.empty()) {
     const auto said = said_by(event);
     signal_ids_.emplace(event.id, said);

@@ -1,6 +1,7 @@
 #include "runtime/workflow/run_check.hpp"
 
 #include "runtime/workflow/json_values.hpp"
+#include "runtime/workflow/recorded_builds.hpp"
 #include "runtime/workflow/run_codec.hpp"
 #include "runtime/workflow/run_engine.hpp"
 
@@ -98,12 +99,21 @@ check_replay(const workflow_registry& code, shown_run run, std::uint32_t version
         fmt::format("there is no workflow '{}' version {} here", check.type, check.version)};
     return check;
   }
+  recorded_builds builds;
+  for (const auto& event : run.events)
+    builds.take(event);
   run.events.front().data = start->input;
   const auto recorded_end = end_of_code(run.events);
+  changed_arguments changes{run.events};
   run_engine engine{*found, start->identity, start->seed};
+  engine.watch_recorded(
+      [&](auto command, const auto& request, auto now) { changes.compare(command, request, now); });
   const auto outputs = engine.replay(run.events);
+  check.changed = changes.found();
+  check.changed_omitted = changes.omitted();
   if (engine.blocked()) {
-    check.mismatch = engine.blocked();
+    check.mismatch =
+        with_builds(*engine.blocked(), builds, code.build_of(check.type, check.version));
   } else if (recorded_end && (!outputs.end || outputs.end->status != recorded_end->status)) {
     check.mismatch = ends_otherwise(recorded_end->status, outputs.end);
   } else {

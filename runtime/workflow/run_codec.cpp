@@ -435,14 +435,8 @@ run_event make_parted(const run_parting& parting) {
   event.kind = run_event_kind::parted;
   event.data = object{{"seed", fmt::format("{:016x}", parting.seed)}};
   if (parting.signals != 0) event.data.get_object()["signals"] = parting.signals;
+  if (!parting.build.empty()) event.data.get_object()["build"] = parting.build;
   return event;
-}
-
-std::optional<std::string> build_in(const run_event& event) {
-  const bool says_build =
-      event.kind == run_event_kind::started || event.kind == run_event_kind::build_changed;
-  if (!says_build || !event.data.is_object()) return std::nullopt;
-  return text_at(event.data.get_object(), "build");
 }
 
 run_parting read_parted(const run_event& event) {
@@ -450,7 +444,8 @@ run_parting read_parted(const run_event& event) {
   const auto& from = event.data.get_object();
   return {
       hexadecimal_at(from, "seed"),
-      static_cast<std::size_t>(std::max<std::int64_t>(integer_at(from, "signals").value_or(0), 0))};
+      static_cast<std::size_t>(std::max<std::int64_t>(integer_at(from, "signals").value_or(0), 0)),
+      text_at(from, "build")};
 }
 
 std::string format_incarnation(std::uint64_t incarnation) {

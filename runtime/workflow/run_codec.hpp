@@ -61,14 +61,13 @@ struct run_start {
 /// Errors: corruption.
 [[nodiscard]] result<run_start> read_started(const run_event& event);
 
-/// The build that goes on with the run from this event on; nothing if it is the one before.
-[[nodiscard]] std::optional<std::string> build_in(const run_event& event);
-
 /// What a restart or a fork writes behind the copy.
 struct run_parting {
   std::uint64_t seed = 0;
   /// Right before it: signals that came behind the place where the record was cut.
   std::size_t signals = 0;
+  /// That goes on with the run.
+  std::string build{};
 };
 
 [[nodiscard]] run_event make_parted(const run_parting& parting);

@@ -13,7 +13,6 @@ bool is_copied(const run_event& event) {
   case run_event_kind::ended:
   case run_event_kind::parent_told:
   case run_event_kind::rerun:
-  case run_event_kind::build_changed:
   case run_event_kind::unblocked:
     return false;
   default:

@@ -39,8 +39,8 @@ struct rerun_plan {
   bool keeps_cancel = false;
 };
 
-/// True for what belongs to the copy: what happened to the run and what its code did, not how it
-/// ended, was parked, or was made.
+/// True for what belongs to the copy: what happened to the run, what its code did and which, not
+/// how it ended, was parked, or was made.
 [[nodiscard]] bool is_copied(const run_event& event);
 
 /// Finds where a record is cut. Feed it with all events of the run in order. Bound: what

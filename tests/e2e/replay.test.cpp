@@ -36,6 +36,7 @@ TEST_CASE("a replay tells whether code fits, and changes nothing", "[e2e][replay
   CHECK(flag_of(fits, "fits"));
   CHECK(number_of(fits, "events") == before);
   CHECK(fits.at("next").as_array().empty());
+  CHECK(fits.at("changed").as_array().empty());
   CHECK(fits.at("waits_for").as_array().at(0) == "signal 'go'");
   // The changed one, by its own classes.
   const auto there = replay(node, {"t1", "--against", CALLBOARD_CHANGED_PROGRAM});
@@ -44,9 +45,16 @@ TEST_CASE("a replay tells whether code fits, and changes nothing", "[e2e][replay
   CHECK_FALSE(flag_of(differs, "fits"));
   const auto& why = differs.at("error");
   CHECK(text_of(why, "code") == "command_differs");
-  CHECK(number_of(why.at("details"), "command") == 2);
+  CHECK(number_of(why.at("details"), "command") == 3);
   CHECK(text_of(why.at("details").at("recorded"), "name") == "hotel");
   CHECK(text_of(why.at("details").at("attempted"), "name") == "train");
+  CHECK(text_of(why.at("details"), "recorded_build").size() == 16);
+  CHECK(text_of(why.at("details"), "build") != text_of(why.at("details"), "recorded_build"));
+  const auto& changed = differs.at("changed").as_array().at(0);
+  CHECK(number_of(changed, "command") == 1);
+  CHECK(text_of(changed, "member") == "data");
+  CHECK(text_of(changed, "recorded") == R"("hotel")");
+  CHECK(text_of(changed, "attempted") == R"("train")");
   // A module without the class, a program that is not there, a workflow that is not there.
   const auto module = replay(node, {"t1", "--against", CALLBOARD_COUNTER_MODULE});
   CHECK(module.status == 1);
@@ -92,7 +100,7 @@ TEST_CASE("a run that another build blocks says where, and which builds", "[e2e]
   REQUIRE(eventually([&] { return text_of(show(), "status") == "blocked"; }));
   const auto shown = show();
   const auto& details = shown.at("error").at("details");
-  CHECK(number_of(details, "command") == 2);
+  CHECK(number_of(details, "command") == 3);
   CHECK(text_of(details, "recorded_build").size() == 16);
   CHECK(text_of(details, "build").size() == 16);
   CHECK(text_of(details, "build") != text_of(details, "recorded_build"));

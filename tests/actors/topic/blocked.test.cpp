@@ -98,14 +98,27 @@ struct asking_workflow : workflow<asking_workflow> {
   }
 };
 
+/// Does something else in its command of that number.
+template <int Changed>
+struct stepping_workflow : workflow<stepping_workflow<Changed>> {
+  static constexpr std::string_view type = "test.stepping";
+
+  flow<json> run(context& ctx, json) {
+    co_await ctx.step(Changed == 1 ? "x" : "a", [] {}).required();
+    co_await ctx.signal("go").required();
+    co_await ctx.step(Changed == 3 ? "y" : "b", [] {}).required();
+    co_return co_await ctx.signal("stop").required();
+  }
+};
+
 struct node {
   explicit node(config with = {}) : broker{std::move(with), &code} { use<turned_workflow>(); }
 
   template <class Workflow>
-  void use() {
+  void use(const std::string& build = {}) {
     code = {};
     if (!code.add(kid_workflow::definition()) || !code.add(asking_workflow::definition())
-        || !code.add(Workflow::definition())) {
+        || !code.add(Workflow::definition(), build)) {
       FAIL("cannot add the workflows");
     }
   }
@@ -189,6 +202,33 @@ TEST_CASE("a blocked run does nothing however often it is read", "[actors][workf
   here.read_again("w");
   CHECK(here.row("w").status == runtime::run_status::running);
   CHECK(other_runs == 1);
+}
+
+TEST_CASE("a mismatch names the build that recorded the command", "[actors][workflow]") {
+  node here;
+  here.use<stepping_workflow<0>>("build-1");
+  here.begin("w", "test.stepping");
+  here.use<stepping_workflow<0>>("build-2");
+  here.broker.crash();
+  REQUIRE(here.broker.ask_now(signal_workflow{node::channel("w"), "go", "1", "g"}));
+  here.broker.advance(1s);
+  SECTION("as it was recorded") {}
+  SECTION("and so for what a restart has copied") {
+    here.use<stepping_workflow<0>>("build-3");
+    here.broker.crash();
+    REQUIRE(here.broker.ask_now(restart_workflow{node::channel("w"), {.from = "stop"}}));
+    here.broker.advance(1s);
+  }
+  const auto differs = [&](const std::string& command, const std::string& recorded) {
+    here.read_again("w");
+    const auto shown = here.shown("w");
+    CHECK(says(shown, "\"command\":" + command));
+    CHECK(says(shown, R"("recorded_build":")" + recorded + R"(","build":"build-9")"));
+  };
+  here.use<stepping_workflow<1>>("build-9");
+  differs("1", "build-1");
+  here.use<stepping_workflow<3>>("build-9");
+  differs("3", "build-2");
 }
 
 TEST_CASE("what ends a command of a blocked run is recorded once", "[actors][workflow]") {

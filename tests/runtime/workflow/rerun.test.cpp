@@ -1,4 +1,5 @@
 // Where a record is cut, and that a run goes on from the copy as from its own record.
+#include "runtime/workflow/recorded_builds.hpp"
 #include "runtime/workflow/run_limits.hpp"
 #include "runtime/workflow/run_rerun.hpp"
 
@@ -99,11 +100,11 @@ TEST_CASE("a cut knows what is unread there, and whether a cancel is", "[workflo
   const std::vector<run_event> history{
       event(started),
       event(issued, 1, "a"),
+      event(build_changed),
       heard,
       heard,
       heard,
       behind,
-      event(build_changed),
       event(issued, 2, "b"),
       event(cancel_requested),
       event(issued, 3, "undo"),
@@ -123,17 +124,17 @@ TEST_CASE("a cut knows what is unread there, and whether a cancel is", "[workflo
   CHECK_FALSE(first.keeps_cancel);
   // Before the two that were taken over by the restart that issued it first.
   const auto second = plan_of("b");
-  CHECK(second.events == 3);
-  CHECK(second.signals_from == sequence{104});
+  CHECK(second.events == 4);
+  CHECK(second.signals_from == sequence{105});
   CHECK(second.unread_bytes == unread_size(heard));
   CHECK_FALSE(second.keeps_cancel);
   const auto third = plan_of("undo");
-  CHECK(third.events == 8);
+  CHECK(third.events == 9);
   CHECK(third.signals_from == sequence{110});
   CHECK(third.unread_bytes == 3 * unread_size(heard));
   CHECK(third.keeps_cancel);
   const auto all = plan_of("");
-  CHECK(all.events == 9);
+  CHECK(all.events == 10);
   CHECK_FALSE(all.signals_from);
 }
 
@@ -194,9 +195,7 @@ TEST_CASE("the events of repair survive their stored form", "[workflow][rerun]")
   rerun.kind = run_event_kind::rerun;
   rerun.name = "forked";
   rerun.data = {{"who", "ann"}};
-  run_event build;
-  build.kind = run_event_kind::build_changed;
-  build.data = {{"build", "00ff"}};
+  const auto build = make_build_changed("00ff", 3);
   for (const auto& event : {by_hand, rerun, build}) {
     const auto stored = encode_run_event(event, scripted_run::identity(), 1);
     const auto back = decode_run_event({sequence{1}, event.time, stored.stored});
@@ -207,4 +206,44 @@ TEST_CASE("the events of repair survive their stored form", "[workflow][rerun]")
     CHECK(back->name == event.name);
     CHECK_FALSE(is_input(rerun.kind));
   }
+}
+
+TEST_CASE("each command is known by the build that recorded it", "[workflow][rerun]") {
+  run_start start;
+  start.build = "one";
+  const auto issued = [](std::uint32_t command) {
+    run_event event;
+    event.kind = run_event_kind::issued;
+    event.command = command;
+    return event;
+  };
+  recorded_builds builds;
+  CHECK(builds.latest().empty());
+  builds.take(make_started(start));
+  builds.take(issued(1));
+  builds.take(issued(2));
+  builds.take(issued(3));
+  // Behind what it has done.
+  builds.take(make_build_changed("two", 3));
+  // As earlier versions wrote it.
+  auto old = make_build_changed("three", 0);
+  old.data.as_object().erase("command");
+  builds.take(old);
+  builds.take(issued(4));
+  builds.take(make_parted({.seed = 1, .build = "four"}));
+  builds.take(make_parted({.seed = 2}));
+  CHECK(builds.of(1) == "one");
+  CHECK(builds.of(2) == "one");
+  CHECK(builds.of(3) == "two");
+  CHECK(builds.of(4) == "three");
+  CHECK(builds.of(5) == "four");
+  CHECK(builds.of(0) == "four");
+  CHECK(builds.latest() == "four");
+  failure why{failure_class::bug, "command_differs", ""};
+  why.details = R"({"command":3})";
+  CHECK(
+      with_builds(why, builds, "five").details
+      == R"({"command":3,"recorded_build":"two","build":"five"})");
+  why.details.clear();
+  CHECK(with_builds(why, builds, "five").details == R"({"recorded_build":"four","build":"five"})");
 }
