@@ -59,6 +59,24 @@ boost::json::array words(const std::vector<std::string>& from) {
   return list;
 }
 
+json text_or_null(const std::string& text) {
+  return text.empty() ? json{nullptr} : json(text);
+}
+
+boost::json::array described(const std::vector<runtime::changed_argument>& changed) {
+  boost::json::array list;
+  for (const auto& one : changed) {
+    list.push_back(object{
+        {"command", one.command},
+        {"kind", runtime::name_of(one.kind)},
+        {"name", one.name},
+        {"member", one.member},
+        {"recorded", text_or_null(one.recorded)},
+        {"attempted", text_or_null(one.attempted)}});
+  }
+  return list;
+}
+
 object described(const runtime::replay_check& check, std::chrono::milliseconds took) {
   object out{
       {"fits", !check.mismatch},
@@ -67,6 +85,8 @@ object described(const runtime::replay_check& check, std::chrono::milliseconds t
       {"run", check.run},
       {"events", check.events},
       {"replay_ms", took.count()}};
+  out["changed"] = described(check.changed);
+  if (check.changed_omitted != 0) out["changed_omitted"] = check.changed_omitted;
   if (check.mismatch) {
     out["error"] = runtime::describe_failure(*check.mismatch);
     return out;

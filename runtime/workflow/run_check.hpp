@@ -2,6 +2,7 @@
 #pragma once
 
 #include "base/error.hpp"
+#include "runtime/workflow/changed_arguments.hpp"
 #include "runtime/workflow/run_event.hpp"
 #include "runtime/workflow/workflow_registry.hpp"
 
@@ -37,6 +38,9 @@ struct replay_check {
   std::size_t events = 0;
   /// Why the code does not fit; nothing if it does.
   std::optional<failure> mismatch;
+  /// What it hands on otherwise than it is recorded, as far as it came, and how much more of that.
+  std::vector<changed_argument> changed;
+  std::size_t changed_omitted = 0;
   /// What the code would do next that is not recorded, in words.
   std::vector<std::string> next;
   /// What it waits for.

@@ -387,6 +387,7 @@ void run_engine::issue(detail::command_request request, detail::command_slot& sl
   open_command one;
   one.slot = &slot;
   if (recorded != recorded_.end()) {
+    if (watch_) watch_(index, request, now_);
     one.due = recorded->second.due;
     one.by_wall = recorded->second.by_wall;
   } else if (request.until) {

@@ -10,12 +10,14 @@
 #include <callboard/context.hpp>
 #include <callboard/workflow.hpp>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
 #include <set>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace callboard::runtime {
@@ -74,6 +76,13 @@ public:
   /// nothing, unless inputs were recorded without it. What is issued then counts its delays from
   /// `now`, not from the time of an input that may be long past.
   [[nodiscard]] run_outputs replay(std::span<const run_event> history, time_ms now = {});
+
+  /// Told of each command that the code comes to where the record has it, with the time that the
+  /// code sees. Before `replay`.
+  using recorded_watch =
+      std::function<void(std::uint32_t index, const detail::command_request& request, time_ms now)>;
+
+  void watch_recorded(recorded_watch watch) { watch_ = std::move(watch); }
 
   /// Works on more inputs, on each until every branch is suspended. Inputs for commands that are
   /// not open change nothing; signals that come when the run has ended are unread.
@@ -201,6 +210,7 @@ private:
   std::size_t unread_bytes_ = 0;
   std::map<std::string, std::uint32_t> versions_;
   std::map<std::uint32_t, recorded_command> recorded_;
+  recorded_watch watch_;
   std::set<std::uint32_t> recorded_cancels_;
   /// Of the history, as far as counted.
   std::size_t inputs_recorded_ = 0;

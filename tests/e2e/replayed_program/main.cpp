@@ -11,12 +11,14 @@ struct trip : callboard::workflow<trip> {
   static constexpr std::string_view type = "trip";
 
   flow<json> run(context& ctx, json) {
-    co_await ctx.step("flight", [] { return 1; }).required();
 #ifdef CALLBOARD_CHANGED
-    co_await ctx.step("train", [] { return 2; }).required();
+    constexpr auto second = "train";
 #else
-    co_await ctx.step("hotel", [] { return 2; }).required();
+    constexpr auto second = "hotel";
 #endif
+    co_await ctx.update(second).required();
+    co_await ctx.step("flight", [] { return 1; }).required();
+    co_await ctx.step(second, [] { return 2; }).required();
     co_await ctx.signal("go").required();
     co_await ctx.step("travel", [] { return 3; }).required();
     co_return json("there");
