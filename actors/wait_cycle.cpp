@@ -124,13 +124,17 @@ cycle_from(const topic_ref& asker, const std::map<topic_ref, std::vector<topic_r
   auto words = in_words(way.front());
   for (std::size_t i = 1; i < way.size(); ++i)
     words += fmt::format("{} waits for {}", i == 1 ? "" : ", which", in_words(way[i]));
+  const bool can_cancel = !std::ranges::all_of(
+      way, [](const auto& channel) { return runtime::is_agent_channel(channel.topic); });
   return {
       failure_class::bug,
       std::string{wait_cycle_code},
       fmt::format(
-          "{}, so none of them would ever end: cancel one of them (`workflow cancel`), or end what "
-          "one waits for by hand (`workflow resolve` or `skip`)",
-          words)};
+          "{}, so none of them would ever end: {}end what one waits for by hand (`workflow "
+          "resolve` "
+          "or `skip`)",
+          words,
+          can_cancel ? "cancel one of them (`workflow cancel`), or " : "")};
 }
 
 }  // namespace

@@ -13,8 +13,10 @@
 #include <callboard/agent.hpp>
 #include <chrono>
 #include <cstdint>
+#include <mutex>
 #include <string>
 #include <utility>
+#include <vector>
 
 namespace callboard::testing {
 
@@ -109,6 +111,39 @@ struct desk_agent : agent<desk_agent, std::int64_t> {
   }
 };
 
+std::mutex lines_mutex;
+std::vector<step_promise<int>> lines;
+
+/// Rings another, which need not do the same, once two of them want to.
+struct phone_agent : agent<phone_agent, std::int64_t> {
+  static constexpr std::string_view type = "phone";
+
+  static void handlers(handler_table<phone_agent>& on) { on.message("ring", &phone_agent::ring); }
+
+  flow<json> ring(context& ctx, json whom) {
+    if (whom.is_null()) co_return "hello";
+    co_await ctx.async_step<int>("dial", dial).required();
+    auto told = co_await ctx.call(
+        "phone",
+        from_json<std::string>(whom),
+        "ring",
+        nullptr,
+        {.timeout = std::chrono::milliseconds{0}});
+    co_return told ? *told : json(told.error().code);
+  }
+
+  static void dial(const step_attempt&, step_promise<int> promise) {
+    std::vector<step_promise<int>> ready;
+    {
+      const std::lock_guard lock{lines_mutex};
+      lines.push_back(std::move(promise));
+      if (lines.size() == 2) ready.swap(lines);
+    }
+    for (auto& one : ready)
+      one.complete(1);
+  }
+};
+
 bool says(const std::string& text, std::string_view what) {
   INFO(text);
   return text.find(what) != std::string::npos;
@@ -122,8 +157,8 @@ public:
         || !workflows.add(first_workflow::definition())
         || !workflows.add(peer_workflow::definition())
         || !workflows.add(onlooker_workflow::definition())
-        || !workflows.add(asking_workflow::definition())
-        || !workflows.add(desk_agent::definition())) {
+        || !workflows.add(asking_workflow::definition()) || !workflows.add(desk_agent::definition())
+        || !workflows.add(phone_agent::definition())) {
       FAIL("cannot add the workflows");
     }
     restart();
@@ -325,6 +360,37 @@ TEST_CASE_METHOD(stuck_fixture, "an agent whose handler waits for who asks it is
       "workflow 'asking' waits for agent 'desk/one', which waits for workflow 'asking'"));
   CHECK(says(explained("agent.desk.one"), "agent 'desk/one' waits for workflow 'asking'"));
   REQUIRE(ask(cancel_workflow{topic("workflow.asking"), ""}));
+  CHECK(is_stuck_no_more());
+}
+
+TEST_CASE_METHOD(stuck_fixture, "two agents that call each other are stuck until one goes on") {
+  const auto ring = [&](const std::string& who, const std::string& whom) {
+    call_agent call;
+    call.topic = topic("workflow.agent.phone." + who);
+    call.type = "agent:phone";
+    call.message = "ring";
+    call.payload = '"' + whom + '"';
+    call.id = "m1";
+    REQUIRE(ask(std::move(call)));
+  };
+  ring("a", "b");
+  ring("b", "a");
+  REQUIRE(becomes_stuck("wait_cycle", 2));
+  CHECK(says(
+      explained("agent.phone.a"),
+      "agent 'phone/a' waits for agent 'phone/b', which waits for agent 'phone/a', so none of them "
+      "would ever end: end what one waits for by hand (`workflow resolve` or `skip`)"));
+  CHECK(says(
+      explained("agent.phone.b"),
+      "agent 'phone/b' waits for agent 'phone/a', which waits for agent 'phone/b'"));
+  CHECK(says(stuck(), R"("id":"agent.phone.a")"));
+  const auto waiting = read(explain_workflow{topic("workflow.agent.phone.a")}).at("waiting_for");
+  std::uint32_t command = 0;
+  for (const auto& one : waiting.as_array()) {
+    if (one.at("kind") == "call") command = one.at("command").to_number<std::uint32_t>();
+  }
+  REQUIRE(ask(resolve_command{
+      topic("workflow.agent.phone.a"), command, "resolved", "hung up", "ann", "5", false}));
   CHECK(is_stuck_no_more());
 }
 

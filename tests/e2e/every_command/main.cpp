@@ -7,6 +7,9 @@
 #include <cstdlib>
 #include <exception>
 #include <fstream>
+#include <string>
+#include <utility>
+#include <vector>
 
 namespace {
 
@@ -49,6 +52,21 @@ struct patient : workflow<patient> {
   static constexpr std::string_view type = "patient";
 
   flow<json> run(context& ctx, json) { co_return co_await ctx.signal("never").required(); }
+};
+
+/// Has so many children at each level below it; those of the last never end by themselves.
+struct tree : workflow<tree> {
+  static constexpr std::string_view type = "tree";
+
+  flow<json> run(context& ctx, std::vector<int> levels) {
+    if (levels.empty()) co_return co_await ctx.signal("never").required();
+    const auto count = levels.front();
+    levels.erase(levels.begin());
+    std::vector<flow<json>> children;
+    for (int i = 0; i < count; ++i)
+      children.push_back(ctx.child("tree", levels).required());
+    co_return to_json(co_await all(std::move(children)));
+  }
 };
 
 /// So many steps, one after the other, and then a signal.
@@ -251,6 +269,7 @@ int main(int argc, char** argv) {
       .add<piece>()
       .add<tally>()
       .add<patient>()
+      .add<tree>()
       .add<leaver>()
       .add<many>()
       .add<undoer>()
