@@ -44,6 +44,10 @@ void begin_step(
   const auto thrown = [&](std::string what) {
     end->tell(std::unexpected{failure{failure_class::bug, "exception", std::move(what)}});
   };
+  if (attempt.stop.stop_requested()) {
+    return end->tell(
+        std::unexpected{failure{failure_class::retryable, "stopped", "before it began"}});
+  }
   try {
     body.begin(attempt, end);
   } catch (const std::exception& bug) {
@@ -150,7 +154,8 @@ void run_host::start_step(std::uint32_t command) {
   const auto& body = found->second.request.body;
   ++(body.is_async ? async_steps_running_ : steps_running_);
   // At the end of the turn, when its thread may go on with the code.
-  ready_steps_.push_back({command, {found->second.attempt, command_id(command)}, body});
+  ready_steps_.push_back(
+      {command, {found->second.attempt, command_id(command), stops_.begin(command)}, body});
 }
 
 void run_host::take_back_engine() {
@@ -195,9 +200,15 @@ void run_host::post_step(ready_step next) {
       if (kept == nullptr) return caf::anon_send(self, std::move(one));
       *kept = caf::make_message(std::move(one));
     };
-    auto receive = [=, this, &parts, command = next.command, attempt = next.attempt.number](
-                       outcome<json> ended) mutable noexcept {
-      if (auto* engine = loan ? loan->take() : nullptr) {
+    auto receive = [=,
+                    this,
+                    &parts,
+                    command = next.command,
+                    attempt = next.attempt.number,
+                    stop = next.attempt.stop](outcome<json> ended) mutable noexcept {
+      // As cut off with the node: it says nothing of the step.
+      const bool is_stopped = !ended && stop.stop_requested();
+      if (auto* engine = loan && !is_stopped ? loan->take() : nullptr) {
         const auto ended_at = parts.time.boot();
         std::optional<run_event> input;
         runtime::run_outputs outputs;
@@ -222,12 +233,12 @@ void run_host::post_step(ready_step next) {
           on_step_driven(*loan, std::move(input), std::move(outputs));
         }}));
       }
-      tell(box(run_continuation{
-          [this, began, is_async, command, run, attempt, ended = std::move(ended)]() mutable {
-            note_step(parts_.time.boot() - began);
-            --(is_async ? async_steps_running_ : steps_running_);
-            on_step_done(command, attempt, run, std::move(ended));
-          }}));
+      tell(box(run_continuation{[=, this, ended = std::move(ended)]() mutable {
+        note_step(parts_.time.boot() - began);
+        --(is_async ? async_steps_running_ : steps_running_);
+        if (is_stopped) return home_.run_settled();
+        on_step_done(command, attempt, run, std::move(ended));
+      }}));
     };
     begin_step(next.body, next.attempt, std::make_shared<detail::step_end>(std::move(receive)));
     if (rest) tell_and_run(self, *std::move(rest));
@@ -246,6 +257,7 @@ void run_host::on_step_driven(
     return home_.run_settled();
   }
   is_code_at_work_ = false;
+  if (input) stops_.ended(input->command);
   if (input && !is_dead_) {
     owe_if_left(*input);
     batch_.reserve(1 + outputs.events.size());
@@ -260,6 +272,7 @@ void run_host::on_step_driven(
 void run_host::on_step_done(
     std::uint32_t command, std::uint32_t attempt, std::uint32_t run, outcome<json> ended) {
   if (is_dead_) return home_.run_settled();
+  if (run == row_->run) stops_.ended(command);
   input next;
   next.run = run;
   next.event.command = command;
@@ -287,6 +300,11 @@ void run_host::fail_command(std::uint32_t command, failure why) {
   next.event.command = command;
   next.event.why = runtime::recordable(std::move(why));
   offer(std::move(next));
+}
+
+void run_host::end_work() {
+  models_.cancel_all();
+  stops_.ask_all();
 }
 
 // -- timers --------------------------------------------------------------------------------------

@@ -63,6 +63,7 @@ run_host::run_host(
       is_unmade_{channel.entity == entity_id{}},
       row_{std::move(image.row)},
       shown_{row_},
+      stops_{parts.user_code},
       earlier_signal_ids_{std::move(image.earlier_signals)},
       models_{*this, parts.models} {
   counters_.resident.Increment();
@@ -390,7 +391,7 @@ void run_host::begin_next_run(json with) {
   // What answers the run that ends here is not for the next one's command of that number.
   asked_.clear();
   lookups_.clear();
-  models_.cancel_all();
+  end_work();
   close_engine();
   engine_ = make_engine(*start_);
   std::vector<run_event> inputs{runtime::make_started(*start_)};
@@ -490,8 +491,10 @@ void run_host::commit(sequence first) {
       batch_issued_.push_back(one.event.command);
     }
   }
-  for (const auto command : std::exchange(batch_closed_, {}))
+  for (const auto command : std::exchange(batch_closed_, {})) {
     models_.cancel(command);
+    stops_.ask(command);
+  }
   batch_timers_set_.clear();
   batch_timers_cleared_.clear();
   is_busy_ = false;
@@ -506,7 +509,7 @@ void run_host::commit(sequence first) {
     carry_out(command);
   is_carrying_out_ = false;
   if (row_->ended) {
-    models_.cancel_all();
+    end_work();
     for (const auto& [number, one] : std::exchange(result_waiters_, {}))
       answer_result(one);
     wake_callers();
@@ -521,7 +524,7 @@ void run_host::commit(sequence first) {
 void run_host::retire() {
   const turn here{*this};
   is_retired_ = true;
-  models_.cancel_all();
+  end_work();
   const error why{errc::overloaded, "the workflow is being reloaded; retry", 50};
   for (auto& one : std::exchange(inputs_, {})) {
     for (const auto& waiting : one.waiters)

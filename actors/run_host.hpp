@@ -12,6 +12,7 @@
 #include "actors/run_metrics.hpp"
 #include "actors/run_models.hpp"
 #include "actors/run_notes.hpp"
+#include "actors/step_stops.hpp"
 #include "base/lazy_deque.hpp"
 #include "runtime/topic/publish.hpp"
 #include "runtime/topic/topic_core.hpp"
@@ -267,6 +268,8 @@ private:
   void note_left(time_ms when);
   void note_blocked();
   void end_run(const runtime::run_end& end, time_ms when);
+  /// Model calls and steps under way are for nobody.
+  void end_work();
   /// Without its code.
   void end_at_once(runtime::run_event with);
   /// All that are armed are so no more, from this transition on.
@@ -484,6 +487,7 @@ private:
   bool is_offered_ = false;
   std::uint32_t turns_ = 0;
   std::vector<ready_step> ready_steps_;
+  step_stops stops_;
   std::map<std::uint32_t, shown_step> steps_;
   /// What each said, by its id; of this run, and of the one that went on as it: of that all while
   /// it stays in memory, and the latest when it is loaded (`earlier_signals_reach`).

@@ -356,7 +356,7 @@ void run_host::leave_run(time_ms when) {
     owe_all();
   }
   clear_timers();
-  models_.cancel_all();
+  end_work();
   asked_.clear();
   lookups_.clear();
   interrupted_.clear();

@@ -16,6 +16,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <stop_token>
 #include <string>
 #include <string_view>
 #include <type_traits>
@@ -80,6 +81,8 @@ template <class F>
 auto call_step(F& body, const step_attempt& attempt) {
   if constexpr (std::invocable<F&, const step_attempt&>) {
     return body(attempt);
+  } else if constexpr (std::invocable<F&, std::stop_token>) {
+    return body(attempt.stop);
   } else {
     return body();
   }
@@ -146,7 +149,8 @@ public:
 
   [[nodiscard]] const run_identity& identity() const { return *identity_; }
 
-  /// Runs `body` on a worker thread and records what it returns: a value, or `outcome<value>`.
+  /// Runs `body()`, `body(step_attempt)` or `body(std::stop_token)` (the attempt's `stop`) on a
+  /// worker thread and records what it returns: a value, or `outcome<value>`.
   /// It runs again only if it failed and may be retried, or if the node died before its result was
   /// recorded; then with the same idempotency key. The body owns what it needs (capture by value):
   /// it may outlive the run's frame. An exception from it is a bug: final.
