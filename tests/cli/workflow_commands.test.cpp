@@ -286,7 +286,9 @@ TEST_CASE("a workflow that is begun anew is shown like any other", "[cli][workfl
 TEST_CASE("a workflow is put right", "[cli][workflow]") {
   scripted_answers server{{R"({"id":"o1","run":2,"workflows":[],"cursor":""})"}};
   (void)printed(server, {"restart", "o1", "--from", "charge", "--reason", "why"});
-  (void)printed(server, {"fork", "o1", "--id", "o2", "--from", "3", "--code-version", "4"});
+  (void)printed(
+      server,
+      {"fork", "o1", "--id", "o2", "--from", "3", "--code-version", "4", "--without-signals"});
   (void)printed(server, {"skip", "o1", "3"});
   (void)printed(server, {"resolve", "o1", "3", "--result", R"({"a":1})"});
   (void)printed(server, {"resolve", "o1", "3", "--error", "lost", "--message", "gone"});
@@ -297,7 +299,8 @@ TEST_CASE("a workflow is put right", "[cli][workflow]") {
   CHECK_THAT(requests[0], Catch::StartsWith(below + "/restart "));
   CHECK_THAT(requests[0], Catch::EndsWith(R"({"from":"charge","reason":"why"})"));
   CHECK_THAT(requests[1], Catch::StartsWith(below + "/fork "));
-  CHECK_THAT(requests[1], Catch::EndsWith(R"({"id":"o2","from":"3","version":4})"));
+  CHECK_THAT(
+      requests[1], Catch::EndsWith(R"({"id":"o2","from":"3","version":4,"without_signals":true})"));
   CHECK_THAT(requests[2], Catch::StartsWith(below + "/commands/3/skip "));
   CHECK_THAT(requests[3], Catch::EndsWith(R"({"result":{"a":1}})"));
   CHECK_THAT(requests[4], Catch::EndsWith(R"({"error":{"code":"lost","message":"gone"}})"));
