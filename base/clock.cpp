@@ -1,6 +1,7 @@
 #include "base/clock.hpp"
 
 #include <ctime>
+#include <fstream>
 
 namespace callboard {
 
@@ -12,6 +13,13 @@ boot_time system_clock::boot() const {
   timespec now{};
   ::clock_gettime(CLOCK_BOOTTIME, &now);
   return std::chrono::seconds{now.tv_sec} + std::chrono::nanoseconds{now.tv_nsec};
+}
+
+std::string system_clock::boot_id() const {
+  std::ifstream file{"/proc/sys/kernel/random/boot_id"};
+  std::string id;
+  std::getline(file, id);
+  return id;
 }
 
 } // namespace callboard

@@ -21,6 +21,7 @@ struct directory_paths {
         mark{root / "mark"},
         ballast{root / "ballast"},
         spare_log{root / "spare_log"},
+        time{root / "time"},
         db{root / "db"} {}
 
   std::filesystem::path root;
@@ -29,6 +30,7 @@ struct directory_paths {
   std::filesystem::path mark;
   std::filesystem::path ballast;
   std::filesystem::path spare_log;
+  std::filesystem::path time;
   std::filesystem::path db;
 };
 

@@ -3,6 +3,7 @@
 #include "base/log.hpp"
 #include "base/thread_priority.hpp"
 #include "storage/keys.hpp"
+#include "storage/time_note.hpp"
 
 #include <fmt/format.h>
 
@@ -20,6 +21,8 @@ constexpr std::chrono::milliseconds idle_wait{250};
 constexpr std::uint64_t crowd_records = 16;
 constexpr boot_time crowd_interval = std::chrono::microseconds{300};
 constexpr boot_time mark_sync_interval = std::chrono::seconds{1};
+/// Shard time goes another way than the boot-time clock by a thousandth of this at most.
+constexpr boot_time time_note_interval = std::chrono::seconds{10};
 constexpr std::size_t heads_max = 131'072;
 
 constexpr boot_time rest_after = std::chrono::seconds{10};
@@ -115,9 +118,11 @@ void journal_writer::run() {
     evict_tail_cache(parts_.settings.tail_cache_bytes_max);
     if (woken == append_queue::wakeup::timeout) rest_if_idle();
     sync_mark_if_due(false);
+    note_time_if_due(false);
   }
   projection_.stop();
   sync_mark_if_due(true);
+  note_time_if_due(true);
   parts_.shards.close_database();
 }
 
@@ -278,6 +283,16 @@ void journal_writer::sync_mark_if_due(bool now) {
   mark_synced_at_ = boot;
   mark_is_dirty_ = false;
   if (auto synced = mark_->sync(); !synced) request_reopen(synced.error());
+}
+
+void journal_writer::note_time_if_due(bool now) {
+  const auto boot = parts_.time.boot();
+  if (!now && boot - time_noted_at_ < time_note_interval) return;
+  time_noted_at_ = boot;
+  const time_note note{
+      .boot_id = parts_.time.boot_id(), .boot = boot, .shard = time_.now(parts_.time)};
+  auto noted = write_time_note(*files_, parts_.paths.time.string(), note);
+  if (!noted) log::channel("storage")->debug("{}", noted.error().detail);
 }
 
 void journal_writer::answer(

@@ -16,6 +16,7 @@
 #include "storage/open_options.hpp"
 #include "storage/projection_thread.hpp"
 #include "storage/recovery.hpp"
+#include "storage/shard_clock.hpp"
 #include "storage/store.hpp"
 
 #include <rocksdb/write_batch.h>
@@ -104,6 +105,8 @@ private:
   /// After a while without appends: gives back what only helps while there are some.
   void rest_if_idle();
   void sync_mark_if_due(bool now);
+  /// For the next start.
+  void note_time_if_due(bool now);
   void show_depths() const;
 
   void answer_refused();
@@ -127,6 +130,9 @@ private:
   std::uint64_t last_group_records_ = 0;
   boot_time mark_synced_at_{};
   bool mark_is_dirty_ = false;
+  /// Shard time of a shard without records.
+  shard_clock time_;
+  boot_time time_noted_at_{};
   bool is_at_rest_ = false;
 
   head_table heads_;

@@ -2,6 +2,7 @@
 #include "base/log.hpp"
 #include "storage/journal_writer.hpp"
 #include "storage/keys.hpp"
+#include "storage/time_note.hpp"
 
 #include <fmt/format.h>
 
@@ -30,6 +31,8 @@ result<void> journal_writer::start(const mark_state& mark) {
   batch_.Clear();
   auto opened = open_store(parts_.paths, mark, db_options_);
   if (!opened) return std::unexpected{opened.error()};
+  time_.start(
+      parts_.time, go_on_from(read_time_note(*files_, parts_.paths.time.string()), parts_.time));
   for (std::uint32_t i = 0; i < parts_.shards.shard_count(); ++i) {
     if (auto loaded = load_shard(**opened, shard_id{i}); !loaded) {
       return std::unexpected{loaded.error()};
@@ -67,7 +70,9 @@ result<void> journal_writer::load_shard(database& db, shard_id shard) {
     slot.tail.clear();
   }
   // Shard time goes on when the store is opened again within one process.
-  if (!thread_.joinable()) slot.clock.start(parts_.time, at->last_time);
+  if (!thread_.joinable()) {
+    slot.clock.start(parts_.time, std::max(time_.now(parts_.time), at->last_time));
+  }
   durable_[shard.raw()] = std::max(durable_[shard.raw()], at->last.raw());
   auto projected = project_tail(db, shard, *at);
   if (!projected) return projected;

@@ -1,4 +1,4 @@
-// Shard time (docs/formats.md "Shard time"): goes on from the last record's time, follows the wall
+// Shard time (docs/formats.md "Shard time"): is drawn towards the wall
 // clock gently and never goes back, whatever is done to the machine's clock.
 #pragma once
 
@@ -19,11 +19,10 @@ public:
 
   shard_clock() = default;
 
-  /// Starts at the larger of the wall clock and the last record's time.
-  void start(const clock& source, time_ms last_record) {
+  void start(const clock& source, time_ms at) {
     const std::lock_guard guard{mutex_};
     boot_ = source.boot();
-    now_ = std::chrono::nanoseconds{std::max(source.wall(), last_record).time_since_epoch()};
+    now_ = std::chrono::nanoseconds{at.time_since_epoch()};
   }
 
   [[nodiscard]] time_ms now(const clock& source) const {

@@ -1,6 +1,5 @@
-// Space given back, views rebuilt, damage found by the scrub, shard time.
+// Space given back, views rebuilt, damage found by the scrub.
 #include "storage/offline.hpp"
-#include "storage/shard_clock.hpp"
 
 #include "tests/storage/upkeep_fixture.hpp"
 #include "tests/support/catch.hpp"
@@ -514,58 +513,4 @@ TEST_CASE("a journal that rests gives memory back", "[storage][upkeep]") {
   CHECK(f.read(shard_id{0}, topic).value() == std::vector<std::string>(100, payload));
   REQUIRE(f.append(shard_id{0}, {event(topic, 101, "y")}));
   CHECK(f.read(shard_id{0}, topic, 101).value() == std::vector<std::string>{"y"});
-}
-
-TEST_CASE("shard time follows the wall clock gently and never goes back", "[storage][clock]") {
-  manual_clock machine;
-  shard_clock shard;
-  const auto start = machine.wall();
-  shard.start(machine, start - std::chrono::hours{1});
-  CHECK(shard.now(machine) == start);
-
-  SECTION("a step forward fires nothing early") {
-    machine.step_wall(std::chrono::hours{1});
-    CHECK(shard.now(machine) == start);
-    machine.advance(std::chrono::seconds{100});
-    const auto gone = shard.now(machine) - start;
-    CHECK(gone >= std::chrono::seconds{100});
-    CHECK(gone <= std::chrono::milliseconds{100'100});
-  }
-  SECTION("a step back does not turn it back, only slows it") {
-    machine.step_wall(-std::chrono::hours{1});
-    CHECK(shard.now(machine) == start);
-    machine.advance(std::chrono::seconds{100});
-    const auto gone = shard.now(machine) - start;
-    CHECK(gone < std::chrono::seconds{100});
-    CHECK(gone >= std::chrono::milliseconds{99'900});
-  }
-  SECTION("it goes on from records that are ahead of the wall clock") {
-    const auto ahead = start + std::chrono::hours{24};
-    shard.start(machine, ahead);
-    CHECK(shard.now(machine) == ahead);
-    machine.advance(std::chrono::seconds{10});
-    CHECK(shard.now(machine) > ahead);
-    CHECK(shard.now(machine) <= ahead + std::chrono::seconds{10});
-  }
-  SECTION("it meets the wall clock in the end") {
-    machine.step_wall(std::chrono::seconds{1});
-    for (int i = 0; i < 2000; ++i) {
-      machine.advance(std::chrono::seconds{1});
-      static_cast<void>(shard.now(machine));
-    }
-    CHECK(shard.now(machine) == machine.wall());
-  }
-}
-
-TEST_CASE("record times never fall when the wall clock is set back", "[storage][clock]") {
-  journal_fixture f;
-  f.open();
-  const auto topic = f.make_topic(shard_id{0}, "t");
-  const auto before = f.append(shard_id{0}, {event(topic, 1, "x")}).value().time;
-  f.time.step_wall(-std::chrono::hours{5});
-  CHECK(f.append(shard_id{0}, {event(topic, 2, "x")}).value().time >= before);
-  f.close();
-  f.open();
-  CHECK(f.journal->shard_time(shard_id{0}) >= before);
-  CHECK(f.append(shard_id{0}, {event(topic, 3, "x")}).value().time >= before);
 }

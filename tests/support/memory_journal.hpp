@@ -4,6 +4,7 @@
 #include "proto/journal.pb.h"
 #include "storage/journal.hpp"
 #include "storage/shard_clock.hpp"
+#include "storage/time_note.hpp"
 
 #include <algorithm>
 #include <atomic>
@@ -36,10 +37,18 @@ public:
 
   /// Shard time goes on as after a start of the node.
   void start_clocks() {
+    node_clock_.start(time_, storage::go_on_from(noted_, time_));
+    note_time();
     for (std::size_t i = 0; i < shards_.size(); ++i) {
       const auto& records = shards_[i].records;
-      clocks_[i].start(time_, records.empty() ? time_ms{} : records.back().time);
+      const auto last = records.empty() ? time_ms{} : records.back().time;
+      clocks_[i].start(time_, std::max(node_clock_.now(time_), last));
     }
+  }
+
+  /// As the writer does every few seconds.
+  void note_time() {
+    noted_ = {.boot_id = time_.boot_id(), .boot = time_.boot(), .shard = node_clock_.now(time_)};
   }
 
   /// Commits what is queued, at most `appends_max` appends. Returns how many were answered.
@@ -442,6 +451,8 @@ private:
   const clock& time_;
   std::vector<shard> shards_;
   std::vector<storage::shard_clock> clocks_;
+  storage::shard_clock node_clock_;
+  std::optional<storage::time_note> noted_;
   std::deque<storage::append_request> queue_;
   std::optional<error> fail_next_;
   bool keep_failed_ = false;
