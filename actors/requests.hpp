@@ -232,6 +232,9 @@ struct explain_workflow {
 struct await_workflow {
   topic_ref topic;
   std::uint32_t wait_ms = 0;
+  /// Id of a workflow of the same tenant that waits for this one, or empty. An answer with
+  /// `is_watched` says that it is on disk with the run: it is checked (`check_run`) when the run ends.
+  std::string watcher = {};
 };
 
 /// Hands a message to an agent, which is made by its first one. Answered once its reply is on disk;
@@ -334,6 +337,8 @@ struct workflow_answer {
   bool pending = false;
   /// Of `call_agent`: the handler failed; `body` has `error`.
   bool failed = false;
+  /// Of `await_workflow`: its watcher is on disk.
+  bool is_watched = false;
 };
 
 // -- envelope --------------------------------------------------------------------------------

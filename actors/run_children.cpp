@@ -23,7 +23,7 @@ using boost::json::object;
 using runtime::text_at;
 
 constexpr auto retry_pause = std::chrono::milliseconds{200};
-/// How long one question for the end of somebody else's child waits; it is asked again.
+/// How long one question for the end of somebody else's child waits in memory.
 constexpr std::uint32_t end_wait_ms = 20'000;
 
 /// How a child ended that did not complete, to its parent: its own failure, if it failed.
@@ -200,8 +200,11 @@ void run_host::on_child_reply(std::uint32_t command, const workflow_answer& answ
             *status,
             why == nullptr ? std::nullopt : std::optional{runtime::read_failure(*why)}));
   }
-  if (!is_parent_of(*child, command)) return await_child(command);
-  note_accepted(command);
+  if (is_parent_of(*child, command)) return note_accepted(command);
+  borrowed_.insert(command);
+  if (!answer.is_watched || woken_calls_.erase(command) != 0) return await_child(command);
+  // No part of the row, which is not behind for it.
+  accepted_.insert(command);
 }
 
 void run_host::await_child(std::uint32_t command) {
@@ -213,7 +216,7 @@ void run_host::await_child(std::uint32_t command) {
       channel_.tenant, topic_name::trusted(std::string{runtime::channel_prefix} + child)};
   const auto correlation = next_correlation(command);
   if (parts_.router->control(
-          {correlation, await_workflow{channel, end_wait_ms}}, home_.run_handle())) {
+          {correlation, await_workflow{channel, end_wait_ms, id()}}, home_.run_handle())) {
     return;
   }
   asked_.erase(correlation.raw());

@@ -83,6 +83,8 @@ void run_host::note_debts() {
     owes.debts.push_back(one.what);
   const bool waits_for_code = !row_->ended && (!engine_ || engine_->blocked());
   show_accepted();
+  row_->watchers.clear();
+  if (!row_->ended) row_->watchers.assign(watchers_.begin(), watchers_.end());
   row_->needs_wake = !owes.empty() || waits_for_code || (!row_->ended && has_work());
   row_->owes = std::move(owes);
 }

@@ -74,6 +74,7 @@ run_host::run_host(
   }
   if (!row_) return;
   accepted_.insert(row_->accepted.begin(), row_->accepted.end());
+  watchers_.insert(row_->watchers.begin(), row_->watchers.end());
   if (image.is_to_end && !row_->ended) {
     if (image.history.empty() || !recall(image.history)) recall_nothing();
   } else if (!image.history.empty()) {
@@ -513,6 +514,7 @@ void run_host::commit(sequence first) {
     for (const auto& [number, one] : std::exchange(result_waiters_, {}))
       answer_result(one);
     wake_callers();
+    wake_watchers();
     turn_away_inputs();
     close_engine();
     if (owes_parent(*row_) && !owes_parent_) tell_parent();
@@ -539,6 +541,7 @@ void run_host::retire() {
 void run_host::leave_for_good() {
   const turn here{*this};
   wake_callers();
+  wake_watchers();
   retire();
 }
 

@@ -118,10 +118,11 @@ private:
       task_end,
       terminate,
       rerun,
-      resolve
+      resolve,
+      watch
     } what = ask::start;
     std::uint32_t wait_ms = 0;
-    /// `call`: id of the message.
+    /// `call`: id of the message; `watch`: id of who watches.
     std::string message;
     /// `resolve`, `child_end`, `task_end`
     std::uint32_t command = 0;
@@ -404,6 +405,8 @@ private:
   /// Whose message it is, if he asks no more: the reply is there, or will never be.
   void wake_caller(const std::string& message);
   void wake_callers();
+  void note_watcher(const std::string& watcher, waiter& from);
+  void wake_watchers();
   void send_wake(const topic_ref& caller, std::uint32_t tries);
   /// False: the reply is to something else.
   [[nodiscard]] bool takes_wake_reply(const control_reply& reply);
@@ -533,6 +536,10 @@ private:
   boot_time row_written_at_{};
   /// Calls under way whose agent has something to tell.
   std::set<std::uint32_t> woken_calls_;
+  /// Open commands that wait for children which others had started.
+  std::set<std::uint32_t> borrowed_;
+  /// Ids of others that are to be woken when this run ends.
+  std::set<std::string> watchers_;
   /// Callers that are being woken, by correlation, with how often they were told; and how many are
   /// not awake yet.
   std::unordered_map<std::uint64_t, std::pair<topic_ref, std::uint32_t>> waking_;

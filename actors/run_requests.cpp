@@ -76,6 +76,7 @@ void run_host::on_request(control_request request, const caf::actor& reply_to) {
     answer(from, control_answer{actors::done{}});
   } else if (auto* wait = std::get_if<await_workflow>(&request.body)) {
     from.wait_ms = wait->wait_ms;
+    if (!wait->watcher.empty()) note_watcher(wait->watcher, from);
     await_end(std::move(from));
   } else if (auto* end = std::get_if<end_child>(&request.body)) {
     on_child_end(*end, std::move(from));
@@ -366,7 +367,10 @@ void run_host::answer_result(const waiter& to) {
                ? answer_pending(to)
                : answer(to, fail(errc::overloaded, "the message is not recorded yet; retry", 100));
   }
-  answer(to, control_answer{describe_result()});
+  auto told = describe_result();
+  told.is_watched = to.what == waiter::ask::watch && !shown_->ended
+                    && std::ranges::binary_search(shown_->watchers, to.message);
+  answer(to, control_answer{std::move(told)});
 }
 
 void run_host::answer_committed(const waiter& to) {
@@ -385,6 +389,8 @@ void run_host::answer_committed(const waiter& to) {
     return answer(to, control_answer{workflow_answer{R"({"outcome":"ended"})"}});
   case waiter::ask::call:
     return answer_pending(to);
+  case waiter::ask::watch:
+    return answer_result(to);
   case waiter::ask::terminate: {
     const bool is_so = shown_->why && shown_->why->code == terminated;
     return answer(

@@ -70,7 +70,8 @@ std::vector<topic_ref> run_host::waits_alone_for() const {
       const auto known = parts_.stuck == nullptr
                              ? std::nullopt
                              : parts_.stuck->find(runtime::workflow_key(channel_.tenant, child));
-      may_be_in_cycle |= !accepted_.contains(command) || (known && known->code == wait_cycle_code);
+      may_be_in_cycle |= borrowed_.contains(command) || !accepted_.contains(command)
+                         || (known && known->code == wait_cycle_code);
       all.push_back({channel_.tenant, *std::move(topic)});
     } else {
       return {};

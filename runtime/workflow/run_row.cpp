@@ -61,6 +61,7 @@ void encode(const workflow_row& row, journal::WorkflowRow& to) {
   to.mutable_accepted()->Assign(row.accepted.begin(), row.accepted.end());
   to.set_commands(row.commands);
   if (row.owes) encode(*row.owes, *to.mutable_owes());
+  to.mutable_watchers()->Assign(row.watchers.begin(), row.watchers.end());
   to.set_parent_cancelled(row.parent_cancelled);
 }
 
@@ -85,6 +86,7 @@ workflow_row decode(const journal::WorkflowRow& from) {
   row.accepted.assign(from.accepted().begin(), from.accepted().end());
   row.commands = from.commands();
   if (from.has_owes()) row.owes = decode(from.owes());
+  row.watchers.assign(from.watchers().begin(), from.watchers().end());
   row.parent_cancelled = from.parent_cancelled();
   row.entity = entity_id{from.entity()};
   return row;
@@ -154,6 +156,7 @@ bool tell_the_same(const workflow_row& one, const workflow_row& other) {
         row.needs_wake,
         row.accepted,
         row.owes,
+        row.watchers,
         row.parent_cancelled);
   };
   return told(one) == told(other);

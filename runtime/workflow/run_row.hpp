@@ -66,6 +66,9 @@ struct workflow_row {
   std::uint32_t commands = 0;
   /// Nothing: written by a version that did not record it.
   std::optional<run_debts> owes;
+  /// Ids of others that wait for its end and are not its parent. Ascending; bound:
+  /// workflows.result_waiters_max.
+  std::vector<std::string> watchers;
   /// The parent's cancel has been taken; told again it is none, whichever run is current then.
   bool parent_cancelled = false;
   /// Of rows of the view: the channel's; 0: not known.

@@ -177,11 +177,12 @@ struct resting_node : mortal_broker {
   }
 };
 
-enum class wait_for { child, task, reply };
+enum class wait_for { child, borrowed, task, reply };
 
 std::string type_of(wait_for what) {
   switch (what) {
   case wait_for::child:
+  case wait_for::borrowed:
     return "test.parent";
   case wait_for::task:
     return "test.ordering";
@@ -196,16 +197,18 @@ std::string type_of(wait_for what) {
 TEST_CASE(
     "a run that waits for others leaves memory and is woken, wherever the node is killed",
     "[actors][workflow]") {
-  const auto what = GENERATE(wait_for::child, wait_for::task, wait_for::reply);
+  const auto what = GENERATE(wait_for::child, wait_for::borrowed, wait_for::task, wait_for::reply);
   bool was_killed = true;
   for (std::size_t life = 0; was_killed; ++life) {
     INFO("waits for " << static_cast<int>(what) << ", killed after " << life << " commits");
     REQUIRE(life < 100);
     resting_node node{life};
+    if (what == wait_for::borrowed) node.begin("kid", "test.sleepy", "1");
     node.begin("w", type_of(what));
     node.pass(30s);
     REQUIRE(node.comes([&] { return node.rests(); }));
-    if (what == wait_for::child) {
+    const bool is_child = what == wait_for::child || what == wait_for::borrowed;
+    if (is_child) {
       node.signal("kid", "go");
     } else {
       node.finish_task();
@@ -214,7 +217,7 @@ TEST_CASE(
     node.pass(5s);
     was_killed = node.was_killed;
     REQUIRE(node.row("w").ended);
-    CHECK(node.row("w").result == (what == wait_for::child ? "7" : "5"));
+    CHECK(node.row("w").result == (is_child ? "7" : "5"));
     CHECK(node.comes([&] { return node.rests(); }));
   }
 }
@@ -242,6 +245,36 @@ TEST_CASE("a start does not load runs that others will wake", "[actors][workflow
   }
   node.pass(1s);
   CHECK(node.row("w").ended);
+}
+
+TEST_CASE("whoever waits for a child of others is woken however it ends", "[actors][workflow]") {
+  resting_node node;
+  node.begin("kid", "test.sleepy", "1");
+  for (const auto* id : {"w1", "w2"})
+    node.begin(id, "test.parent");
+  node.pass(30s);
+  REQUIRE(node.comes([&] { return node.rests(); }));
+  CHECK(node.row("kid").watchers == std::vector<std::string>{"w1", "w2"});
+  CHECK(node.row("w1").accepted.empty());
+  if (GENERATE(false, true)) {
+    // Those that wait ask anew.
+    node.broker.crash();
+    node.pass(30s);
+    REQUIRE(node.comes([&] { return node.rests(); }));
+  }
+  const bool is_cancelled = GENERATE(false, true);
+  if (is_cancelled) {
+    (void)node.ask(actors::cancel_workflow{virtual_broker::topic("workflow.kid"), {}});
+  } else {
+    (void)node.ask(actors::terminate_workflow{virtual_broker::topic("workflow.kid"), {}});
+  }
+  node.pass(5s);
+  for (const auto* id : {"w1", "w2"}) {
+    REQUIRE(node.row(id).ended);
+    CHECK(node.row(id).why.value().code == (is_cancelled ? "child_cancelled" : "terminated"));
+  }
+  CHECK(node.row("kid").watchers.empty());
+  CHECK(node.comes([&] { return node.rests(); }));
 }
 
 TEST_CASE("a run that waits for ever is not looked at", "[actors][workflow]") {
