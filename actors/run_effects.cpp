@@ -44,6 +44,7 @@ void begin_step(
   const auto thrown = [&](std::string what) {
     end->tell(std::unexpected{failure{failure_class::bug, "exception", std::move(what)}});
   };
+  // Whatever ends behind such a request is dropped: its run takes in no more, or not that.
   if (attempt.stop.stop_requested()) {
     return end->tell(
         std::unexpected{failure{failure_class::retryable, "stopped", "before it began"}});
@@ -200,15 +201,9 @@ void run_host::post_step(ready_step next) {
       if (kept == nullptr) return caf::anon_send(self, std::move(one));
       *kept = caf::make_message(std::move(one));
     };
-    auto receive = [=,
-                    this,
-                    &parts,
-                    command = next.command,
-                    attempt = next.attempt.number,
-                    stop = next.attempt.stop](outcome<json> ended) mutable noexcept {
-      // As cut off with the node: it says nothing of the step.
-      const bool is_stopped = !ended && stop.stop_requested();
-      if (auto* engine = loan && !is_stopped ? loan->take() : nullptr) {
+    auto receive = [=, this, &parts, command = next.command, attempt = next.attempt.number](
+                       outcome<json> ended) mutable noexcept {
+      if (auto* engine = loan ? loan->take() : nullptr) {
         const auto ended_at = parts.time.boot();
         std::optional<run_event> input;
         runtime::run_outputs outputs;
@@ -233,12 +228,12 @@ void run_host::post_step(ready_step next) {
           on_step_driven(*loan, std::move(input), std::move(outputs));
         }}));
       }
-      tell(box(run_continuation{[=, this, ended = std::move(ended)]() mutable {
-        note_step(parts_.time.boot() - began);
-        --(is_async ? async_steps_running_ : steps_running_);
-        if (is_stopped) return home_.run_settled();
-        on_step_done(command, attempt, run, std::move(ended));
-      }}));
+      tell(box(run_continuation{
+          [this, began, is_async, command, run, attempt, ended = std::move(ended)]() mutable {
+            note_step(parts_.time.boot() - began);
+            --(is_async ? async_steps_running_ : steps_running_);
+            on_step_done(command, attempt, run, std::move(ended));
+          }}));
     };
     begin_step(next.body, next.attempt, std::make_shared<detail::step_end>(std::move(receive)));
     if (rest) tell_and_run(self, *std::move(rest));

@@ -22,9 +22,9 @@ struct step_attempt {
   std::uint32_t number = 1;
   std::string idempotency_key;
   /// Asks to stop when nobody wants any more what the attempt would bring: the run was cancelled or
-  /// has ended, it goes on without the step, or the node stops. A step that stops for it fails,
-  /// with whatever; that is dropped, and behind a stop of the node the step runs again. Callbacks
-  /// run on a thread of workflow code, beside the step.
+  /// has ended, it goes on without the step, or the node stops. Whatever the step ends with then is
+  /// dropped, and behind a stop of the node it runs again. Callbacks run on a thread of workflow
+  /// code, beside the step.
   std::stop_token stop{};
 };
 
