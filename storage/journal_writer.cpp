@@ -22,7 +22,7 @@ constexpr std::uint64_t crowd_records = 16;
 constexpr boot_time crowd_interval = std::chrono::microseconds{300};
 constexpr boot_time mark_sync_interval = std::chrono::seconds{1};
 /// Shard time goes another way than the boot-time clock by a thousandth of this at most.
-constexpr boot_time time_note_interval = std::chrono::seconds{10};
+constexpr boot_time time_note_interval = std::chrono::minutes{1};
 constexpr std::size_t heads_max = 131'072;
 
 constexpr boot_time rest_after = std::chrono::seconds{10};

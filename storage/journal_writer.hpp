@@ -105,6 +105,7 @@ private:
   /// After a while without appends: gives back what only helps while there are some.
   void rest_if_idle();
   void sync_mark_if_due(bool now);
+  void start_time();
   /// For the next start.
   void note_time_if_due(bool now);
   void show_depths() const;

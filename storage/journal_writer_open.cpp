@@ -19,6 +19,8 @@ constexpr std::chrono::milliseconds nap{10};
 /// Projection of a tail that is found when opening: bytes of blocks per batch.
 constexpr std::size_t recovery_batch_bytes = 4 << 20;
 constexpr std::size_t heads_max = 65'536;
+/// Between shard time and the wall clock at a start, to be told.
+constexpr std::chrono::milliseconds told_difference = std::chrono::seconds{10};
 
 error being_opened(const error& why) {
   return {errc::overloaded, "the store is being opened again: " + why.detail, 100};
@@ -31,8 +33,7 @@ result<void> journal_writer::start(const mark_state& mark) {
   batch_.Clear();
   auto opened = open_store(parts_.paths, mark, db_options_);
   if (!opened) return std::unexpected{opened.error()};
-  time_.start(
-      parts_.time, go_on_from(read_time_note(*files_, parts_.paths.time.string()), parts_.time));
+  start_time();
   for (std::uint32_t i = 0; i < parts_.shards.shard_count(); ++i) {
     if (auto loaded = load_shard(**opened, shard_id{i}); !loaded) {
       return std::unexpected{loaded.error()};
@@ -45,6 +46,22 @@ result<void> journal_writer::start(const mark_state& mark) {
   projection_.start();
   thread_ = std::jthread{[this] { run(); }};
   return {};
+}
+
+void journal_writer::start_time() {
+  const auto file = parts_.paths.time.string();
+  const auto begin = go_on_from(read_time_note(*files_, file), parts_.time);
+  const auto wall = parts_.time.wall();
+  time_.start(parts_.time, begin);
+  if (std::chrono::abs(wall - begin) < told_difference) return;
+  log::channel("storage")->warn(
+      "the time of records goes on from {} ms since 1970, as it went in this boot of the machine, "
+      "while its clock shows {} ms: it was set, or the machine was paused. They come closer by a "
+      "thousandth of what passes. To take the clock's time at once, stop the node, remove {}, and "
+      "start it",
+      begin.time_since_epoch().count(),
+      wall.time_since_epoch().count(),
+      file);
 }
 
 result<void> journal_writer::load_shard(database& db, shard_id shard) {

@@ -1,5 +1,6 @@
 #include "storage/time_note.hpp"
 
+#include "base/crc32c.hpp"
 #include "storage/rocksdb_status.hpp"
 
 #include <fmt/format.h>
@@ -16,6 +17,10 @@ namespace {
 constexpr std::string_view title = "callboard shard time";
 constexpr std::size_t size_max = 256;
 
+/// Shard time is counted in nanoseconds: this far from 1970, and from a boot, they do not overflow.
+constexpr std::chrono::milliseconds time_max = std::chrono::years{200};
+constexpr std::chrono::nanoseconds boot_max = std::chrono::years{80};
+
 /// Takes the word up to the next space, or the rest, off the front of `text`.
 std::string_view next_word(std::string_view& text) {
   const auto end = text.find(' ');
@@ -24,11 +29,11 @@ std::string_view next_word(std::string_view& text) {
   return word;
 }
 
-std::optional<std::int64_t> number(std::string_view word) {
+std::optional<std::int64_t> number(std::string_view word, std::int64_t max) {
   std::int64_t value = 0;
   const auto [end, failed] = std::from_chars(word.data(), word.data() + word.size(), value);
-  if (failed != std::errc{} || end != word.data() + word.size() || value < 0) return std::nullopt;
-  return value;
+  const bool is_number = failed == std::errc{} && end == word.data() + word.size();
+  return is_number && value >= 0 && value <= max ? std::optional{value} : std::nullopt;
 }
 
 }  // namespace
@@ -42,24 +47,28 @@ time_ms go_on_from(const std::optional<time_note>& last, const clock& source) {
 }
 
 std::string encode(const time_note& note) {
-  return fmt::format(
-      "{} {} {} {}\n",
+  const auto line = fmt::format(
+      "{} {} {} {}",
       title,
       note.boot_id,
       std::chrono::nanoseconds{note.boot}.count(),
       note.shard.time_since_epoch().count());
+  return fmt::format("{} {:08x}\n", line, crc32c(line));
 }
 
 std::optional<time_note> decode_time_note(std::string_view text) {
   if (!text.starts_with(title) || !text.ends_with('\n')) return std::nullopt;
   text.remove_suffix(1);
+  const auto line = text.substr(0, text.rfind(' '));
+  if (text.substr(line.size()) != fmt::format(" {:08x}", crc32c(line))) return std::nullopt;
+  text = line;
   text.remove_prefix(title.size());
   if (!text.starts_with(' ')) return std::nullopt;
   text.remove_prefix(1);
   time_note note;
   note.boot_id = next_word(text);
-  const auto boot_ns = number(next_word(text));
-  const auto shard_ms = number(next_word(text));
+  const auto boot_ns = number(next_word(text), boot_max.count());
+  const auto shard_ms = number(next_word(text), time_max.count());
   if (note.boot_id.empty() || !boot_ns || !shard_ms || !text.empty()) return std::nullopt;
   note.boot = std::chrono::nanoseconds{*boot_ns};
   note.shard = time_ms{std::chrono::milliseconds{*shard_ms}};

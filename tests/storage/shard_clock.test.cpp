@@ -1,10 +1,13 @@
 // Shard time: on while the node runs, over restarts of it, and over those of its machine.
 #include "storage/shard_clock.hpp"
 
+#include "base/crc32c.hpp"
 #include "storage/time_note.hpp"
 
 #include "tests/storage/journal_fixture.hpp"
 #include "tests/support/catch.hpp"
+
+#include <fmt/format.h>
 
 #include <algorithm>
 #include <chrono>
@@ -106,9 +109,19 @@ TEST_CASE("a note of the time is read as it was written, or not at all", "[stora
   for (std::size_t size = 0; size < text.size(); ++size) {
     CHECK(decode_time_note(text.substr(0, size)) == std::nullopt);
   }
-  CHECK(decode_time_note("callboard shard time 4f1c 1 2 3\n") == std::nullopt);
-  CHECK(decode_time_note("callboard shard time  1 2\n") == std::nullopt);
-  CHECK(decode_time_note("callboard shard time 4f1c -1 2\n") == std::nullopt);
+  for (std::size_t at = 0; at < text.size(); ++at) {
+    auto damaged = text;
+    damaged[at] ^= 1;
+    CHECK(decode_time_note(damaged) == std::nullopt);
+  }
+  const auto decoded = [](std::string_view line) {
+    return decode_time_note(fmt::format("{} {:08x}\n", line, crc32c(line)));
+  };
+  CHECK(decoded("callboard shard time 4f1c 12345678901 1700000000123") == note);
+  CHECK(decoded("callboard shard time 4f1c 1 2 3") == std::nullopt);
+  CHECK(decoded("callboard shard time  1 2") == std::nullopt);
+  CHECK(decoded("callboard shard time 4f1c -1 2") == std::nullopt);
+  CHECK(decoded("callboard shard time 4f1c 1 9223372036854775807") == std::nullopt);
 }
 
 TEST_CASE("record times never fall when the wall clock is set back", "[storage][clock]") {
