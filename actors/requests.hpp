@@ -232,8 +232,8 @@ struct explain_workflow {
 struct await_workflow {
   topic_ref topic;
   std::uint32_t wait_ms = 0;
-  /// Id of a workflow of the same tenant that waits for this one, or empty. An answer with
-  /// `is_watched` says that it is on disk with the run: it is checked (`check_run`) when the run ends.
+  /// The command of a workflow that waits (`format_origin`), or empty. An answer with `is_watched`
+  /// says that it is on disk with the run, which tells it of its end (`end_child`).
   std::string watcher = {};
 };
 

@@ -1,8 +1,8 @@
 // What a run may leave to others: children, tasks and messages that are on disk with those who are
 // to carry them out, and attempts that are not due soon to the clock. Then nothing of it has to be
 // in memory, nor after a restart: children and queues tell of ends until they are heard. Agents
-// wake who called them once, and so do runs others that wait for them without being their parents;
-// a run that was not there then asks at the next start, or when the sweep comes by.
+// wake who called them once; a run that was not there then asks at the next start, or when the
+// sweep comes by.
 #include "actors/armed_timers.hpp"
 #include "actors/router.hpp"
 #include "actors/run_host.hpp"
@@ -49,9 +49,9 @@ void run_host::forget_accepted() {
   row_->accepted.clear();
 }
 
-/// Agents do not owe their callers anything, nor runs those that watch them, so calls and borrowed
-/// children are no part of it. While a wide fan-out comes
-/// in, its long list is not written with each transition, but when the run rests.
+/// Agents do not owe their callers anything, so calls are no part of it; nor are children of
+/// others, of which a start makes sure. While a wide fan-out comes in, its long list is not written
+/// with each transition, but when the run rests.
 void run_host::show_accepted() {
   if (row_->ended) return row_->accepted.clear();
   // What code that does not fit has open is not all true.
@@ -127,7 +127,7 @@ void run_host::ask_for_replies(bool is_there) {
   if (!may_carry_out()) return;
   std::vector<std::uint32_t> asks;
   for (const auto& [command, one] : engine_->open()) {
-    if (one.request.kind != command_kind::call && !borrowed_.contains(command)) continue;
+    if (one.request.kind != command_kind::call) continue;
     if (accepted_.erase(command) != 0) {
       asks.push_back(command);
     } else if (is_there) {
@@ -136,25 +136,7 @@ void run_host::ask_for_replies(bool is_there) {
     }
   }
   for (const auto command : asks)
-    borrowed_.contains(command) ? await_child(command) : send_again(command);
-}
-
-/// Whoever it is waits in memory until it is on disk with the row, which follows when the run
-/// rests.
-void run_host::note_watcher(const std::string& watcher, waiter& from) {
-  from.what = waiter::ask::watch;
-  from.message = watcher;
-  if (shown_->ended || watchers_.size() >= limits().result_waiters_max) return;
-  if (watchers_.insert(watcher).second) is_row_behind_ = true;
-}
-
-void run_host::wake_watchers() {
-  for (const auto& watcher : std::exchange(watchers_, {})) {
-    auto channel = topic_name::parse(std::string{runtime::channel_prefix} + watcher);
-    if (!channel) continue;
-    ++wakes_open_;
-    send_wake({channel_.tenant, *std::move(channel)}, 0);
-  }
+    send_again(command);
 }
 
 void run_host::wake_caller(const std::string& message) {

@@ -154,22 +154,29 @@ bool run_host::still_cancels(const std::string& child) const {
 void run_host::tell_parent() {
   if (is_dead_ || is_retired_) return;
   owes_parent_ = true;
+  auto told = end_for(
+      {std::string{runtime::channel_prefix} + start_->parent_id,
+       start_->parent_run,
+       start_->parent_command,
+       start_->parent_incarnation});
+  const auto correlation = next_correlation(0);
+  if (parts_.router->control({correlation, std::move(told)}, home_.run_handle())) return;
+  asked_.erase(correlation.raw());
+  after(pause_before_telling(parent_tries_++), [this] { tell_parent(); });
+}
+
+end_child run_host::end_for(const task_waiter& who) const {
   end_child told;
-  told.topic = {
-      channel_.tenant,
-      topic_name::trusted(std::string{runtime::channel_prefix} + start_->parent_id)};
-  told.run = start_->parent_run;
-  told.command = start_->parent_command;
-  told.incarnation = start_->parent_incarnation;
+  told.topic = {channel_.tenant, topic_name::trusted(who.channel)};
+  told.run = who.run;
+  told.command = who.command;
+  told.incarnation = who.seed;
   told.result = row_->result;
   if (row_->status != runtime::run_status::completed) {
     told.why = boost::json::serialize(
         runtime::describe_failure(child_failure(id(), row_->status, row_->why)));
   }
-  const auto correlation = next_correlation(0);
-  if (parts_.router->control({correlation, std::move(told)}, home_.run_handle())) return;
-  asked_.erase(correlation.raw());
-  after(pause_before_telling(parent_tries_++), [this] { tell_parent(); });
+  return told;
 }
 
 bool run_host::is_parent_of(const boost::json::object& child, std::uint32_t command) const {
@@ -201,8 +208,9 @@ void run_host::on_child_reply(std::uint32_t command, const workflow_answer& answ
             why == nullptr ? std::nullopt : std::optional{runtime::read_failure(*why)}));
   }
   if (is_parent_of(*child, command)) return note_accepted(command);
-  borrowed_.insert(command);
-  if (!answer.is_watched || woken_calls_.erase(command) != 0) return await_child(command);
+  // The sweep asks for own ones, too.
+  if (!accepted_.contains(command)) borrowed_.insert(command);
+  if (!answer.is_watched) return await_child(command);
   // No part of the row, which is not behind for it.
   accepted_.insert(command);
 }
@@ -214,9 +222,12 @@ void run_host::await_child(std::uint32_t command) {
   const auto child = child_id(command, found->second.request.arguments);
   const topic_ref channel{
       channel_.tenant, topic_name::trusted(std::string{runtime::channel_prefix} + child)};
+  const task_waiter self{channel_.topic.str(), row_->run, command, start_->incarnation};
+  auto watcher = borrowed_.contains(command) ? format_origin(self) : std::string{};
   const auto correlation = next_correlation(command);
   if (parts_.router->control(
-          {correlation, await_workflow{channel, end_wait_ms, id()}}, home_.run_handle())) {
+          {correlation, await_workflow{channel, end_wait_ms, std::move(watcher)}},
+          home_.run_handle())) {
     return;
   }
   asked_.erase(correlation.raw());

@@ -1,5 +1,6 @@
-// What a run must still tell others because it went on or ended without them: children that it
-// cancels, tasks that it takes back. It stands in the run's row from the transition on that left
+// What a run must still tell others: that it went on or ended without them, to children that it
+// cancels and queues whose tasks it takes back; and how it ended, to those that wait for it without
+// being its parent. It stands in the run's row from the transition on that left
 // them, is sent when that is committed, again and again until it is answered, and over restarts:
 // also a run that has ended is woken for it.
 #include "actors/router.hpp"
@@ -77,16 +78,45 @@ void run_host::note_debts() {
   const bool is_child = start_ && !start_->parent_id.empty();
   const bool is_told = std::ranges::any_of(
       batch_, [](const recorded& one) { return one.event.kind == run_event_kind::parent_told; });
+  turn_watchers();
   runtime::run_debts owes;
   owes.parent = row_->ended && is_child && !is_told && (!was_ended || owes_parent(*shown_));
   for (const auto& [origin, one] : debts_)
     owes.debts.push_back(one.what);
   const bool waits_for_code = !row_->ended && (!engine_ || engine_->blocked());
   show_accepted();
-  row_->watchers.clear();
-  if (!row_->ended) row_->watchers.assign(watchers_.begin(), watchers_.end());
   row_->needs_wake = !owes.empty() || waits_for_code || (!row_->ended && has_work());
   row_->owes = std::move(owes);
+}
+
+/// Whoever it is waits in memory until it is on disk with the row, which follows when the run
+/// rests.
+void run_host::note_watcher(const std::string& watcher, waiter& from) {
+  from.what = waiter::ask::watch;
+  from.message = watcher;
+  if (shown_->ended || watchers_.size() >= limits().result_waiters_max) return;
+  if (watchers_.insert(watcher).second) is_row_behind_ = true;
+}
+
+void run_host::turn_watchers() {
+  if (row_->ended) {
+    for (const auto& watcher : std::exchange(watchers_, {})) {
+      const auto who = parse_origin(watcher);
+      if (!who) continue;
+      add_debt(
+          {run_debt::what::tell_end, who->channel.substr(runtime::channel_prefix.size()), watcher});
+    }
+  } else {
+    std::erase_if(debts_, [&](const auto& one) {
+      if (one.second.what.kind != run_debt::what::tell_end) return false;
+      watchers_.insert(one.first);
+      return true;
+    });
+  }
+  // They only grow while it goes on.
+  if (row_->watchers.size() != watchers_.size()) {
+    row_->watchers.assign(watchers_.begin(), watchers_.end());
+  }
 }
 
 // -- telling -------------------------------------------------------------------------------------
@@ -122,6 +152,7 @@ std::optional<control_body> run_host::message_of(const run_debt& what) const {
   auto channel = topic_name::parse(std::string{runtime::channel_prefix} + what.target);
   const auto who = parse_origin(what.origin);
   if (!channel || !who) return std::nullopt;
+  if (what.kind == run_debt::what::tell_end) return end_for(*who);
   return cancel_workflow{
       {channel_.tenant, *std::move(channel)},
       "its parent goes on without it",

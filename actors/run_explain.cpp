@@ -36,6 +36,19 @@ constexpr auto settling_pause = std::chrono::milliseconds{10};
 constexpr std::size_t looks_max = 20;
 constexpr std::size_t named_max = 3;
 
+/// What is told, and whom.
+std::pair<std::string_view, std::string_view> words_of(runtime::run_debt::what kind) {
+  switch (kind) {
+  case runtime::run_debt::what::cancel_child:
+    return {"cancel_child", "child"};
+  case runtime::run_debt::what::withdraw_task:
+    return {"withdraw_task", "queue"};
+  case runtime::run_debt::what::tell_end:
+    break;
+  }
+  return {"tell_end", "workflow"};
+}
+
 std::string in_words(const std::string& kind, const std::string& name) {
   if (kind == "step") return fmt::format("the step '{}' to end", name);
   if (kind == "sleep") return "its timer";
@@ -263,12 +276,10 @@ boost::json::array run_host::shown_debts() const {
   boost::json::array owed;
   for (const auto& [origin, one] : debts_) {
     if (owed.size() == looks_max) break;
-    const bool is_child = one.what.kind == runtime::run_debt::what::cancel_child;
+    const auto [what, whom] = words_of(one.what.kind);
     const auto who = parse_origin(origin);
     object shown{
-        {"what", is_child ? "cancel_child" : "withdraw_task"},
-        {is_child ? "child" : "queue", one.what.target},
-        {"tries", one.tries + (one.is_under_way ? 1 : 0)}};
+        {"what", what}, {whom, one.what.target}, {"tries", one.tries + (one.is_under_way ? 1 : 0)}};
     if (who) {
       shown["run"] = who->run;
       shown["command"] = who->command;

@@ -514,7 +514,6 @@ void run_host::commit(sequence first) {
     for (const auto& [number, one] : std::exchange(result_waiters_, {}))
       answer_result(one);
     wake_callers();
-    wake_watchers();
     turn_away_inputs();
     close_engine();
     if (owes_parent(*row_) && !owes_parent_) tell_parent();
@@ -541,7 +540,6 @@ void run_host::retire() {
 void run_host::leave_for_good() {
   const turn here{*this};
   wake_callers();
-  wake_watchers();
   retire();
 }
 

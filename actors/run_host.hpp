@@ -122,7 +122,7 @@ private:
       watch
     } what = ask::start;
     std::uint32_t wait_ms = 0;
-    /// `call`: id of the message; `watch`: id of who watches.
+    /// `call`: id of the message; `watch`: which command watches.
     std::string message;
     /// `resolve`, `child_end`, `task_end`
     std::uint32_t command = 0;
@@ -347,6 +347,7 @@ private:
   /// A run before this one has not told it yet that it is cancelled.
   [[nodiscard]] bool still_cancels(const std::string& child) const;
   void tell_parent();
+  [[nodiscard]] end_child end_for(const task_waiter& who) const;
   void on_child_reply(std::uint32_t command, const workflow_answer& answer);
   /// By what `describe` shows of the child.
   [[nodiscard]] bool is_parent_of(const boost::json::object& child, std::uint32_t command) const;
@@ -405,8 +406,6 @@ private:
   /// Whose message it is, if he asks no more: the reply is there, or will never be.
   void wake_caller(const std::string& message);
   void wake_callers();
-  void note_watcher(const std::string& watcher, waiter& from);
-  void wake_watchers();
   void send_wake(const topic_ref& caller, std::uint32_t tries);
   /// False: the reply is to something else.
   [[nodiscard]] bool takes_wake_reply(const control_reply& reply);
@@ -424,6 +423,9 @@ private:
   void tell_debt(const std::string& origin);
   void tell_debt_later(const std::string& origin);
   [[nodiscard]] std::optional<control_body> message_of(const runtime::run_debt& what) const;
+  void note_watcher(const std::string& watcher, waiter& from);
+  /// With the end of the run they are debts, and with its next run they are none.
+  void turn_watchers();
   [[nodiscard]] bool takes_debt_reply(const control_reply& reply);
   void on_debt_told(const std::string& origin);
   [[nodiscard]] bool has_debts() const;
@@ -536,10 +538,8 @@ private:
   boot_time row_written_at_{};
   /// Calls under way whose agent has something to tell.
   std::set<std::uint32_t> woken_calls_;
-  /// Open commands that wait for children which others had started.
-  std::set<std::uint32_t> borrowed_;
-  /// Ids of others that are to be woken when this run ends.
-  std::set<std::string> watchers_;
+  std::set<std::uint32_t> borrowed_;  // Of them: of children which others had started.
+  std::set<std::string> watchers_;    // Commands of others that are to be told of its end.
   /// Callers that are being woken, by correlation, with how often they were told; and how many are
   /// not awake yet.
   std::unordered_map<std::uint64_t, std::pair<topic_ref, std::uint32_t>> waking_;

@@ -87,7 +87,7 @@ std::optional<error> run_host::holds_channel() const {
     if (is_busy_) return "its latest change is being written";
     if (*row_->ended < now() - owing_kept_max) return {};
     if (start_ && owes_parent(*row_)) return "its parent is still being told how it ended";
-    return has_debts() ? "the children and tasks that it left are still being told" : "";
+    return has_debts() ? "others that it left or that wait for it are still being told" : "";
   }();
   if (under_way.empty()) return std::nullopt;
   return error{

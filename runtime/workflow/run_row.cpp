@@ -20,13 +20,15 @@ time_ms time_of(std::int64_t ms) {
   return time_ms{std::chrono::milliseconds{ms}};
 }
 
+static_assert(static_cast<int>(run_debt::what::cancel_child) == journal::RunDebt::CANCEL_CHILD);
+static_assert(static_cast<int>(run_debt::what::withdraw_task) == journal::RunDebt::WITHDRAW_TASK);
+static_assert(static_cast<int>(run_debt::what::tell_end) == journal::RunDebt::TELL_END);
+
 void encode(const run_debts& owes, journal::RunDebts& to) {
   to.set_parent(owes.parent);
   for (const auto& debt : owes.debts) {
     auto& one = *to.add_debts();
-    one.set_kind(
-        debt.kind == run_debt::what::cancel_child ? journal::RunDebt::CANCEL_CHILD
-                                                  : journal::RunDebt::WITHDRAW_TASK);
+    one.set_kind(static_cast<journal::RunDebt::Kind>(debt.kind));
     one.set_target(debt.target);
     one.set_origin(debt.origin);
   }
@@ -36,8 +38,7 @@ run_debts decode(const journal::RunDebts& from) {
   run_debts owes;
   owes.parent = from.parent();
   for (const auto& one : from.debts()) {
-    const auto kind = one.kind() == journal::RunDebt::CANCEL_CHILD ? run_debt::what::cancel_child
-                                                                   : run_debt::what::withdraw_task;
+    const auto kind = static_cast<run_debt::what>(one.kind());
     owes.debts.push_back({kind, one.target(), one.origin()});
   }
   return owes;

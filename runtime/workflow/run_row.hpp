@@ -19,18 +19,19 @@ namespace callboard::runtime {
 
 /// What a run must still tell somebody, because it went on or ended without them.
 struct run_debt {
-  enum class what : std::uint8_t { cancel_child, withdraw_task };
+  enum class what : std::uint8_t { cancel_child, withdraw_task, tell_end };
 
   what kind = what::cancel_child;
-  /// The child's workflow id, or the queue.
+  /// The child's workflow id, the queue, or the id of who waits.
   std::string target;
-  /// The command, as the receiver knows it (`actors::format_origin`).
+  /// The command, as the receiver knows it (`actors::format_origin`); of `tell_end` the receiver's.
   std::string origin;
 
   friend bool operator==(const run_debt&, const run_debt&) = default;
 };
 
-/// All that a run owes. Bound: one for each command that was open at once.
+/// All that a run owes. Bound: one for each command that was open at once, and for each that waits
+/// for its end.
 struct run_debts {
   std::vector<run_debt> debts;
   /// How it ended, to its parent.
@@ -66,8 +67,8 @@ struct workflow_row {
   std::uint32_t commands = 0;
   /// Nothing: written by a version that did not record it.
   std::optional<run_debts> owes;
-  /// Ids of others that wait for its end and are not its parent. Ascending; bound:
-  /// workflows.result_waiters_max.
+  /// Commands of others that wait for its end without being its parent (`actors::format_origin`).
+  /// Ascending; bound: workflows.result_waiters_max. Of a run that has ended they are debts.
   std::vector<std::string> watchers;
   /// The parent's cancel has been taken; told again it is none, whichever run is current then.
   bool parent_cancelled = false;
