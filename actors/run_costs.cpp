@@ -19,6 +19,7 @@ constexpr boot_time leisure = 1s;
 /// Of a history that has not been replayed yet; measured: 2.8 us.
 constexpr boot_time replay_per_event = 3us;
 constexpr std::uint32_t many_commands = 10'000;
+constexpr std::uint64_t many_bytes = 64ULL << 20;
 /// How often one that stays looks whether it may still.
 constexpr boot_time look_again = 10s;
 
@@ -46,10 +47,29 @@ void run_host::note_replay_time() {
   const auto took = parts_.time.boot() - replay_began_;
   replay_took_ = std::chrono::duration_cast<std::chrono::milliseconds>(took);
   counters_.replay_time.Observe(std::chrono::duration<double>(took).count());
+  counters_.replay_bytes.Observe(static_cast<double>(history_bytes_));
 }
 
 bool run_host::is_long() const {
-  return shown_ && shown_->commands >= many_commands && !shown_->ended;
+  if (!shown_ || shown_->ended) return false;
+  return shown_->commands >= many_commands || shown_->history_bytes >= many_bytes;
+}
+
+runtime::kept_events run_host::keeps() const {
+  // Of a fork whose copy is under way nothing goes. An agent's channel has its retention in its
+  // settings, by which sleeping ones are found.
+  return {
+      .needed_from = shown_ ? shown_->first_seq : sequence{1},
+      .count = is_agent() ? 0 : limits().events_kept,
+      .held_count = limits().events_held_max};
+}
+
+/// Of its current run, on disk.
+void run_host::note_history(std::uint64_t bytes) {
+  counters_.history_bytes.Decrement(static_cast<double>(history_bytes_));
+  counters_.history_bytes.Increment(static_cast<double>(bytes));
+  history_bytes_ = bytes;
+  if (engine_) engine_->note_history(bytes);
 }
 
 void run_host::note_length(std::uint32_t commands_before) {

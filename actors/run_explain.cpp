@@ -203,11 +203,14 @@ boost::json::object run_host::explain() const {
       {"signals_unread", signals_.unread_count()},
       {"signals_unread_bytes", signals_.unread_bytes()},
       {"steps_running_here", steps_running_ + async_steps_running_}};
+  if (shown_->history_bytes != 0) out["history_bytes"] = shown_->history_bytes;
   if (replay_took_) out["replay_ms"] = replay_took_->count();
   if (is_long()) {
     out["warning"] = fmt::format(
-        "it has {} commands, which each replay goes through; continue_as_new begins anew",
-        shown_->commands);
+        "it has {} commands and {} bytes of history, which each replay goes through; "
+        "continue_as_new begins anew",
+        shown_->commands,
+        shown_->history_bytes);
   }
   if (long_turns_ != 0) {
     const auto longest = std::chrono::duration_cast<std::chrono::milliseconds>(longest_turn_);

@@ -67,6 +67,7 @@ run_host::run_host(
       earlier_signal_ids_{std::move(image.earlier_signals)},
       models_{*this, parts.models} {
   counters_.resident.Increment();
+  if (row_) note_history(row_->history_bytes);
   is_noted_stuck_ = parts_.stuck != nullptr && parts_.stuck->find(key());
   if (row_ && row_->owes) {
     for (const auto& one : row_->owes->debts)
@@ -87,6 +88,7 @@ run_host::run_host(
 
 run_host::~run_host() {
   counters_.resident.Decrement();
+  counters_.history_bytes.Decrement(static_cast<double>(history_bytes_));
   if (is_offered_) (void)loan_->ask_back();
 }
 
@@ -106,8 +108,10 @@ std::shared_ptr<runtime::run_engine> run_host::make_engine(const runtime::run_st
                          ? nullptr
                          : parts_.workflows->find(start.identity.type, start.identity.version);
   if (code == nullptr || parts_.user_code == nullptr) return nullptr;
-  return std::make_shared<runtime::run_engine>(
+  auto made = std::make_shared<runtime::run_engine>(
       *code, start.identity, start.seed, runtime::limits_of(limits()));
+  made->note_history(history_bytes_);
+  return made;
 }
 
 void run_host::replay(std::vector<run_event> history, boot_time read_in) {
@@ -359,12 +363,6 @@ void run_host::end_at_once(run_event with) {
   append_batch();
 }
 
-/// Versions are pinned to a run: what goes on as new lives longer than the code it began with.
-std::uint32_t run_host::newest_version(const runtime::run_start& start) const {
-  const auto* code = parts_.workflows->newest(start.identity.type);
-  return code == nullptr ? start.identity.version : code->version;
-}
-
 /// The next run begins in the batch that ends this one.
 void run_host::begin_next_run(json with) {
   auto unread = engine_->take_unread();
@@ -394,6 +392,7 @@ void run_host::begin_next_run(json with) {
   lookups_.clear();
   end_work();
   close_engine();
+  note_history(0);
   engine_ = make_engine(*start_);
   std::vector<run_event> inputs{runtime::make_started(*start_)};
   // A replay begins with this run, so it must find them here, in their order.
@@ -445,9 +444,11 @@ void run_host::append_batch() {
   transition.events.reserve(batch_.size());
   std::uint64_t number = last_seq_.raw();
   auto identity = start_->identity;
+  row_->history_bytes = history_bytes_;
   for (const auto& one : batch_) {
     identity.run = one.run;
     transition.events.push_back(runtime::encode_run_event(one.event, identity, ++number));
+    if (one.run == row_->run) row_->history_bytes += transition.events.back().stored.size();
   }
   append_row(std::move(transition));
 }
@@ -470,6 +471,7 @@ void run_host::on_appended(const runtime::publish_reply& reply) {
 void run_host::commit(sequence first) {
   if (takes_settlement()) return;
   last_seq_ = sequence{first.raw() + batch_.size() - 1};
+  note_history(row_->history_bytes);
   count_moved(parts_, shard_, shown_, *row_);
   shown_ = row_;
   bool is_of_earlier = false;
@@ -551,15 +553,6 @@ void run_host::abandon(const error& why) {
     answer(one, std::unexpected{why});
   retire();
   home_.run_settled();
-}
-
-runtime::kept_events run_host::keeps() const {
-  // Of a fork whose copy is under way nothing goes. An agent's channel has its retention in its
-  // settings, by which sleeping ones are found.
-  return {
-      .needed_from = shown_ ? shown_->first_seq : sequence{1},
-      .count = is_agent() ? 0 : limits().events_kept,
-      .held_count = limits().events_held_max};
 }
 
 bool run_host::is_over(time_ms cutoff) const {

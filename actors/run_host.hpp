@@ -278,11 +278,8 @@ private:
   [[nodiscard]] time_ms now() const;
   /// By the clock that the timer goes by.
   [[nodiscard]] std::chrono::milliseconds left_of(const runtime::run_timer& timer) const;
-
   /// Tells the workflow from others of its id; of runs that began without one: their seed.
-  [[nodiscard]] std::uint64_t incarnation() const {
-    return start_->incarnation != 0 ? start_->incarnation : start_->seed;
-  }
+  [[nodiscard]] std::uint64_t incarnation() const;
 
   [[nodiscard]] const config::workflows_section& limits() const {
     return parts_.settings.workflows;
@@ -296,6 +293,7 @@ private:
   void note_replay_time();
   /// Its replay takes its time.
   [[nodiscard]] bool is_long() const;
+  void note_history(std::uint64_t bytes);
   void note_length(std::uint32_t commands_before);
   /// How long it stays in memory with nothing to do.
   [[nodiscard]] boot_time stay() const;
@@ -478,6 +476,8 @@ private:
   const shard_id shard_;
   const topic_ref channel_;
   sequence last_seq_{};
+  /// Of the events of its current run, on disk.
+  std::uint64_t history_bytes_ = 0;
   /// Its first transition makes its channel.
   const bool is_unmade_;
 

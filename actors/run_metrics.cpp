@@ -15,6 +15,8 @@ prometheus::Counter& endings(metrics& counters, const std::string& status) {
 
 run_metrics::run_metrics(metrics& counters)
     : resident{counters.gauge("workflow_runs_resident", "Runs in memory.")},
+      history_bytes{counters.gauge(
+          "workflow_history_bytes", "Of the histories, as stored, of the runs in memory.")},
       long_turns{counters.counter(
           "workflow_long_turns_total",
           "Times that code of a run did not suspend for more than 50 ms.")},
@@ -26,6 +28,10 @@ run_metrics::run_metrics(metrics& counters)
           "workflow_replay_seconds",
           "From the load of a run to its going on, with reading its history.",
           metrics::latency_bounds())},
+      replay_bytes{counters.histogram(
+          "workflow_replay_bytes",
+          "Of the history, as stored, that a replay went through.",
+          {1024, 4096, 16384, 65536, 262144, 1048576, 4194304, 16777216, 67108864, 268435456})},
       started_{counters.counter("workflow_runs_started_total", "Runs that have begun.")},
       completed_{endings(counters, "completed")},
       failed_{endings(counters, "failed")},

@@ -15,10 +15,13 @@ struct run_metrics {
 
   /// Runs in memory.
   prometheus::Gauge& resident;
+  /// Of their histories.
+  prometheus::Gauge& history_bytes;
   /// Code that ran for longer than it should without suspending.
   prometheus::Counter& long_turns;
   prometheus::Histogram& step_time;
   prometheus::Histogram& replay_time;
+  prometheus::Histogram& replay_bytes;
 
 private:
   prometheus::Counter& started_;

@@ -41,6 +41,9 @@ struct rerun_copy {
   std::vector<runtime::run_event> signals;
   /// Of the run to come; nothing while nothing of it is written.
   std::optional<sequence> first_seq;
+  /// Of what is written of it; and of what is being written.
+  std::uint64_t bytes = 0;
+  std::uint64_t slice_bytes = 0;
 };
 
 /// An event of a transition, and the run that it is of.

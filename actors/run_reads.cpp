@@ -85,6 +85,7 @@ boost::json::object shown(
       {"started_ms", row.started.time_since_epoch().count()},
       {"commands", row.commands},
       {"history_size", runtime::history_size(row)}};
+  if (row.history_bytes != 0) out["history_bytes"] = row.history_bytes;
   if (runtime::is_agent_type(row.type)) {
     const auto channel = topic_name::trusted(std::string{runtime::channel_prefix} + id);
     out["key"] = runtime::parse_agent_channel(channel).key;
@@ -140,10 +141,12 @@ read_run_image(storage::shard_reader& reader, const topic_ref& channel, entity_i
   const auto& of = *image.row;
   const bool is_cut = of.ended && of.last_seq.raw() >= of.first_seq.raw() + ended_events_max;
   sequence reached;
+  std::uint64_t bytes = 0;
   auto visited =
       visit_history(reader, entity, of.first_seq, of.run, [&](auto event, const auto& one) {
         image.history.push_back(std::move(event));
         reached = one.entity_seq;
+        bytes += one.payload.size();
         return !is_cut;
       });
   if (!visited) return std::unexpected{visited.error()};
@@ -153,7 +156,10 @@ read_run_image(storage::shard_reader& reader, const topic_ref& channel, entity_i
         errc::corruption,
         fmt::format("its record ends at {} and went to {}", reached.raw(), of.last_seq.raw()));
   }
-  if (!is_cut) return image;
+  if (!is_cut) {
+    image.row->history_bytes = bytes;
+    return image;
+  }
   // How it began, and how it came to its end.
   const sequence from{of.last_seq.raw() + 2 - ended_events_max};
   visited = visit_history(reader, entity, from, of.run, [&](auto event, const auto&) {

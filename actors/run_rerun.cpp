@@ -244,9 +244,12 @@ void run_host::on_slice(result<rerun_slice> slice) {
 void run_host::append_slice() {
   runtime::publish_request transition;
   std::uint64_t number = last_seq_.raw();
-  for (const auto& one : batch_)
+  copy_->slice_bytes = 0;
+  for (const auto& one : batch_) {
     transition.events.push_back(
         runtime::encode_run_event(one.event, copy_->start.identity, ++number));
+    copy_->slice_bytes += transition.events.back().stored.size();
+  }
   home_.append_transition(std::move(transition));
 }
 
@@ -255,6 +258,7 @@ bool run_host::takes_reply_to_slice(const runtime::publish_reply& reply) {
   if (reply.outcome) {
     last_seq_ = sequence{reply.outcome->first_seq.raw() + batch_.size() - 1};
     batch_.clear();
+    copy_->bytes += copy_->slice_bytes;
     read_slice();
     return true;
   }
@@ -321,6 +325,7 @@ void run_host::end_copy(std::size_t first_new) {
   row.state.clear();
   row.commands = runtime::last_command(anew_);
   row.first_seq = copy->first_seq.value_or(sequence{last_seq_.raw() + batch_.size() + 1});
+  note_history(copy->bytes);
   start_ = start;
   auto parted = runtime::make_parted({copy->seed, copy->signals.size(), build_of(start.identity)});
   for (auto& signal : copy->signals)

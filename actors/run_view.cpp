@@ -137,6 +137,7 @@ workflow_answer run_host::describe(bool created) const {
       {"correlation_id", row.correlation_id},
       {"commands", row.commands},
       {"history_size", runtime::history_size(row)}};
+  if (row.history_bytes != 0) out["history_bytes"] = row.history_bytes;
   if (is_agent()) {
     const auto name = runtime::parse_agent_channel(channel_.topic);
     out["type"] = name.type;

@@ -89,6 +89,7 @@ result<void> list(const context& run, client::api& api, const agent_options& o) 
        {"VERSION", "version"},
        {"RUN", "run"},
        {"EVENTS", "history_size"},
+       {"BYTES", "history_bytes"},
        {"STARTED MS", "started_ms"},
        {"ERROR", "error.message"},
        {"STUCK", "stuck.message"}});

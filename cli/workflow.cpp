@@ -153,6 +153,7 @@ result<void> list(const context& run, client::api& api, const workflow_options& 
        {"RUN", "run"},
        {"STATUS", "status"},
        {"EVENTS", "history_size"},
+       {"BYTES", "history_bytes"},
        {"STARTED MS", "started_ms"},
        {"ENDED MS", "ended_ms"},
        {"ERROR", "error.message"},

@@ -149,7 +149,8 @@ public:
     return live(static_cast<Derived&>(*this), *this, ctx, std::move(input));
   }
 
-  /// Messages after which the journal behind the state is given up.
+  /// Messages after which the journal behind the state is given up; or before, when it has grown to
+  /// `workflows.agent_history_bytes`.
   static constexpr std::uint32_t messages_per_run = 100;
 
 protected:
@@ -170,7 +171,8 @@ private:
   static flow<json> live(Derived& self, agent& base, context& ctx, json input) {
     base.open(input);
     json shown = to_json(base.state_);
-    for (std::uint32_t handled = 0; handled < messages_per_run; ++handled) {
+    std::uint32_t handled = 0;
+    do {
       ctx.set_status(shown);
       const json heard = co_await ctx.signal(std::string{detail::agent_signal}).required();
       const auto& message = heard.as_object();
@@ -191,7 +193,7 @@ private:
         shown = (ended ? std::move(changed) : recorded(base.state_)).value_or(shown);
       }
       base.replies_.remember(said.as_object());
-    }
+    } while (++handled < messages_per_run && !ctx.is_history_long());
     ctx.set_status(shown);
     co_return ctx.continue_as_new(
         boost::json::object{{"state", std::move(shown)}, {"recent", base.replies_.all()}});

@@ -96,6 +96,7 @@ public:
   [[nodiscard]] virtual std::uint32_t version(const std::string& change, std::uint32_t current) = 0;
   virtual void set_status(json state) = 0;
   virtual void continue_with(json input) = 0;
+  [[nodiscard]] virtual bool is_history_long() const = 0;
 
 protected:
   ~execution() = default;

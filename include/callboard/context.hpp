@@ -383,6 +383,9 @@ private:
     return make<json>(std::move(request));
   }
 
+  /// What is recorded of this run is so much that it had better begin anew with its state.
+  [[nodiscard]] bool is_history_long() const { return run_->is_history_long(); }
+
   template <class T>
   command<T> make(detail::command_request request) const {
     request.is_shielded = is_shielded_;

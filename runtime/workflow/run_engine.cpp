@@ -131,6 +131,7 @@ void run_engine::note_recorded(const run_event& event) {
 void run_engine::note_worked_on(const run_event& event) {
   if (event.kind == run_event_kind::ended) {
     is_recorded_blocked_ = event.status == run_status::blocked;
+    is_recorded_continued_ = event.status == run_status::continued;
   } else if (!is_input(event.kind)) {
     is_recorded_blocked_ = false;
   }
@@ -219,6 +220,7 @@ bool run_engine::is_passed_over(std::uint32_t command) const {
 void run_engine::start(const run_event& input) {
   if (is_started_) return;
   is_started_ = true;
+  if (is_agent_type(identity_.type)) input_bytes_ = size_of(input.data);
   try {
     instance_ = code_.make();
     root_ = instance_->run_with(context_, input.data);
@@ -575,6 +577,16 @@ void run_engine::set_status(json state) {
 
 void run_engine::continue_with(json input) {
   next_input_ = std::move(input);
+}
+
+bool run_engine::is_history_long() const {
+  // Whatever the limit was then: an agent that went on has read its next message.
+  if (recorded_.contains(last_index_ + 1)) return false;
+  if (is_recorded_continued_) return true;
+  // That much would be written again; it pays when as much goes.
+  const std::uint64_t kept = input_bytes_ + unread_bytes_;
+  const auto given_up = history_bytes_ - std::min(history_bytes_, kept);
+  return given_up >= std::max<std::uint64_t>(limits_.agent_history_bytes, kept);
 }
 
 }  // namespace callboard::runtime

@@ -119,6 +119,9 @@ public:
   /// Commands so far.
   [[nodiscard]] std::uint32_t commands() const { return last_index_; }
 
+  /// Bytes of the events of the run that are on disk; of a history before it is replayed.
+  void note_history(std::uint64_t bytes) { history_bytes_ = bytes; }
+
   [[nodiscard]] const run_identity& identity() const { return identity_; }
 
   /// That random numbers are drawn from now: the run's, or that of the last `parted`.
@@ -150,6 +153,7 @@ private:
   [[nodiscard]] std::uint32_t version(const std::string& change, std::uint32_t current) override;
   void set_status(json state) override;
   void continue_with(json input) override;
+  [[nodiscard]] bool is_history_long() const override;
 
   std::coroutine_handle<> on_done() override { return std::noop_coroutine(); }
 
@@ -217,6 +221,10 @@ private:
   /// As far as code is known to have worked on them when they were recorded.
   std::size_t inputs_worked_on_ = 0;
   bool is_recorded_blocked_ = false;
+  bool is_recorded_continued_ = false;
+  std::uint64_t history_bytes_ = 0;
+  /// Of an agent: what it began with.
+  std::size_t input_bytes_ = 0;
   lazy_deque<parting> partings_;
   json status_;
   std::optional<json> next_input_;

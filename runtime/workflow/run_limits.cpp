@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 
 #include <cstddef>
+#include <limits>
 #include <string_view>
 #include <utility>
 #include <vector>
@@ -56,7 +57,8 @@ run_limits limits_of(const config::workflows_section& settings) {
       settings.result_bytes_max,
       settings.arguments_bytes_max,
       settings.reply_bytes_max,
-      settings.deferrals_max};
+      settings.deferrals_max,
+      settings.agent_history_bytes};
 }
 
 /// Without recursion: it is asked of values that nobody has looked at, and code nests them as deep
@@ -139,6 +141,13 @@ failure too_many_commands() {
 
 bool is_larger(const json& value, std::size_t most) {
   return !takes_from(most, value);
+}
+
+std::size_t size_of(const json& value) {
+  constexpr auto most = std::numeric_limits<std::size_t>::max();
+  auto left = most;
+  (void)takes_from(left, value);
+  return most - left;
 }
 
 }  // namespace callboard::runtime

@@ -25,6 +25,8 @@ struct run_limits {
   std::size_t reply_bytes_max = config::workflows_section{}.reply_bytes_max;
   /// How often a step or a model call may ask to come back later without using up an attempt.
   std::uint32_t deferrals_max = config::workflows_section{}.deferrals_max;
+  /// Of an agent's history; see `run_engine::is_history_long`.
+  std::size_t agent_history_bytes = config::workflows_section{}.agent_history_bytes;
 };
 
 [[nodiscard]] run_limits limits_of(const config::workflows_section& settings);
@@ -56,6 +58,9 @@ static_assert(
 
 /// Takes the bytes of `value` off `left`; false, and `left` is of no use, if there are not enough.
 [[nodiscard]] bool takes_from(std::size_t& left, const json& value);
+
+/// Bytes of `value` as JSON, counted like that.
+[[nodiscard]] std::size_t size_of(const json& value);
 
 /// What becomes of a step or a run that gives more.
 [[nodiscard]] failure result_too_large(std::size_t most);

@@ -61,6 +61,7 @@ void encode(const workflow_row& row, journal::WorkflowRow& to) {
   to.set_needs_wake(row.needs_wake);
   to.mutable_accepted()->Assign(row.accepted.begin(), row.accepted.end());
   to.set_commands(row.commands);
+  to.set_history_bytes(row.history_bytes);
   if (row.owes) encode(*row.owes, *to.mutable_owes());
   to.mutable_watchers()->Assign(row.watchers.begin(), row.watchers.end());
   to.set_parent_cancelled(row.parent_cancelled);
@@ -86,6 +87,7 @@ workflow_row decode(const journal::WorkflowRow& from) {
   row.needs_wake = from.needs_wake();
   row.accepted.assign(from.accepted().begin(), from.accepted().end());
   row.commands = from.commands();
+  row.history_bytes = from.history_bytes();
   if (from.has_owes()) row.owes = decode(from.owes());
   row.watchers.assign(from.watchers().begin(), from.watchers().end());
   row.parent_cancelled = from.parent_cancelled();

@@ -65,6 +65,8 @@ struct workflow_row {
   /// tasks. Ascending; bound: one for each command that is open at once.
   std::vector<std::uint32_t> accepted;
   std::uint32_t commands = 0;
+  /// Of the events of its current run, as stored; 0: written by a version that did not count them.
+  std::uint64_t history_bytes = 0;
   /// Nothing: written by a version that did not record it.
   std::optional<run_debts> owes;
   /// Commands of others that wait for its end without being its parent (`actors::format_origin`).

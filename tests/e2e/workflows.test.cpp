@@ -155,9 +155,12 @@ TEST_CASE("a run waits for its signal across kill -9", "[e2e][workflow]") {
   order_node node;
   REQUIRE(node.start("o3", "order", R"({"total":500})").status == 201);
   REQUIRE(eventually([&] { return text_of(node.show("o3"), "state") == "waiting for approval"; }));
+  const auto bytes = number_of(node.show("o3"), "history_bytes");
+  CHECK(bytes > 0);
   node.server().kill();
   node.server().start();
   CHECK(text_of(node.show("o3"), "status") == "running");
+  CHECK(number_of(node.show("o3"), "history_bytes") == bytes);
   CHECK(text_of(node.show("o3"), "state") == "waiting for approval");
   const auto path = node.client().path("/workflows/o3/signals/approve");
   const auto sent = node.client().http().post(path, "true", {{"Idempotency-Key", "k1"}});

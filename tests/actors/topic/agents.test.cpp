@@ -5,6 +5,8 @@
 #include "tests/support/catch.hpp"
 #include "tests/support/eventually.hpp"
 
+#include <boost/json/parse.hpp>
+
 #include <callboard/agent.hpp>
 #include <stdexcept>
 #include <string>
@@ -102,10 +104,27 @@ struct shy : agent<shy, shy_state> {
   flow<std::int64_t> add(context&, std::int64_t by) { co_return state().value += by; }
 };
 
+/// Its state is as large as what it was told.
+struct diary : agent<diary, std::string> {
+  static constexpr std::string_view type = "diary";
+
+  static void handlers(handler_table<diary>& on) {
+    on.message("write", &diary::write).message("read", &diary::read);
+  }
+
+  flow<std::size_t> write(context&, std::string text) {
+    state() += text;
+    co_return state().size();
+  }
+
+  flow<std::size_t> read(context&, std::string) { co_return state().size(); }
+};
+
 class agent_fixture : public broker_fixture {
 public:
   agent_fixture() {
-    if (!workflows.add(counter::definition()) || !workflows.add(shy::definition()))
+    if (!workflows.add(counter::definition()) || !workflows.add(shy::definition())
+        || !workflows.add(diary::definition()))
       FAIL("cannot add the agents");
   }
 
@@ -125,6 +144,26 @@ public:
     auto answered = ask(std::move(call));
     if (!answered) return std::unexpected{answered.error()};
     return std::get<workflow_answer>(std::move(*answered));
+  }
+
+  std::string note(const std::string& message, std::size_t bytes, const std::string& id) {
+    call_agent call;
+    call.topic = topic("workflow.agent.diary.a");
+    call.type = "agent:diary";
+    call.message = message;
+    call.payload = '"' + std::string(bytes, 'x') + '"';
+    call.id = id;
+    call.wait_ms = 10'000;
+    auto answered = ask(std::move(call));
+    if (!answered) FAIL(answered.error().detail);
+    return std::get<workflow_answer>(std::move(*answered)).body;
+  }
+
+  std::uint64_t number(const std::string& channel, std::string_view member) {
+    auto told = ask(get_workflow{topic("workflow.agent." + channel)});
+    if (!told) FAIL(told.error().detail);
+    const auto shown = boost::json::parse(std::get<workflow_answer>(*told).body);
+    return shown.at(member).to_number<std::uint64_t>();
   }
 
   /// The reply, as JSON text.
@@ -336,6 +375,52 @@ TEST_CASE_METHOD(agent_fixture, "an agent lives longer than its journal") {
   CHECK(says(reply("a", "add", "1", "m199"), R"("duplicate":true,"result":199)"));
   CHECK(says(reply("a", "add", "1", "m249"), R"("duplicate":true,"result":249)"));
   CHECK(says(reply("a", "add", "1", "next"), R"("result":251)"));
+}
+
+TEST_CASE_METHOD(agent_fixture, "an agent gives up a history of many bytes, too") {
+  settings.workflows.agent_history_bytes = 200'000;
+  restart();
+  for (int i = 1; i <= 20; ++i) {
+    REQUIRE(says(reply("a", "fill", "50000", "m" + std::to_string(i)), "xxx"));
+    // Besides: the latest reply, and the message at which it is seen.
+    CHECK(number("counter.a", "history_bytes") < 320'000);
+  }
+  const auto run = number("counter.a", "run");
+  CHECK(run >= 4);
+  CHECK(says(shown("a"), R"("state":20)"));
+  CHECK(says(reply("a", "fill", "50000", "m20"), R"("duplicate":true)"));
+  // What is recorded stays as it is, whatever the limit is now.
+  REQUIRE(tell("a", "fill", "150000", "n1"));
+  const auto bytes = number("counter.a", "history_bytes");
+  for (const auto limit : {4096U, 1U << 30}) {
+    settings.workflows.agent_history_bytes = limit;
+    restart();
+    CHECK(says(shown("a"), R"("status":"running")"));
+    CHECK(number("counter.a", "history_bytes") == bytes);
+    CHECK(says(shown("a"), R"("state":21)"));
+  }
+  const auto last = number("counter.a", "run");
+  for (int i = 1; i <= 20; ++i)
+    REQUIRE(tell("a", "fill", "50000", "o" + std::to_string(i)));
+  CHECK(number("counter.a", "run") == last);
+  CHECK(says(shown("a"), R"("state":41)"));
+}
+
+TEST_CASE_METHOD(agent_fixture, "a large state is not written again for each small message") {
+  settings.workflows.agent_history_bytes = 4096;
+  restart();
+  REQUIRE(says(note("write", 100'000, "m0"), "100000"));
+  // It is in its own right from the next run on.
+  REQUIRE(says(note("read", 1, "m1"), "100000"));
+  const auto run = number("diary.a", "run");
+  for (int i = 2; i < 60; ++i)
+    REQUIRE(says(note("read", 100, "m" + std::to_string(i)), "100000"));
+  CHECK(number("diary.a", "run") == run);
+  restart();
+  CHECK(number("diary.a", "run") == run);
+  for (int i = 60; i < 64; ++i)
+    REQUIRE(says(note("read", 40'000, "m" + std::to_string(i)), "100000"));
+  CHECK(number("diary.a", "run") == run + 1);
 }
 
 TEST_CASE_METHOD(agent_fixture, "an agent that is never here for long forgets what is old") {

@@ -95,6 +95,8 @@ TEST_CASE_METHOD(costly_runs, "a run that is slow to replay is not put away for 
   CHECK(replay >= turn);
   REQUIRE(eventually([&] { return shows("callboard_topics_active 0"); }));
   CHECK(std::chrono::steady_clock::now() - before >= 11 * replay);
+  CHECK(shows("callboard_workflow_history_bytes 0"));
+  CHECK(shows("callboard_workflow_replay_bytes_count 1"));
 }
 
 TEST_CASE_METHOD(costly_runs, "a run with many commands says so") {
@@ -107,6 +109,12 @@ TEST_CASE_METHOD(costly_runs, "a run with many commands says so") {
   const auto warning = std::string{explained("many").at("warning").as_string()};
   CHECK(warning.contains("10000 commands"));
   CHECK_FALSE(explained("few").contains("warning"));
+  const auto bytes = [&](const std::string& id) {
+    return explained(id).at("history_bytes").to_number<std::uint64_t>();
+  };
+  CHECK(bytes("many") > 50 * bytes("few"));
+  const auto all = std::to_string(bytes("many") + bytes("few"));
+  CHECK_THAT(exposed(), Catch::Contains("\ncallboard_workflow_history_bytes " + all));
 }
 
 }  // namespace callboard::testing

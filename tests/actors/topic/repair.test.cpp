@@ -299,7 +299,9 @@ TEST_CASE_METHOD(repair_fixture, "a long record is copied in slices") {
   REQUIRE(restart_from("w1", "go"));
   CHECK(eventually([&] { return shown("w1").at("commands").as_int64() == 3004; }));
   CHECK(first_runs == 3);
+  const auto copied_bytes = shown("w1").at("history_bytes");
   restart();
+  CHECK(shown("w1").at("history_bytes") == copied_bytes);
   CHECK(shown("w1").at("run").as_int64() == 2);
   CHECK(says(boost::json::serialize(shown("w1")), "\"signal\""));
   REQUIRE(restart_from("w1", "2002"));
@@ -308,8 +310,10 @@ TEST_CASE_METHOD(repair_fixture, "a long record is copied in slices") {
   CHECK(first_runs == 5);
   CHECK(shown("w1").at("run").as_int64() == 3);
   // Once it has ended, how it came to that is shown, and that it is not all.
+  const auto bytes = shown("w1").at("history_bytes");
   restart();
   const auto last = shown("w1");
+  CHECK(last.at("history_bytes") == bytes);
   CHECK(last.at("steps").as_array().back().at("name") == "go");
   CHECK(last.at("steps").as_array().back().at("status") == "completed");
   const auto omitted = last.at("steps_omitted").as_int64();

@@ -49,6 +49,23 @@ struct busy_node : mortal_broker {
     return boost::json::parse(page.body).at("workflows").at(0).as_object();
   }
 
+  [[nodiscard]] std::uint64_t bytes_shown() {
+    return boost::json::parse(shown("w")).at("history_bytes").to_number<std::uint64_t>();
+  }
+
+  /// Of the run's events, as they are on disk.
+  [[nodiscard]] std::uint64_t bytes_stored() {
+    auto reader = broker.journal.read(broker.shard_of("workflow.w"));
+    std::uint64_t bytes = 0;
+    const auto is_read = visit_history(
+        **reader, row("w").entity, row("w").first_seq, 1, [&](const auto&, const auto& record) {
+          bytes += record.payload.size();
+          return true;
+        });
+    REQUIRE(is_read);
+    return bytes;
+  }
+
   int rows_written = 0;
 };
 
@@ -67,6 +84,8 @@ TEST_CASE("a run writes its row when it begins, works for longer, and ends", "[a
   node.pass(3s);
   CHECK(node.row("w").commands == quick_steps + 1);
   CHECK(node.listed().at("commands") == quick_steps + 1);
+  CHECK(node.bytes_shown() == node.bytes_stored());
+  CHECK(node.listed().at("history_bytes") == node.bytes_stored());
   const auto before = node.rows_written;
   node.pass(10s);
   CHECK(node.rows_written == before);
@@ -91,6 +110,12 @@ TEST_CASE("a run whose row is behind goes on after a kill", "[actors][workflow]"
     // That whose end was not on disk.
     CHECK(again <= (node.was_killed ? 1 : 0));
     CHECK(says(node.shown("w"), R"("commands":11)"));
+    // Counted as they were written, or read again.
+    CHECK(node.bytes_shown() == node.bytes_stored());
+    const auto bytes = node.bytes_shown();
+    node.on_death();
+    node.broker.crash();
+    CHECK(node.bytes_shown() == bytes);
     REQUIRE(node.comes([&] {
       if (auto promise = std::exchange(held, {})) promise->complete(7);
       return node.row("w").ended.has_value();
@@ -98,6 +123,7 @@ TEST_CASE("a run whose row is behind goes on after a kill", "[actors][workflow]"
     was_killed = node.was_killed;
     CHECK(node.row("w").result == "7");
     CHECK(node.row("w").commands == quick_steps + 1);
+    CHECK(node.row("w").history_bytes == node.bytes_stored());
   }
 }
 
