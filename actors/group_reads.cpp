@@ -161,17 +161,20 @@ result<runtime::read_result> read_planned(
   runtime::read_result read;
   // No events at all: retention has taken every one that was known when the plan was made.
   read.gone_up_to = *span ? sequence{(*span)->first.raw() - 1} : plan.known_last;
+  std::uint64_t bytes = 0;
   for (const auto seq : plan.single) {
     if (seq <= read.gone_up_to) continue;
+    // The rest is in the next plan.
+    if (bytes >= how.bytes_max) return read;
     auto found = read_one(reader, topic, seq, how.rule);
     if (!found) return std::unexpected{found.error()};
     if (!*found || (*found)->event.seq != seq) {
       return fail(errc::corruption, fmt::format("event {} of a topic is missing", seq.raw()));
     }
+    bytes += (*found)->event.stored.size();
     read.single.push_back(std::move(**found));
   }
   if (plan.run_from == sequence{} || !*span) return read;
-  std::uint64_t bytes = 0;
   const auto from = std::max(plan.run_from, read.gone_up_to.next());
   auto visited = reader.visit_entity(topic, from, [&](const record& one) {
     if (one.kind != record_kind::event) return true;

@@ -61,7 +61,7 @@ struct read_manner {
   const runtime::binding_rule* rule = nullptr;
 };
 
-/// Carries out a plan. At least one event of a run is read, then up to `bytes_max`.
+/// Carries out a plan, up to `bytes_max` and at least one event of it; of a run that is begun, too.
 /// Errors: those of the reader; corruption if an event is missing without having been trimmed.
 [[nodiscard]] result<runtime::read_result> read_planned(
     storage::shard_reader& reader,

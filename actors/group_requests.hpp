@@ -13,6 +13,7 @@
 #include <concepts>
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -96,6 +97,8 @@ struct fetch_deliveries {
   std::string member;
   std::uint32_t max = 10;
   std::uint32_t wait_ms = 0;
+  /// Bytes of events after which nothing is added; 0: as many as one answer may have.
+  std::uint64_t bytes_max = 0;
 };
 
 struct delivery {
@@ -127,6 +130,15 @@ struct nack_deliveries {
   std::string error;
   nack_kind kind = nack_kind::retry;
 };
+
+/// These were seen by nobody: no attempt has ended.
+[[nodiscard]] inline nack_deliveries
+put_back(const group_ref& group, std::span<const delivery> unseen) {
+  nack_deliveries back{group, {}, 0, {}, nack_kind::put_back};
+  for (const auto& one : unseen)
+    back.tokens.push_back(one.token);
+  return back;
+}
 
 struct ack_result {
   /// Tokens that were no longer valid (held too long, acked before); acks of them changed nothing.

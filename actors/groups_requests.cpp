@@ -254,7 +254,8 @@ void groups_actor::handle_active(
   }
   if (const auto* fetch = std::get_if<fetch_deliveries>(&request.body)) {
     const auto key = ++fetch_keys_;
-    auto queued = unit.core.fetch({key, fetch->member, fetch->max, fetch->wait_ms}, now());
+    auto queued =
+        unit.core.fetch({key, fetch->member, fetch->max, fetch->wait_ms, fetch->bytes_max}, now());
     if (!queued) return answer(request, std::unexpected{queued.error()});
     unit.fetches.emplace(key, std::move(request));
   } else if (const auto* ack = std::get_if<ack_deliveries>(&request.body)) {

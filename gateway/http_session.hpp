@@ -81,7 +81,7 @@ private:
   void perform(run_backup& action);
   [[nodiscard]] result<void> charge_page(actors::read_events& read);
   void fit_page_charge(std::uint64_t size);
-  [[nodiscard]] bool charge_leased(std::uint64_t size);
+  [[nodiscard]] bool charge_handed_out(const actors::control_answer& answer, std::uint64_t size);
   [[nodiscard]] result<byte_charge> charge_payloads(std::uint64_t size);
   [[nodiscard]] bool is_awaited(correlation_id correlation) const;
   [[nodiscard]] struct upgrade_request hand_over();
@@ -140,8 +140,8 @@ private:
   exchange exchange_;
   std::optional<http_response> refusal_;
   byte_charge body_charge_;
-  /// A page of history, from the question to the last byte of the answer; leased tasks, from when
-  /// they are there.
+  /// A page of history, from the question to the last byte of the answer; leased tasks and
+  /// deliveries, from when they are there.
   byte_charge answer_charge_;
   std::string request_id_;
   std::string cors_;

@@ -50,9 +50,9 @@ void http_session::perform(actors::control_body& body) {
   if (auto* read = std::get_if<actors::read_events>(&body)) {
     if (auto charged = charge_page(*read); !charged) return respond_problem(charged.error());
   }
-  if (auto* lease = std::get_if<actors::lease_tasks>(&body)) {
-    lease->lease.bytes_max = environment_.sessions.payload_budget.size_max() / pages_per_budget_min;
-  }
+  const auto share = environment_.sessions.payload_budget.size_max() / pages_per_budget_min;
+  if (auto* lease = std::get_if<actors::lease_tasks>(&body)) lease->lease.bytes_max = share;
+  if (auto* fetch = std::get_if<actors::fetch_deliveries>(&body)) fetch->bytes_max = share;
   awaited_ = port_.next_correlation();
   await_answer(exchange_.wait);
   auto sent = port_.control({awaited_, std::move(body)});
@@ -84,16 +84,27 @@ result<void> http_session::charge_page(actors::read_events& read) {
   return {};
 }
 
-/// Not from the question on: a worker may wait long for a task. False: it was refused, and the
-/// tasks are given back.
-bool http_session::charge_leased(std::uint64_t size) {
+/// Leased tasks and deliveries. Not from the question on: who polls may wait long. False: it was
+/// refused, and they are given back as if nobody had had them.
+bool http_session::charge_handed_out(const actors::control_answer& answer, std::uint64_t size) {
+  const auto* leased = std::get_if<actors::leased_tasks>(&answer);
+  const auto* fetched = std::get_if<actors::delivery_list>(&answer);
+  const bool is_empty = (leased == nullptr || leased->tasks.empty())
+                        && (fetched == nullptr || fetched->deliveries.empty());
+  if (is_empty) return true;
   body_charge_ = {};
   auto charge = charge_payloads(size);
   if (charge) {
     answer_charge_ = *std::move(charge);
     return true;
   }
-  std::get<actors::leave_queue>(*exchange_.on_disconnect).leases = actors::left_leases::unseen;
+  auto& back = *exchange_.on_disconnect;
+  if (leased != nullptr) {
+    std::get<actors::leave_queue>(back).leases = actors::left_leases::unseen;
+  } else {
+    // Not the member's other deliveries.
+    back = actors::put_back(std::get<actors::leave_group>(back).group, fetched->deliveries);
+  }
   give_up_poll();
   respond_problem(charge.error());
   return false;
@@ -187,8 +198,7 @@ void http_session::on_control_reply(actors::control_reply& reply) {
   if (reply.outcome) {
     auto response = answer_control(exchange_, *reply.outcome);
     fit_page_charge(response.body.size());
-    const auto* leased = std::get_if<actors::leased_tasks>(&*reply.outcome);
-    if (leased != nullptr && !leased->tasks.empty() && !charge_leased(response.body.size())) return;
+    if (!charge_handed_out(*reply.outcome, response.body.size())) return;
     respond(std::move(response));
   } else {
     exchange_.on_disconnect.reset();

@@ -9,6 +9,7 @@ namespace callboard::gateway {
 namespace {
 
 constexpr std::uint32_t fetch_max = 1000;
+constexpr std::uint32_t full_retry_ms = 100;
 
 }  // namespace
 
@@ -45,7 +46,33 @@ void websocket_session::perform(const op_id& id, const ops::fetch& op) {
   }
   const auto wait_ms = std::min(op.wait_ms, environment_.settings.groups.fetch_wait_ms_max);
   if (!remember_group(id, *group)) return;
-  ask(id, actors::fetch_deliveries{std::move(*group), port_.id(), op.max, wait_ms}, wait_ms);
+  const auto room = std::max<std::uint64_t>(output_.room_bytes(), 1);
+  ask(id, actors::fetch_deliveries{std::move(*group), port_.id(), op.max, wait_ms, room}, wait_ms);
+}
+
+bool websocket_session::has_room_for_fetched(
+    const pending_op& one, actors::control_answer& answer) {
+  auto* list = std::get_if<actors::delivery_list>(&answer);
+  if (list == nullptr || list->deliveries.empty()) return true;
+  keep_what_fits(*one.group, *list);
+  if (!list->deliveries.empty()) return true;
+  fail_op(
+      one.id,
+      {errc::overloaded,
+       "the connection has not read what it was sent before: read that, then fetch again",
+       full_retry_ms});
+  return false;
+}
+
+void websocket_session::keep_what_fits(
+    const actors::group_ref& group, actors::delivery_list& list) {
+  auto room = stage_ == stage::open && output_.has_room() ? output_.room_bytes() : 0;
+  auto first_out = list.deliveries.begin();
+  for (; first_out != list.deliveries.end() && room != 0; ++first_out)
+    room -= std::min<std::uint64_t>(room, first_out->event.stored.size());
+  if (first_out == list.deliveries.end()) return;
+  tell_broker(actors::put_back(group, {first_out, list.deliveries.end()}));
+  list.deliveries.erase(first_out, list.deliveries.end());
 }
 
 void websocket_session::perform(const op_id& id, const ops::consume& op) {
@@ -96,8 +123,9 @@ void websocket_session::fetch_more(consumer& one) {
   const auto max =
       static_cast<std::uint32_t>(std::min<std::uint64_t>(one.credits - one.held.size(), fetch_max));
   const auto correlation = port_.next_correlation();
-  const auto asked =
-      port_.control({correlation, actors::fetch_deliveries{one.group, port_.id(), max, wait_ms}});
+  const auto asked = port_.control(
+      {correlation,
+       actors::fetch_deliveries{one.group, port_.id(), max, wait_ms, output_.room_bytes()}});
   // Refused for now: the next tick tries again.
   if (!asked) return;
   one.fetching = true;
@@ -123,8 +151,10 @@ void websocket_session::on_consumed(std::uint64_t number, result<actors::control
     consumers_.erase(found);
     return;
   }
-  const auto* list = std::get_if<actors::delivery_list>(&*outcome);
-  if (list == nullptr || list->deliveries.empty()) return;
+  auto* list = std::get_if<actors::delivery_list>(&*outcome);
+  if (list == nullptr) return;
+  keep_what_fits(found->group, *list);
+  if (list->deliveries.empty()) return;
   for (const auto& each : list->deliveries)
     found->held.insert_or_assign(each.token, in_hand{each.event.seq, environment_.time.boot()});
   answer([&](std::string& out) {

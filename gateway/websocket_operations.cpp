@@ -85,6 +85,9 @@ bool websocket_session::ask(const op_id& id, actors::control_body body, std::uin
     fail_op(id, budget_is_used_up());
     return false;
   }
+  pending_op one;
+  if (const auto* fetch = std::get_if<actors::fetch_deliveries>(&body))
+    one.group = std::make_shared<const actors::group_ref>(fetch->group);
   const auto correlation = port_.next_correlation();
   const auto asked = port_.control({correlation, std::move(body)});
   if (!asked) {
@@ -93,7 +96,6 @@ bool websocket_session::ask(const op_id& id, actors::control_body body, std::uin
   }
   const std::chrono::milliseconds patience{
       std::uint64_t{environment_.settings.limits.request_timeout_ms} + wait_ms};
-  pending_op one;
   one.id = id;
   one.deadline = environment_.time.boot() + patience;
   one.charge = std::move(*charge);
@@ -391,6 +393,7 @@ void websocket_session::on_control_reply(actors::control_reply& reply) {
   if (one.kind == pending_kind::consume) return on_consumed(one.consumer, reply.outcome);
   if (one.kind == pending_kind::lease) return on_leased(one.consumer, reply.outcome);
   if (one.kind == pending_kind::hold_time) return on_hold_time(one.consumer, reply.outcome);
+  if (one.group && reply.outcome && !has_room_for_fetched(one, *reply.outcome)) return;
   answer([&](std::string& out) {
     if (reply.outcome) {
       protocol_->answered(out, one.id, *reply.outcome);

@@ -273,6 +273,8 @@ void websocket_session::on_written() {
   }
   for (auto& one : worked_)
     lease_more(one);
+  for (auto& one : consumers_)
+    fetch_more(one);
   if (read_paused_) read();
 }
 

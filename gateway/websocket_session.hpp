@@ -63,6 +63,8 @@ private:
     boot_time deadline{};
     /// Of a consumer, or of a queue worked on.
     std::uint64_t consumer = 0;
+    /// Of a fetch.
+    std::shared_ptr<const actors::group_ref> group;
     byte_charge charge;
   };
 
@@ -184,6 +186,10 @@ private:
   void ask_hold_time(const consumer& one);
   void on_hold_time(std::uint64_t number, const result<actors::control_answer>& outcome);
   void on_consumed(std::uint64_t number, result<actors::control_answer>& outcome);
+  /// False: none fits, and the client was told.
+  [[nodiscard]] bool has_room_for_fetched(const pending_op& one, actors::control_answer& answer);
+  /// Leaves as many in the list as the output has room for; the rest is given back.
+  void keep_what_fits(const actors::group_ref& group, actors::delivery_list& list);
   /// False: there are too many, and the client was told.
   [[nodiscard]] bool remember_group(const op_id& id, const actors::group_ref& group);
 

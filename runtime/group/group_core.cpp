@@ -66,7 +66,9 @@ result<void> group_core::fetch(fetch_command command, group_time now) {
   }
   command.max = std::clamp(command.max, 1U, limits_.fetch_events_max);
   const auto wait = std::chrono::milliseconds{std::min(command.wait_ms, limits_.fetch_wait_ms_max)};
-  waiters_.push_back({std::move(command), now.boot + wait, {}});
+  if (command.bytes_max == 0) command.bytes_max = limits_.fetch_bytes_max;
+  command.bytes_max = std::min(command.bytes_max, limits_.fetch_bytes_max);
+  waiters_.push_back({std::move(command), now.boot + wait, {}, 0});
   return {};
 }
 

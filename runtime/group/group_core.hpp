@@ -41,6 +41,8 @@ struct group_limits {
   std::uint32_t ack_span_max = 100'000;
   std::uint32_t waiters_max = 1000;
   std::uint32_t fetch_events_max = 1000;
+  /// Bytes of the events of one answer, unless one event alone has more.
+  std::uint64_t fetch_bytes_max = 4ULL << 20;
   std::uint32_t fetch_wait_ms_max = 25'000;
   std::uint32_t read_events_max = 256;
 };
@@ -76,6 +78,8 @@ struct fetch_command {
   std::string member;
   std::uint32_t max = 0;
   std::uint32_t wait_ms = 0;
+  /// Bytes of events after which nothing is added; 0 = `group_limits::fetch_bytes_max`, the most.
+  std::uint64_t bytes_max = 0;
 };
 
 struct held_delivery {
@@ -241,6 +245,7 @@ private:
     fetch_command command;
     boot_time deadline{};
     std::vector<held_delivery> given;
+    std::uint64_t given_bytes = 0;
   };
 
   struct dying_event {

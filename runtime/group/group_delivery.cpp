@@ -25,10 +25,14 @@ bool group_core::takes(sequence first) const {
 }
 
 void group_core::offer(std::span<const loaded_event> events) {
+  std::uint64_t bytes = 0;
   for (const auto& event : events) {
     topic_grew(event.event.seq);
+    const bool is_full =
+        fresh_.size() >= limits_.read_events_max || bytes >= limits_.fetch_bytes_max;
     // What does not fit is read later.
-    if (event.event.seq != next_read_ || fresh_.size() >= limits_.read_events_max) continue;
+    if (event.event.seq != next_read_ || is_full) continue;
+    bytes += event.event.stored.size();
     next_read_ = next_read_.next();
     if (settled_.contains(event.event.seq) || entries_.contains(event.event.seq)) continue;
     fresh_.push_back(event);
@@ -50,7 +54,7 @@ void group_core::match(group_time now) {
     std::size_t tried = 0;
     const auto is_full = [&] {
       const auto& one = waiters_[at % waiters_.size()];
-      return one.given.size() >= one.command.max;
+      return one.given.size() >= one.command.max || one.given_bytes >= one.command.bytes_max;
     };
     for (; tried < waiters_.size() && is_full(); ++tried)
       ++at;
@@ -108,6 +112,7 @@ void group_core::hold(loaded_event event, waiter& to, group_time now) {
   holds_.emplace(entry.deadline, seq);
   members_[entry.member].insert(seq);
   mark(seq, now.boot);
+  to.given_bytes += event.event.stored.size();
   to.given.push_back({{seq, entry.attempts, nonce_}, std::move(event.event)});
 }
 

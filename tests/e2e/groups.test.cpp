@@ -3,6 +3,7 @@
 #include "tests/support/catch.hpp"
 #include "tests/support/eventually.hpp"
 
+#include <cstdlib>
 #include <set>
 
 namespace {
@@ -229,4 +230,60 @@ TEST_CASE("order per subject: one key waits for its ack, other keys do not") {
   const auto next = one.fetch(10, 1000);
   REQUIRE(next.size() == 1);
   CHECK(text_of(next[0].event, "id") == "a2");
+}
+
+TEST_CASE("consumers that do not read take neither memory nor attempts") {
+  constexpr std::uint64_t budget = 8 << 20;
+  constexpr std::uint64_t count = 60;
+  const server_process small{
+      {.arguments = {"--set", "node.payload_bytes_max=" + std::to_string(budget)}}};
+  broker to{small.where()};
+  const std::string large = '"' + std::string(900'000, 'x') + '"';
+  for (std::uint64_t i = 0; i < count; ++i)
+    REQUIRE(to.post("/topics/group.deaf/events", large).status == 200);
+  make_group(small.where(), "group.deaf", 0, R"({"hold_ms":5000})");
+  const auto held_bytes = [&] {
+    const std::string name = "\ncallboard_payload_bytes_in_flight ";
+    const auto text = to.http().get("/metrics").body;
+    const auto at = text.find(name);
+    return at == std::string::npos ? 0.0 : std::strtod(text.c_str() + at + name.size(), nullptr);
+  };
+  {
+    const std::string body = R"({"max":100})";
+    std::string asks;
+    for (int i = 0; i < 30; ++i) {
+      asks += "POST " + to.path("/topics/group.deaf/groups/workers/fetch")
+              + " HTTP/1.1\r\nHost: h\r\nContent-Type: application/json\r\nContent-Length: "
+              + std::to_string(body.size()) + "\r\n\r\n" + body;
+    }
+    std::vector<socket> deaf;
+    for (int i = 0; i < 2; ++i)
+      deaf.emplace_back(small.where()).write(asks);
+    websocket_client deaf_too{small.where()};
+    deaf_too.send_json(
+        {{"op", "consume"},
+         {"id", 1},
+         {"topic", "group.deaf"},
+         {"group", "workers"},
+         {"credits", 50}});
+    // What the sockets hold is the system's; what is behind it is charged.
+    REQUIRE(eventually([&] { return held_bytes() > 800'000; }));
+    CHECK(held_bytes() <= budget / 2.0);
+    worker reads{small.where(), "group.deaf", "reads"};
+    const auto next = reads.fetch(100);
+    REQUIRE(next.size() == 1);
+    CHECK(next[0].attempt == 1);
+    reads.ack(next);
+    deaf_too.cut();
+    for (auto& one : deaf)
+      one.cut();
+  }
+  worker reads{small.where(), "group.deaf", "reads"};
+  CHECK(eventually([&] {
+    const auto got = reads.fetch(100, 500);
+    if (!got.empty()) reads.ack(got);
+    return number_of(reads.describe(), "lag") == 0;
+  }));
+  CHECK(number_of(reads.describe(), "dead_lettered") == 0);
+  CHECK(eventually([&] { return held_bytes() == 0; }));
 }

@@ -1,6 +1,7 @@
 // What a connection may have beyond its own bounds: refusals that a WebSocket tells itself, the
 // places beyond the limit of connections, and the node's budget.
 #include "gateway/auth.hpp"
+#include "gateway/event_codec.hpp"
 #include "gateway/request_reader.hpp"
 
 #include "tests/gateway/http_fixture.hpp"
@@ -198,6 +199,51 @@ TEST_CASE_METHOD(http_fixture, "leased tasks are charged until written", "[gatew
     };
   });
   CHECK(client.ask(lease).status == 200);
+  CHECK(eventually([this] { return budget.used() == 0; }));
+}
+
+TEST_CASE_METHOD(http_fixture, "deliveries are charged until written", "[gateway][http]") {
+  const auto give = [this](std::size_t bytes) {
+    run([this, bytes] {
+      on_control = [bytes](const actors::control_body& body) {
+        if (!std::holds_alternative<actors::fetch_deliveries>(body)) {
+          return std::optional<result<actors::control_answer>>{
+              actors::control_answer{actors::done{}}};
+        }
+        const auto event = gateway::decode_plain('"' + std::string(bytes, 'x') + '"', {.id = "x"});
+        actors::delivery_list list{.epoch = "e"};
+        for (const auto* token : {"d1", "d2"})
+          list.deliveries.push_back({token, 1, {sequence{3}, time_ms{}, event->event.stored}});
+        return std::optional<result<actors::control_answer>>{actors::control_answer{list}};
+      };
+    });
+  };
+  give(150 << 10);
+  const std::string fetch = "POST /v1/tenants/acme/topics/t/groups/g/fetch HTTP/1.1\r\nHost: h\r\n"
+                            "Content-Length: 14\r\n\r\n{\"member\":\"m\"}";
+  auto others = budget.charge(300 << 10);
+  REQUIRE(others.has_value());
+  auto client = connect();
+  const auto refused = client.ask(fetch);
+  CHECK(refused.status == 429);
+  CHECK_THAT(refused.body, Catch::Contains(R"("code":"overloaded")"));
+  CHECK(refused.headers.contains("retry-after"));
+  REQUIRE(eventually([this] { return asked.size() == 2; }));
+  run([this] {
+    CHECK(std::get<actors::fetch_deliveries>(asked[0]).bytes_max == budget.size_max() / 16);
+    // These and no others of the member, without an attempt.
+    const auto& back = std::get<actors::nack_deliveries>(asked[1]);
+    CHECK(back.group.group.str() == "g");
+    CHECK(back.tokens == std::vector<std::string>{"d1", "d2"});
+    CHECK(back.kind == actors::nack_kind::put_back);
+    CHECK(back.delay_ms == 0);
+  });
+  others.reset();
+  CHECK(client.ask(fetch).status == 200);
+  CHECK(eventually([this] { return budget.used() == 0; }));
+  // What is more than half of the budget by itself is not refused for ever.
+  give(600 << 10);
+  CHECK(client.ask(fetch).status == 200);
   CHECK(eventually([this] { return budget.used() == 0; }));
 }
 

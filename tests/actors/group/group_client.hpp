@@ -29,8 +29,9 @@ public:
     settle();
   }
 
-  void publish_event(const std::string& name, const std::string& id) {
+  void publish_event(const std::string& name, const std::string& id, std::size_t bytes = 0) {
     v1::Event event;
+    if (bytes != 0) event.set_text(std::string(bytes, 'x'));
     event.set_id(id);
     event.set_source("/test");
     event.set_type("test");

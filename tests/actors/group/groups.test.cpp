@@ -163,6 +163,34 @@ TEST_CASE_METHOD(group_client, "a waiting fetch gets what is published", "[actor
   CHECK(std::get<actors::delivery_list>(*got.answered.at(empty)).deliveries.empty());
 }
 
+TEST_CASE_METHOD(
+    group_client, "large events that are due again are read a few at a time", "[actors][group]") {
+  const auto which = group("orders", "billing");
+  for (int i = 1; i <= 6; ++i)
+    publish_event("orders", "e" + std::to_string(i), 400'000);
+  settle();
+  (void)make_group({.group = which});
+  std::vector<actors::delivery> taken;
+  while (taken.size() < 6) {
+    auto some = fetch(which, "a", 10);
+    REQUIRE_FALSE(some.empty());
+    taken.insert(taken.end(), some.begin(), some.end());
+  }
+  (void)nack(which, taken, 0);
+  std::vector<std::uint64_t> again;
+  while (again.size() < 6) {
+    const auto some = fetch(which, "a", 10);
+    REQUIRE_FALSE(some.empty());
+    // A read ends with 1 MiB.
+    CHECK(some.size() <= 3);
+    for (const auto& one : some) {
+      CHECK(one.attempt == 2);
+      again.push_back(one.event.seq.raw());
+    }
+  }
+  CHECK(again == seq_list{1, 2, 3, 4, 5, 6});
+}
+
 TEST_CASE_METHOD(group_client, "holds run out and members who leave release", "[actors][group]") {
   const auto which = group("orders", "billing");
   publish_many("orders", 2);

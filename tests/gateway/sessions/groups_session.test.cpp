@@ -38,13 +38,13 @@ struct worker : one_client {
   [[nodiscard]] std::size_t fetches() const { return asked_count<actors::fetch_deliveries>(); }
 
   /// The group gives events `first` to `last`, with tokens "d1", "d2"...
-  void give(std::uint64_t first, std::uint64_t last) {
+  void give(std::uint64_t first, std::uint64_t last, const std::string& payload = "1") {
     actors::delivery_list list;
     list.epoch = "e";
     event_defaults defaults;
     for (auto seq = first; seq <= last; ++seq) {
       defaults.id = std::to_string(seq);
-      const auto event = decode_plain("1", defaults).value().event;
+      const auto event = decode_plain(payload, defaults).value().event;
       list.deliveries.push_back(
           {"d" + std::to_string(seq), 1, {sequence{seq}, time.wall(), event.stored}});
     }
@@ -115,6 +115,48 @@ TEST_CASE_METHOD(worker, "a consumer holds at most its credits", "[ws][groups]")
     ack(R"("deliveries":["d3"])");
     CHECK(wanted() == 1);
   }
+}
+
+TEST_CASE_METHOD(
+    worker, "who does not read gets no more events than its output holds", "[ws][groups]") {
+  settings.limits.output_bytes_max = 2000;
+  begin();
+  consume(10);
+  CHECK(last_fetch().bytes_max > 0);
+  CHECK(last_fetch().bytes_max <= 2000);
+  const auto large = '"' + std::string(1500, 'x') + '"';
+  const auto put_back = [this] {
+    std::vector<std::string> back;
+    for (const auto& one : controls) {
+      const auto* declined = std::get_if<actors::nack_deliveries>(&one.body);
+      if (declined == nullptr) continue;
+      CHECK(declined->kind == actors::nack_kind::put_back);
+      CHECK(declined->delay_ms == 0);
+      back.insert(back.end(), declined->tokens.begin(), declined->tokens.end());
+    }
+    return back;
+  };
+  socket.blocked = true;
+  give(1, 4, large);
+  // Two are more than there is room for; the others are nobody's.
+  CHECK(put_back() == std::vector<std::string>{"d3", "d4"});
+  tick_after(1s);
+  CHECK(fetches() == 1);
+  // One that asks all the same is refused, and has no attempt either.
+  ask(R"({"op":"fetch","id":4,"topic":"open.t","group":"g","max":2})");
+  CHECK(fetches() == 2);
+  give(5, 5, large);
+  CHECK(put_back() == std::vector<std::string>{"d3", "d4", "d5"});
+  socket.blocked = false;
+  stream->release();
+  run();
+  const auto told = frames();
+  REQUIRE(told.size() == 2);
+  CHECK_THAT(told[0], Contains(R"("delivery":"d2")") && !Contains(R"("delivery":"d3")"));
+  CHECK_THAT(told[1], Contains(R"("id":4,"code":"overloaded")"));
+  // At once, not with the next tick.
+  CHECK(fetches() == 3);
+  CHECK(wanted() == 8);
 }
 
 TEST_CASE_METHOD(worker, "what was held too long may come again", "[ws][groups]") {

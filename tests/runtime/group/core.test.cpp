@@ -41,6 +41,47 @@ TEST_CASE_METHOD(group_bench, "an ack of several survives with one record", "[gr
   CHECK(records.back().acked.size() == 1);
 }
 
+TEST_CASE_METHOD(group_bench, "an answer ends with its bytes, but has one event", "[group]") {
+  limits.fetch_bytes_max = 1000;
+  for (int i = 0; i < 10; ++i)
+    publish(0, 300);
+  publish(0, 5000);
+  publish(0, 5000);
+  activate();
+  CHECK(seqs(fetch("a", 10)) == seq_list{1, 2, 3, 4});
+  CHECK(seqs(fetch("a", 10, 500)) == seq_list{5, 6});
+  CHECK(seqs(fetch("a", 10, 1)) == seq_list{7});
+  // Who asks for more than there may be gets that.
+  const auto rest = fetch("a", 10, 1'000'000);
+  CHECK(seqs(rest) == seq_list{8, 9, 10, 11});
+  CHECK(seqs(fetch("a", 10)) == seq_list{12});
+  CHECK(core->counts().in_flight == 12);
+  // What is put back has had no attempt.
+  (void)core->nack({tokens(rest), 0, {}, nack_kind::put_back}, now);
+  const auto again = fetch("b", 10);
+  CHECK(seqs(again) == seq_list{8, 9, 10, 11});
+  CHECK(again[0].token.attempt == 1);
+}
+
+TEST_CASE_METHOD(group_bench, "events that come while one waits are taken by bytes", "[group]") {
+  limits.fetch_bytes_max = 1000;
+  activate();
+  REQUIRE(core->fetch({1, "a", 10, 5000}, now));
+  settle_reads();
+  std::vector<loaded_event> come;
+  for (int i = 0; i < 6; ++i) {
+    publish(0, 400);
+    come.push_back(topic.back());
+  }
+  REQUIRE(core->takes(sequence{1}));
+  core->offer(come);
+  settle_reads();
+  const auto answers = core->take_answers();
+  REQUIRE(answers.size() == 1);
+  CHECK(seqs(answers[0].deliveries) == seq_list{1, 2, 3});
+  CHECK(seqs(fetch("a", 10)) == seq_list{4, 5, 6});
+}
+
 TEST_CASE_METHOD(group_bench, "a cumulative ack settles everything up to it", "[group]") {
   publish_many(10);
   activate();

@@ -29,8 +29,9 @@ public:
   std::uint64_t reads = 0;
   sequence first_kept{1};
 
-  void publish(std::uint64_t subject = 0) {
+  void publish(std::uint64_t subject = 0, std::size_t bytes = 0) {
     loaded_event event;
+    event.event.stored = shared_bytes{std::string(bytes, 'x')};
     event.event.seq = sequence{topic.size() + 1};
     event.event.time = now.shard;
     event.subject = subject;
@@ -69,9 +70,10 @@ public:
   }
 
   /// What a single fetch gets, reads included; the wait is not waited for.
-  std::vector<held_delivery> fetch(const std::string& member, std::uint32_t max) {
+  std::vector<held_delivery>
+  fetch(const std::string& member, std::uint32_t max, std::uint64_t bytes_max = 0) {
     const auto key = ++keys_;
-    REQUIRE(core->fetch({key, member, max, 0}, now));
+    REQUIRE(core->fetch({key, member, max, 0, bytes_max}, now));
     settle_reads();
     for (auto& answer : core->take_answers()) {
       if (answer.key == key) return std::move(answer.deliveries);
