@@ -4,6 +4,7 @@
 #include "model/chat_client.hpp"
 
 #include "tests/support/chat_provider.hpp"
+#include "tests/support/temp_dir.hpp"
 
 #include <atomic>
 #include <condition_variable>
@@ -89,6 +90,9 @@ private:
   std::uint64_t random_ = 7;
   std::unique_ptr<model::chat_client> client_;
 };
+
+/// A certificate for "localhost" that signs itself, and its key, as PEM files.
+[[nodiscard]] chat_provider_options make_certificate(const temp_dir& folder);
 
 /// One message of a user.
 [[nodiscard]] model::chat_request question(std::string_view text, bool stream = true);
