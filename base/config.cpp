@@ -54,7 +54,7 @@ void visit_storage_settings(Config& c, Visit&& visit) {
   visit("storage.disk_soft_bytes", s.disk_soft_bytes, bounds{0}, "free disk space below which publishes are refused");
   visit("storage.disk_hard_bytes", s.disk_hard_bytes, bounds{0}, "free disk space below which all writes are refused");
   visit("storage.ballast_bytes", s.ballast_bytes, bounds{0}, "file that is given up to let compaction work on a full disk");
-  visit("storage.spare_log_bytes", s.spare_log_bytes, bounds{0}, "size of the file of zeros that the next write-ahead log is written over; 0 = none: each fsync writes the log's size as well");
+  visit("storage.spare_log_bytes", s.spare_log_bytes, bounds{0}, "size of each of the two files of zeros that the next write-ahead logs are written over; 0 = none: each fsync writes the log's size as well");
   visit("storage.reader_queue_max", s.reader_queue_max, bounds{1}, "reads waiting for a reader thread before more are refused");
   visit("storage.scrub_bytes_per_s", s.scrub_bytes_per_s, bounds{0}, "pace of the background check of stored records; 0 = off");
 }

@@ -59,7 +59,11 @@ journal_writer::instruments::instruments(metrics& counters)
       projection_oldest_seconds{counters.gauge(
           "journal_projection_oldest_seconds", "Age of the oldest record among them")},
       memory_bytes{counters.gauge(
-          "journal_memory_bytes", "Bytes of the store's memtables and of the tail cache")} {}
+          "journal_memory_bytes", "Bytes of the store's memtables and of the tail cache")},
+      log_over_zeros{counters.gauge(
+          "journal_log_over_zeros",
+          "1: the newest write-ahead log is written over zeros; 0: it grows, so that each fsync "
+          "writes its size as well")} {}
 
 journal_writer::journal_writer(writer_parts parts)
     : parts_{std::move(parts)},
@@ -83,7 +87,8 @@ journal_writer::journal_writer(writer_parts parts)
           .path = parts_.paths.spare_log.string(),
           .bytes = parts_.settings.spare_log_bytes,
           .time = &parts_.time,
-          .has_room = has_room});
+          .has_room = has_room,
+          .is_over_zeros = &instruments_.log_over_zeros});
   db_options_.file_system = logs_;
   db_options_.listener = background_;
   parts_.counters.add_sampler([this] { show_depths(); });

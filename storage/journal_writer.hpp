@@ -91,6 +91,7 @@ private:
     prometheus::Gauge& projection_bytes;
     prometheus::Gauge& projection_oldest_seconds;
     prometheus::Gauge& memory_bytes;
+    prometheus::Gauge& log_over_zeros;
   };
 
   void run();

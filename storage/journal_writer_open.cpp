@@ -226,7 +226,7 @@ void journal_writer::reopen(const error& why) {
     }
     parts_.shards.damage_node(opened.error());
     if (opened.error().code == errc::storage_full) {
-      logs_->give_up_spare();
+      logs_->give_up_spares();
       parts_.space.give_up_ballast();
     }
     // It is not over soon, so nobody is left waiting. Nothing of theirs was written.

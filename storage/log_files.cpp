@@ -150,9 +150,10 @@ private:
 /// The newest log: what counts for all, whatever it is written to.
 class log_files::open_log final : public rocksdb::FSWritableFileOwnerWrapper {
 public:
-  open_log(log_files& owner, std::unique_ptr<rocksdb::FSWritableFile>&& below)
-      : FSWritableFileOwnerWrapper{std::move(below)}, owner_{owner} {
-    owner_.opened(*this);
+  /// `zeros`: bytes that it is written over.
+  open_log(log_files& owner, std::unique_ptr<rocksdb::FSWritableFile>&& below, std::uint64_t zeros)
+      : FSWritableFileOwnerWrapper{std::move(below)}, owner_{owner}, zeros_{zeros} {
+    owner_.opened(*this, zeros_ != 0);
   }
 
   ~open_log() override { owner_.closed(*this); }
@@ -161,6 +162,10 @@ public:
   Append(const rocksdb::Slice& data, const IOOptions& options, IODebugContext* debug) override {
     auto status = target()->Append(data, options, debug);
     size_ += data.size();
+    if (zeros_ != 0 && size_ > zeros_) {
+      zeros_ = 0;
+      owner_.left_zeros(*this);
+    }
     owner_.grown_to(size_);
     return status;
   }
@@ -185,6 +190,8 @@ private:
   log_files& owner_;
   sync_gate gate_;
   std::uint64_t size_ = 0;
+  /// 0: none are left.
+  std::uint64_t zeros_ = 0;
 };
 
 /// A file that is written from its begin on over what it has.
@@ -254,10 +261,12 @@ void log_files::stop() {
   maker_.join();
 }
 
-void log_files::give_up_spare() {
+void log_files::give_up_spares() {
   const std::lock_guard guard{mutex_};
-  if (!std::exchange(has_spare_, false)) return;
-  target()->DeleteFile(options_.path, {}, nullptr).PermitUncheckedError();
+  for (std::size_t i = 0; i < spares_max; ++i) {
+    if (!std::exchange(has_spare_[i], false)) continue;
+    target()->DeleteFile(spare(i), {}, nullptr).PermitUncheckedError();
+  }
 }
 
 void log_files::prepare_first() {
@@ -265,13 +274,17 @@ void log_files::prepare_first() {
   if (options_.path.empty() || !std::exchange(is_first_, false)) return;
   // A process was killed while it made it.
   target()->DeleteFile(unfinished(), {}, nullptr).PermitUncheckedError();
-  if (options_.bytes == 0) {
-    target()->DeleteFile(options_.path, {}, nullptr).PermitUncheckedError();
-    return;
+  for (std::size_t i = 0; i < spares_max; ++i) {
+    if (options_.bytes == 0) {
+      target()->DeleteFile(spare(i), {}, nullptr).PermitUncheckedError();
+    } else {
+      has_spare_[i] = has_left_over(spare(i));
+    }
   }
+  if (options_.bytes == 0 || std::ranges::find(has_spare_, true) != has_spare_.end()) return;
   const auto began = options_.time->boot();
   const auto is_enough = [&] { return options_.time->boot() - began >= first_spare_max; };
-  has_spare_ = has_left_over() || make_spare([] { return false; }, is_enough);
+  has_spare_[0] = make_spare(spare(0), [] { return false; }, is_enough);
 }
 
 IOStatus log_files::NewWritableFile(
@@ -283,13 +296,15 @@ IOStatus log_files::NewWritableFile(
   if (auto synced = sync_current(); !synced.ok()) return synced;
   prepare_first();
   std::unique_ptr<rocksdb::FSWritableFile> log;
-  auto status = take_spare(path, options, log);
+  std::uint64_t zeros = 0;
+  auto status = take_spare(path, options, log, zeros);
   if (!status.ok()) {
     // The next one need not.
-    want_spare();
+    want_spares();
+    zeros = 0;
     status = target()->NewWritableFile(path, options, &log, debug);
   }
-  if (status.ok()) *out = std::make_unique<open_log>(*this, std::move(log));
+  if (status.ok()) *out = std::make_unique<open_log>(*this, std::move(log), zeros);
   return status;
 }
 
@@ -318,28 +333,35 @@ IOStatus log_files::sync_current() {
 IOStatus log_files::take_spare(
     const std::string& path,
     const rocksdb::FileOptions& options,
-    std::unique_ptr<rocksdb::FSWritableFile>& out) {
+    std::unique_ptr<rocksdb::FSWritableFile>& out,
+    std::uint64_t& zeros) {
+  auto status = IOStatus::NotFound();
   {
+    // Until it has another name nobody makes the next one in its place.
     const std::lock_guard guard{mutex_};
-    if (!std::exchange(has_spare_, false)) return IOStatus::NotFound();
+    const auto there = std::ranges::find(has_spare_, true);
+    if (there == has_spare_.end()) return status;
+    *there = false;
+    const auto number = static_cast<std::size_t>(there - has_spare_.begin());
+    status = target()->RenameFile(spare(number), path, {}, nullptr);
+    is_useless_ |= !status.ok();
   }
-  auto status = target()->RenameFile(options_.path, path, {}, nullptr);
   if (!status.ok()) {
     log::channel("storage")->warn(
         "logs grow, as zeros made beside the store cannot become one: {}", status.ToString());
-    const std::lock_guard guard{mutex_};
-    is_useless_ = true;
   }
   if (status.ok()) status = sync_directory();
+  if (status.ok()) status = target()->GetFileSize(path, {}, &zeros, nullptr);
   std::unique_ptr<rocksdb::FSRandomRWFile> file;
   if (status.ok()) status = target()->NewRandomRWFile(path, options, &file, nullptr);
   if (status.ok()) out = std::make_unique<zeroed_file>(*target(), path, std::move(file));
   return status;
 }
 
-void log_files::opened(rocksdb::FSWritableFile& log) {
+void log_files::opened(rocksdb::FSWritableFile& log, bool is_over_zeros) {
   const std::lock_guard guard{current_mutex_};
   current_ = &log;
+  if (options_.is_over_zeros != nullptr) options_.is_over_zeros->Set(is_over_zeros ? 1 : 0);
 }
 
 void log_files::closed(const rocksdb::FSWritableFile& log) {
@@ -347,15 +369,21 @@ void log_files::closed(const rocksdb::FSWritableFile& log) {
   if (current_ == &log) current_ = nullptr;
 }
 
-void log_files::grown_to(std::uint64_t bytes) {
-  if (bytes >= options_.bytes / parts_until_wanted) want_spare();
+void log_files::left_zeros(const rocksdb::FSWritableFile& log) {
+  const std::lock_guard guard{current_mutex_};
+  if (current_ == &log && options_.is_over_zeros != nullptr) options_.is_over_zeros->Set(0);
 }
 
-void log_files::want_spare() {
+void log_files::grown_to(std::uint64_t bytes) {
+  if (bytes >= options_.bytes / parts_until_wanted) want_spares();
+}
+
+void log_files::want_spares() {
   if (options_.bytes == 0) return;
   {
     const std::lock_guard guard{mutex_};
-    if (has_spare_ || is_useless_ || std::exchange(is_spare_wanted_, true)) return;
+    const bool are_all_there = std::ranges::find(has_spare_, false) == has_spare_.end();
+    if (are_all_there || is_useless_ || std::exchange(are_spares_wanted_, true)) return;
   }
   changed_.notify_one();
 }
@@ -364,23 +392,30 @@ void log_files::run(const std::stop_token& stopping) {
   yield_this_thread();
   const auto is_stopping = [&] { return stopping.stop_requested(); };
   std::unique_lock lock{mutex_};
-  while (changed_.wait(lock, stopping, [&] { return is_spare_wanted_; })) {
+  while (changed_.wait(lock, stopping, [&] { return are_spares_wanted_; })) {
+    const auto missing = std::ranges::find(has_spare_, false);
+    if (missing == has_spare_.end()) {
+      are_spares_wanted_ = false;
+      continue;
+    }
+    const auto number = static_cast<std::size_t>(missing - has_spare_.begin());
     lock.unlock();
-    const bool is_made = make_spare(is_stopping, [] { return false; });
+    const bool is_made = make_spare(spare(number), is_stopping, [] { return false; });
     lock.lock();
-    has_spare_ |= is_made;
-    is_spare_wanted_ = false;
+    has_spare_[number] = is_made;
+    if (is_made) continue;
     // Not at once again, where the disk is full.
-    if (!is_made) changed_.wait_for(lock, stopping, retry_after, [] { return false; });
+    are_spares_wanted_ = false;
+    changed_.wait_for(lock, stopping, retry_after, [] { return false; });
   }
 }
 
 /// A spare is in its place only once it is complete.
-bool log_files::has_left_over() const {
+bool log_files::has_left_over(const std::string& spare) const {
   std::unique_ptr<rocksdb::FSRandomAccessFile> file;
   std::uint64_t size = 0;
-  if (!target()->GetFileSize(options_.path, {}, &size, nullptr).ok() || size == 0) return false;
-  if (!target()->NewRandomAccessFile(options_.path, {}, &file, nullptr).ok()) return false;
+  if (!target()->GetFileSize(spare, {}, &size, nullptr).ok() || size == 0) return false;
+  if (!target()->NewRandomAccessFile(spare, {}, &file, nullptr).ok()) return false;
   std::string bytes(4096, '\0');
   rocksdb::Slice read;
   if (!file->Read(0, bytes.size(), {}, &read, bytes.data(), nullptr).ok()) return false;
@@ -388,7 +423,9 @@ bool log_files::has_left_over() const {
 }
 
 bool log_files::make_spare(
-    const std::function<bool()>& is_given_up, const std::function<bool()>& is_enough) const {
+    const std::string& spare,
+    const std::function<bool()>& is_given_up,
+    const std::function<bool()>& is_enough) const {
   const auto bytes = options_.bytes;
   if (options_.has_room && !options_.has_room(bytes)) return false;
   const std::string zeros(std::min(piece_bytes, bytes), '\0');
@@ -407,7 +444,7 @@ bool log_files::make_spare(
   if (status.ok()) status = file->Close({}, nullptr);
   file.reset();
   if (status.ok() && is_given_up()) status = IOStatus::Aborted();
-  if (status.ok()) status = target()->RenameFile(unfinished(), options_.path, {}, nullptr);
+  if (status.ok()) status = target()->RenameFile(unfinished(), spare, {}, nullptr);
   if (status.ok()) status = sync_directory();
   if (status.ok()) return true;
   target()->DeleteFile(unfinished(), {}, nullptr).PermitUncheckedError();

@@ -10,10 +10,13 @@
 #pragma once
 
 #include "base/clock.hpp"
+#include "base/metrics.hpp"
 
 #include <rocksdb/file_system.h>
 
+#include <array>
 #include <condition_variable>
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -26,7 +29,8 @@ namespace callboard::storage {
 
 /// The zeros that logs are written over.
 struct spare_log_options {
-  /// Where the next log waits, on the file system of the store. Empty: logs grow.
+  /// Where the next log waits, on the file system of the store; the one behind it, at this and
+  /// ".2". Empty: logs grow.
   std::string path;
   /// What is written behind these makes the file grow; 0: logs grow.
   std::uint64_t bytes = 0;
@@ -34,6 +38,8 @@ struct spare_log_options {
   const clock* time = nullptr;
   /// Whether the disk has room for another file of a size; empty: it has.
   std::function<bool(std::uint64_t bytes)> has_room;
+  /// 1 as long as what is written to the newest log goes over zeros, else 0. Null: nobody looks.
+  prometheus::Gauge* is_over_zeros = nullptr;
 };
 
 /// Any thread. Outlives the files it has opened.
@@ -50,11 +56,11 @@ public:
   /// Makes no more zeros: the directory may be another process's then. Idempotent.
   void stop();
 
-  /// Removes what the next log would be written over.
-  void give_up_spare();
+  /// Removes what the next logs would be written over.
+  void give_up_spares();
 
   /// The log before it is synced first, so that none has records that follow on what is lost. The
-  /// first one takes the spare that an earlier process left, or as many zeros as are made in a
+  /// first one takes a spare that an earlier process left, or as many zeros as are made in a
   /// moment; without any, as on a full disk, a log grows.
   rocksdb::IOStatus NewWritableFile(
       const std::string& path,
@@ -78,17 +84,30 @@ private:
   [[nodiscard]] rocksdb::IOStatus take_spare(
       const std::string& path,
       const rocksdb::FileOptions& options,
-      std::unique_ptr<rocksdb::FSWritableFile>& out);
-  void opened(rocksdb::FSWritableFile& log);
+      std::unique_ptr<rocksdb::FSWritableFile>& out,
+      std::uint64_t& zeros);
+  void opened(rocksdb::FSWritableFile& log, bool is_over_zeros);
   void closed(const rocksdb::FSWritableFile& log);
+  /// The log goes on behind its zeros.
+  void left_zeros(const rocksdb::FSWritableFile& log);
   /// A log has come so far.
   void grown_to(std::uint64_t bytes);
-  void want_spare();
+  void want_spares();
   void run(const std::stop_token& stopping);
-  [[nodiscard]] bool has_left_over() const;
+  [[nodiscard]] bool has_left_over(const std::string& spare) const;
   /// True once it is complete, synced, and in its place: full, or what there was when `is_enough`.
   [[nodiscard]] bool make_spare(
-      const std::function<bool()>& is_given_up, const std::function<bool()>& is_enough) const;
+      const std::string& spare,
+      const std::function<bool()>& is_given_up,
+      const std::function<bool()>& is_enough) const;
+
+  /// RocksDB may begin two logs in a row: it looks how large all are while it gives back an old
+  /// one.
+  static constexpr std::size_t spares_max = 2;
+
+  [[nodiscard]] std::string spare(std::size_t number) const {
+    return number == 0 ? options_.path : options_.path + ".2";
+  }
 
   [[nodiscard]] std::string unfinished() const { return options_.path + ".part"; }
 
@@ -98,8 +117,8 @@ private:
   std::mutex mutex_;
   std::condition_variable_any changed_;
   bool is_first_ = true;
-  bool has_spare_ = false;
-  bool is_spare_wanted_ = false;
+  std::array<bool, spares_max> has_spare_{};
+  bool are_spares_wanted_ = false;
   /// It could not be made a log: not tried again.
   bool is_useless_ = false;
   /// The newest log, as long as it is open. Locked while it is synced by others than RocksDB.

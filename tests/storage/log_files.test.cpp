@@ -11,6 +11,7 @@
 #include "tests/support/temp_dir.hpp"
 
 #include <algorithm>
+#include <atomic>
 #include <filesystem>
 #include <fstream>
 #include <iostream>
@@ -69,7 +70,8 @@ struct logs_fixture {
             .path = path("spare"),
             .bytes = spare_bytes,
             .time = &time,
-            .has_room = [this](std::uint64_t) { return has_room; }});
+            .has_room = [this](std::uint64_t) { return has_room.load(); },
+            .is_over_zeros = &over_zeros});
   }
 
   std::unique_ptr<rocksdb::FSWritableFile> open(log_files& files, const std::string& name) const {
@@ -78,10 +80,21 @@ struct logs_fixture {
     return file;
   }
 
+  void remove_spares() const {
+    for (const auto* name : {"spare", "spare.2"})
+      fs::remove(path(name));
+  }
+
+  void await_spares() const {
+    while (!fs::exists(path("spare")) || !fs::exists(path("spare.2"))) {
+    }
+  }
+
   temp_dir folder;
   system_clock time;
+  mutable prometheus::Gauge over_zeros;
   std::shared_ptr<crash_file_system> disk = std::make_shared<crash_file_system>();
-  bool has_room = true;
+  std::atomic<bool> has_room = true;
 };
 
 /// In pieces of random sizes.
@@ -193,8 +206,7 @@ TEST_CASE("logs are written over zeros that are there before them", "[storage][l
     CHECK(is_zero(contents(f.path("000003.log"))));
   }
   SECTION("where there is no room a log grows") {
-    std::error_code ignored;
-    fs::remove(f.path("spare"), ignored);
+    f.remove_spares();
     f.has_room = false;
     files = f.make();
     const auto log = f.open(*files, "000003.log");
@@ -203,8 +215,7 @@ TEST_CASE("logs are written over zeros that are there before them", "[storage][l
     CHECK(!fs::exists(f.path("spare")));
   }
   SECTION("nor is anything left of zeros that cannot be written") {
-    std::error_code ignored;
-    fs::remove(f.path("spare"), ignored);
+    f.remove_spares();
     f.disk->fail_writes(".part", 1);
     files = f.make();
     const auto log = f.open(*files, "000003.log");
@@ -212,6 +223,56 @@ TEST_CASE("logs are written over zeros that are there before them", "[storage][l
     // Those for the next log may be on their way.
     files->stop();
     CHECK(!fs::exists(f.path("spare.part")));
+  }
+}
+
+TEST_CASE("two logs in a row are written over zeros", "[storage][log_files]") {
+  logs_fixture f;
+  auto files = f.make();
+  const auto fill = [](rocksdb::FSWritableFile& log) {
+    REQUIRE(log.Append(std::string(spare_bytes / 8, 'x'), {}, nullptr).ok());
+  };
+  std::vector<std::unique_ptr<rocksdb::FSWritableFile>> logs;
+  const auto open = [&](int number) {
+    const auto name = "00000" + std::to_string(number) + ".log";
+    logs.push_back(f.open(*files, name));
+    return fs::file_size(f.path(name));
+  };
+  CHECK(open(1) == spare_bytes);
+  CHECK(f.over_zeros.Value() == 1);
+  fill(*logs.back());
+  f.await_spares();
+  CHECK(open(2) == spare_bytes);
+  CHECK(open(3) == spare_bytes);
+  CHECK(f.over_zeros.Value() == 1);
+  SECTION("both are made again") {
+    fill(*logs.back());
+    f.await_spares();
+    CHECK(open(4) == spare_bytes);
+  }
+  SECTION("a third one grows, and shows it") {
+    f.has_room = false;
+    CHECK(open(4) == 0);
+    CHECK(f.over_zeros.Value() == 0);
+  }
+  SECTION("what goes on behind its zeros grows") {
+    // Who is no longer the newest says nothing.
+    REQUIRE(logs[0]->Append(std::string(spare_bytes, 'x'), {}, nullptr).ok());
+    CHECK(f.over_zeros.Value() == 1);
+    REQUIRE(logs.back()->Append(std::string(spare_bytes, 'x'), {}, nullptr).ok());
+    CHECK(f.over_zeros.Value() == 1);
+    REQUIRE(logs.back()->Append("x", {}, nullptr).ok());
+    CHECK(f.over_zeros.Value() == 0);
+  }
+  SECTION("the one behind is found by the next process") {
+    fill(*logs.back());
+    f.await_spares();
+    files->stop();
+    logs.clear();
+    fs::remove(f.path("spare"));
+    files = f.make();
+    CHECK(open(4) == spare_bytes);
+    CHECK(!fs::exists(f.path("spare.2")));
   }
 }
 
@@ -242,17 +303,19 @@ TEST_CASE("zeros are given up, and what was not finished goes", "[storage][log_f
     const auto log = f.open(*files, "000001.log");
     CHECK(!fs::exists(f.path("spare.part")));
     REQUIRE(log->Append(std::string(spare_bytes, 'x'), {}, nullptr).ok());
-    while (!fs::exists(f.path("spare"))) {
-    }
+    f.await_spares();
     files->stop();
-    files->give_up_spare();
+    files->give_up_spares();
     CHECK(!fs::exists(f.path("spare")));
+    CHECK(!fs::exists(f.path("spare.2")));
   }
   // Nor does a node keep them that makes none.
   write(f.path("spare"), std::string(1000, '\0'));
+  write(f.path("spare.2"), std::string(1000, '\0'));
   files = std::make_shared<log_files>(f.disk, spare_log_options{.path = f.path("spare")});
   const auto log = f.open(*files, "000002.log");
   CHECK(!fs::exists(f.path("spare")));
+  CHECK(!fs::exists(f.path("spare.2")));
   CHECK(fs::file_size(f.path("000002.log")) == 0);
 }
 
@@ -263,15 +326,23 @@ TEST_CASE("no log has what follows on something lost", "[storage][log_files]") {
   {
     const auto files = f.make();
     const auto first = f.open(*files, "000001.log");
-    REQUIRE(first->Append("first", {}, nullptr).ok());
+    REQUIRE(first->Append(std::string(spare_bytes / 8, 'x') + "first", {}, nullptr).ok());
+    if (is_zeroed) f.await_spares();
     const auto second = f.open(*files, "000002.log");
     REQUIRE(second->Append("second", {}, nullptr).ok());
-    REQUIRE(second->Sync({}, nullptr).ok());
+    const auto third = f.open(*files, "000003.log");
+    REQUIRE(third->Append("third", {}, nullptr).ok());
+    REQUIRE(third->Sync({}, nullptr).ok());
+    REQUIRE(third->Append("lost", {}, nullptr).ok());
+    if (is_zeroed) CHECK(fs::file_size(f.path("000003.log")) == spare_bytes);
     f.disk->freeze();
   }
   f.disk->crash(nullptr);
-  CHECK(contents(f.path("000001.log")).starts_with("first"));
+  CHECK(contents(f.path("000001.log")).substr(spare_bytes / 8).starts_with("first"));
   CHECK(contents(f.path("000002.log")).starts_with("second"));
+  const auto third = contents(f.path("000003.log"));
+  CHECK(third.starts_with("third"));
+  CHECK(is_zero(std::string_view{third}.substr(5)));
 }
 
 TEST_CASE("a journal that was killed is read from logs with zeros", "[storage][log_files]") {
