@@ -15,8 +15,9 @@ namespace callboard::actors {
 void tell_and_run(const caf::actor& to, caf::message content);
 
 /// Hands `content` to `to`, before its messages of normal priority. If it was idle, it has its turn
-/// on a thread of `on` that has nothing to do, or else, and if `on` is null, on the actor system's.
-/// Any thread. `on` outlives every actor that is not over.
+/// on a thread of `on` as long as one of them sleeps: the one that is woken may be given several
+/// turns, one behind the other, until it wakes another. If none does, and if `on` is null, it has
+/// it on the actor system's. Any thread. `on` outlives every actor that is not over.
 void tell_on(reader_pool* on, const caf::actor& to, caf::message content);
 
 }  // namespace callboard::actors

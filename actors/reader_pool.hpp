@@ -36,9 +36,10 @@ public:
   /// be about to end.
   [[nodiscard]] result<void> post_next(work job);
 
-  /// Takes the job for `control` if some thread has nothing to do, and no reads wait for it. The
-  /// job may wait for other such jobs, but for none that was posted by `post_next` or to `reads`.
-  /// False: none has, or it is stopped.
+  /// Takes the job for `control` if some thread sleeps, and no reads wait for it; not always for
+  /// that thread alone, as one that is woken takes what came meanwhile, too. The job may wait for
+  /// other such jobs, but for none that was posted by `post_next` or to `reads`. False: none has,
+  /// or it is stopped.
   [[nodiscard]] bool post_if_idle(work& job);
 
   /// Runs what is queued, refuses more, joins the threads. Idempotent.

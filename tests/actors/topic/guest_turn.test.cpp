@@ -123,7 +123,7 @@ TEST_CASE("an actor at work goes on with what it is told", "[actors][guest_turn]
   caf::anon_send_exit(one, caf::exit_reason::user_shutdown);
 }
 
-TEST_CASE("a turn goes to a thread that has nothing to do", "[actors][guest_turn]") {
+TEST_CASE("a turn goes to a thread that sleeps", "[actors][guest_turn]") {
   seen what;
   const manual_clock time;
   reader_pool pool{time, 1, 100};
