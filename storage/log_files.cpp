@@ -284,7 +284,7 @@ void log_files::prepare_first() {
   if (options_.bytes == 0 || std::ranges::find(has_spare_, true) != has_spare_.end()) return;
   const auto began = options_.time->boot();
   const auto is_enough = [&] { return options_.time->boot() - began >= first_spare_max; };
-  has_spare_[0] = make_spare(spare(0), [] { return false; }, is_enough);
+  if (make_zeros([] { return false; }, is_enough)) (void)put_in_place(0);
 }
 
 IOStatus log_files::NewWritableFile(
@@ -400,10 +400,9 @@ void log_files::run(const std::stop_token& stopping) {
     }
     const auto number = static_cast<std::size_t>(missing - has_spare_.begin());
     lock.unlock();
-    const bool is_made = make_spare(spare(number), is_stopping, [] { return false; });
+    const bool is_made = make_zeros(is_stopping, [] { return false; });
     lock.lock();
-    has_spare_[number] = is_made;
-    if (is_made) continue;
+    if (is_made && put_in_place(number)) continue;
     // Not at once again, where the disk is full.
     are_spares_wanted_ = false;
     changed_.wait_for(lock, stopping, retry_after, [] { return false; });
@@ -422,10 +421,8 @@ bool log_files::has_left_over(const std::string& spare) const {
   return is_zero(read.ToStringView());
 }
 
-bool log_files::make_spare(
-    const std::string& spare,
-    const std::function<bool()>& is_given_up,
-    const std::function<bool()>& is_enough) const {
+bool log_files::make_zeros(
+    const std::function<bool()>& is_given_up, const std::function<bool()>& is_enough) const {
   const auto bytes = options_.bytes;
   if (options_.has_room && !options_.has_room(bytes)) return false;
   const std::string zeros(std::min(piece_bytes, bytes), '\0');
@@ -444,14 +441,22 @@ bool log_files::make_spare(
   if (status.ok()) status = file->Close({}, nullptr);
   file.reset();
   if (status.ok() && is_given_up()) status = IOStatus::Aborted();
-  if (status.ok()) status = target()->RenameFile(unfinished(), spare, {}, nullptr);
-  if (status.ok()) status = sync_directory();
   if (status.ok()) return true;
   target()->DeleteFile(unfinished(), {}, nullptr).PermitUncheckedError();
   if (!status.IsAborted()) {
     log::channel("storage")->warn("no zeros for the next log: {}", status.ToString());
   }
   return false;
+}
+
+/// The directory is synced when it is taken: a spare that a power cut takes back is made again.
+bool log_files::put_in_place(std::size_t number) {
+  const auto status = target()->RenameFile(unfinished(), spare(number), {}, nullptr);
+  if (!status.ok()) {
+    log::channel("storage")->warn("zeros for the next log stay aside: {}", status.ToString());
+    target()->DeleteFile(unfinished(), {}, nullptr).PermitUncheckedError();
+  }
+  return has_spare_[number] = status.ok();
 }
 
 IOStatus log_files::sync_directory() const {

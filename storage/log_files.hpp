@@ -95,11 +95,11 @@ private:
   void want_spares();
   void run(const std::stop_token& stopping);
   [[nodiscard]] bool has_left_over(const std::string& spare) const;
-  /// True once it is complete, synced, and in its place: full, or what there was when `is_enough`.
-  [[nodiscard]] bool make_spare(
-      const std::string& spare,
-      const std::function<bool()>& is_given_up,
-      const std::function<bool()>& is_enough) const;
+  /// True once `unfinished` is complete and synced: full, or what there was when `is_enough`.
+  [[nodiscard]] bool make_zeros(
+      const std::function<bool()>& is_given_up, const std::function<bool()>& is_enough) const;
+  /// The mutex is held, so that whoever sees it there may take it.
+  [[nodiscard]] bool put_in_place(std::size_t number);
 
   /// RocksDB may begin two logs in a row: it looks how large all are while it gives back an old
   /// one.
