@@ -196,7 +196,7 @@ TEST_CASE("a channel stays as long as its run has to tell others of its end", "[
     node.broker.run();
     node.broker.journal.commit(1);
     CHECK(
-        is_told_to_retry(node.ask_only(delete_topic{family::channel("p")}), "children and tasks"));
+        is_told_to_retry(node.ask_only(delete_topic{family::channel("p")}), "others that it left"));
     node.broker.advance(2s);
     CHECK(node.row("kid").status == runtime::run_status::cancelled);
     CHECK(node.remove("p"));
