@@ -3,6 +3,7 @@
 
 #include "tests/gateway/http_fixture.hpp"
 #include "tests/support/catch.hpp"
+#include "tests/support/certificate.hpp"
 #include "tests/support/temp_dir.hpp"
 
 #include <boost/asio/executor_work_guard.hpp>
@@ -10,10 +11,7 @@
 #include <boost/asio/read.hpp>
 #include <boost/asio/ssl.hpp>
 
-#include <cstdio>
 #include <future>
-#include <openssl/pem.h>
-#include <openssl/x509.h>
 #include <vector>
 
 using namespace callboard;
@@ -90,30 +88,6 @@ private:
   std::unique_ptr<gateway::listener> listener_;
   std::jthread thread_;
 };
-
-/// A certificate for "localhost" that signs itself, and its key, as PEM files.
-void make_certificate(const std::string& certificate_file, const std::string& key_file) {
-  EVP_PKEY* key = EVP_PKEY_Q_keygen(nullptr, nullptr, "EC", "P-256");
-  X509* certificate = X509_new();
-  ASN1_INTEGER_set(X509_get_serialNumber(certificate), 1);
-  X509_gmtime_adj(X509_getm_notBefore(certificate), -60);
-  X509_gmtime_adj(X509_getm_notAfter(certificate), 3600);
-  X509_set_pubkey(certificate, key);
-  auto* name = X509_get_subject_name(certificate);
-  const std::string host = "localhost";
-  X509_NAME_add_entry_by_txt(
-      name, "CN", MBSTRING_ASC, reinterpret_cast<const unsigned char*>(host.c_str()), -1, -1, 0);
-  X509_set_issuer_name(certificate, name);
-  X509_sign(certificate, key, EVP_sha256());
-  auto* file = std::fopen(certificate_file.c_str(), "w");
-  PEM_write_X509(file, certificate);
-  std::fclose(file);
-  file = std::fopen(key_file.c_str(), "w");
-  PEM_write_PrivateKey(file, key, nullptr, nullptr, 0, nullptr, nullptr);
-  std::fclose(file);
-  X509_free(certificate);
-  EVP_PKEY_free(key);
-}
 
 std::string greeting_over_tls(std::uint16_t port, int version, boost::system::error_code& failed) {
   asio::io_context loop;

@@ -1,11 +1,7 @@
 #include "tests/model/client_fixture.hpp"
 
 #include "tests/support/catch.hpp"
-
-#include <cstdio>
-#include <openssl/evp.h>
-#include <openssl/pem.h>
-#include <openssl/x509.h>
+#include "tests/support/certificate.hpp"
 
 namespace callboard::testing {
 
@@ -139,26 +135,7 @@ model::chat_request question(std::string_view text, bool stream) {
 
 chat_provider_options make_certificate(const temp_dir& folder) {
   const chat_provider_options out{folder.str() + "/cert.pem", folder.str() + "/key.pem"};
-  EVP_PKEY* key = EVP_PKEY_Q_keygen(nullptr, nullptr, "EC", "P-256");
-  X509* certificate = X509_new();
-  ASN1_INTEGER_set(X509_get_serialNumber(certificate), 1);
-  X509_gmtime_adj(X509_getm_notBefore(certificate), -60);
-  X509_gmtime_adj(X509_getm_notAfter(certificate), 3600);
-  X509_set_pubkey(certificate, key);
-  auto* name = X509_get_subject_name(certificate);
-  const std::string host = "localhost";
-  X509_NAME_add_entry_by_txt(
-      name, "CN", MBSTRING_ASC, reinterpret_cast<const unsigned char*>(host.c_str()), -1, -1, 0);
-  X509_set_issuer_name(certificate, name);
-  X509_sign(certificate, key, EVP_sha256());
-  auto* file = std::fopen(out.certificate_file.c_str(), "w");
-  PEM_write_X509(file, certificate);
-  std::fclose(file);
-  file = std::fopen(out.key_file.c_str(), "w");
-  PEM_write_PrivateKey(file, key, nullptr, nullptr, 0, nullptr, nullptr);
-  std::fclose(file);
-  X509_free(certificate);
-  EVP_PKEY_free(key);
+  make_certificate(out.certificate_file, out.key_file);
   return out;
 }
 
