@@ -128,12 +128,11 @@ result<call_id> chat_client::core::enqueue(std::unique_ptr<call> one) {
     if (stopping_) return fail(errc::draining, "model calls have stopped");
     auto& at = one->where();
     if (at.is_full(one->size())) {
-      constexpr std::uint32_t hint_ms = 1000;
       at.counters.refused.Increment();
       return fail(
           errc::overloaded,
           fmt::format("the queue of model provider '{}' is full", at.name()),
-          hint_ms);
+          static_cast<std::uint32_t>(full_queue_pause.count()));
     }
     at.wait_for(one->size());
     last_id_ = last_id_.next();

@@ -25,6 +25,17 @@ failure cancelled() {
   return out;
 }
 
+/// Nobody was asked in the place of the provider that failed: that is for later.
+failure no_room(const failure& last) {
+  failure out;
+  out.kind = failure_kind::rate;
+  out.code = errc::overloaded;
+  out.detail = fmt::format("the queues of all fallbacks are full; last failure: {}", last.detail);
+  out.retry_after = full_queue_pause;
+  out.retry_after_ms = static_cast<std::uint32_t>(full_queue_pause.count());
+  return out;
+}
+
 /// True for what says that the provider has too much to do.
 bool is_overload(const failure& failed) {
   return failed.kind == failure_kind::rate || failed.code == errc::overloaded
@@ -261,25 +272,32 @@ void dispatcher::try_again(call& one, failure failed) {
   const bool others = one.at + 1 < one.chain.size();
   const auto next = one.retries.after(failed, left, others, parts_.random);
   one.last_failure = failed;
-  if (next.step != next_step::give_up && one.callbacks.on_pause) {
-    one.callbacks.on_pause(one.attempt, failed, now + next.delay);
+  if (next.step == next_step::give_up) return finish(one, std::unexpected{std::move(failed)});
+  if (next.step == next_step::next_provider && !hand_on(one)) {
+    return finish(one, std::unexpected{no_room(failed)});
   }
-  switch (next.step) {
-  case next_step::give_up:
-    return finish(one, std::unexpected{std::move(failed)});
-  case next_step::next_provider:
+  if (one.callbacks.on_pause) one.callbacks.on_pause(one.attempt, failed, now + next.delay);
+  if (next.step == next_step::next_provider) return wait_in_queue(one);
+  one.phase = call_phase::backing_off;
+  one.since = now + next.delay;
+  ++one.where().backing_off;
+  arm(one);
+}
+
+bool dispatcher::hand_on(call& one) {
+  for (auto next = one.at + 1; next < one.chain.size(); ++next) {
+    auto& to = *one.chain[next];
+    if (to.is_full(one.size())) {
+      to.counters.refused.Increment();
+      continue;
+    }
     one.where().waits_no_more(one.size());
-    ++one.at;
-    one.where().wait_for(one.size());
-    one.retries = retry_state{one.where().settings.retry};
-    return wait_in_queue(one);
-  case next_step::wait:
-    one.phase = call_phase::backing_off;
-    one.since = now + next.delay;
-    ++one.where().backing_off;
-    arm(one);
-    return;
+    one.at = next;
+    to.wait_for(one.size());
+    one.retries = retry_state{to.settings.retry};
+    return true;
   }
+  return false;
 }
 
 void dispatcher::finish(call& one, chat_outcome outcome) {

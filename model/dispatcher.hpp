@@ -53,6 +53,8 @@ private:
   [[nodiscard]] transfer_listener listener_of(call& one);
   void conclude(call& one, chat_outcome outcome);
   void try_again(call& one, failure failed);
+  /// Lets a call that waits at its provider wait at the next one that has room; false if none has.
+  [[nodiscard]] bool hand_on(call& one);
   void wait_in_queue(call& one);
   void end_transfer(call& one);
   void count_attempt(call& one, const chat_outcome& outcome);

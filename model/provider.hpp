@@ -8,11 +8,15 @@
 
 #include <array>
 #include <atomic>
+#include <chrono>
 #include <memory>
 #include <set>
 #include <string>
 
 namespace callboard::model {
+
+/// When to ask again whoever found a queue full.
+inline constexpr std::chrono::milliseconds full_queue_pause{1000};
 
 /// What any thread may see; the client's thread writes it once a turn, except `waiting`.
 struct provider_load {

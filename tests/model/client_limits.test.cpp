@@ -101,6 +101,42 @@ TEST_CASE("a queue is bounded in bytes too", "[model][bounds]") {
   CHECK(asker.start(question("small"), std::make_shared<heard>()).has_value());
 }
 
+TEST_CASE("the queue of a fallback is bounded too", "[model][bounds]") {
+  chat_provider first;
+  first.answer_with([](const chat_query&) { return error_reply(401, "invalid_api_key", "no"); });
+  chat_provider second;
+  second.answer_with([](const chat_query&) { return chat_reply{.hang = true}; });
+  chat_provider third;
+  third.answer_with([](const chat_query&) { return chat_reply{.hang = true}; });
+  auto settings = settings_for(first, "first");
+  settings.fallbacks = {"second", "third"};
+  auto small = settings_for(second, "second");
+  small.concurrency = {.min = 1, .max = 1, .start = 1};
+  small.queue_max = 1;
+  auto other = small;
+  other.name = "third";
+  other.base_url = third.base_url();
+  asking asker{{settings, small, other}};
+  const auto at = [&](std::size_t place) { return asker.client().stats()[place]; };
+  std::vector<std::shared_ptr<heard>> held;
+  for (const std::size_t place : {1U, 2U}) {
+    held.push_back(asker.ask(question("asked")));
+    REQUIRE(eventually([&] { return at(place).in_flight == 1; }));
+    held.push_back(asker.ask(question("waits")));
+    REQUIRE(eventually([&] { return at(place).queue_depth == 1; }));
+  }
+  const auto failed = asker.answer(question("no room")).error();
+  CHECK(failed.kind == failure_kind::rate);
+  CHECK(failed.code == errc::overloaded);
+  CHECK(failed.retry_after == milliseconds{1000});
+  CHECK(failed.retry_after_ms == 1000);
+  CHECK_THAT(failed.detail, Catch::Contains("full") && Catch::Contains("status 401"));
+  CHECK(at(1).queue_depth == 1);
+  CHECK(at(2).queue_depth == 1);
+  CHECK_THAT(
+      asker.metrics_text(), Catch::Contains("callboard_model_refused_total{provider=\"third\"} 1"));
+}
+
 TEST_CASE("answers above their bounds fail for good", "[model][bounds]") {
   chat_provider provider;
   auto settings = settings_for(provider);
