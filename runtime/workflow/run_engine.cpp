@@ -223,7 +223,7 @@ void run_engine::start(const run_event& input) {
   if (is_agent_type(identity_.type)) input_bytes_ = size_of(input.data);
   try {
     instance_ = code_.make();
-    root_ = instance_->run_with(context_, input.data);
+    root_ = instance_->run_with(context_, as_recorded(input.data));
   } catch (...) {
     // The constructor of the class is the user's code, too: the run's end tells what it threw.
     root_ = thrown_at_start(std::current_exception());
@@ -290,6 +290,7 @@ void run_engine::answer(std::uint32_t command, outcome<json> with) {
   close_command(command);
   if (slot == nullptr) return;
   slot->owner = nullptr;
+  if (with) *with = as_recorded(std::move(*with));
   slot->answer = std::move(with);
   slot->waiter.resume();
 }
@@ -498,7 +499,7 @@ void run_engine::answer_at_once(std::uint32_t index) {
   }
   if (!value) return;
   one.slot->owner = nullptr;
-  one.slot->answer = std::move(*value);
+  one.slot->answer = as_recorded(std::move(*value));
   close_command(index);
 }
 

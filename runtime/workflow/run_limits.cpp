@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 
 #include <cstddef>
+#include <cstdint>
 #include <limits>
 #include <string_view>
 #include <utility>
@@ -33,6 +34,18 @@ std::size_t members_of(const json& value) {
 std::size_t size_alone(const json& value) {
   if (value.is_string()) return value.get_string().size() + 2;
   return value.is_structured() ? 2 : overhead;
+}
+
+void read_again(json& value) {
+  if (auto* number = value.if_uint64()) {
+    if (std::in_range<std::int64_t>(*number)) value = static_cast<std::int64_t>(*number);
+  } else if (auto* list = value.if_array()) {
+    for (auto& one : *list)
+      read_again(one);
+  } else if (auto* members = value.if_object()) {
+    for (auto& one : *members)
+      read_again(one.value());
+  }
 }
 
 /// `setting` is of the section `workflows`; `does`: what its owner does with it.
@@ -113,10 +126,13 @@ failure not_json(std::string_view what, std::string_view flaw) {
 failure recordable(failure why) {
   why.code = as_utf8(std::move(why.code));
   why.message = as_utf8(std::move(why.message));
-  if (!why.details.empty() && !accept_json(why.details)) {
-    why.details = boost::json::serialize(json_or_text(why.details));
-  }
+  if (!why.details.empty()) why.details = boost::json::serialize(json_or_text(why.details));
   return why;
+}
+
+json as_recorded(json value) {
+  read_again(value);
+  return value;
 }
 
 std::size_t unread_size(const run_event& event) {

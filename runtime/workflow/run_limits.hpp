@@ -75,9 +75,13 @@ static_assert(
 /// `flaw_of` words it.
 [[nodiscard]] failure not_json(std::string_view what, std::string_view flaw);
 
-/// `why` with words that can be recorded: bytes that are not UTF-8 are replaced, and details that
-/// are no JSON become a JSON string.
+/// `why` as it is read from the record: bytes that are not UTF-8 are replaced, details are written
+/// as JSON is written here, and those that are no JSON become a JSON string.
 [[nodiscard]] failure recordable(failure why);
+
+/// `value` as it is read from the record, so that code gets the same before a crash and after it:
+/// there an integer is `uint64` only if no `int64` holds it. Moves; changes numbers where they are.
+[[nodiscard]] json as_recorded(json value);
 
 /// What a signal or a message that is not read counts for, however short it is: it is written again
 /// with its names when the run goes on as a new one.

@@ -7,6 +7,7 @@
 #include "runtime/workflow/json_values.hpp"
 #include "runtime/workflow/run_row.hpp"
 
+#include "tests/runtime/workflow/random_values.hpp"
 #include "tests/runtime/workflow/scripted_run.hpp"
 #include "tests/support/catch.hpp"
 #include "tests/support/deep_json.hpp"
@@ -24,55 +25,9 @@ namespace callboard::runtime {
 
 using testing::deep_text;
 using testing::deep_value;
+using tests::value_maker;
 
 namespace {
-
-/// Values of exactly `levels` levels, of all kinds, from a seed.
-struct value_maker {
-  std::uint64_t state;
-
-  std::uint64_t draw(std::uint64_t below) {
-    state = state * 6364136223846793005ULL + 1442695040888963407ULL;
-    return (state >> 33U) % below;
-  }
-
-  json leaf() {
-    switch (draw(8)) {
-    case 0:
-      return nullptr;
-    case 1:
-      return draw(2) == 0;
-    case 2:
-      return std::numeric_limits<std::uint64_t>::max() - draw(3);
-    case 3:
-      return std::numeric_limits<std::int64_t>::min() + static_cast<std::int64_t>(draw(3));
-    case 4:
-      return std::numeric_limits<double>::max() / static_cast<double>(1 + draw(9));
-    case 5:
-      return 0.1 * static_cast<double>(draw(1000));
-    case 6:
-      return "\u00e4\u4e2d\U0001f600\"\\\n\x01";
-    default:
-      return json(std::string(draw(20), 'x'));
-    }
-  }
-
-  json make(std::size_t levels) {
-    if (levels == 0) return leaf();
-    if (draw(2) == 0) {
-      boost::json::array out;
-      for (auto i = draw(3); i > 0; --i)
-        out.push_back(make(std::min<std::size_t>(draw(levels), 2)));
-      out.push_back(make(levels - 1));
-      return out;
-    }
-    boost::json::object out;
-    for (auto i = draw(3); i > 0; --i)
-      out["\u00fc" + std::to_string(i)] = make(std::min<std::size_t>(draw(levels), 2));
-    out["deep"] = make(levels - 1);
-    return out;
-  }
-};
 
 run_event of_kind(run_event_kind kind, json data) {
   run_event event;

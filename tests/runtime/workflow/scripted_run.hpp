@@ -90,7 +90,7 @@ public:
     } else {
       event.kind = runtime::run_event_kind::failed;
       event.attempt = open.attempt;
-      event.why = ended.error();
+      event.why = runtime::recordable(std::move(ended.error()));
     }
     feed(std::move(event));
   }
@@ -116,7 +116,7 @@ public:
     event.kind = with ? runtime::run_event_kind::completed : runtime::run_event_kind::failed;
     event.command = command;
     if (with) event.data = std::move(*with);
-    if (!with) event.why = std::move(with.error());
+    if (!with) event.why = runtime::recordable(std::move(with.error()));
     feed(std::move(event));
   }
 
