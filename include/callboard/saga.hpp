@@ -1,5 +1,5 @@
 // Undoing what was done when the rest cannot be: compensations in reverse order, recorded like any
-// step and run also when the workflow is cancelled.
+// command and run also when the workflow is cancelled.
 #pragma once
 
 #include "callboard/context.hpp"
@@ -27,18 +27,33 @@ public:
       std::string name,
       std::function<outcome<void>(const step_attempt&)> undo,
       retry_policy retry = {}) {
-    undos_.push_back({std::move(name), std::move(undo), retry});
+    auto as_step = [name, undo = std::move(undo), retry](context& ctx) -> flow<void> {
+      co_await ctx.step(name, undo, retry).required();
+    };
+    compensate(std::move(name), std::move(as_step));
   }
 
-  /// Latest first; each is retried by its policy, and one that fails for good does not keep the
-  /// others from running: `told_by` says so.
+  /// An `undo` of any commands: a task for a worker, a child, a call of an agent. It has failed if
+  /// it throws, as `required()` does; `name` is for `not_undone` only. It is run shielded: waiting
+  /// for what never comes keeps a cancelled run from ending.
+  void compensate(std::string name, std::function<flow<void>(context&)> undo) {
+    undos_.push_back({std::move(name), std::move(undo)});
+  }
+
+  /// Latest first; one that fails for good does not keep the others from running: `told_by` says
+  /// so.
   flow<void> undo_all(context& ctx) {
     while (!undos_.empty()) {
       auto last = std::move(undos_.back());
       undos_.pop_back();
-      const auto name = last.name;
-      const auto undone = co_await ctx.step(std::move(last.name), std::move(last.body), last.retry);
-      if (!undone) not_undone_.emplace_back(name, undone.error());
+      try {
+        co_await last.body(ctx);
+      } catch (const run_failed& failed) {
+        not_undone_.emplace_back(std::move(last.name), failed.why());
+      } catch (const std::exception& bug) {
+        not_undone_.emplace_back(
+            std::move(last.name), failure{failure_class::bug, "exception", bug.what()});
+      }
     }
   }
 
@@ -62,8 +77,7 @@ public:
 private:
   struct undo {
     std::string name;
-    std::function<outcome<void>(const step_attempt&)> body;
-    retry_policy retry;
+    std::function<flow<void>(context&)> body;
   };
 
   std::vector<undo> undos_;

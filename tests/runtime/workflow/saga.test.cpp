@@ -5,10 +5,13 @@
 #include <boost/json/parse.hpp>
 
 #include <callboard/saga.hpp>
+#include <chrono>
+#include <stdexcept>
 #include <string>
 
 using namespace callboard;
 using namespace callboard::runtime;
+using namespace std::chrono_literals;
 using callboard::tests::scripted_run;
 
 namespace {
@@ -28,6 +31,30 @@ struct shaky_booking : workflow<shaky_booking> {
           {.attempts_max = 3});
       co_await ctx.step("fly", []() -> outcome<int> { return give_up("sold_out", "no seat"); })
           .required();
+      co_return "booked";
+    });
+  }
+};
+
+/// What it undoes is done by others: a worker, the time, a child that fails.
+struct far_booking : workflow<far_booking> {
+  static constexpr std::string_view type = "far_booking";
+
+  flow<json> run(context& ctx, json) {
+    co_return co_await run_saga(ctx, [&ctx](saga& undo) -> flow<json> {
+      undo.compensate("release", [](const step_attempt&) { return outcome<void>{}; });
+      undo.compensate("refund", [](context& inner) -> flow<void> {
+        co_await inner.task<json>("payments", json{{"refund", 5}}).required();
+        co_await inner.sleep(1s).required();
+      });
+      undo.compensate("call off", [](context& inner) -> flow<void> {
+        co_await inner.child<json>("hotel", json{}).required();
+      });
+      undo.compensate("flawed", [](context&) -> flow<void> {
+        throw std::out_of_range{"no such booking"};
+        co_return;
+      });
+      co_await ctx.signal<int>("flight").required();
       co_return "booked";
     });
   }
@@ -56,4 +83,50 @@ TEST_CASE("a run's error tells what could not be undone", "[workflow][saga]") {
   REQUIRE(left.size() == 1);
   CHECK(left[0].at("step") == "refund");
   CHECK(left[0].at("code") == "no_account");
+}
+
+TEST_CASE("compensations may be any commands, on cancel and after crashes", "[workflow][saga]") {
+  scripted_run run{far_booking::definition()};
+  run.cancel();
+  const auto open = [&run](std::uint32_t command) {
+    run.crash();
+    return run.engine->open().at(command).request.kind;
+  };
+  // The signal was command 1. The latest compensation throws; that does not keep back the others.
+  REQUIRE(open(2) == command_kind::child);
+  run.end_command(2, give_up("no_hotel", "it is closed"));
+  REQUIRE(open(3) == command_kind::task);
+  CHECK(run.engine->open().at(3).request.name == "payments");
+  // Asked to cancel again while it is undone: it goes on.
+  run.cancel();
+  run.end_command(3, json{"refunded"});
+  REQUIRE(open(4) == command_kind::sleep);
+  run.fire(4);
+  REQUIRE(open(5) == command_kind::step);
+  CHECK(run.engine->open().at(5).request.name == "release");
+  run.run_step(5);
+  REQUIRE(run.end);
+  CHECK(run.end->status == run_status::cancelled);
+}
+
+TEST_CASE("a compensation of commands that fails is named like a step", "[workflow][saga]") {
+  scripted_run run{far_booking::definition()};
+  // No number: the signal is read as `wrong_shape`, which ends the saga.
+  run.signal("flight", json{"none"});
+  run.end_command(2, give_up("no_hotel", "it is closed"));
+  run.end_command(3, give_up("no_account", "the account is closed"));
+  run.run_all();
+  REQUIRE(run.end);
+  CHECK(run.end->status == run_status::failed);
+  REQUIRE(run.end->why);
+  CHECK(run.end->why->code == "wrong_shape");
+  const auto details = boost::json::parse(run.end->why->details).as_object();
+  const auto& left = details.at("not_undone").as_array();
+  REQUIRE(left.size() == 3);
+  CHECK(left[0].at("step") == "flawed");
+  CHECK(left[0].at("code") == "exception");
+  CHECK(left[1].at("step") == "call off");
+  CHECK(left[1].at("code") == "no_hotel");
+  CHECK(left[2].at("step") == "refund");
+  CHECK(left[2].at("code") == "no_account");
 }
