@@ -21,7 +21,13 @@ using rocksdb::IOStatus;
 
 /// Zeros are written in pieces, and reach the disk as they come: a sync of the log in use waits for
 /// no more than one of them.
-constexpr std::uint64_t piece_bytes = 1 << 20;
+constexpr std::uint64_t piece_bytes = 256 << 10;
+/// So many zeros for each byte that the logs grow by: two spares are there well before a log ends,
+/// and what a node writes meanwhile is not held up by all of them at once.
+constexpr std::uint64_t zeros_for_each_byte = 4;
+/// On a quiet node a piece waits no longer, and looks so often.
+constexpr std::chrono::milliseconds rest_max{20};
+constexpr std::chrono::milliseconds rest_step{2};
 /// After zeros that could not be written.
 constexpr std::chrono::seconds retry_after{10};
 /// What the first log of a node may wait for its zeros.
@@ -166,7 +172,7 @@ public:
       zeros_ = 0;
       owner_.left_zeros(*this);
     }
-    owner_.grown_to(size_);
+    owner_.grown(data.size(), size_);
     return status;
   }
 
@@ -374,8 +380,9 @@ void log_files::left_zeros(const rocksdb::FSWritableFile& log) {
   if (current_ == &log && options_.is_over_zeros != nullptr) options_.is_over_zeros->Set(0);
 }
 
-void log_files::grown_to(std::uint64_t bytes) {
-  if (bytes >= options_.bytes / parts_until_wanted) want_spares();
+void log_files::grown(std::uint64_t by, std::uint64_t to) {
+  grown_.fetch_add(by, std::memory_order_relaxed);
+  if (to >= options_.bytes / parts_until_wanted) want_spares();
 }
 
 void log_files::want_spares() {
@@ -400,13 +407,25 @@ void log_files::run(const std::stop_token& stopping) {
     }
     const auto number = static_cast<std::size_t>(missing - has_spare_.begin());
     lock.unlock();
-    const bool is_made = make_zeros(is_stopping, [] { return false; });
+    auto enough = grown_.load(std::memory_order_relaxed);
+    const bool is_made = make_zeros(is_stopping, [&] {
+      enough += piece_bytes / zeros_for_each_byte;
+      rest_until_grown_to(enough, stopping);
+      return false;
+    });
     lock.lock();
     if (is_made && put_in_place(number)) continue;
     // Not at once again, where the disk is full.
     are_spares_wanted_ = false;
     changed_.wait_for(lock, stopping, retry_after, [] { return false; });
   }
+}
+
+void log_files::rest_until_grown_to(std::uint64_t bytes, const std::stop_token& stopping) {
+  const auto has_grown = [&] { return grown_.load(std::memory_order_relaxed) >= bytes; };
+  std::unique_lock lock{mutex_};
+  for (auto left = rest_max; left.count() > 0 && !stopping.stop_requested(); left -= rest_step)
+    if (changed_.wait_for(lock, stopping, rest_step, has_grown)) return;
 }
 
 /// A spare is in its place only once it is complete.

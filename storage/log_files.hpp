@@ -15,6 +15,7 @@
 #include <rocksdb/file_system.h>
 
 #include <array>
+#include <atomic>
 #include <condition_variable>
 #include <cstddef>
 #include <cstdint>
@@ -90,10 +91,12 @@ private:
   void closed(const rocksdb::FSWritableFile& log);
   /// The log goes on behind its zeros.
   void left_zeros(const rocksdb::FSWritableFile& log);
-  /// A log has come so far.
-  void grown_to(std::uint64_t bytes);
+  /// A log has grown, and has come so far.
+  void grown(std::uint64_t by, std::uint64_t to);
   void want_spares();
   void run(const std::stop_token& stopping);
+  /// For a moment at most: zeros are made with what the logs grow by, and on a quiet node slowly.
+  void rest_until_grown_to(std::uint64_t bytes, const std::stop_token& stopping);
   [[nodiscard]] bool has_left_over(const std::string& spare) const;
   /// True once `unfinished` is complete and synced: full, or what there was when `is_enough`.
   [[nodiscard]] bool make_zeros(
@@ -116,6 +119,8 @@ private:
   const spare_log_options options_;
   std::mutex mutex_;
   std::condition_variable_any changed_;
+  /// What all logs together have grown by.
+  std::atomic<std::uint64_t> grown_{0};
   bool is_first_ = true;
   std::array<bool, spares_max> has_spare_{};
   bool are_spares_wanted_ = false;
