@@ -83,7 +83,8 @@ void run_host::note_debts() {
   owes.parent = row_->ended && is_child && !is_told && (!was_ended || owes_parent(*shown_));
   for (const auto& [origin, one] : debts_)
     owes.debts.push_back(one.what);
-  const bool waits_for_code = !row_->ended && (!engine_ || engine_->blocked());
+  const bool waits_for_code =
+      !row_->ended && (!engine_ || engine_->blocked() || !next_inputs_.empty());
   show_accepted();
   row_->needs_wake = !owes.empty() || waits_for_code || (!row_->ended && has_work());
   row_->owes = std::move(owes);

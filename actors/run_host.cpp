@@ -6,7 +6,6 @@
 #include "actors/run_census.hpp"
 #include "actors/run_sweep.hpp"
 #include "actors/stuck_runs.hpp"
-#include "base/hash.hpp"
 #include "base/log.hpp"
 #include "runtime/workflow/json_values.hpp"
 #include "runtime/workflow/run_limits.hpp"
@@ -17,7 +16,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <iterator>
 #include <utility>
 
 namespace callboard::actors {
@@ -308,6 +306,7 @@ void run_host::end_turn(runtime::run_outputs outputs) {
   }
   if (outputs.end) {
     if (outputs.end->status == run_status::continued) {
+      row_->state = shown_state(engine_->status(), limits().state_bytes_max);
       return begin_next_run(std::move(outputs.end->result));
     }
     end_run(*outputs.end, when);
@@ -363,49 +362,6 @@ void run_host::end_at_once(run_event with) {
   append_batch();
 }
 
-/// The next run begins in the batch that ends this one.
-void run_host::begin_next_run(json with) {
-  auto unread = engine_->take_unread();
-  owe_all();
-  children_.clear();
-  forget_accepted();
-  tasks_.clear();
-  row_->state = shown_state(engine_->status(), limits().state_bytes_max);
-  start_->identity.run += 1;
-  start_->identity.version = row_->version = newest_version(*start_);
-  if (start_->incarnation == 0) start_->incarnation = start_->seed;
-  start_->seed = hash_64(fmt::format("{}/{}", engine_->seed(), start_->identity.run));
-  start_->input = std::move(with);
-  start_->build = build_of(start_->identity);
-  row_->run = start_->identity.run;
-  row_->first_seq = sequence{last_seq_.raw() + batch_.size() + 1};
-  row_->commands = 0;
-  steps_.clear();
-  signals_ = {};
-  // Those that nobody has read are recorded again; those that were answered are among the replies.
-  earlier_signal_ids_ = std::exchange(signal_ids_, {});
-  if (is_agent()) earlier_signal_ids_.clear();
-  batch_issued_.clear();
-  is_being_cancelled_ = false;
-  // What answers the run that ends here is not for the next one's command of that number.
-  asked_.clear();
-  lookups_.clear();
-  end_work();
-  close_engine();
-  note_history(0);
-  engine_ = make_engine(*start_);
-  std::vector<run_event> inputs{runtime::make_started(*start_)};
-  // A replay begins with this run, so it must find them here, in their order.
-  inputs.insert(
-      inputs.end(), std::make_move_iterator(unread.begin()), std::make_move_iterator(unread.end()));
-  for (auto& one : inputs) {
-    one.time = now();
-    batch_.push_back({one, row_->run});
-  }
-  inputs.front().data = start_->input;
-  drive(std::move(inputs));
-}
-
 void run_host::append_batch() {
   const bool fits_again =
       engine_ && !engine_->blocked() && row_->status == run_status::blocked && !row_->ended;
@@ -423,8 +379,8 @@ void run_host::append_batch() {
     return pump();
   }
   if (engine_) {
-    // Code that does not fit its history stands where it came to.
-    if (engine_->commands() >= row_->commands) {
+    // Code that does not fit its history stands where it came to, or has not begun.
+    if (engine_->commands() >= row_->commands && next_inputs_.empty()) {
       note_length(std::exchange(row_->commands, engine_->commands()));
       row_->state = shown_state(engine_->status(), limits().state_bytes_max);
     }
@@ -506,6 +462,7 @@ void run_host::commit(sequence first) {
     answer_committed(one);
   tell_debts();
   if (!anew_.empty()) return replay_anew();
+  if (drives_next_run()) return;
   // One that fails at once is told to the code when all have been read from its engine.
   is_carrying_out_ = true;
   for (const auto command : std::exchange(batch_issued_, {}))

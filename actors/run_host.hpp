@@ -257,6 +257,7 @@ private:
   /// Its code fits: what it had under way is taken up again.
   void go_on_after_replay();
   void begin_next_run(json with);
+  bool drives_next_run();
   [[nodiscard]] std::uint32_t newest_version(const runtime::run_start& start) const;
   void append_batch();
   /// With the row as it is now.
@@ -518,6 +519,7 @@ private:
   /// The transition that is being worked out or written.
   bool is_busy_ = false;
   std::vector<recorded> batch_;
+  std::vector<runtime::run_event> next_inputs_;  // Of the run that begins in it.
   std::vector<waiter> batch_waiters_;
   std::vector<std::uint32_t> batch_issued_;
   std::vector<std::uint32_t> batch_closed_;
@@ -526,8 +528,7 @@ private:
 
   /// Armed; of a run that is blocked also what may have a row still.
   std::map<std::uint32_t, runtime::run_timer> timers_;
-  /// Commands that are woken for when they are due.
-  std::set<std::uint32_t> armed_;
+  std::set<std::uint32_t> armed_;  // Commands that are woken for when they are due.
   std::map<std::uint32_t, std::string> children_;
   /// Commands that whoever is to carry them out has on disk, as far as answers told: children that
   /// have begun, tasks in their queues, messages that agents have heard.
@@ -580,8 +581,7 @@ private:
   bool is_carrying_out_ = false;
   bool is_retired_ = false;
   bool is_dead_ = false;
-  /// The parent is being told.
-  bool owes_parent_ = false;
+  bool owes_parent_ = false;  // It is being told.
   std::uint32_t parent_tries_ = 0;
   /// The current run has recorded a cancel.
   bool is_being_cancelled_ = false;

@@ -383,7 +383,8 @@ private:
     return make<json>(std::move(request));
   }
 
-  /// What is recorded of this run is so much that it had better begin anew with its state.
+  /// What is recorded of this run, or is to be at once, is so much that it had better begin anew
+  /// with its state.
   [[nodiscard]] bool is_history_long() const { return run_->is_history_long(); }
 
   template <class T>

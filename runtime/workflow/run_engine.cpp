@@ -295,70 +295,9 @@ void run_engine::answer(std::uint32_t command, outcome<json> with) {
   slot->waiter.resume();
 }
 
-void run_engine::finish_if_done() {
-  if (!is_started_ || is_ended_ || blocked_) return;
-  if (!root_.is_done()) {
-    if (open_.empty()) {
-      park(
-          "nothing_awaited",
-          "the code is suspended, but at nothing that the journal could tell the end of: await "
-          "commands of the context only");
-    }
-    return;
-  }
-  if (park_if_commands_are_missing()) return;
-  is_ended_ = true;
-  auto end = end_of_root();
-  run_event event;
-  event.kind = run_event_kind::ended;
-  event.status = end.status;
-  event.data = end.result;
-  event.why = end.why;
-  outputs_.events.push_back(std::move(event));
-  outputs_.end = std::move(end);
-}
-
-run_end run_engine::end_of_root() {
-  try {
-    auto value = root_.take();
-    // Whoever cancels the workflow means its next run, too.
-    if (next_input_ && is_cancelling_) return {run_status::cancelled, {}, std::nullopt};
-    if (is_larger(next_input_ ? *next_input_ : value, limits_.result_bytes_max)) {
-      return {run_status::failed, {}, result_too_large(limits_.result_bytes_max)};
-    }
-    if (auto flawed = flaw_in_end(value)) return {run_status::failed, {}, std::move(flawed)};
-    if (next_input_) return {run_status::continued, std::move(*next_input_), std::nullopt};
-    return {run_status::completed, std::move(value), std::nullopt};
-  } catch (const run_failed& thrown) {
-    return {run_status::failed, {}, recordable(thrown.why())};
-  } catch (const cancelled&) {
-    return {run_status::cancelled, {}, std::nullopt};
-  } catch (const std::exception& thrown) {
-    return {
-        run_status::failed,
-        {},
-        recordable(failure{failure_class::bug, "exception", thrown.what()})};
-  } catch (...) {
-    return {
-        run_status::failed,
-        {},
-        failure{failure_class::bug, "exception", "something that is no std::exception"}};
-  }
-}
-
-/// Of the result of the run, or of the input for its next.
-std::optional<failure> run_engine::flaw_in_end(const json& value) const {
-  if (!next_input_) {
-    const auto flaw = flaw_of(value);
-    return flaw ? std::optional{not_json("the result of the run", *flaw)} : std::nullopt;
-  }
-  const bool is_agent = is_agent_type(identity_.type);
-  const auto flaw = flaw_of(*next_input_, code_depth_max, is_agent ? agent_input_levels : 0);
-  return flaw ? std::optional{not_json("the input for the next run", *flaw)} : std::nullopt;
-}
-
 run_outputs run_engine::take_outputs() {
   auto outputs = std::exchange(outputs_, {});
+  outputs_bytes_ = 0;
   std::erase_if(outputs.issued, [&](std::uint32_t index) { return !open_.contains(index); });
   return outputs;
 }
@@ -371,7 +310,8 @@ void run_engine::issue(detail::command_request request, detail::command_slot& sl
     slot.is_cancelled = true;
     return;
   }
-  if (commands_left_ == 0) {
+  // What an agent has handled it may always say.
+  if (commands_left_ == 0 && request.kind != command_kind::reply) {
     slot.answer = std::unexpected{too_many_commands()};
     return;
   }
@@ -379,7 +319,8 @@ void run_engine::issue(detail::command_request request, detail::command_slot& sl
     slot.answer = std::unexpected{*std::move(flawed)};
     return;
   }
-  commands_left_ = takes_from(bytes_left_, request.arguments) ? commands_left_ - 1 : 0;
+  const bool fits = takes_from(bytes_left_, request.arguments);
+  commands_left_ = fits && commands_left_ != 0 ? commands_left_ - 1 : 0;
   const auto index = last_index_ + 1;
   if (!agrees(index, request)) return;
   last_index_ = index;
@@ -475,6 +416,7 @@ void run_engine::record_issue(std::uint32_t index, open_command& one) {
     event.data = one.request.arguments;
   }
   event.due = one.due;
+  if (is_agent_type(identity_.type)) outputs_bytes_ += size_of(event.data);
   outputs_.events.push_back(std::move(event));
   outputs_.issued.push_back(index);
 }
@@ -578,16 +520,6 @@ void run_engine::set_status(json state) {
 
 void run_engine::continue_with(json input) {
   next_input_ = std::move(input);
-}
-
-bool run_engine::is_history_long() const {
-  // Whatever the limit was then: an agent that went on has read its next message.
-  if (recorded_.contains(last_index_ + 1)) return false;
-  if (is_recorded_continued_) return true;
-  // That much would be written again; it pays when as much goes.
-  const std::uint64_t kept = input_bytes_ + unread_bytes_;
-  const auto given_up = history_bytes_ - std::min(history_bytes_, kept);
-  return given_up >= std::max<std::uint64_t>(limits_.agent_history_bytes, kept);
 }
 
 }  // namespace callboard::runtime

@@ -154,6 +154,7 @@ private:
   void set_status(json state) override;
   void continue_with(json input) override;
   [[nodiscard]] bool is_history_long() const override;
+  [[nodiscard]] bool is_turn_long() const;
 
   std::coroutine_handle<> on_done() override { return std::noop_coroutine(); }
 
@@ -232,6 +233,8 @@ private:
   /// Commands that ended behind where it is blocked.
   std::set<std::uint32_t> passed_over_;
   run_outputs outputs_;
+  /// Of an agent: of the arguments among them.
+  std::size_t outputs_bytes_ = 0;
   bool is_cancelling_ = false;
   bool is_started_ = false;
   bool is_ended_ = false;

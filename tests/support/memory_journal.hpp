@@ -151,6 +151,17 @@ public:
     return queue_.size();
   }
 
+  /// Bytes of what is queued.
+  [[nodiscard]] std::size_t queued_bytes() const {
+    const std::lock_guard guard{mutex_};
+    std::size_t bytes = 0;
+    for (const auto& request : queue_) {
+      for (const auto& one : request.records)
+        bytes += one.payload.size();
+    }
+    return bytes;
+  }
+
   /// Records that readers have been given by `visit_entity`.
   [[nodiscard]] std::size_t visited() const { return visited_; }
 

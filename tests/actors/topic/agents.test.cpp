@@ -489,6 +489,48 @@ TEST_CASE("whoever waits gets a reply though much is replied at once as the run 
   CHECK(replied == 100);
 }
 
+TEST_CASE("messages that are replied at once are written in batches that fit") {
+  runtime::workflow_registry code;
+  REQUIRE(code.add(counter::definition()));
+  virtual_broker broker{{}, &code};
+  constexpr int messages = 60;
+  const auto tell = [&](const std::string& message, const std::string& payload, int n) {
+    call_agent call;
+    call.topic = virtual_broker::topic("workflow.agent.counter.a");
+    call.type = "agent:counter";
+    call.message = message;
+    call.payload = payload;
+    call.id = "m" + std::to_string(n);
+    call.wait_ms = 60'000;
+    return broker.ask(std::move(call));
+  };
+  std::vector<std::uint64_t> asked{tell("doze", "null", 0)};
+  broker.settle();
+  for (int n = 1; n <= messages; ++n)
+    asked.push_back(tell("fill", "1000000", n));
+  broker.settle();
+  // The last of them with the node: what it goes on as new for is on disk.
+  const bool dies = GENERATE(false, true);
+  broker.tick(1s);
+  std::size_t largest = 0;
+  for (int batches = 0; broker.journal.queued() != 0 || batches == 0; ++batches) {
+    broker.run();
+    largest = std::max(largest, broker.journal.queued_bytes());
+    if (dies && batches == 3) {
+      broker.crash();
+      break;
+    }
+    broker.journal.commit(1);
+    broker.run();
+  }
+  CHECK(largest < 20'000'000);
+  broker.advance(2s);
+  auto shown = broker.ask_now(get_workflow{virtual_broker::topic("workflow.agent.counter.a")});
+  REQUIRE(shown);
+  CHECK(says(std::get<workflow_answer>(*shown).body, R"("state":60)"));
+  CHECK(says(std::get<workflow_answer>(*shown).body, R"("messages_waiting":0)"));
+}
+
 TEST_CASE_METHOD(agent_fixture, "messages that wait outlive the run that heard them") {
   constexpr int messages = 230;
   for (int i = 1; i <= messages; ++i) {

@@ -1,9 +1,13 @@
-// When an agent goes on as new: by the messages it has handled, or the bytes of its history, and
-// never otherwise than its record says.
+// When an agent goes on as new: by the messages it has handled, the bytes of its history or what it
+// does at once, and never otherwise than its record says.
 #include "tests/runtime/workflow/scripted_run.hpp"
 #include "tests/support/catch.hpp"
 
+#include <algorithm>
 #include <callboard/agent.hpp>
+#include <chrono>
+#include <map>
+#include <memory>
 
 using namespace callboard;
 using namespace callboard::runtime;
@@ -19,11 +23,62 @@ struct tally : agent<tally, std::int64_t> {
   flow<std::int64_t> add(context&, std::int64_t by) { co_return state() += by; }
 };
 
-void say(scripted_run& run, const std::string& id) {
-  run.signal(
-      std::string{detail::agent_signal},
-      boost::json::object{
-          {"id", id}, {"message", "add"}, {"payload", 1}, {"chain", boost::json::array{}}});
+/// Says and does much at once.
+struct talker : agent<talker, std::int64_t> {
+  static constexpr std::string_view type = "talker";
+
+  static void handlers(handler_table<talker>& on) {
+    on.message("fill", &talker::fill)
+        .message("flood", &talker::flood)
+        .message("doze", &talker::doze);
+  }
+
+  flow<std::string> fill(context&, std::size_t size) {
+    ++state();
+    co_return std::string(size, 'x');
+  }
+
+  flow<void> flood(context& ctx, std::int64_t updates) {
+    ++state();
+    for (std::int64_t i = 0; i < updates; ++i)
+      co_await ctx.update(i).required();
+  }
+
+  flow<void> doze(context& ctx, json) { co_await ctx.sleep(std::chrono::hours{1}).required(); }
+};
+
+boost::json::object message_of(const std::string& id, const std::string& message, json payload) {
+  return {
+      {"id", id},
+      {"message", message},
+      {"payload", std::move(payload)},
+      {"chain", boost::json::array{}}};
+}
+
+void say(
+    scripted_run& run, const std::string& id, const std::string& message = "add", json with = 1) {
+  run.signal(std::string{detail::agent_signal}, message_of(id, message, std::move(with)));
+}
+
+/// By message: the code of its failure, or nothing.
+std::map<std::string, std::string> replies_of(const std::vector<run_event>& history) {
+  std::map<std::string, std::string> replies;
+  for (const auto& one : history) {
+    if (one.kind != run_event_kind::issued || one.what != command_kind::reply) continue;
+    const auto* error = one.data.as_object().if_contains("error");
+    replies[std::string{one.data.at("id").as_string()}] =
+        error == nullptr ? "" : std::string{error->at("code").as_string()};
+  }
+  return replies;
+}
+
+/// The next run of an agent, given all that its last one has not read.
+std::unique_ptr<scripted_run> next_run(scripted_run& ended) {
+  if (!ended.end || ended.end->status != run_status::continued) FAIL("it does not go on");
+  auto next = std::make_unique<scripted_run>(talker::definition(), ended.end->result);
+  for (auto& one : ended.engine->take_unread())
+    next->feed(std::move(one));
+  return next;
 }
 
 }  // namespace
@@ -35,7 +90,7 @@ TEST_CASE("an agent goes on as new when its history is long", "[workflow][agent]
   run.engine->note_history(limit - 1);
   say(run, "m2");
   CHECK_FALSE(run.end);
-  run.engine->note_history(limit);
+  run.engine->note_history(limit + 100);
   say(run, "m3");
   REQUIRE(run.end);
   CHECK(run.end->status == run_status::continued);
@@ -64,4 +119,76 @@ TEST_CASE("what would be written again does not make a history long", "[workflow
   run.engine->note_history(3 * limit);
   say(run, "m2");
   CHECK(run.end);
+}
+
+TEST_CASE("an agent outlives a reply that is larger than all that a turn may say", "[agent]") {
+  scripted_run run{talker::definition()};
+  say(run, "m1", "fill", 2 * turn_bytes_max);
+  CHECK(replies_of(run.history).at("m1") == "reply_too_large");
+  const auto next = next_run(run);
+  say(*next, "m2", "fill", 10);
+  CHECK(replies_of(next->history).at("m2").empty());
+  CHECK(next->engine->status() == 2);
+}
+
+TEST_CASE("an agent outlives a handler that does all that a turn may", "[agent]") {
+  scripted_run run{talker::definition()};
+  say(run, "m1", "flood", turn_commands_max);
+  CHECK(replies_of(run.history).at("m1").empty());
+  run.crash();
+  REQUIRE_FALSE(run.engine->blocked());
+  const auto next = next_run(run);
+  say(*next, "m2", "flood", turn_commands_max + 1);
+  CHECK(replies_of(next->history).at("m2") == "too_many_commands");
+  const auto last = next_run(*next);
+  say(*last, "m3", "flood", 1);
+  CHECK(replies_of(last->history).at("m3").empty());
+  CHECK(last->engine->status() == 2);
+}
+
+TEST_CASE("messages that an agent comes to at once are all handled", "[agent]") {
+  constexpr std::size_t messages = 40;
+  scripted_run run{talker::definition()};
+  say(run, "m0", "doze", nullptr);
+  for (std::size_t i = 1; i <= messages; ++i)
+    say(run, "m" + std::to_string(i), "fill", 1 << 20);
+  run.fire(run.engine->open().begin()->first);
+  const auto unread = run.engine->unread_bytes();
+  CHECK(unread != 0);
+  run.crash();
+  CHECK_FALSE(run.engine->blocked());
+  CHECK(run.engine->unread_bytes() == unread);
+  auto replies = replies_of(run.history);
+  CHECK(replies.size() > 5);
+  const auto next = next_run(run);
+  replies.merge(replies_of(next->history));
+  CHECK(replies.size() == messages + 1);
+  CHECK(std::ranges::all_of(replies, [](const auto& one) { return one.second.empty(); }));
+  CHECK(next->engine->status() == messages);
+}
+
+TEST_CASE("what an agent puts out for all that it has not read fits in a batch", "[agent]") {
+  const auto code = talker::definition();
+  auto who = scripted_run::identity();
+  who.type = code.type;
+  run_engine engine{code, who, 7};
+  run_start start;
+  auto first = make_started(start);
+  first.data = nullptr;
+  std::vector<run_event> inputs{std::move(first)};
+  for (int i = 1; i <= 40; ++i) {
+    run_event heard;
+    heard.kind = run_event_kind::signalled;
+    heard.name = detail::agent_signal;
+    heard.data = message_of("m" + std::to_string(i), "fill", 1 << 20);
+    inputs.push_back(std::move(heard));
+  }
+  const auto outputs = engine.deliver(inputs);
+  REQUIRE(outputs.end);
+  CHECK(outputs.end->status == run_status::continued);
+  std::size_t bytes = 0;
+  for (const auto& one : outputs.events)
+    bytes += size_of(one.data);
+  CHECK(bytes < turn_bytes_max);
+  CHECK(engine.take_unread().size() > 30);
 }

@@ -20,6 +20,7 @@ public:
     restart_engine();
     runtime::run_start start;
     start.identity = identity();
+    start.identity.type = code_.type;
     start.input = input_;
     feed(runtime::make_started(start));
   }
@@ -184,7 +185,9 @@ public:
 private:
   void restart_engine() {
     engine.reset();
-    engine = std::make_unique<runtime::run_engine>(code_, identity(), 7);
+    auto who = identity();
+    who.type = code_.type;
+    engine = std::make_unique<runtime::run_engine>(code_, std::move(who), 7);
   }
 
   void keep(runtime::run_outputs outputs) {
