@@ -97,6 +97,8 @@ inline constexpr std::string_view agent_type_prefix = "agent:";
 inline constexpr std::string_view agent_id_prefix = "agent.";
 /// The signal that carries messages.
 inline constexpr std::string_view agent_signal = "message";
+/// What the handler of a message fails with that leaves a state behind which cannot be handed on.
+inline constexpr std::string_view state_too_large = "state_too_large";
 
 /// Replies that an agent remembers, so that a message that comes again is answered and not handled
 /// again.
@@ -185,9 +187,12 @@ private:
       // recorded would be lost with the run, which cannot hand it on.
       auto changed = ended ? recorded(base.state_) : outcome<json>{json{}};
       if (!changed) ended = std::unexpected{changed.error()};
+      if (ended) {
+        if (auto flaw = ctx.flaw_in_state(*changed)) ended = std::unexpected{*std::move(flaw)};
+      }
       const json said = co_await ctx.reply(reply_of(message, ended)).required();
-      // As it was told, also by a build that did not look.
-      if (!ended && said.as_object().contains("error")) {
+      // As it was told, also by a build that did not look, or under another limit.
+      if (is_undone(said.as_object(), ended.has_value())) {
         base.state_ = std::move(before);
       } else {
         shown = (ended ? std::move(changed) : recorded(base.state_)).value_or(shown);
@@ -197,6 +202,14 @@ private:
     ctx.set_status(shown);
     co_return ctx.continue_as_new(
         boost::json::object{{"state", std::move(shown)}, {"recent", base.replies_.all()}});
+  }
+
+  /// By what its caller was told a handler left no state behind; `is_well`: by the code that runs
+  /// now it did. Of a reply that was too large, or no JSON, the state stays.
+  static bool is_undone(const boost::json::object& said, bool is_well) {
+    const auto* error = said.if_contains("error");
+    return error != nullptr
+           && (!is_well || error->at("code").as_string() == detail::state_too_large);
   }
 
   /// The state as JSON, or why it cannot be recorded as that.

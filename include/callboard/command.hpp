@@ -97,6 +97,8 @@ public:
   virtual void set_status(json state) = 0;
   virtual void continue_with(json input) = 0;
   [[nodiscard]] virtual bool is_history_long() const = 0;
+  /// Why a state of an agent could not be handed on to its next run; nothing if it can.
+  [[nodiscard]] virtual std::optional<failure> flaw_in_state(const json& state) const = 0;
 
 protected:
   ~execution() = default;

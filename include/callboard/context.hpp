@@ -387,6 +387,11 @@ private:
   /// with its state.
   [[nodiscard]] bool is_history_long() const { return run_->is_history_long(); }
 
+  /// Why an agent may not keep this state; nothing if it may.
+  [[nodiscard]] std::optional<failure> flaw_in_state(const json& state) const {
+    return run_->flaw_in_state(state);
+  }
+
   template <class T>
   command<T> make(detail::command_request request) const {
     request.is_shielded = is_shielded_;

@@ -35,9 +35,6 @@ run_end run_engine::end_of_root() {
     auto value = root_.take();
     // Whoever cancels the workflow means its next run, too.
     if (next_input_ && is_cancelling_) return {run_status::cancelled, {}, std::nullopt};
-    if (is_larger(next_input_ ? *next_input_ : value, limits_.result_bytes_max)) {
-      return {run_status::failed, {}, result_too_large(limits_.result_bytes_max)};
-    }
     if (auto flawed = flaw_in_end(value)) return {run_status::failed, {}, std::move(flawed)};
     if (next_input_) return {run_status::continued, std::move(*next_input_), std::nullopt};
     return {run_status::completed, std::move(value), std::nullopt};
@@ -60,11 +57,17 @@ run_end run_engine::end_of_root() {
 
 /// Of the result of the run, or of the input for its next.
 std::optional<failure> run_engine::flaw_in_end(const json& value) const {
+  const bool is_agent = is_agent_type(identity_.type);
+  // Of an agent the state was measured when its handler left it, and each reply when it was given:
+  // what was taken then is handed on.
+  const auto most = limits_.result_bytes_max;
+  if (!is_agent && is_larger(next_input_ ? *next_input_ : value, most)) {
+    return result_too_large(most);
+  }
   if (!next_input_) {
     const auto flaw = flaw_of(value);
     return flaw ? std::optional{not_json("the result of the run", *flaw)} : std::nullopt;
   }
-  const bool is_agent = is_agent_type(identity_.type);
   const auto flaw = flaw_of(*next_input_, code_depth_max, is_agent ? agent_input_levels : 0);
   return flaw ? std::optional{not_json("the input for the next run", *flaw)} : std::nullopt;
 }
@@ -76,6 +79,11 @@ bool run_engine::is_turn_long() const {
   constexpr auto bytes = turn_bytes_max / 2;
   return commands_left_ < commands || bytes_left_ < bytes || outputs_.events.size() > commands
          || outputs_bytes_ > bytes;
+}
+
+std::optional<failure> run_engine::flaw_in_state(const json& state) const {
+  if (!is_larger(state, limits_.result_bytes_max)) return std::nullopt;
+  return state_too_large(limits_.result_bytes_max);
 }
 
 bool run_engine::is_history_long() const {

@@ -154,6 +154,7 @@ private:
   void set_status(json state) override;
   void continue_with(json input) override;
   [[nodiscard]] bool is_history_long() const override;
+  [[nodiscard]] std::optional<failure> flaw_in_state(const json& state) const override;
   [[nodiscard]] bool is_turn_long() const;
 
   std::coroutine_handle<> on_done() override { return std::noop_coroutine(); }

@@ -5,6 +5,7 @@
 #include <boost/json/serialize.hpp>
 #include <fmt/format.h>
 
+#include <callboard/agent.hpp>
 #include <cstddef>
 #include <cstdint>
 #include <limits>
@@ -109,6 +110,16 @@ failure result_too_large(std::size_t most) {
 
 failure reply_too_large(std::size_t most) {
   return too_large("a reply of an agent", "reply", "give", most);
+}
+
+failure state_too_large(std::size_t most) {
+  return {
+      failure_class::permanent,
+      std::string{detail::state_too_large},
+      fmt::format(
+          "the state of an agent may have {} bytes (workflows.result_bytes_max), and stays as it "
+          "was: put what is larger elsewhere, and keep where it is",
+          most)};
 }
 
 failure not_json(std::string_view what, std::string_view flaw) {

@@ -17,7 +17,7 @@ namespace callboard::runtime {
 /// Bounds that hold where the code of a run does something; those of what comes from outside are
 /// checked where it comes in. The settings of the same names are their defaults.
 struct run_limits {
-  /// Of a step or of a run, also the input it leaves to its next.
+  /// Of a step, of a run, also the input it leaves to its next, and of an agent's state.
   std::size_t result_bytes_max = config::workflows_section{}.result_bytes_max;
   /// What a command hands on.
   std::size_t arguments_bytes_max = config::workflows_section{}.arguments_bytes_max;
@@ -70,6 +70,9 @@ static_assert(
 
 /// What a message gets instead of a reply that is larger.
 [[nodiscard]] failure reply_too_large(std::size_t most);
+
+/// What a message gets whose handler leaves a state that is larger.
+[[nodiscard]] failure state_too_large(std::size_t most);
 
 /// What becomes of what code gives, or hands on, that no JSON says: `what` it is, and its flaw as
 /// `flaw_of` words it.

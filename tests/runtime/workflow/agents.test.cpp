@@ -47,6 +47,22 @@ struct talker : agent<talker, std::int64_t> {
   flow<void> doze(context& ctx, json) { co_await ctx.sleep(std::chrono::hours{1}).required(); }
 };
 
+/// Its state is all that it was told.
+struct hoarder : agent<hoarder, std::string> {
+  static constexpr std::string_view type = "hoarder";
+
+  static void handlers(handler_table<hoarder>& on) {
+    on.message("add", &hoarder::add).message("show", &hoarder::show);
+  }
+
+  flow<void> add(context&, std::string text) {
+    state() += text;
+    co_return;
+  }
+
+  flow<std::string> show(context&, std::size_t size) { co_return std::string(size, 'x'); }
+};
+
 boost::json::object message_of(const std::string& id, const std::string& message, json payload) {
   return {
       {"id", id},
@@ -191,4 +207,38 @@ TEST_CASE("what an agent puts out for all that it has not read fits in a batch",
     bytes += size_of(one.data);
   CHECK(bytes < turn_bytes_max);
   CHECK(engine.take_unread().size() > 30);
+}
+
+TEST_CASE("a state that could not be handed on is not kept", "[agent]") {
+  run_limits limits;
+  limits.result_bytes_max = 2000;
+  scripted_run run{hoarder::definition(), {}, limits};
+  say(run, "m1", "add", json(std::string(900, 'a')));
+  say(run, "m2", "add", json(std::string(1200, 'b')));
+  CHECK(replies_of(run.history).at("m2") == "state_too_large");
+  CHECK(run.engine->status() == json(std::string(900, 'a')));
+  say(run, "m3", "add", "c");
+  const std::string kept = std::string(900, 'a') + 'c';
+  CHECK(run.engine->status() == json(kept));
+  // As it was told, whatever the limit is now.
+  for (const auto now : {200UL, 1UL << 20U}) {
+    limits.result_bytes_max = now;
+    run.crash_under(limits);
+    REQUIRE_FALSE(run.engine->blocked());
+    CHECK(run.engine->status() == json(kept));
+  }
+}
+
+TEST_CASE("an agent hands on what it was allowed to have", "[agent]") {
+  run_limits limits;
+  limits.result_bytes_max = 2000;
+  scripted_run run{hoarder::definition(), {}, limits};
+  say(run, "m1", "add", json(std::string(1900, 'a')));
+  // Its last reply is remembered, too, and is larger than a state may be.
+  run.engine->note_history(2 * limits.agent_history_bytes);
+  say(run, "m2", "show", 100'000);
+  REQUIRE(run.end);
+  CHECK(run.end->status == run_status::continued);
+  CHECK(run.end->result.at("state") == json(std::string(1900, 'a')));
+  CHECK(run.end->result.at("recent").as_array().size() == 1);
 }

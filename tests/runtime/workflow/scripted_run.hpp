@@ -15,8 +15,8 @@ namespace callboard::tests {
 
 class scripted_run {
 public:
-  explicit scripted_run(workflow_definition code, json input = {})
-      : code_{std::move(code)}, input_{std::move(input)} {
+  explicit scripted_run(workflow_definition code, json input = {}, runtime::run_limits limits = {})
+      : code_{std::move(code)}, input_{std::move(input)}, limits_{limits} {
     restart_engine();
     runtime::run_start start;
     start.identity = identity();
@@ -51,6 +51,12 @@ public:
   /// Like `crash`, with other code.
   void crash_into(workflow_definition code) {
     code_ = std::move(code);
+    crash();
+  }
+
+  /// Like `crash`, with other settings.
+  void crash_under(const runtime::run_limits& limits) {
+    limits_ = limits;
     crash();
   }
 
@@ -187,7 +193,7 @@ private:
     engine.reset();
     auto who = identity();
     who.type = code_.type;
-    engine = std::make_unique<runtime::run_engine>(code_, std::move(who), 7);
+    engine = std::make_unique<runtime::run_engine>(code_, std::move(who), 7, limits_);
   }
 
   void keep(runtime::run_outputs outputs) {
@@ -200,6 +206,7 @@ private:
 
   workflow_definition code_;
   json input_;
+  runtime::run_limits limits_;
 };
 
 }  // namespace callboard::tests
