@@ -120,6 +120,13 @@ void add_what_is_seen(storage::journal& journal, object& out, const std::vector<
   out["summary"] = waits_in_words(waiting);
 }
 
+std::string_view blocked_by(std::string_view code) {
+  if (code == "no_code") return "its code is not here";
+  const bool differs =
+      code == "command_differs" || code == "command_missing" || code == "nothing_awaited";
+  return differs ? "its code does not fit its history" : "its code failed";
+}
+
 }  // namespace
 
 void run_host::on_explain(waiter from, boot_time since) {
@@ -311,10 +318,9 @@ std::string run_host::summary(bool waits_for_nothing) const {
         "it has ended as {}: {}: {}", name_of(row.status), row.why->code, row.why->message);
   }
   if (row.status == run_status::blocked && row.why) {
-    const bool has_code = row.why->code != "no_code";
     return fmt::format(
         "{}, so nothing of it runs: {}: {}",
-        has_code ? "its code does not fit its history" : "its code is not here",
+        blocked_by(row.why->code),
         row.why->code,
         row.why->message);
   }

@@ -382,7 +382,10 @@ void run_host::append_batch() {
     // Code that does not fit its history stands where it came to, or has not begun.
     if (engine_->commands() >= row_->commands && next_inputs_.empty()) {
       note_length(std::exchange(row_->commands, engine_->commands()));
-      row_->state = shown_state(engine_->status(), limits().state_bytes_max);
+      // What an agent knows is not lost with code that cannot read it.
+      if (!engine_->blocked()) {
+        row_->state = shown_state(engine_->status(), limits().state_bytes_max);
+      }
     }
     if (!row_->ended && !engine_->blocked()) {
       row_->status = run_status::running;

@@ -176,8 +176,10 @@ private:
     std::uint32_t handled = 0;
     do {
       ctx.set_status(shown);
-      const json heard = co_await ctx.signal(std::string{detail::agent_signal}).required();
-      const auto& message = heard.as_object();
+      const auto heard = co_await ctx.signal(std::string{detail::agent_signal});
+      // Somebody may have ended the wait by hand, with whatever it was.
+      if (!heard || !is_message(*heard)) continue;
+      const auto& message = heard->as_object();
       const auto& chain = message.at("chain").as_array();
       context within{ctx, chain};
       State before = base.state_;
@@ -202,6 +204,16 @@ private:
     ctx.set_status(shown);
     co_return ctx.continue_as_new(
         boost::json::object{{"state", std::move(shown)}, {"recent", base.replies_.all()}});
+  }
+
+  static bool is_message(const json& heard) {
+    const auto* members = heard.if_object();
+    if (members == nullptr || !members->contains("payload")) return false;
+    const auto* id = members->if_contains("id");
+    const auto* name = members->if_contains("message");
+    const auto* chain = members->if_contains("chain");
+    return id != nullptr && id->is_string() && name != nullptr && name->is_string()
+           && chain != nullptr && chain->is_array();
   }
 
   /// By what its caller was told a handler left no state behind; `is_well`: by the code that runs

@@ -2,6 +2,8 @@
 #include "runtime/workflow/agent_names.hpp"
 #include "runtime/workflow/run_engine.hpp"
 
+#include <fmt/format.h>
+
 #include <exception>
 #include <utility>
 
@@ -18,9 +20,12 @@ void run_engine::finish_if_done() {
     }
     return;
   }
+  auto end = end_of_root();
+  // Before it is missed what it did not come to: why it did not is more to the point.
+  const bool goes_on = end.status == run_status::continued || is_cancelling_;
+  if (is_agent_type(identity_.type) && !goes_on) return park_ended(std::move(end));
   if (park_if_commands_are_missing()) return;
   is_ended_ = true;
-  auto end = end_of_root();
   run_event event;
   event.kind = run_event_kind::ended;
   event.status = end.status;
@@ -28,6 +33,16 @@ void run_engine::finish_if_done() {
   event.why = end.why;
   outputs_.events.push_back(std::move(event));
   outputs_.end = std::move(end);
+}
+
+/// An agent has no end: what ended its code elsewhere than in a handler waits for other code.
+void run_engine::park_ended(run_end end) {
+  auto why = std::move(end.why).value_or(failure{
+      failure_class::bug, "agent_ended", fmt::format("it ended as {}", name_of(end.status))});
+  why.message = fmt::format(
+      "the agent's code failed outside of a handler, and waits for code that does not: {}",
+      why.message);
+  blocked_ = std::move(why);
 }
 
 run_end run_engine::end_of_root() {

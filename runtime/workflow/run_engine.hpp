@@ -95,8 +95,8 @@ public:
 
   [[nodiscard]] bool is_closed() const { return is_closed_; }
 
-  /// Why the run is parked: the code does something else than the journal tells. Nothing is
-  /// delivered any more.
+  /// Why the run is parked: the code does something else than the journal tells, or it is an agent
+  /// whose code has ended. Nothing is delivered any more.
   [[nodiscard]] const std::optional<failure>& blocked() const { return blocked_; }
 
   [[nodiscard]] const std::map<std::uint32_t, open_command>& open() const { return open_; }
@@ -187,6 +187,7 @@ private:
   void answer_at_once(std::uint32_t index);
   void close_command(std::uint32_t index);
   void note_cancelled(std::uint32_t index);
+  void park_ended(run_end end);
   void park(std::string code, std::string message, std::string details = {});
 
   const workflow_definition& code_;

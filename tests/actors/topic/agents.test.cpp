@@ -104,6 +104,20 @@ struct shy : agent<shy, shy_state> {
   flow<std::int64_t> add(context&, std::int64_t by) { co_return state().value += by; }
 };
 
+/// It cannot always be made.
+struct moody : agent<moody, std::int64_t> {
+  static constexpr std::string_view type = "moody";
+  static inline bool is_out_of_order = false;
+
+  moody() {
+    if (is_out_of_order) throw std::runtime_error{"there is no such file"};
+  }
+
+  static void handlers(handler_table<moody>& on) { on.message("add", &moody::add); }
+
+  flow<std::int64_t> add(context&, std::int64_t by) { co_return state() += by; }
+};
+
 /// Its state is as large as what it was told.
 struct diary : agent<diary, std::string> {
   static constexpr std::string_view type = "diary";
@@ -529,6 +543,60 @@ TEST_CASE("messages that are replied at once are written in batches that fit") {
   REQUIRE(shown);
   CHECK(says(std::get<workflow_answer>(*shown).body, R"("state":60)"));
   CHECK(says(std::get<workflow_answer>(*shown).body, R"("messages_waiting":0)"));
+}
+
+TEST_CASE("an agent whose class cannot be made keeps its messages") {
+  runtime::workflow_registry code;
+  REQUIRE(code.add(moody::definition()));
+  virtual_broker broker{{}, &code};
+  const auto channel = virtual_broker::topic("workflow.agent.moody.a");
+  const auto tell = [&](int n) {
+    call_agent call;
+    call.topic = channel;
+    call.type = "agent:moody";
+    call.message = "add";
+    call.payload = "1";
+    call.id = "m" + std::to_string(n);
+    call.wait_ms = 0;
+    return broker.ask_now(std::move(call));
+  };
+  const auto shown = [&] {
+    auto told = broker.ask_now(get_workflow{channel});
+    return told ? std::get<workflow_answer>(*told).body : std::string{told.error().detail};
+  };
+  moody::is_out_of_order = true;
+  REQUIRE(tell(0));
+  CHECK(says(shown(), R"("status":"blocked")"));
+  CHECK(says(shown(), "there is no such file"));
+  moody::is_out_of_order = false;
+  SECTION("until it is loaded again") {
+    broker.advance(5s);
+  }
+  SECTION("until the node is started again") {
+    broker.crash();
+  }
+  SECTION("also at the end of a run") {
+    broker.advance(5s);
+    for (int n = 1; n < 99; ++n)
+      REQUIRE(tell(n));
+    CHECK(says(shown(), R"("state":99)"));
+    moody::is_out_of_order = true;
+    REQUIRE(tell(99));
+    CHECK(says(shown(), R"("status":"blocked")"));
+    CHECK(says(shown(), R"("run":2)"));
+    CHECK(says(shown(), R"("state":100)"));
+    moody::is_out_of_order = false;
+    REQUIRE(tell(100));
+    CHECK(says(shown(), R"("messages_waiting":1)"));
+    broker.crash();
+    REQUIRE(tell(101));
+    CHECK(says(shown(), R"("state":102)"));
+    return;
+  }
+  REQUIRE(tell(1));
+  CHECK(says(shown(), R"("status":"running")"));
+  CHECK(says(shown(), R"("state":2)"));
+  CHECK(says(shown(), R"("messages_waiting":0)"));
 }
 
 TEST_CASE_METHOD(agent_fixture, "messages that wait outlive the run that heard them") {

@@ -6,6 +6,7 @@
 #include <callboard/workflow.hpp>
 #include <stdexcept>
 #include <string>
+#include <vector>
 
 namespace callboard {
 
@@ -60,6 +61,24 @@ struct thrower : agent<thrower, std::int64_t> {
   flow<void> doze(context& ctx, json) { co_await ctx.sleep(1h).required(); }
 };
 
+/// Its state has another shape.
+struct list_keeper : agent<list_keeper, std::vector<std::int64_t>> {
+  static constexpr std::string_view type = "thrower";
+
+  static void handlers(handler_table<list_keeper>&) {}
+};
+
+struct quitter : agent<quitter, std::int64_t> {
+  static constexpr std::string_view type = "thrower";
+
+  static void handlers(handler_table<quitter>& on) { on.message("add", &quitter::add); }
+
+  flow<void> add(context&, std::int64_t) {
+    throw cancelled{};
+    co_return;
+  }
+};
+
 void tell(scripted_run& run, std::string id, std::string message, json payload) {
   run.signal(
       "message",
@@ -89,11 +108,72 @@ TEST_CASE("a class that cannot be made fails its run as a bug", "[workflow][exce
   CHECK(run.end->why->kind == failure_class::bug);
   CHECK(run.end->why->code == "exception");
   CHECK(run.end->why->message == "there is no such file");
+}
 
-  const scripted_run of_agent{no_agent::definition()};
-  REQUIRE(of_agent.end);
-  CHECK(of_agent.end->why->kind == failure_class::bug);
-  CHECK(of_agent.end->why->code == "exception");
+TEST_CASE("an agent whose class cannot be made waits for code", "[workflow][exceptions]") {
+  scripted_run run{no_agent::definition()};
+  CHECK_FALSE(run.end);
+  REQUIRE(run.engine->blocked());
+  CHECK(run.engine->blocked()->kind == failure_class::bug);
+  CHECK(run.engine->blocked()->code == "exception");
+  tell(run, "m1", "add", 2);
+  run.crash();
+  REQUIRE(run.engine->blocked());
+  tell(run, "m2", "add", 3);
+  run.crash_into(thrower::definition());
+  REQUIRE_FALSE(run.engine->blocked());
+  CHECK(reply_of(run).at("result") == json(5));
+  // Also one that has handled some.
+  run.crash_into(no_agent::definition());
+  REQUIRE(run.engine->blocked());
+  CHECK(run.engine->blocked()->code == "exception");
+  run.crash_into(thrower::definition());
+  tell(run, "m3", "add", 1);
+  CHECK(reply_of(run).at("result") == json(6));
+}
+
+TEST_CASE("an agent goes on with code that can read its state", "[workflow][exceptions]") {
+  scripted_run first{thrower::definition()};
+  for (int i = 1; i <= 100; ++i)
+    tell(first, "m" + std::to_string(i), "add", 1);
+  REQUIRE(first.end);
+  REQUIRE(first.end->status == run_status::continued);
+  scripted_run next{list_keeper::definition(), first.end->result};
+  CHECK_FALSE(next.end);
+  REQUIRE(next.engine->blocked());
+  CHECK_THAT(
+      next.engine->blocked()->message,
+      Catch::StartsWith("the agent's code failed outside of a handler")
+          && Catch::Contains("another shape"));
+  tell(next, "n1", "add", 1);
+  next.crash_into(thrower::definition());
+  REQUIRE_FALSE(next.engine->blocked());
+  CHECK(reply_of(next).at("result") == json(101));
+}
+
+TEST_CASE("whatever ends the code of an agent leaves it to other code", "[workflow][exceptions]") {
+  scripted_run run{quitter::definition()};
+  tell(run, "m1", "add", 2);
+  CHECK_FALSE(run.end);
+  REQUIRE(run.engine->blocked());
+  CHECK(run.engine->blocked()->code == "agent_ended");
+  tell(run, "m2", "add", 3);
+  run.crash_into(thrower::definition());
+  REQUIRE_FALSE(run.engine->blocked());
+  CHECK(reply_of(run).at("id") == "m2");
+  CHECK(reply_of(run).at("result") == json(5));
+}
+
+TEST_CASE("an agent whose wait is ended by hand waits anew", "[workflow][exceptions]") {
+  scripted_run run{thrower::definition()};
+  const auto waits = [&] { return run.engine->open().begin()->first; };
+  run.end_command(waits(), json{});
+  run.end_command(waits(), json{{"id", "m1"}});
+  run.end_command(waits(), give_up("lost", "by hand"));
+  run.crash();
+  REQUIRE_FALSE(run.engine->blocked());
+  tell(run, "m1", "add", 2);
+  CHECK(reply_of(run).at("result") == json(2));
 }
 
 TEST_CASE("a run whose class cannot be made any more waits for code", "[workflow][exceptions]") {
