@@ -18,9 +18,10 @@ constexpr auto gather_time = std::chrono::milliseconds{20};
 /// Text of one `model.delta`; more has gathered only if the run was kept busy.
 constexpr std::size_t delta_bytes_max = 64U << 10;
 
-model::chat_request request_of(const run_models::ask& what) {
+model::chat_request request_of(const run_models::ask& what, const run_identity& run) {
   const auto& question = *what.question;
   model::chat_request to;
+  to.tenant = run.tenant;
   to.provider = question.provider;
   to.model = question.model;
   to.messages = question.messages;
@@ -110,7 +111,7 @@ result<void> run_models::start(ask what, run_identity run) {
   }
   auto feed = make_feed(command);
   auto begun = calls_->start(
-      request_of(what),
+      request_of(what, run),
       {.on_attempt = [feed](std::uint32_t round) { feed->begin(round); },
        .on_delta = [feed](std::uint32_t, std::uint64_t, std::string_view text) { feed->add(text); },
        .on_done = [feed](model::chat_outcome ended) { feed->end(std::move(ended)); },

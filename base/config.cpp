@@ -161,6 +161,7 @@ void visit_provider(Provider& p, Visit&& visit) {
   put("backoff_max_ms", p.backoff_max_ms, bounds{1, day_ms}, "longest wait before an attempt");
   put("queue_max", p.queue_max, bounds{1}, "calls that wait for their turn");
   put("queue_bytes_max", p.queue_bytes_max, bounds{1}, "bytes of calls that wait for their turn");
+  put("tenant_queue_percent", p.tenant_queue_percent, bounds{1, 100}, "most of queue_max and of queue_bytes_max that one tenant may have; 100 where there is only one");
   put("text_bytes_max", p.text_bytes_max, bounds{1, 1ULL << 30}, "text and arguments of one answer");
   put("stream_usage", p.stream_usage, bounds{}, "ask for the token count of streamed answers");
   put("max_tokens_member", p.max_tokens_member, bounds{}, "what it calls the bound on an answer, for instance max_completion_tokens");

@@ -125,8 +125,8 @@ struct config {
     bool websocket_deflate = true;
   } limits;
 
-  /// Whom `ctx.model` asks: the section [models.NAME]. Holds no key, only the name of the environment
-  /// variable that does.
+  /// Whom `ctx.model` asks: the section [models.NAME]. Holds no key, only the name of the
+  /// environment variable that does.
   struct model_provider {
     std::string name;
     std::string base_url;
@@ -145,6 +145,7 @@ struct config {
     std::uint32_t backoff_max_ms = 30'000;
     std::uint32_t queue_max = 10'000;
     std::uint64_t queue_bytes_max = 64ULL << 20;
+    std::uint32_t tenant_queue_percent = 50;
     std::uint64_t text_bytes_max = 1ULL << 20;
     bool stream_usage = true;
     std::string max_tokens_member = "max_tokens";
@@ -201,4 +202,4 @@ parse_config(std::string_view text, std::string_view origin, config base = {});
 /// All settings in the order of the documentation.
 [[nodiscard]] std::vector<setting_info> list_settings(const config& settings);
 
-} // namespace callboard
+}  // namespace callboard

@@ -35,6 +35,7 @@ struct call {
   call_id id;
   chat_callbacks callbacks;
   shared_body body;
+  std::string tenant;
   std::string model;
   std::string idempotency_key;
   boot_time began{};

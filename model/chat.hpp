@@ -14,6 +14,8 @@ namespace callboard::model {
 
 /// One question to a model.
 struct chat_request {
+  /// For whom: tenants take turns at a provider.
+  std::string tenant;
   /// Whom to ask first; empty = the first provider of the settings.
   std::string provider;
   /// Empty = the provider's default. A fallback that has a default model uses its own.

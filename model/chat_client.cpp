@@ -110,6 +110,7 @@ result<call_id> chat_client::core::start(const chat_request& request, chat_callb
   }
   auto one = std::make_unique<call>(
       call_id{}, std::move(callbacks), std::move(*body), first->settings.retry);
+  one->tenant = request.tenant;
   one->model = request.model;
   one->idempotency_key = request.idempotency_key;
   one->chain.push_back(first);
@@ -127,14 +128,14 @@ result<call_id> chat_client::core::enqueue(std::unique_ptr<call> one) {
     const std::lock_guard guard{mutex_};
     if (stopping_) return fail(errc::draining, "model calls have stopped");
     auto& at = one->where();
-    if (at.is_full(one->size())) {
+    if (!at.waiting.enter(one->tenant, one->size())) {
       at.counters.refused.Increment();
       return fail(
           errc::overloaded,
-          fmt::format("the queue of model provider '{}' is full", at.name()),
+          fmt::format(
+              "the queue of model provider '{}', or the tenant's share of it, is full", at.name()),
           static_cast<std::uint32_t>(full_queue_pause.count()));
     }
-    at.wait_for(one->size());
     last_id_ = last_id_.next();
     one->id = id = last_id_;
     admitted_.push_back(std::move(one));

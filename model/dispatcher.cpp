@@ -25,12 +25,12 @@ failure cancelled() {
   return out;
 }
 
-/// Nobody was asked in the place of the provider that failed: that is for later.
-failure no_room(const failure& last) {
+/// Ours is too much for the providers: somebody is to be asked later.
+failure overloaded(std::string detail) {
   failure out;
   out.kind = failure_kind::rate;
   out.code = errc::overloaded;
-  out.detail = fmt::format("the queues of all fallbacks are full; last failure: {}", last.detail);
+  out.detail = std::move(detail);
   out.retry_after = full_queue_pause;
   out.retry_after_ms = static_cast<std::uint32_t>(full_queue_pause.count());
   return out;
@@ -124,9 +124,8 @@ void dispatcher::fire_timers() {
 void dispatcher::start_ready() {
   for (auto& at : providers_) {
     while (!at->ready.empty() && at->limit.has_room()) {
-      auto& one = *calls_.at(*at->ready.begin());
-      at->ready.erase(at->ready.begin());
-      at->waits_no_more(one.size());
+      auto& one = *calls_.at(at->ready.take());
+      at->waiting.leave(one.tenant, one.size());
       start_attempt(one);
     }
   }
@@ -138,7 +137,8 @@ void dispatcher::publish() {
     at->load->backing_off = at->backing_off;
     at->load->in_flight = at->limit.in_flight();
     at->load->limit = at->limit.current();
-    at->load->oldest_ns = at->ready.empty() ? 0 : calls_.at(*at->ready.begin())->since.count();
+    at->load->oldest_ns =
+        at->ready.empty() ? 0 : calls_.at(*at->ready.calls().begin())->since.count();
   }
 }
 
@@ -179,6 +179,10 @@ void dispatcher::on_timer(call& one, boot_time now) {
 
 failure dispatcher::out_of_time(const call& one) const {
   const auto given = std::chrono::duration_cast<milliseconds>(one.deadline - one.began);
+  if (one.attempt == 0) {
+    return overloaded(
+        fmt::format("its turn did not come within {} ms: others wait before it", given.count()));
+  }
   auto out = one.last_failure.value_or(retryable_failure(errc::timeout, "none"));
   out.code = errc::timeout;
   out.detail = fmt::format("no answer within {} ms; last failure: {}", given.count(), out.detail);
@@ -188,7 +192,7 @@ failure dispatcher::out_of_time(const call& one) const {
 void dispatcher::wait_in_queue(call& one) {
   one.phase = call_phase::ready;
   one.since = parts_.time.boot();
-  one.where().ready.insert(one.id);
+  one.where().ready.add(one.tenant, one.id);
   arm(one);
 }
 
@@ -259,7 +263,7 @@ void dispatcher::conclude(call& one, chat_outcome outcome) {
   count_attempt(one, outcome);
   end_transfer(one);
   one.phase = call_phase::between;
-  one.where().wait_for(one.size());
+  one.where().waiting.come_back(one.tenant, one.size());
   if (outcome) return finish(one, std::move(outcome));
   outcome.error().provider = one.where().name();
   outcome.error().detail = fmt::format("{}: {}", one.where().name(), outcome.error().detail);
@@ -274,7 +278,10 @@ void dispatcher::try_again(call& one, failure failed) {
   one.last_failure = failed;
   if (next.step == next_step::give_up) return finish(one, std::unexpected{std::move(failed)});
   if (next.step == next_step::next_provider && !hand_on(one)) {
-    return finish(one, std::unexpected{no_room(failed)});
+    return finish(
+        one,
+        std::unexpected{overloaded(
+            fmt::format("the queues of all fallbacks are full; last failure: {}", failed.detail))});
   }
   if (one.callbacks.on_pause) one.callbacks.on_pause(one.attempt, failed, now + next.delay);
   if (next.step == next_step::next_provider) return wait_in_queue(one);
@@ -287,13 +294,12 @@ void dispatcher::try_again(call& one, failure failed) {
 bool dispatcher::hand_on(call& one) {
   for (auto next = one.at + 1; next < one.chain.size(); ++next) {
     auto& to = *one.chain[next];
-    if (to.is_full(one.size())) {
+    if (!to.waiting.enter(one.tenant, one.size())) {
       to.counters.refused.Increment();
       continue;
     }
-    one.where().waits_no_more(one.size());
+    one.where().waiting.leave(one.tenant, one.size());
     one.at = next;
-    to.wait_for(one.size());
     one.retries = retry_state{to.settings.retry};
     return true;
   }
@@ -306,9 +312,9 @@ void dispatcher::finish(call& one, chat_outcome outcome) {
     at.limit.ended();
     end_transfer(one);
   } else {
-    if (one.phase == call_phase::ready) at.ready.erase(one.id);
+    if (one.phase == call_phase::ready) at.ready.remove(one.tenant, one.id);
     if (one.phase == call_phase::backing_off) --at.backing_off;
-    at.waits_no_more(one.size());
+    at.waiting.leave(one.tenant, one.size());
   }
   timers_.erase({one.armed, one.id});
   if (outcome) {

@@ -110,26 +110,10 @@ provider::provider(provider_settings given, std::string secret, client_parts& pa
       key{std::move(secret)},
       url{endpoint_of(settings.base_url)},
       limit{settings.concurrency.min, settings.concurrency.max, settings.concurrency.start},
+      waiting{{settings.queue_max, settings.queue_bytes_max, settings.tenant_queue_percent}},
       counters{parts.counters, settings.name} {
   load->limit = limit.current();
   add_sampler(parts.counters, settings.name, parts.time, load);
-}
-
-void provider::wait_for(std::uint64_t bytes) {
-  ++load->waiting;
-  load->waiting_bytes += bytes;
-}
-
-void provider::waits_no_more(std::uint64_t bytes) {
-  --load->waiting;
-  load->waiting_bytes -= bytes;
-}
-
-bool provider::is_full(std::uint64_t bytes) const {
-  const auto count = load->waiting.load();
-  if (count >= settings.queue_max) return true;
-  // One call always fits, however large.
-  return count > 0 && load->waiting_bytes.load() + bytes > settings.queue_bytes_max;
 }
 
 result<std::string> key_from_environment(const provider_settings& settings) {

@@ -5,12 +5,13 @@
 #include "base/metrics.hpp"
 #include "model/adaptive_limit.hpp"
 #include "model/chat_client.hpp"
+#include "model/turn_queue.hpp"
+#include "model/waiting_room.hpp"
 
 #include <array>
 #include <atomic>
 #include <chrono>
 #include <memory>
-#include <set>
 #include <string>
 
 namespace callboard::model {
@@ -18,12 +19,8 @@ namespace callboard::model {
 /// When to ask again whoever found a queue full.
 inline constexpr std::chrono::milliseconds full_queue_pause{1000};
 
-/// What any thread may see; the client's thread writes it once a turn, except `waiting`.
+/// What any thread may see; the client's thread writes it once a turn.
 struct provider_load {
-  /// Admitted calls that are not in flight, and their bytes; the bound of admission.
-  std::atomic<std::uint32_t> waiting{0};
-  std::atomic<std::uint64_t> waiting_bytes{0};
-
   std::atomic<std::uint32_t> ready{0};
   std::atomic<std::uint32_t> backing_off{0};
   std::atomic<std::uint32_t> in_flight{0};
@@ -52,25 +49,21 @@ private:
   std::array<prometheus::Counter*, 5> failed_{};
 };
 
-/// The client's thread owns it; `load`, `settings` and `counters.refused` are for any thread.
+/// The client's thread owns it; `load`, `settings`, `waiting` and `counters.refused` are for any
+/// thread.
 class provider {
 public:
   provider(provider_settings settings, std::string key, client_parts& parts);
 
   [[nodiscard]] const std::string& name() const { return settings.name; }
 
-  /// Counts a call in or out of those that wait.
-  void wait_for(std::uint64_t bytes);
-  void waits_no_more(std::uint64_t bytes);
-
-  [[nodiscard]] bool is_full(std::uint64_t bytes) const;
-
   const provider_settings settings;
   const std::string key;
   const std::string url;
   adaptive_limit limit;
-  /// Calls whose turn it is as soon as the limit has room, the oldest first.
-  std::set<call_id> ready;
+  waiting_room waiting;
+  /// Calls that go as soon as the limit has room.
+  turn_queue ready;
   std::uint32_t backing_off = 0;
   provider_counters counters;
   const std::shared_ptr<provider_load> load = std::make_shared<provider_load>();

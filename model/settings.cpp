@@ -50,6 +50,9 @@ std::string_view trouble_with_numbers(const provider_settings& p) {
   if (p.retry.attempts_max < 1 || p.retry.attempts_max > 100) return "attempts_max is 1 to 100";
   if (p.retry.backoff_base > p.retry.backoff_max) return "backoff_base is above backoff_max";
   if (p.queue_max < 1 || p.queue_bytes_max < 1) return "a queue holds at least one call";
+  if (p.tenant_queue_percent < 1 || p.tenant_queue_percent > 100) {
+    return "tenant_queue_percent is 1 to 100";
+  }
   const auto& l = p.limits;
   constexpr std::uint64_t bytes_max = 1ULL << 30;
   for (const std::uint64_t limit :

@@ -76,6 +76,8 @@ struct provider_settings {
   /// Bound on calls that wait (for their turn or their next attempt), in calls and in bytes.
   std::uint32_t queue_max = 10'000;
   std::uint64_t queue_bytes_max = 64ULL << 20;
+  /// What one tenant may have of both.
+  std::uint32_t tenant_queue_percent = 50;
   /// Asks for the token count of streamed answers (`stream_options`); some servers refuse it.
   bool stream_usage = true;
   /// Newer models want `max_completion_tokens`.

@@ -29,6 +29,7 @@ model::provider_settings provider_of(const config::model_provider& from) {
   to.limits.text_bytes_max = from.text_bytes_max;
   to.queue_max = from.queue_max;
   to.queue_bytes_max = from.queue_bytes_max;
+  to.tenant_queue_percent = from.tenant_queue_percent;
   to.stream_usage = from.stream_usage;
   to.max_tokens_member = from.max_tokens_member;
   to.proxy = from.use_proxy ? model::proxy_use::environment : model::proxy_use::none;

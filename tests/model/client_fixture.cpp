@@ -82,6 +82,8 @@ model::provider_settings settings_for(const chat_provider& at, std::string name)
   out.base_url = at.base_url();
   out.default_model = "test-model";
   out.proxy = model::proxy_use::none;
+  // Most tests have one tenant.
+  out.tenant_queue_percent = 100;
   out.retry.backoff_base = std::chrono::milliseconds{2};
   out.retry.backoff_max = std::chrono::milliseconds{10};
   return out;

@@ -101,6 +101,35 @@ TEST_CASE("a queue is bounded in bytes too", "[model][bounds]") {
   CHECK(asker.start(question("small"), std::make_shared<heard>()).has_value());
 }
 
+TEST_CASE("a tenant with many calls starves no other", "[model][bounds]") {
+  chat_provider provider;
+  auto settings = settings_for(provider);
+  settings.concurrency = {.min = 1, .max = 1, .start = 1};
+  settings.queue_max = 200;
+  settings.tenant_queue_percent = 50;
+  provider.script({{.hang = true}});
+  asking asker{{settings}};
+  const auto of = [](std::string tenant, std::string_view text) {
+    auto out = question(text, false);
+    out.tenant = std::move(tenant);
+    return out;
+  };
+  auto first = of("a", "first");
+  first.timeout = milliseconds{1500};
+  std::vector<std::shared_ptr<heard>> all{asker.ask(first)};
+  REQUIRE(eventually([&] { return asker.stats().in_flight == 1; }));
+  for (int i = 0; i < 100; ++i)
+    all.push_back(asker.ask(of("a", "many")));
+  CHECK(
+      asker.start(of("a", "too many"), std::make_shared<heard>()).error().code == errc::overloaded);
+  all.push_back(asker.ask(of("b", "one")));
+  for (const auto& told : all)
+    (void)told->outcome();
+  const auto asked = provider.queries();
+  REQUIRE(asked.size() == 102);
+  CHECK_THAT(asked[1].body + asked[2].body, Catch::Contains("\"one\""));
+}
+
 TEST_CASE("the queue of a fallback is bounded too", "[model][bounds]") {
   chat_provider first;
   first.answer_with([](const chat_query&) { return error_reply(401, "invalid_api_key", "no"); });

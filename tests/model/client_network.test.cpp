@@ -108,8 +108,10 @@ TEST_CASE("the deadline ends a call wherever it is", "[model][network]") {
   const auto queued = asker.ask(hurried);
   time.advance(seconds{11});
   const auto failed = queued->outcome().error();
-  CHECK(failed.code == errc::timeout);
-  CHECK(failed.kind == failure_kind::retryable);
+  // Nobody was asked, so that it was no attempt.
+  CHECK(failed.code == errc::overloaded);
+  CHECK(failed.kind == failure_kind::rate);
+  CHECK(failed.retry_after == seconds{1});
   CHECK(failed.attempts == 0);
   CHECK_FALSE(in_flight->is_done());
   time.advance(seconds{600});

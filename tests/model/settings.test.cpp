@@ -48,6 +48,8 @@ TEST_CASE("settings that cannot work are refused by name", "[model][settings]") 
            [](auto& s) { s.providers[0].retry.backoff_max = std::chrono::milliseconds{1}; },
            [](auto& s) { s.providers[0].limits.event_bytes_max = 0; },
            [](auto& s) { s.providers[0].queue_max = 0; },
+           [](auto& s) { s.providers[0].tenant_queue_percent = 0; },
+           [](auto& s) { s.providers[0].tenant_queue_percent = 101; },
            [](auto& s) { s.providers[0].max_tokens_member = "\"x\""; },
        }) {
     auto settings = sound();

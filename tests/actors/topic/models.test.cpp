@@ -196,6 +196,7 @@ TEST_CASE_METHOD(model_fixture, "an answer is shown in few frames and recorded",
   CHECK(call.request.messages.size() == 1);
   CHECK(call.request.temperature == 0.5);
   CHECK(call.request.idempotency_key.size() == 36);
+  CHECK(call.request.tenant == "acme");
   call.told.on_attempt(1);
   std::string said;
   constexpr std::uint64_t pieces = 300;

@@ -1,0 +1,76 @@
+// Who may wait at a provider, and whose turn it is there.
+#include "model/turn_queue.hpp"
+#include "model/waiting_room.hpp"
+
+#include "tests/support/catch.hpp"
+
+#include <string>
+#include <vector>
+
+using namespace callboard::model;
+
+namespace {
+
+std::vector<std::uint64_t> taken(turn_queue& from) {
+  std::vector<std::uint64_t> all;
+  while (!from.empty())
+    all.push_back(from.take().raw());
+  return all;
+}
+
+}  // namespace
+
+TEST_CASE("tenants take turns, the calls of each the oldest first", "[model][turns]") {
+  turn_queue queue;
+  for (const std::uint64_t id : {4, 1, 2, 3})
+    queue.add("a", call_id{id});
+  queue.add("b", call_id{5});
+  queue.add("c", call_id{6});
+  queue.add("c", call_id{7});
+  CHECK(queue.size() == 7);
+  CHECK(queue.calls().begin()->raw() == 1);
+  CHECK(taken(queue) == std::vector<std::uint64_t>{1, 5, 6, 2, 7, 3, 4});
+}
+
+TEST_CASE("who comes to a queue has a turn within one round", "[model][turns]") {
+  turn_queue queue;
+  for (const std::uint64_t id : {1, 2, 3})
+    queue.add("m", call_id{id});
+  CHECK(queue.take().raw() == 1);
+  queue.add("a", call_id{4});
+  queue.add("z", call_id{5});
+  queue.add("gone", call_id{6});
+  queue.remove("gone", call_id{6});
+  CHECK(taken(queue) == std::vector<std::uint64_t>{5, 4, 2, 3});
+}
+
+TEST_CASE("a waiting room is bounded in calls and bytes, for each tenant too", "[model][turns]") {
+  waiting_room room{{.calls_max = 10, .bytes_max = 1000, .tenant_percent = 30}};
+  for (int i = 0; i < 3; ++i)
+    CHECK(room.enter("a", 10));
+  CHECK_FALSE(room.enter("a", 10));
+  CHECK(room.enter("b", 250));
+  CHECK_FALSE(room.enter("b", 60));
+  CHECK(room.enter("b", 50));
+  room.leave("a", 10);
+  CHECK(room.enter("a", 10));
+  // What comes back fits, and counts.
+  room.come_back("a", 10);
+  room.leave("a", 10);
+  CHECK_FALSE(room.enter("a", 10));
+
+  SECTION("of which one call always fits") {
+    waiting_room small{{.calls_max = 1, .bytes_max = 10, .tenant_percent = 1}};
+    CHECK(small.enter("a", 100));
+    CHECK_FALSE(small.enter("b", 1));
+    small.leave("a", 100);
+    CHECK(small.enter("b", 1));
+  }
+  SECTION("and what all have together") {
+    CHECK(room.enter("c", 300));
+    CHECK_FALSE(room.enter("d", 400));
+    for (const auto* tenant : {"d", "e", "f", "g"})
+      CHECK(room.enter(tenant, 1));
+    CHECK_FALSE(room.enter("h", 1));
+  }
+}
