@@ -251,8 +251,9 @@ boost::json::object run_host::explain() const {
           {"last_error", pause->why},
           {"next_ms", runtime::shown_ms(next)}};
       one["detail"] = fmt::format(
-          "request {} failed: {}; the next may begin from {} on",
-          pause->round,
+          "{}: {}; the next may begin from {} on",
+          pause->round == 0 ? "nobody was asked yet"
+                            : fmt::format("request {} failed", pause->round),
           pause->why,
           format_time(next));
     }

@@ -20,7 +20,7 @@ class provider;
 enum class call_phase : std::uint8_t {
   /// Waits for its turn at a provider.
   ready = 1,
-  /// Waits until its next attempt is due.
+  /// Waits until its next attempt is due, or until the provider wants to be asked.
   backing_off = 2,
   in_flight = 3,
   /// An attempt has ended, and what comes next is not decided.
@@ -46,7 +46,7 @@ struct call {
   std::size_t at = 0;
   retry_state retries;
 
-  call_phase phase = call_phase::ready;
+  call_phase phase = call_phase::between;
   /// When it became ready, or when its backoff ends.
   boot_time since{};
   std::uint32_t attempt = 0;

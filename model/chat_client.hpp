@@ -35,7 +35,8 @@ struct chat_callbacks {
   std::move_only_function<void(std::uint32_t attempt, std::uint64_t index, std::string_view text)>
       on_delta;
   std::move_only_function<void(chat_outcome outcome)> on_done;
-  /// The attempt has failed, and the next one, perhaps elsewhere, comes at `next` or after it.
+  /// The attempt has failed, or the provider wants no request (0: nobody was asked so far), and the
+  /// next one, perhaps elsewhere, comes at `next` or after it.
   std::move_only_function<void(std::uint32_t attempt, const failure& why, boot_time next)>
       on_pause = nullptr;
 };
@@ -54,10 +55,12 @@ struct provider_stats {
   /// Calls that wait for their turn, and for how long the first of them has.
   std::uint32_t queue_depth = 0;
   std::chrono::milliseconds oldest_age{0};
-  /// Calls between two attempts.
+  /// Calls between two attempts, or for which the provider named a time.
   std::uint32_t backing_off = 0;
   std::uint32_t in_flight = 0;
   std::uint32_t concurrency_limit = 0;
+  /// For how long it gets no request for some model because it said so.
+  std::chrono::milliseconds held{0};
 };
 
 /// What starts and ends calls: a `chat_client`, or what stands for one in tests. Any thread.

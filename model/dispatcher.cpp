@@ -25,15 +25,36 @@ failure cancelled() {
   return out;
 }
 
-/// Ours is too much for the providers: somebody is to be asked later.
-failure overloaded(std::string detail) {
+/// Nobody can be asked now; somebody may be after `pause`.
+failure put_off(errc code, milliseconds pause, std::string detail) {
   failure out;
   out.kind = failure_kind::rate;
-  out.code = errc::overloaded;
+  out.code = code;
   out.detail = std::move(detail);
-  out.retry_after = full_queue_pause;
-  out.retry_after_ms = static_cast<std::uint32_t>(full_queue_pause.count());
+  out.retry_after = pause;
+  out.retry_after_ms = static_cast<std::uint32_t>(pause.count());
   return out;
+}
+
+/// Ours is too much for the providers: somebody is to be asked later.
+failure overloaded(std::string detail) {
+  return put_off(errc::overloaded, full_queue_pause, std::move(detail));
+}
+
+/// The provider wants no request for longer than the call may take.
+failure held_back(const std::string& provider, boot_time wait) {
+  const auto left = std::chrono::ceil<milliseconds>(wait);
+  return put_off(
+      errc::rate_limited,
+      left,
+      fmt::format("{} wants no request for {} ms", provider, left.count()));
+}
+
+/// What the provider it is at is asked for.
+const std::string& model_of(const call& one) {
+  const auto& its_own = one.where().settings.default_model;
+  const bool named = !one.model.empty() && (one.at == 0 || its_own.empty());
+  return named ? one.model : its_own;
 }
 
 /// True for what says that the provider has too much to do.
@@ -139,6 +160,7 @@ void dispatcher::publish() {
     at->load->limit = at->limit.current();
     at->load->oldest_ns =
         at->ready.empty() ? 0 : calls_.at(*at->ready.calls().begin())->since.count();
+    at->load->held_until_ns = at->last_hold().count();
   }
 }
 
@@ -174,6 +196,7 @@ void dispatcher::on_timer(call& one, boot_time now) {
     return conclude(one, std::unexpected{one.running->timed_out()});
   }
   --one.where().backing_off;
+  one.phase = call_phase::between;
   wait_in_queue(one);
 }
 
@@ -189,10 +212,55 @@ failure dispatcher::out_of_time(const call& one) const {
   return out;
 }
 
+boot_time dispatcher::held_until(const call& one) const {
+  const auto until = one.where().held_until(model_of(one));
+  return until > parts_.time.boot() ? until : boot_time{};
+}
+
+bool dispatcher::is_too_late(const call& one, boot_time held) const {
+  if (held == boot_time{}) return false;
+  const bool others = one.at + 1 < one.chain.size();
+  const auto wait = held - parts_.time.boot();
+  return held >= one.deadline || (others && wait > one.where().settings.retry.fallback_wait_max);
+}
+
+void dispatcher::heed(const call& told, const failure& failed) {
+  const bool is_for_all = failed.status == 429 || failed.status == 503;
+  if (!is_for_all || failed.retry_after.value_or(milliseconds{0}) == milliseconds{0}) return;
+  auto& at = told.where();
+  const auto now = parts_.time.boot();
+  const auto model = model_of(told);
+  at.hold(model, now + honoured(*failed.retry_after, at.settings.retry, parts_.random), now);
+  const std::vector<call_id> waiting{at.ready.calls().begin(), at.ready.calls().end()};
+  for (const auto id : waiting) {
+    auto& one = *calls_.at(id);
+    if (model_of(one) != model) continue;
+    at.ready.remove(one.tenant, id);
+    one.phase = call_phase::between;
+    wait_in_queue(one);
+  }
+}
+
 void dispatcher::wait_in_queue(call& one) {
+  auto held = held_until(one);
+  while (is_too_late(one, held) && hand_on(one))
+    held = held_until(one);
+  if (held != boot_time{}) {
+    auto why = held_back(one.where().name(), held - parts_.time.boot());
+    if (held >= one.deadline) return finish(one, std::unexpected{std::move(why)});
+    if (one.callbacks.on_pause) one.callbacks.on_pause(one.attempt, why, held);
+    return rest(one, held);
+  }
   one.phase = call_phase::ready;
   one.since = parts_.time.boot();
   one.where().ready.add(one.tenant, one.id);
+  arm(one);
+}
+
+void dispatcher::rest(call& one, boot_time until) {
+  one.phase = call_phase::backing_off;
+  one.since = until;
+  ++one.where().backing_off;
   arm(one);
 }
 
@@ -201,9 +269,7 @@ transfer_request dispatcher::request_of(const call& one) const {
   transfer_request out;
   out.url = at.url;
   out.stream = one.body.stream;
-  const bool own_model = one.at > 0 && !at.settings.default_model.empty();
-  const bool named = !one.model.empty() && !own_model;
-  out.body = body_for(at.settings, named ? one.model : at.settings.default_model, one.body);
+  out.body = body_for(at.settings, model_of(one), one.body);
   out.idempotency_key = one.idempotency_key;
   // Two providers may be one server with two models: there, the same key with another request
   // would be refused.
@@ -276,6 +342,7 @@ void dispatcher::try_again(call& one, failure failed) {
   const bool others = one.at + 1 < one.chain.size();
   const auto next = one.retries.after(failed, left, others, parts_.random);
   one.last_failure = failed;
+  heed(one, failed);
   if (next.step == next_step::give_up) return finish(one, std::unexpected{std::move(failed)});
   if (next.step == next_step::next_provider && !hand_on(one)) {
     return finish(
@@ -285,10 +352,7 @@ void dispatcher::try_again(call& one, failure failed) {
   }
   if (one.callbacks.on_pause) one.callbacks.on_pause(one.attempt, failed, now + next.delay);
   if (next.step == next_step::next_provider) return wait_in_queue(one);
-  one.phase = call_phase::backing_off;
-  one.since = now + next.delay;
-  ++one.where().backing_off;
-  arm(one);
+  rest(one, now + next.delay);
 }
 
 bool dispatcher::hand_on(call& one) {

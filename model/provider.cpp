@@ -45,19 +45,25 @@ void add_sampler(
   auto& depth = counters.gauge("model_queue_depth", "Model calls waiting for their turn.", with);
   auto& oldest =
       counters.gauge("model_queue_oldest_seconds", "How long the first of them has waited.", with);
-  auto& backing_off =
-      counters.gauge("model_backing_off", "Model calls between two attempts.", with);
+  auto& backing_off = counters.gauge(
+      "model_backing_off", "Model calls between two attempts, or put off by the provider.", with);
   auto& in_flight = counters.gauge("model_in_flight", "Model calls at the provider.", with);
   auto& limit = counters.gauge(
       "model_concurrency_limit", "How many calls the provider gets at once just now.", with);
-  counters.add_sampler([name, &time, load, &depth, &oldest, &backing_off, &in_flight, &limit] {
-    const auto now = load->stats(name, time.boot());
-    depth.Set(now.queue_depth);
-    oldest.Set(static_cast<double>(now.oldest_age.count()) / 1000.0);
-    backing_off.Set(now.backing_off);
-    in_flight.Set(now.in_flight);
-    limit.Set(now.concurrency_limit);
-  });
+  auto& held = counters.gauge(
+      "model_held_seconds",
+      "For how long the provider wants no request for a model, as it said.",
+      with);
+  counters.add_sampler(
+      [name, &time, load, &depth, &oldest, &backing_off, &in_flight, &limit, &held] {
+        const auto now = load->stats(name, time.boot());
+        depth.Set(now.queue_depth);
+        oldest.Set(static_cast<double>(now.oldest_age.count()) / 1000.0);
+        backing_off.Set(now.backing_off);
+        in_flight.Set(now.in_flight);
+        limit.Set(now.concurrency_limit);
+        held.Set(static_cast<double>(now.held.count()) / 1000.0);
+      });
 }
 
 }  // namespace
@@ -69,9 +75,13 @@ provider_stats provider_load::stats(const std::string& name, boot_time now) cons
   out.backing_off = backing_off.load();
   out.in_flight = in_flight.load();
   out.concurrency_limit = limit.load();
+  const auto between = [](boot_time from, boot_time to) {
+    return std::chrono::duration_cast<std::chrono::milliseconds>(to - from);
+  };
   if (const auto since = oldest_ns.load(); since != 0 && now.count() > since) {
-    out.oldest_age = std::chrono::duration_cast<std::chrono::milliseconds>(now - boot_time{since});
+    out.oldest_age = between(boot_time{since}, now);
   }
+  if (const boot_time until{held_until_ns.load()}; until > now) out.held = between(now, until);
   return out;
 }
 
@@ -114,6 +124,27 @@ provider::provider(provider_settings given, std::string secret, client_parts& pa
       counters{parts.counters, settings.name} {
   load->limit = limit.current();
   add_sampler(parts.counters, settings.name, parts.time, load);
+}
+
+void provider::hold(const std::string& model, boot_time until, boot_time now) {
+  std::erase_if(holds_, [now](const auto& one) { return one.second <= now; });
+  // Names of models come from callers; a time that is forgotten is told again by the next refusal.
+  constexpr std::size_t holds_max = 1000;
+  if (holds_.size() >= holds_max && !holds_.contains(model)) return;
+  auto& held = holds_[model];
+  held = std::max(held, until);
+}
+
+boot_time provider::held_until(const std::string& model) const {
+  const auto found = holds_.find(model);
+  return found == holds_.end() ? boot_time{} : found->second;
+}
+
+boot_time provider::last_hold() const {
+  boot_time last{};
+  for (const auto& [model, until] : holds_)
+    last = std::max(last, until);
+  return last;
 }
 
 result<std::string> key_from_environment(const provider_settings& settings) {

@@ -11,6 +11,7 @@
 #include <array>
 #include <atomic>
 #include <chrono>
+#include <map>
 #include <memory>
 #include <string>
 
@@ -27,6 +28,7 @@ struct provider_load {
   std::atomic<std::uint32_t> limit{0};
   /// Since when the first of the queue waits, boot time; 0 = the queue is empty.
   std::atomic<std::int64_t> oldest_ns{0};
+  std::atomic<std::int64_t> held_until_ns{0};
 
   [[nodiscard]] provider_stats stats(const std::string& name, boot_time now) const;
 };
@@ -57,6 +59,14 @@ public:
 
   [[nodiscard]] const std::string& name() const { return settings.name; }
 
+  /// It said that it wants no request for `model` before `until`.
+  void hold(const std::string& model, boot_time until, boot_time now);
+
+  [[nodiscard]] boot_time held_until(const std::string& model) const;
+
+  /// The latest of all models.
+  [[nodiscard]] boot_time last_hold() const;
+
   const provider_settings settings;
   const std::string key;
   const std::string url;
@@ -67,6 +77,10 @@ public:
   std::uint32_t backing_off = 0;
   provider_counters counters;
   const std::shared_ptr<provider_load> load = std::make_shared<provider_load>();
+
+private:
+  /// Providers limit each model by itself.
+  std::map<std::string, boot_time> holds_;
 };
 
 /// The key of a provider. Errors: invalid_setting if the variable is missing or empty.

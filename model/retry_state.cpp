@@ -17,17 +17,20 @@ milliseconds up_to(milliseconds most, random_source& random) {
 
 }  // namespace
 
+milliseconds honoured(milliseconds wish, const retry_settings& settings, random_source& random) {
+  constexpr milliseconds spread_max{5000};
+  const auto spread = std::clamp(wish / 8, std::min(settings.backoff_base, spread_max), spread_max);
+  return wish + up_to(spread, random);
+}
+
 milliseconds retry_state::delay_of(const failure& failed, random_source& random) const {
   constexpr std::uint32_t doublings_max = 20;
-  constexpr milliseconds spread_max{5000};
   const auto doublings = std::min(failures_ - 1, doublings_max);
   const auto most =
       std::min(settings_.backoff_max, settings_.backoff_base * (std::int64_t{1} << doublings));
   const auto own = up_to(most, random);
   if (!failed.retry_after) return own;
-  const auto spread =
-      std::clamp(*failed.retry_after / 8, std::min(settings_.backoff_base, spread_max), spread_max);
-  return std::max(own, *failed.retry_after + up_to(spread, random));
+  return std::max(own, honoured(*failed.retry_after, settings_, random));
 }
 
 retry_decision

@@ -21,12 +21,16 @@ struct retry_decision {
   std::chrono::milliseconds delay{0};
 };
 
+/// What a provider's wish to be left alone for `wish` is met with: some jitter on top, so that
+/// those who were refused together do not come back together.
+[[nodiscard]] std::chrono::milliseconds
+honoured(std::chrono::milliseconds wish, const retry_settings& settings, random_source& random);
+
 /// One call's attempts at one provider.
 ///
 /// - A failure that is retryable or a matter of rate is tried again, after an exponential backoff
 ///   with full jitter, until `attempts_max`.
-/// - A wish of the provider (`retry_after`) is waited for and takes no attempt; some jitter is put
-///   on top, so that those who were refused together do not come back together.
+/// - A wish of the provider (`retry_after`) is waited for (`honoured`) and takes no attempt.
 /// - When attempts are used up, when the wish is beyond what is left of the call's time (or beyond
 ///   `fallback_wait_max` and there is somebody else), or when the failure will last (quota, key,
 ///   no such model), the next provider is asked.

@@ -207,8 +207,7 @@ TEST_CASE(
     "a call may be cancelled while it waits for its turn or its next attempt", "[model][client]") {
   chat_provider provider;
   provider.script(
-      {error_reply(429, "rate_limit_exceeded", "later", {{"Retry-After", "3000"}}),
-       {.hang = true}});
+      {error_reply(500, "server_error", "later", {{"Retry-After", "3000"}}), {.hang = true}});
   auto settings = settings_for(provider);
   settings.concurrency = {.min = 1, .max = 1, .start = 1};
   settings.timeouts.total = std::chrono::hours{2};

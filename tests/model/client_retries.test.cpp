@@ -195,11 +195,111 @@ TEST_CASE("nobody is asked before the time that was named", "[model][retries]") 
   CHECK(pauses[0].first.kind == failure_kind::rate);
   CHECK(pauses[0].second >= time.boot() + seconds{100});
   time.advance(seconds{99});
-  // Another call goes all the way: by then the thread has seen the time.
-  CHECK(asker.answer(question("between", false)).has_value());
-  CHECK(provider.counts().at("key-1") == 1);
+  // Another call is seen: by then the thread has seen the time, too.
+  const auto other = asker.ask(question("between", false));
+  REQUIRE(eventually([&] { return asker.stats().backing_off == 2; }));
+  CHECK(asker.stats().held >= seconds{1});
+  CHECK(provider.query_count() == 1);
+  REQUIRE(other->pauses().size() == 1);
+  CHECK_THAT(other->pauses()[0].first.detail, Catch::Contains("test wants no request for "));
+  CHECK(other->pauses()[0].second == time.boot() + asker.stats().held);
   time.advance(seconds{20});
   CHECK(told->outcome().value().attempts == 2);
+  CHECK(other->outcome().value().attempts == 1);
+  CHECK(asker.stats().held == seconds{0});
+}
+
+TEST_CASE("a time that one call was named goes for all at the provider", "[model][retries]") {
+  for (const int status : {429, 503}) {
+    chat_provider provider;
+    const auto refusal = error_reply(status, "busy", "later", {{"Retry-After", "30"}});
+    provider.script({refusal, refusal});
+    manual_clock time;
+    auto settings = settings_for(provider);
+    settings.concurrency = {.min = 2, .max = 2, .start = 2};
+    asking asker{{settings}, &time};
+    std::vector<std::shared_ptr<heard>> all;
+    for (int i = 0; i < 50; ++i)
+      all.push_back(asker.ask(question("hi", false)));
+    REQUIRE(eventually([&] { return asker.stats().backing_off == 50; }));
+    time.advance(seconds{29});
+    auto late = question("late", false);
+    late.timeout = seconds{1};
+    // Its time ends before that of the provider: it is told at once.
+    const auto put_off = asker.answer(late).error();
+    CHECK(put_off.kind == failure_kind::rate);
+    CHECK(put_off.code == errc::rate_limited);
+    CHECK(put_off.attempts == 0);
+    CHECK(put_off.retry_after.value() >= seconds{1});
+    CHECK(put_off.retry_after_ms >= 1000);
+    CHECK(provider.query_count() == 2);
+    // Another model has a rate of its own.
+    auto other = question("other", false);
+    other.model = "other-model";
+    CHECK(asker.answer(other).has_value());
+    CHECK(provider.query_count() == 3);
+    // With what is put on top for jitter.
+    time.advance(seconds{6});
+    for (const auto& told : all)
+      CHECK(told->outcome().has_value());
+    CHECK(provider.query_count() == 53);
+    CHECK(provider.in_flight_most() == 2);
+  }
+}
+
+TEST_CASE("calls do not wait long where others could answer", "[model][retries]") {
+  for (const auto wait : {seconds{10}, seconds{60}}) {
+    chat_provider first;
+    chat_provider second;
+    first.script({limited("Retry-After", std::to_string(wait.count()))});
+    manual_clock time;
+    auto settings = settings_for(first, "first");
+    settings.fallbacks = {"second"};
+    settings.concurrency = {.min = 1, .max = 1, .start = 1};
+    asking asker{{settings, settings_for(second, "second")}, &time};
+    std::vector<std::shared_ptr<heard>> all;
+    for (int i = 0; i < 5; ++i)
+      all.push_back(asker.ask(question("hi", false)));
+    const bool is_long = wait > settings.retry.fallback_wait_max;
+    if (is_long) {
+      // Also those that come later.
+      REQUIRE(eventually([&] { return second.query_count() == 5; }));
+      all.push_back(asker.ask(question("hi", false)));
+    } else {
+      REQUIRE(eventually([&] { return asker.stats().backing_off == 5; }));
+      time.advance(seconds{20});
+    }
+    for (const auto& told : all)
+      CHECK(told->outcome().value().provider == (is_long ? "second" : "first"));
+    CHECK(first.query_count() == (is_long ? 1 : 6));
+    CHECK(second.query_count() == (is_long ? 6 : 0));
+  }
+}
+
+TEST_CASE("who finds no room elsewhere waits", "[model][retries]") {
+  chat_provider first;
+  chat_provider second;
+  first.script({limited("Retry-After", "60")});
+  second.answer_with([](const chat_query&) { return chat_reply{.hang = true}; });
+  manual_clock time;
+  auto settings = settings_for(first, "first");
+  settings.fallbacks = {"second"};
+  settings.concurrency = {.min = 1, .max = 1, .start = 1};
+  auto other = settings_for(second, "second");
+  other.concurrency = settings.concurrency;
+  other.queue_max = 1;
+  asking asker{{settings, other}, &time};
+  auto at_second = question("hi");
+  at_second.provider = "second";
+  const auto in_flight = asker.ask(at_second);
+  REQUIRE(eventually([&] { return second.query_count() == 1; }));
+  const auto waits = asker.ask(at_second);
+  const auto refused = asker.ask(question("0"));
+  CHECK(refused->outcome().error().code == errc::overloaded);
+  const auto held = asker.ask(question("1"));
+  REQUIRE(eventually([&] { return asker.stats().backing_off == 1; }));
+  time.advance(seconds{70});
+  CHECK(held->outcome().value().provider == "first");
 }
 
 TEST_CASE("a wish beyond the deadline ends the call at once, with the hint", "[model][retries]") {

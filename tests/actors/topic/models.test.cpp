@@ -237,6 +237,9 @@ TEST_CASE_METHOD(model_fixture, "a call that waits for its next request says why
     REQUIRE(told);
     return std::get<workflow_answer>(*told).body;
   };
+  const auto soon = system_clock{}.boot() + std::chrono::seconds{8};
+  call.told.on_pause(0, refusal(model::failure_kind::rate), soon);
+  CHECK(says(explained(), "nobody was asked yet: busy; the next may begin from "));
   call.told.on_attempt(1);
   CHECK_FALSE(says(explained(), "request"));
   call.told.on_pause(
