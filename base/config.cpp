@@ -153,16 +153,22 @@ void visit_provider(Provider& p, Visit&& visit) {
   put("first_byte_timeout_ms", p.first_byte_timeout_ms, bounds{1, day_ms}, "time to the first byte of an answer");
   put("idle_timeout_ms", p.idle_timeout_ms, bounds{1, day_ms}, "longest pause within an answer");
   put("total_timeout_ms", p.total_timeout_ms, bounds{1, day_ms}, "time for a call with queueing, attempts and fallbacks");
-  put("concurrency_min", p.concurrency_min, bounds{1, 100'000}, "calls at once that its refusals never reduce further");
-  put("concurrency_max", p.concurrency_max, bounds{1, 100'000}, "most calls at once");
-  put("concurrency_start", p.concurrency_start, bounds{1, 100'000}, "calls at once before anything is known");
+  put("concurrency_min", p.concurrency_min, bounds{1, 10'000}, "calls at once that its refusals never reduce further");
+  put("concurrency_max", p.concurrency_max, bounds{1, 10'000}, "most calls at once");
+  put("concurrency_start", p.concurrency_start, bounds{1, 10'000}, "calls at once before anything is known");
   put("attempts_max", p.attempts_max, bounds{1, 100}, "attempts of one call before the next provider is asked");
   put("backoff_min_ms", p.backoff_min_ms, bounds{1, day_ms}, "wait before the second attempt");
   put("backoff_max_ms", p.backoff_max_ms, bounds{1, day_ms}, "longest wait before an attempt");
+  put("fallback_wait_max_ms", p.fallback_wait_max_ms, bounds{0, day_ms}, "longest time that it may name to wait before the next provider is asked instead");
   put("queue_max", p.queue_max, bounds{1}, "calls that wait for their turn");
   put("queue_bytes_max", p.queue_bytes_max, bounds{1}, "bytes of calls that wait for their turn");
   put("tenant_queue_percent", p.tenant_queue_percent, bounds{1, 100}, "most of queue_max and of queue_bytes_max that one tenant may have; 100 where there is only one");
   put("text_bytes_max", p.text_bytes_max, bounds{1, 1ULL << 30}, "text and arguments of one answer");
+  put("body_bytes_max", p.body_bytes_max, bounds{1, 1ULL << 30}, "an answer that is not streamed, as it comes (JSON: more than its text), and what a refusal says; at least text_bytes_max");
+  put("event_bytes_max", p.event_bytes_max, bounds{1, 1ULL << 30}, "one event of a streamed answer");
+  put("stream_bytes_max", p.stream_bytes_max, bounds{1, 1ULL << 40}, "all events of a streamed answer, none of which is kept; at least event_bytes_max and text_bytes_max");
+  put("tool_calls_max", p.tool_calls_max, bounds{1, 100'000}, "tool calls of one answer");
+  put("header_bytes_max", p.header_bytes_max, bounds{512, 1ULL << 30}, "headers of an answer");
   put("stream_usage", p.stream_usage, bounds{}, "ask for the token count of streamed answers");
   put("max_tokens_member", p.max_tokens_member, bounds{}, "what it calls the bound on an answer, for instance max_completion_tokens");
   put("use_proxy", p.use_proxy, bounds{}, "heed https_proxy, http_proxy and no_proxy");
@@ -483,6 +489,21 @@ result<void> check_models(const config::models_section& models) {
     }
     if (p.backoff_min_ms > p.backoff_max_ms) {
       return bad_setting(key("backoff_min_ms"), "must not be above backoff_max_ms");
+    }
+    if (p.body_bytes_max < p.text_bytes_max) {
+      return bad_setting(
+          key("body_bytes_max"),
+          fmt::format(
+              "must not be below text_bytes_max ({}): an answer that is not streamed comes in one body",
+              p.text_bytes_max));
+    }
+    if (p.stream_bytes_max < std::max(p.text_bytes_max, p.event_bytes_max)) {
+      return bad_setting(
+          key("stream_bytes_max"),
+          fmt::format(
+              "must not be below text_bytes_max ({}) or event_bytes_max ({})",
+              p.text_bytes_max,
+              p.event_bytes_max));
     }
     if (p.concurrency_min > p.concurrency_start || p.concurrency_start > p.concurrency_max) {
       return bad_setting(

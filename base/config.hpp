@@ -143,10 +143,16 @@ struct config {
     std::uint32_t attempts_max = 4;
     std::uint32_t backoff_min_ms = 500;
     std::uint32_t backoff_max_ms = 30'000;
+    std::uint32_t fallback_wait_max_ms = 15'000;
     std::uint32_t queue_max = 10'000;
     std::uint64_t queue_bytes_max = 64ULL << 20;
     std::uint32_t tenant_queue_percent = 50;
     std::uint64_t text_bytes_max = 1ULL << 20;
+    std::uint64_t body_bytes_max = 8ULL << 20;
+    std::uint64_t event_bytes_max = 1ULL << 20;
+    std::uint64_t stream_bytes_max = 256ULL << 20;
+    std::uint32_t tool_calls_max = 128;
+    std::uint32_t header_bytes_max = 64U << 10;
     bool stream_usage = true;
     std::string max_tokens_member = "max_tokens";
     bool use_proxy = true;

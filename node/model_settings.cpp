@@ -26,7 +26,14 @@ model::provider_settings provider_of(const config::model_provider& from) {
   to.retry.attempts_max = from.attempts_max;
   to.retry.backoff_base = milliseconds{from.backoff_min_ms};
   to.retry.backoff_max = milliseconds{from.backoff_max_ms};
-  to.limits.text_bytes_max = from.text_bytes_max;
+  to.retry.fallback_wait_max = milliseconds{from.fallback_wait_max_ms};
+  to.limits = {
+      .body_bytes_max = from.body_bytes_max,
+      .stream_bytes_max = from.stream_bytes_max,
+      .event_bytes_max = from.event_bytes_max,
+      .text_bytes_max = from.text_bytes_max,
+      .tool_calls_max = from.tool_calls_max,
+      .header_bytes_max = from.header_bytes_max};
   to.queue_max = from.queue_max;
   to.queue_bytes_max = from.queue_bytes_max;
   to.tenant_queue_percent = from.tenant_queue_percent;

@@ -125,5 +125,13 @@ TEST_CASE("wrong settings of models are refused with what to do", "[base][config
       problem(ordered + "default_modl = \"x\"\n"), Catch::Contains("models.main.default_model"));
   CHECK_THAT(problem(ordered + "concurrency_max = 2\n"), Catch::Contains("concurrency_start"));
   CHECK_THAT(problem(ordered + "backoff_max_ms = 2\n"), Catch::Contains("backoff_min_ms"));
+  CHECK_THAT(
+      problem(ordered + "text_bytes_max = 16777216\n"),
+      Catch::Contains("models.main.body_bytes_max"));
+  CHECK_THAT(
+      problem(ordered + "stream_bytes_max = 1000\n"),
+      Catch::Contains("models.main.stream_bytes_max"));
+  CHECK(parse_config(
+      ordered + "text_bytes_max = 16777216\nbody_bytes_max = 67108864\n", "test.toml"));
   CHECK_THAT(problem("[models.\"a b\"]\n" + std::string{url}), Catch::Contains("a name is"));
 }

@@ -2,8 +2,11 @@
 // what it is told: streamed, refused, killed and cancelled in the middle.
 #include "tests/e2e/event_contract.hpp"
 #include "tests/support/catch.hpp"
+#include "tests/support/certificate.hpp"
 #include "tests/support/chat_provider.hpp"
 #include "tests/support/eventually.hpp"
+#include "tests/support/http2_front.hpp"
+#include "tests/support/temp_dir.hpp"
 
 #include <cstdlib>
 
@@ -15,22 +18,7 @@ constexpr auto secret = "sk-a-key-that-nobody-may-see";
 
 class assistant_node {
 public:
-  assistant_node() {
-    ::setenv("ASSISTANT_KEY", secret, 1);
-    server_options options;
-    for (const auto& one :
-         {"models.order=main",
-          "models.main.default_model=test-model",
-          "models.main.api_key_env=ASSISTANT_KEY",
-          "models.main.backoff_min_ms=10",
-          "models.main.backoff_max_ms=50",
-          "models.main.use_proxy=false"}) {
-      options.arguments.insert(options.arguments.end(), {"--set", one});
-    }
-    options.arguments.insert(
-        options.arguments.end(), {"--set", "models.main.base_url=" + provider.base_url()});
-    server_.emplace(std::move(options));
-  }
+  assistant_node() { begin({"models.main.base_url=" + provider.base_url()}); }
 
   server_process& server() { return *server_; }
 
@@ -59,8 +47,57 @@ public:
 
   chat_provider provider;
 
+protected:
+  struct begun_later {};
+
+  explicit assistant_node(begun_later) {}
+
+  void begin(std::vector<std::string> settings) {
+    ::setenv("ASSISTANT_KEY", secret, 1);
+    server_options options;
+    for (const auto* one :
+         {"models.order=main",
+          "models.main.default_model=test-model",
+          "models.main.api_key_env=ASSISTANT_KEY",
+          "models.main.backoff_min_ms=10",
+          "models.main.backoff_max_ms=50",
+          "models.main.use_proxy=false"}) {
+      settings.emplace_back(one);
+    }
+    for (const auto& one : settings)
+      options.arguments.insert(options.arguments.end(), {"--set", one});
+    server_.emplace(std::move(options));
+  }
+
 private:
   std::optional<server_process> server_;
+};
+
+enum class believes : std::uint8_t { system, own };
+
+/// Its provider is behind a proxy that speaks HTTP/2 and has a certificate that no system knows.
+class fronted_node : public assistant_node {
+public:
+  explicit fronted_node(believes authority) : assistant_node{begun_later{}} {
+    std::vector<std::string> settings{"models.main.base_url=" + front_.base_url()};
+    if (authority == believes::own) {
+      settings.push_back("models.main.ca_file=" + certificate_.certificate_file);
+    }
+    begin(std::move(settings));
+  }
+
+  [[nodiscard]] const http2_front& front() const { return front_; }
+
+private:
+  temp_dir folder_;
+  chat_provider_options certificate_ = made_in(folder_.str());
+  http2_front front_{provider, certificate_};
+
+  static chat_provider_options made_in(const std::string& folder) {
+    chat_provider_options out{folder + "/cert.pem", folder + "/key.pem"};
+    make_certificate(out.certificate_file, out.key_file);
+    return out;
+  }
 };
 
 /// Watches a channel that may not be there yet.
@@ -142,6 +179,33 @@ TEST_CASE("a streamed answer is shown piece by piece, then recorded", "[e2e][mod
   CHECK(node.stored("m1", "task.started").size() == 1);
   CHECK(node.provider.queries().at(0).header("authorization") == "Bearer " + std::string{secret});
   CHECK_FALSE(node.server().log().contains(secret));
+}
+
+TEST_CASE("a provider with an authority of its own is believed by ca_file", "[e2e][model]") {
+  fronted_node node{believes::own};
+  auto reply = streamed_reply({"A lamp ", "gives ", "light."});
+  reply.drip = milliseconds{60};
+  node.provider.script({reply});
+  watcher channel{node, "m1"};
+  REQUIRE(node.start("m1") == 201);
+  std::string text = text_of(data_of(channel.next_of("model.delta")), "text");
+  text += text_of(data_of(channel.next_of("model.delta")), "text");
+  CHECK(std::string_view{"A lamp gives light."}.starts_with(text));
+  const auto ended = node.result("m1");
+  CHECK(text_of(ended, "status") == "completed");
+  CHECK(text_of(ended.at("result"), "answer") == "A lamp gives light.");
+  REQUIRE(eventually([&] { return node.front().ended().size() == 1; }));
+  CHECK(node.front().ended()[0].protocol == "h2");
+}
+
+TEST_CASE("a provider whose certificate nobody knows is not asked", "[e2e][model]") {
+  fronted_node node{believes::system};
+  REQUIRE(node.start("m1") == 201);
+  const auto ended = node.result("m1");
+  CHECK(text_of(ended, "status") == "failed");
+  INFO(json::serialize(ended));
+  CHECK(text_of(ended.at("error"), "class") == "permanent");
+  CHECK(node.provider.query_count() == 0);
 }
 
 TEST_CASE("a model's tools are steps of the run", "[e2e][model]") {

@@ -1,9 +1,9 @@
 // Calls over HTTP/2, as the large providers take them: several at once on one connection, of which
 // each can be cut alone.
 #include "tests/model/client_fixture.hpp"
-#include "tests/model/http2_front.hpp"
 #include "tests/support/catch.hpp"
 #include "tests/support/eventually.hpp"
+#include "tests/support/http2_front.hpp"
 
 #include <set>
 #include <string>

@@ -1,4 +1,4 @@
-#include "tests/model/http2_front.hpp"
+#include "tests/support/http2_front.hpp"
 
 #include "tests/support/eventually.hpp"
 
