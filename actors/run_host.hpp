@@ -519,7 +519,7 @@ private:
   /// The transition that is being worked out or written.
   bool is_busy_ = false;
   std::vector<recorded> batch_;
-  std::vector<runtime::run_event> next_inputs_;  // Of the run that begins in it.
+  std::vector<runtime::run_event> next_inputs_;  // Of an agent's run that begins in it.
   std::vector<waiter> batch_waiters_;
   std::vector<std::uint32_t> batch_issued_;
   std::vector<std::uint32_t> batch_closed_;

@@ -13,7 +13,8 @@ namespace callboard::actors {
 using runtime::run_event;
 using runtime::run_event_kind;
 
-/// The next run begins in the batch that ends this one; its code works on it behind that.
+/// The next run begins in the batch that ends this one; the code of an agent works on it behind
+/// that.
 void run_host::begin_next_run(json with) {
   auto unread = engine_->take_unread();
   owe_all();
@@ -52,7 +53,9 @@ void run_host::begin_next_run(json with) {
     batch_.push_back({one, row_->run});
   }
   inputs.front().data = start_->input;
-  // One batch for each run, however many come one after the other.
+  // What was signalled to a workflow is known as that of the run before, through all that begin in
+  // one batch. Of an agent, which remembers its replies, there may be more than a batch can hold.
+  if (!is_agent()) return drive(std::move(inputs));
   next_inputs_ = std::move(inputs);
   append_batch();
 }
