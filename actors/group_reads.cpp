@@ -35,7 +35,10 @@ public:
     return it == rows.end() ? std::nullopt : std::optional{it->second};
   }
 
+  void report_damage(const storage::record&, const error& why) override { damage = why; }
+
   std::map<std::string, std::string> rows;
+  std::optional<error> damage;
 };
 
 /// Adds all group rows on disk, tenant by tenant: a tenant's 'g' rows come before its 't' rows.
@@ -94,9 +97,10 @@ result<group_directory> read_group_directory(storage::shard_reader& reader) {
   }
   auto merged = reader.visit_tail([&](const record& from) {
     runtime::apply_group_record(from, table);
-    return true;
+    return !table.damage;
   });
   if (!merged) return std::unexpected{merged.error()};
+  if (table.damage) return std::unexpected{*table.damage};
   group_directory found;
   const auto changes = read_topic_changes(reader);
   if (!changes) return std::unexpected{changes.error()};

@@ -29,7 +29,10 @@ public:
     return it == rows.end() ? std::nullopt : std::optional{it->second};
   }
 
+  void report_damage(const storage::record&, const error& why) override { damage = why; }
+
   std::map<std::string, std::string> rows;
+  std::optional<error> damage;
 };
 
 }  // namespace
@@ -50,9 +53,10 @@ result<known_rooms> read_rooms(storage::shard_reader& reader, std::optional<enti
   if (!scanned) return std::unexpected{scanned.error()};
   auto merged = reader.visit_tail([&](const storage::record& record) {
     if (!entity || record.entity == *entity) runtime::apply_presence_record(record, table);
-    return true;
+    return !table.damage;
   });
   if (!merged) return std::unexpected{merged.error()};
+  if (table.damage) return std::unexpected{*table.damage};
   known_rooms known;
   known.committed = reader.committed();
   for (const auto& [text, value] : table.rows) {

@@ -162,6 +162,10 @@ void queue_rows::erase_range(view_id view, std::string_view first, std::string_v
     erase(view, key);
 }
 
+void queue_rows::report_damage(const record&, const error& why) {
+  failure_ = why;
+}
+
 std::optional<std::string> queue_rows::get(view_id view, std::string_view key) {
   auto found = std::as_const(*this).get(view, key);
   if (found) return *std::move(found);

@@ -44,6 +44,7 @@ private:
   void erase_range(storage::view_id view, std::string_view first, std::string_view last) override;
   [[nodiscard]] std::optional<std::string>
   get(storage::view_id view, std::string_view key) override;
+  void report_damage(const storage::record& at, const error& why) override;
 
   storage::shard_reader& reader_;
   /// Rows that the tail put, or (nothing) took away.

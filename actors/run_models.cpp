@@ -1,5 +1,6 @@
 #include "actors/run_models.hpp"
 
+#include "base/utf8.hpp"
 #include "runtime/workflow/run_event.hpp"
 
 #include <boost/json/serialize.hpp>
@@ -76,15 +77,6 @@ outcome<json> reply_of(model::chat_result from) {
   to.model = std::move(from.model);
   to.response_id = std::move(from.response_id);
   return to_json(to);
-}
-
-/// At most `delta_bytes_max` from the front of `text`, at the end of a character.
-std::string_view front_of(std::string_view text) {
-  if (text.size() <= delta_bytes_max) return text;
-  auto size = delta_bytes_max;
-  while (size > 1 && (static_cast<unsigned char>(text[size]) & 0xc0U) == 0x80U)
-    --size;
-  return text.substr(0, size);
 }
 
 }  // namespace
@@ -182,7 +174,7 @@ void run_models::show(call& one, model_feed::taken& news) {
     return home_.show(std::move(events));
   }
   for (std::string_view rest = news.text; !rest.empty();) {
-    const auto part = front_of(rest);
+    const auto part = front_of(rest, delta_bytes_max);
     events.push_back(runtime::encode_model_delta(piece, one.next_index++, part, one.run));
     rest.remove_prefix(part.size());
   }

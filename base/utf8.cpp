@@ -64,6 +64,18 @@ void append_utf8(std::string& out, char32_t point) {
   }
 }
 
+std::string_view front_of(std::string_view text, std::size_t size_max) {
+  if (text.size() <= size_max) return text;
+  const auto is_inside = [&](std::size_t at) {
+    return (static_cast<unsigned char>(text[at]) & 0xC0U) == 0x80;
+  };
+  auto size = size_max;
+  // No character has more bytes that continue it: what has is not UTF-8, and is cut anywhere.
+  for (int i = 0; i < 3 && size > 0 && is_inside(size); ++i)
+    --size;
+  return text.substr(0, size > 0 && is_inside(size) ? size_max : size);
+}
+
 std::string as_utf8(std::string text) {
   if (is_utf8(text)) return text;
   std::string out;

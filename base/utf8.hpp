@@ -20,4 +20,7 @@ void append_utf8(std::string& out, char32_t point);
 /// `text` with U+FFFD for each byte that is not UTF-8.
 [[nodiscard]] std::string as_utf8(std::string text);
 
+/// The first `size_max` bytes of `text`, or fewer, so that no character is cut in two.
+[[nodiscard]] std::string_view front_of(std::string_view text, std::size_t size_max);
+
 }  // namespace callboard

@@ -1,6 +1,7 @@
 #include "cli/line_publisher.hpp"
 
 #include "base/clock.hpp"
+#include "base/utf8.hpp"
 #include "base/uuid.hpp"
 #include "cli/client/raw_json.hpp"
 
@@ -108,7 +109,7 @@ result<void> line_publisher::read_input() {
 
 std::optional<line_publisher::pending> line_publisher::event_of(const std::string& line) {
   if (!client::is_json(line)) {
-    run_.io.err << "callboard: not JSON, skipped: " << line.substr(0, 80) << std::endl;
+    run_.io.err << "callboard: not JSON, skipped: " << front_of(line, 80) << std::endl;
     refused_ = true;
     return std::nullopt;
   }

@@ -145,15 +145,6 @@ void add_row(std::string& out, const runtime::task_row& row) {
 
 }  // namespace
 
-std::string cut_to(std::string text, std::size_t most) {
-  if (text.size() <= most) return text;
-  auto end = most;
-  while (end != 0 && (static_cast<unsigned char>(text[end]) & 0xc0U) == 0x80U)
-    --end;
-  text.resize(end);
-  return text;
-}
-
 // -- requests ---------------------------------------------------------------------------------
 
 result<actors::put_queue> parse_put_queue(const queue_ref& queue, std::string_view text) {
@@ -215,7 +206,7 @@ parse_fail(const tenant_name& tenant, const std::string& lease, std::string_view
   auto body = json_members::parse(text);
   actors::fail_task failed{tenant, {}};
   failed.fail.lease = lease;
-  failed.fail.error = cut_to(body.text("error").value_or(""), task_error_size_max);
+  failed.fail.error = body.text("error").value_or("");
   failed.fail.is_retryable = body.flag("retryable").value_or(true);
   failed.fail.retry_after_ms = body.number("retry_after_ms", 0, ms_max * 7);
   return finish(body, std::move(failed));

@@ -4,17 +4,10 @@
 
 #include "actors/requests.hpp"
 
-#include <cstddef>
 #include <string>
 #include <string_view>
 
 namespace callboard::gateway {
-
-/// Of why an attempt failed; what is beyond is cut off, so that a worker need not know.
-inline constexpr std::size_t task_error_size_max = 4096;
-
-/// The first bytes of a text, in whole characters of UTF-8.
-[[nodiscard]] std::string cut_to(std::string text, std::size_t most);
 
 // All parsers: errors are invalid_json or bad_request with the member and the rule.
 
@@ -36,7 +29,7 @@ parse_lease(const queue_ref& queue, std::string_view body, const std::string& de
 [[nodiscard]] result<actors::complete_task>
 parse_complete(const tenant_name& tenant, const std::string& lease, std::string_view body);
 
-/// `{"error"?,"retryable"?,"retry_after_ms"?}`; the error is cut to `task_error_size_max`.
+/// `{"error"?,"retryable"?,"retry_after_ms"?}`; of the error the queue keeps the beginning.
 [[nodiscard]] result<actors::fail_task>
 parse_fail(const tenant_name& tenant, const std::string& lease, std::string_view body);
 

@@ -1,5 +1,6 @@
 #include "gateway/websocket_wire.hpp"
 
+#include "base/utf8.hpp"
 #include "gateway/json_text.hpp"
 
 #include <algorithm>
@@ -119,15 +120,11 @@ void append_ws_frame(std::string& out, ws_opcode opcode, std::string_view payloa
 }
 
 void append_ws_close(std::string& out, std::uint16_t code, std::string_view reason) {
-  auto size = std::min<std::size_t>(reason.size(), control_payload_max - 2);
-  while (size > 0 && size < reason.size()
-         && (static_cast<unsigned char>(reason[size]) & 0xC0U) == 0x80U) {
-    --size;
-  }
-  append_ws_header(out, ws_opcode::close, size + 2);
+  reason = front_of(reason, control_payload_max - 2);
+  append_ws_header(out, ws_opcode::close, reason.size() + 2);
   out += static_cast<char>(static_cast<unsigned char>(code >> 8U));
   out += static_cast<char>(static_cast<unsigned char>(code));
-  out += reason.substr(0, size);
+  out += reason;
 }
 
 std::optional<ws_message> ws_reader::next(std::span<char>& input) {

@@ -132,11 +132,7 @@ void websocket_session::perform(const op_id& id, ops::fail op) {
   const auto lease = op.lease;
   actors::fail_task failed{
       who_.tenant,
-      {{},
-       std::move(op.lease),
-       cut_to(std::move(op.error), task_error_size_max),
-       op.is_retryable,
-       op.retry_after_ms}};
+      {{}, std::move(op.lease), std::move(op.error), op.is_retryable, op.retry_after_ms}};
   if (ask(id, std::move(failed))) return_credit(lease);
 }
 

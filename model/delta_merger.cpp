@@ -1,5 +1,7 @@
 #include "model/delta_merger.hpp"
 
+#include "base/utf8.hpp"
+
 #include <boost/json/array.hpp>
 #include <boost/json/parse.hpp>
 #include <fmt/format.h>
@@ -90,8 +92,8 @@ std::expected<std::string, failure>
 delta_merger::add_choices(const json::object& from, std::string_view member) {
   constexpr std::size_t name_size_max = 256;
   if (result_.response_id.empty())
-    result_.response_id = text_of(from, "id").substr(0, name_size_max);
-  if (result_.model.empty()) result_.model = text_of(from, "model").substr(0, name_size_max);
+    result_.response_id = front_of(text_of(from, "id"), name_size_max);
+  if (result_.model.empty()) result_.model = front_of(text_of(from, "model"), name_size_max);
   if (const auto* usage = object_of(from, "usage")) note_usage(*usage);
   const auto* choices = array_of(from, "choices");
   std::string added;
@@ -101,7 +103,7 @@ delta_merger::add_choices(const json::object& from, std::string_view member) {
     if (choice == nullptr || count_of(*choice, "index") != 0) continue;
     has_choice_ = true;
     if (const auto reason = text_of(*choice, "finish_reason"); !reason.empty()) {
-      result_.finish_reason = reason.substr(0, name_size_max);
+      result_.finish_reason = front_of(reason, name_size_max);
     }
     const auto* message = object_of(*choice, member);
     if (message == nullptr) continue;

@@ -1,5 +1,6 @@
 #include "model/failure.hpp"
 
+#include "base/utf8.hpp"
 #include "model/response_head.hpp"
 #include "model/retry_after.hpp"
 
@@ -133,11 +134,10 @@ void mask(std::string& text, std::string_view begin) {
   }
 }
 
-/// One line, at most `size_max`; runs of control characters become a space.
-std::string on_one_line(std::string_view text, std::size_t size_max) {
+/// One line; runs of control characters become a space.
+std::string on_one_line(std::string_view text) {
   std::string out;
   for (const char c : text) {
-    if (out.size() == size_max) break;
     const bool control = static_cast<unsigned char>(c) < 0x20 || c == 0x7f;
     if (control && (out.empty() || out.back() == ' ')) continue;
     out.push_back(control ? ' ' : c);
@@ -154,9 +154,7 @@ std::string ascii(std::string_view text) {
 
 void cut(std::string& text, std::size_t size_max) {
   if (text.size() <= size_max) return;
-  while (size_max > 0 && (static_cast<unsigned char>(text[size_max]) & 0xc0U) == 0x80U)
-    --size_max;
-  text.resize(size_max);
+  text.resize(front_of(text, size_max).size());
   text += "...";
 }
 
@@ -204,7 +202,7 @@ std::string_view name_of(failure_kind kind) {
 std::string sanitize(std::string_view text, std::string_view secret) {
   constexpr std::size_t looked_at_max = 4096;
   // Longer than what is kept, so that a key is never cut before it is found.
-  auto out = on_one_line(text, looked_at_max);
+  auto out = on_one_line(front_of(text, looked_at_max));
   if (!secret.empty()) {
     std::size_t at = 0;
     while ((at = out.find(secret, at)) != std::string::npos)
@@ -244,7 +242,7 @@ failure classify_error(const json::object& error, int status, std::string_view s
   if (like == 0) like = 500;
   auto out = by_status(like);
   out.status = status;
-  out.provider_code = sanitize((code.empty() ? type : code).substr(0, 64), secret);
+  out.provider_code = sanitize(front_of(code.empty() ? type : code, 64), secret);
   if (code == "context_length_exceeded") out.scope = failure_scope::provider;
   out.detail = sanitize(text_of(error, "message"), secret);
   if (out.detail.empty()) out.detail = "no message";

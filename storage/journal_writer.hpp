@@ -119,7 +119,8 @@ private:
   void reopen(const error& why);
   [[nodiscard]] result<void> open_database();
   [[nodiscard]] result<void> load_shard(database& db, shard_id shard);
-  [[nodiscard]] result<void> project_tail(database& db, shard_id shard, const shard_position& at);
+  /// Up to where the rows are made: to the end, or to what quarantines the shard.
+  [[nodiscard]] result<lsn> project_tail(database& db, shard_id shard, const shard_position& at);
 
   writer_parts parts_;
   std::shared_ptr<background_errors> background_ = std::make_shared<background_errors>();

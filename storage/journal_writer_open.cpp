@@ -92,13 +92,13 @@ result<void> journal_writer::load_shard(database& db, shard_id shard) {
   }
   durable_[shard.raw()] = std::max(durable_[shard.raw()], at->last.raw());
   auto projected = project_tail(db, shard, *at);
-  if (!projected) return projected;
+  if (!projected) return std::unexpected{projected.error()};
   const std::lock_guard guard{slot.mutex};
-  slot.applied = at->last;
+  slot.applied = *projected;
   return {};
 }
 
-result<void> journal_writer::project_tail(database& db, shard_id shard, const shard_position& at) {
+result<lsn> journal_writer::project_tail(database& db, shard_id shard, const shard_position& at) {
   head_table heads{heads_max};
   projector rows{parts_.views, heads};
   const auto flush = [&](lsn applied) -> result<void> {
@@ -124,6 +124,11 @@ result<void> journal_writer::project_tail(database& db, shard_id shard, const sh
         auto block = rows.reread(db, shard, bytes, first);
         if (!block) return std::unexpected{block.error()};
         auto done = rows.project(db, **block, at.view_generation, batch_);
+        if (!done && done.error().code == errc::corruption) {
+          // As when it was written: the other shards serve on.
+          parts_.shards.quarantine(shard, done.error());
+          return false;
+        }
         if (!done) return std::unexpected{done.error()};
         reached = last;
         pass_bytes += bytes->size();
@@ -134,9 +139,12 @@ result<void> journal_writer::project_tail(database& db, shard_id shard, const sh
       });
   if (!visited) {
     batch_.Clear();
-    return visited;
+    return std::unexpected{visited.error()};
   }
-  return batch_.Count() == 0 && reached == at.applied ? result<void>{} : flush(reached);
+  if (batch_.Count() != 0 || reached != at.applied) {
+    if (auto flushed = flush(reached); !flushed) return std::unexpected{flushed.error()};
+  }
+  return reached;
 }
 
 void journal_writer::fail_group(const error& why) {

@@ -129,12 +129,21 @@ private:
     auto bytes = without_left_over(found, first);
     if (!bytes) return std::unexpected{bytes.error()};
     if (!*bytes) return {};
-    note_gaps(*bytes, first);
     auto block = projector_.reread(to_, shard_, *bytes, first);
     if (!block) return std::unexpected{block.error()};
+    if (auto done = projector_.project(to_, **block, 0, batch_); !done) {
+      if (done.error().code != errc::corruption) return done;
+      // Kept, it would quarantine the shard again: it counts as missing.
+      report_.damage.push_back(
+          {.file = "db (log)",
+           .shard = shard_.raw(),
+           .lsn = first.raw(),
+           .what = "no view can be made of it: " + done.error().detail});
+      return {};
+    }
+    note_gaps(*bytes, first);
     const auto key = keys::log_block(shard_, first);
     batch_.Put(to_.handle(family::log), std::string_view{key}, **bytes).PermitUncheckedError();
-    if (auto done = projector_.project(to_, **block, 0, batch_); !done) return done;
     expected_ = (*block)->last().next();
     return batch_.GetDataSize() < batch_bytes ? result<void>{} : flush();
   }

@@ -2,6 +2,7 @@
 // them, `node` wires them, the journal's projector runs them.
 #pragma once
 
+#include "base/error.hpp"
 #include "base/ids.hpp"
 #include "storage/record.hpp"
 
@@ -67,6 +68,10 @@ public:
   /// Erases keys in [first, last).
   virtual void erase_range(view_id view, std::string_view first, std::string_view last) = 0;
   [[nodiscard]] virtual std::optional<std::string> get(view_id view, std::string_view key) = 0;
+
+  /// The record cannot be applied, as it or a row that it changes is unreadable: without it the
+  /// views would tell what is not so, and nothing behind it may be applied.
+  virtual void report_damage(const record& at, const error& why) = 0;
 };
 
 /// Deterministic: same records in, same rows out, whatever the batching of passes.

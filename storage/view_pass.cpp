@@ -2,6 +2,8 @@
 
 #include "storage/keys.hpp"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 
 namespace callboard::storage {
@@ -98,6 +100,11 @@ std::optional<std::string> view_pass::get(view_id view, std::string_view key) {
   }
   if (!*exists) return std::nullopt;
   return value;
+}
+
+void view_pass::report_damage(const record& at, const error& why) {
+  if (failure_) return;
+  failure_ = {errc::corruption, fmt::format("record {}: {}", at.lsn.raw(), why.detail)};
 }
 
 }  // namespace callboard::storage

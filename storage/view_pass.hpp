@@ -18,7 +18,7 @@
 namespace callboard::storage {
 
 /// One thread. Changes are made a block at a time: each ends with `keep_block` or `drop_block`. A
-/// failed read is kept until `take_failure`; the block must then be dropped.
+/// failure is kept until `take_failure`; the block must then be dropped.
 class view_pass final : public view_writer {
 public:
   /// The shard and generation that rows belong to from now on.
@@ -47,6 +47,7 @@ public:
   void erase(view_id view, std::string_view key) override;
   void erase_range(view_id view, std::string_view first, std::string_view last) override;
   [[nodiscard]] std::optional<std::string> get(view_id view, std::string_view key) override;
+  void report_damage(const record& at, const error& why) override;
 
 private:
   const std::string& full_key(view_id view, std::string_view key);

@@ -1,5 +1,7 @@
 #include "cli/client/websocket.hpp"
 
+#include "base/utf8.hpp"
+
 #include <fmt/format.h>
 
 #include <openssl/rand.h>
@@ -178,7 +180,7 @@ result<std::optional<websocket_message>> websocket::receive(std::chrono::millise
 void websocket::close(std::uint16_t code, std::string_view reason, std::chrono::milliseconds wait) {
   if (closed_) return;
   std::string payload{static_cast<char>(code >> 8), static_cast<char>(code & 0xff)};
-  payload += reason.substr(0, 123);
+  payload += front_of(reason, 123);
   close_sent_ = true;
   if (!send_frame(ws_opcode::close, payload)) return;
   const auto until = deadline::after(wait);

@@ -1,6 +1,7 @@
 #include "runtime/group/dead_letter.hpp"
 
 #include "base/hash.hpp"
+#include "base/utf8.hpp"
 #include "proto/event.pb.h"
 #include "runtime/binding/binding_names.hpp"
 #include "runtime/json_string.hpp"
@@ -23,11 +24,11 @@ std::string attempt_json(const attempt_record& attempt) {
       R"({{"attempt":{},"delivered_ms":{},"member":)",
       attempt.number,
       attempt.delivered.time_since_epoch().count());
-  append_json_string(out, attempt.member);
+  append_json_string(out, as_utf8(attempt.member));
   out += R"(,"outcome":)";
   append_json_string(out, attempt.outcome);
   out += R"(,"error":)";
-  append_json_string(out, attempt.error);
+  append_json_string(out, as_utf8(attempt.error));
   return out + '}';
 }
 

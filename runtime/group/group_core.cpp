@@ -1,5 +1,6 @@
 #include "runtime/group/group_core.hpp"
 
+#include "base/utf8.hpp"
 #include "runtime/backoff.hpp"
 
 #include <fmt/format.h>
@@ -120,7 +121,7 @@ void group_core::ack_events(std::span<const sequence> seqs, group_time now) {
 std::vector<std::string> group_core::nack(const nack_command& command, group_time now) {
   std::vector<std::string> lost;
   delivery_token parsed;
-  if (!command.error.empty()) last_error_ = command.error.substr(0, attempt_error_size_max);
+  if (!command.error.empty()) last_error_ = front_of(command.error, attempt_error_size_max);
   for (const auto& token : command.tokens) {
     auto* event = held_by(token, parsed);
     if (event == nullptr) {
@@ -209,7 +210,7 @@ void group_core::end_attempt(
   attempt.delivered = event.delivered;
   attempt.member = event.member;
   attempt.outcome = outcome;
-  attempt.error = why.substr(0, attempt_error_size_max);
+  attempt.error = front_of(why, attempt_error_size_max);
   append_history(event.history, {std::move(attempt)});
   event.unrecorded =
       static_cast<std::uint32_t>(std::min<std::size_t>(event.unrecorded + 1, event.history.size()));

@@ -10,10 +10,24 @@ namespace {
 using storage::record_kind;
 using storage::view_id;
 
+/// False, and the damage is known, if it cannot be read.
 template <class Message>
-bool parse(Message& to, const storage::record& from) {
+bool parse(Message& to, const storage::record& from, storage::view_writer& out) {
   const auto bytes = from.payload.view();
-  return to.ParseFromArray(bytes.data(), static_cast<int>(bytes.size()));
+  if (to.ParseFromArray(bytes.data(), static_cast<int>(bytes.size()))) return true;
+  out.report_damage(from, {errc::corruption, "a group's definition is unreadable"});
+  return false;
+}
+
+/// Nothing if there is none, or if it cannot be read.
+std::optional<journal::GroupRow>
+row_at(const std::string& key, const storage::record& at, storage::view_writer& out) {
+  const auto value = out.get(view_id::catalogue, key);
+  if (!value) return std::nullopt;
+  journal::GroupRow row;
+  if (row.ParseFromString(*value)) return row;
+  out.report_damage(at, {errc::corruption, "a group's catalogue row is unreadable"});
+  return std::nullopt;
 }
 
 template <class Message>
@@ -28,7 +42,7 @@ std::string key_of(const Message& from) {
 
 void apply_created(const storage::record& record, storage::view_writer& out) {
   journal::GroupCreated from;
-  if (!parse(from, record)) return;
+  if (!parse(from, record, out)) return;
   journal::GroupRow row;
   row.set_entity(record.lsn.raw());
   row.set_topic_entity(from.topic_entity());
@@ -39,24 +53,21 @@ void apply_created(const storage::record& record, storage::view_writer& out) {
 
 void apply_configured(const storage::record& record, storage::view_writer& out) {
   journal::GroupConfigured from;
-  journal::GroupRow row;
-  if (!parse(from, record)) return;
+  if (!parse(from, record, out)) return;
   const auto key = key_of(from);
-  const auto value = out.get(view_id::catalogue, key);
-  if (!value || !row.ParseFromString(*value)) return;
-  *row.mutable_settings() = from.settings();
-  out.put(view_id::catalogue, key, row.SerializeAsString());
+  auto row = row_at(key, record, out);
+  if (!row) return;
+  *row->mutable_settings() = from.settings();
+  out.put(view_id::catalogue, key, row->SerializeAsString());
 }
 
 /// By now the name may be that of a group of a later topic.
 void apply_deleted(const storage::record& record, storage::view_writer& out) {
   journal::GroupDeleted from;
-  journal::GroupRow row;
-  if (!parse(from, record)) return;
+  if (!parse(from, record, out)) return;
   const auto key = key_of(from);
-  const auto value = out.get(view_id::catalogue, key);
-  if (!value || (row.ParseFromString(*value) && row.entity() != record.entity.raw())) return;
-  out.erase(view_id::catalogue, key);
+  const auto row = row_at(key, record, out);
+  if (row && row->entity() == record.entity.raw()) out.erase(view_id::catalogue, key);
 }
 
 }  // namespace

@@ -13,7 +13,9 @@ using storage::view_id;
 void apply_changed(const storage::record& record, storage::view_writer& out) {
   journal::PresenceChanged from;
   const auto bytes = record.payload.view();
-  if (!from.ParseFromArray(bytes.data(), static_cast<int>(bytes.size()))) return;
+  if (!from.ParseFromArray(bytes.data(), static_cast<int>(bytes.size()))) {
+    return out.report_damage(record, {errc::corruption, "a change of presence is unreadable"});
+  }
   const auto topic_key = presence_topic_key(record.entity);
   if (!out.get(view_id::presence, topic_key)) {
     journal::PresenceTopic topic;

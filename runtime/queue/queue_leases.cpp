@@ -1,4 +1,5 @@
 // Who gets which task, and how a lease ends.
+#include "base/utf8.hpp"
 #include "runtime/backoff.hpp"
 #include "runtime/queue/queue_core.hpp"
 #include "runtime/retry_after.hpp"
@@ -199,7 +200,7 @@ void queue_core::end_attempt(live_lease lease, const attempt_end& how, queue_tim
   attempt.ended = now.shard;
   attempt.worker = lease.lease.worker;
   attempt.outcome = how.outcome;
-  attempt.error = how.error.substr(0, task_error_size_max);
+  attempt.error = front_of(how.error, task_error_size_max);
   if (how.counts) ++lease.state.attempts;
   if (how.is_last || (how.counts && lease.state.attempts >= lease.state.attempts_max)) {
     return bury(std::move(lease), std::move(attempt));

@@ -18,22 +18,28 @@ using storage::view_writer;
 /// At most so many old dedupe keys go per new one: enough to catch up, and bounded work.
 constexpr int dedupe_erase_max = 4;
 
-std::optional<queue_counters> counters_of(entity_id queue, view_writer& out) {
-  const auto value = out.get(view_id::queue_counters, queue_key(queue));
+/// What was read; nothing, and the damage is known, if it could not be.
+template <class Value>
+std::optional<Value> read_for(const record& at, result<Value> value, view_writer& out) {
+  if (value) return *std::move(value);
+  out.report_damage(at, value.error());
+  return std::nullopt;
+}
+
+std::optional<queue_counters> counters_of(const record& at, view_writer& out) {
+  const auto value = out.get(view_id::queue_counters, queue_key(at.entity));
   if (!value) return std::nullopt;
-  const auto counters = decode_queue_counters(*value);
-  return counters ? std::optional{*counters} : std::nullopt;
+  return read_for(at, decode_queue_counters(*value), out);
 }
 
 void put(entity_id queue, const queue_counters& counters, view_writer& out) {
   out.put(view_id::queue_counters, queue_key(queue), encode_counters(counters));
 }
 
-std::optional<task_row> row_of(entity_id queue, task_id task, view_writer& out) {
-  const auto value = out.get(view_id::queue_task, queue_key(queue, task.raw()));
+std::optional<task_row> row_of(const record& at, task_id task, view_writer& out) {
+  const auto value = out.get(view_id::queue_task, queue_key(at.entity, task.raw()));
   if (!value) return std::nullopt;
-  auto row = decode_task_row(*value);
-  return row ? std::optional{*std::move(row)} : std::nullopt;
+  return read_for(at, decode_task_row(*value), out);
 }
 
 /// Where a task of this phase is counted; nothing for one that is gone.
@@ -131,12 +137,12 @@ void put_origin(entity_id queue, const std::string& origin, task_id task, view_w
 }
 
 void apply_stored(const record& from, queue_counters& counters, view_writer& out) {
-  const auto stored = decode_stored_task(from.payload.view(), from.entity_seq);
+  const auto stored = read_for(from, decode_stored_task(from.payload.view(), from.entity_seq), out);
   if (!stored) return;
   const auto& row = stored->row;
   const auto queue = from.entity;
   if (from.kind == record_kind::task_restated) {
-    if (const auto old = row_of(queue, row.state.task, out)) {
+    if (const auto old = row_of(from, row.state.task, out)) {
       take_out(queue, *old, counters, out);
       out.erase(view_id::queue_place, queue_key(queue, old->state.place.raw()));
     }
@@ -162,28 +168,28 @@ void apply_end(const record& from, task_ending ending, view_writer& out) {
   out.put(view_id::queue_ending, key, encode_ending_row({std::move(ending), from.entity_seq}));
 }
 
-void apply_told(entity_id queue, task_id task, view_writer& out) {
-  const auto key = queue_key(queue, task.raw());
+void apply_told(const record& from, task_id task, view_writer& out) {
+  const auto key = queue_key(from.entity, task.raw());
   const auto value = out.get(view_id::queue_ending, key);
   if (!value) return;
-  if (const auto row = decode_ending_row(*value, task)) {
-    out.erase(view_id::queue_origin, origin_key(queue, row->ending.origin));
+  if (const auto row = read_for(from, decode_ending_row(*value, task), out)) {
+    out.erase(view_id::queue_origin, origin_key(from.entity, row->ending.origin));
   }
   out.erase(view_id::queue_ending, key);
 }
 
 void apply_ends_told(const record& from, view_writer& out) {
-  const auto told = decode_ends_told(from.payload.view());
+  const auto told = read_for(from, decode_ends_told(from.payload.view()), out);
   if (!told) return;
   for (const auto task : told->tasks)
-    apply_told(from.entity, task, out);
+    apply_told(from, task, out);
   for (const auto& origin : told->origins)
     out.erase(view_id::queue_origin, origin_key(from.entity, origin));
   if (told->all) out.erase(view_id::queue_gone, queue_key(from.entity));
 }
 
 void apply_progress(const record& from, queue_counters& counters, view_writer& out) {
-  auto progress = decode_task_progress(from.payload.view());
+  auto progress = read_for(from, decode_task_progress(from.payload.view()), out);
   if (!progress) return;
   counters.last_lease = std::max(counters.last_lease, progress->last_lease);
   for (const auto& change : progress->changes) {
@@ -191,7 +197,7 @@ void apply_progress(const record& from, queue_counters& counters, view_writer& o
       apply_end(
           from, {change.task, change.origin, change.end, change.attempts, change.result}, out);
     }
-    auto row = row_of(from.entity, change.task, out);
+    auto row = row_of(from, change.task, out);
     if (!row) continue;
     if (change.end != task_end::none) row->state.origin.clear();
     take_out(from.entity, *row, counters, out);
@@ -205,13 +211,13 @@ void apply_progress(const record& from, queue_counters& counters, view_writer& o
   for (auto& ending : progress->restated)
     apply_end(from, std::move(ending), out);
   for (const auto task : progress->told)
-    apply_told(from.entity, task, out);
+    apply_told(from, task, out);
 }
 
 void apply_definition(const record& from, view_writer& out) {
-  const auto queue = decode_queue_definition(from.payload.view());
+  const auto queue = read_for(from, decode_queue_definition(from.payload.view()), out);
   if (!queue) return;
-  auto counters = counters_of(from.entity, out);
+  auto counters = counters_of(from, out);
   if (!counters) {
     if (from.kind != record_kind::queue_created) return;
     counters = queue_counters{};
@@ -225,7 +231,7 @@ void apply_definition(const record& from, view_writer& out) {
 }
 
 void apply_deleted(const record& from, view_writer& out) {
-  const auto deletion = decode_queue_deleted(from.payload.view());
+  const auto deletion = read_for(from, decode_queue_deleted(from.payload.view()), out);
   if (!deletion) return;
   if (from.kind == record_kind::queue_deleted && deletion->is_closed_first) {
     // Its name may be another queue's by now.
@@ -271,7 +277,7 @@ void apply_queue_record(const record& record, view_writer& out) {
     return;
   }
   // None: the trim of another entity, or what is left of a queue that was deleted.
-  auto counters = counters_of(record.entity, out);
+  auto counters = counters_of(record, out);
   if (!counters) return;
   counters->last_seq = std::max(counters->last_seq, record.entity_seq);
   if (record.kind == record_kind::task_progress) {
@@ -280,7 +286,7 @@ void apply_queue_record(const record& record, view_writer& out) {
     out.put(
         view_id::queue_audit, queue_key(record.entity, record.lsn.raw()), record.payload.view());
   } else if (record.kind == record_kind::trimmed) {
-    if (const auto up_to = decode_queue_trimmed(record.payload.view())) {
+    if (const auto up_to = read_for(record, decode_queue_trimmed(record.payload.view()), out)) {
       counters->floor = std::max(counters->floor, *up_to);
     }
   } else {

@@ -38,7 +38,7 @@ enum class task_end : std::uint8_t {
 
 /// Attempts kept of one task; older ones are dropped from the history, not from the count.
 inline constexpr std::size_t task_history_max = 50;
-/// Bytes of an attempt's error that are kept.
+/// Bytes of an attempt's error that are kept: a task's row holds those of its whole history.
 inline constexpr std::size_t task_error_size_max = 500;
 
 /// An attempt that ended without success; also what somebody did to a dead letter.

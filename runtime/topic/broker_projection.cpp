@@ -113,7 +113,7 @@ void erase_dedupe_rows(entity_id entity, topic_counters& counters, view_writer& 
 
 void apply_trimmed(const record& one, view_writer& out) {
   const auto range = decode_trimmed(one.payload.view());
-  if (!range) return;
+  if (!range) return out.report_damage(one, range.error());
   const auto row = out.get(view_id::topic_state, entity_key(one.entity));
   if (!row) return;  // a group's trim; groups keep no counters here
   auto counters = decode_counters(*row);
@@ -133,23 +133,23 @@ void apply_trimmed(const record& one, view_writer& out) {
 
 void apply_topic_record(const record& one, view_writer& out) {
   if (one.kind == record_kind::topic_deleted) {
-    if (const auto name = decode_topic_deleted(one.payload.view())) {
-      out.erase(view_id::catalogue, catalogue_key(*name));
-    }
+    const auto name = decode_topic_deleted(one.payload.view());
+    if (!name) return out.report_damage(one, name.error());
+    out.erase(view_id::catalogue, catalogue_key(*name));
     auto counters = counters_of(one.entity, out);
     erase_dedupe_rows(one.entity, counters, out);
     out.erase(view_id::topic_state, entity_key(one.entity));
     return;
   }
-  if (const auto row = decode_topic_record(one.payload.view(), one.entity)) {
-    out.put(view_id::catalogue, catalogue_key(row->name), encode_catalogue_value(*row));
-    // What has just been made has no row.
-    const bool is_new = one.kind == record_kind::topic_created;
-    auto counters = is_new ? topic_counters{} : counters_of(one.entity, out);
-    counters.dedupe_window_s = row->settings.dedupe_window_s;
-    if (counters.dedupe_window_s == 0) erase_dedupe_rows(one.entity, counters, out);
-    out.put(view_id::topic_state, entity_key(one.entity), encode_counters(counters));
-  }
+  const auto row = decode_topic_record(one.payload.view(), one.entity);
+  if (!row) return out.report_damage(one, row.error());
+  out.put(view_id::catalogue, catalogue_key(row->name), encode_catalogue_value(*row));
+  // What has just been made has no row.
+  const bool is_new = one.kind == record_kind::topic_created;
+  auto counters = is_new ? topic_counters{} : counters_of(one.entity, out);
+  counters.dedupe_window_s = row->settings.dedupe_window_s;
+  if (counters.dedupe_window_s == 0) erase_dedupe_rows(one.entity, counters, out);
+  out.put(view_id::topic_state, entity_key(one.entity), encode_counters(counters));
 }
 
 }  // namespace

@@ -21,11 +21,8 @@ std::string in_short(const json* value) {
   if (value == nullptr) return {};
   auto text = canonical_text(*value);
   if (text.size() <= shown_bytes_max) return text;
-  std::size_t end = 0;
-  for (auto at = end; at <= shown_bytes_max && next_code_point(text, at);)
-    end = at;
   return fmt::format(
-      "{}… ({} bytes, {:016x})", std::string_view{text}.substr(0, end), text.size(), hash_64(text));
+      "{}… ({} bytes, {:016x})", front_of(text, shown_bytes_max), text.size(), hash_64(text));
 }
 
 std::string in_ms(const std::optional<time_ms>& due, time_ms from) {

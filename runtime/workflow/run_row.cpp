@@ -116,8 +116,11 @@ std::string id_of(const topic_ref& channel) {
 void apply_progress(const storage::record& record, storage::view_writer& out) {
   const auto payload = record.payload.view();
   journal::WorkflowProgress progress;
-  if (!progress.ParseFromArray(payload.data(), static_cast<int>(payload.size()))) return;
-  if (!progress.topic().starts_with(channel_prefix)) return;
+  if (!progress.ParseFromArray(payload.data(), static_cast<int>(payload.size()))
+      || !progress.topic().starts_with(channel_prefix)) {
+    return out.report_damage(
+        record, {errc::corruption, "the progress of a workflow is unreadable"});
+  }
   const auto id = std::string_view{progress.topic()}.substr(channel_prefix.size());
   const auto key = workflow_key(tenant_name::trusted(progress.tenant()), id);
   progress.mutable_row()->set_entity(record.entity.raw());

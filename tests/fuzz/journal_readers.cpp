@@ -209,6 +209,8 @@ public:
     return found == rows_.end() ? std::nullopt : std::optional{found->second};
   }
 
+  void report_damage(const storage::record&, const error&) override {}
+
   /// Precondition: the projection has made the rows, so they can be read.
   void check() const {
     for (const auto& [key, value] : rows_) {

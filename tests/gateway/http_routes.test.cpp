@@ -585,10 +585,11 @@ TEST_CASE_METHOD(
   CHECK(client.ask(request("PUT", "/queues/llm/dead/7", R"({"payload":null})")).status == 204);
   CHECK(last<actors::change_dead>(*this).change.payload.view() == "null");
   CHECK(client.ask(request("PUT", "/queues/llm/dead/7", "{}")).status == 400);
-  // A worker need not know how much of it is kept, and no character is cut in two.
-  const auto text = std::string(4095, 'x') + "\xc3\xa9" + std::string(100, 'y');
-  const auto failed =
-      client.ask(request("POST", "/leases/1.2.3/fail", fmt::format(R"({{"error":"{}"}})", text)));
-  INFO(failed.body);
-  CHECK(last<actors::fail_task>(*this).fail.error == std::string(4095, 'x'));
+  // A worker need not know how much of it is kept.
+  const std::string text(5000, 'x');
+  CHECK(
+      client.ask(request("POST", "/leases/1.2.3/fail", fmt::format(R"({{"error":"{}"}})", text)))
+          .status
+      == 204);
+  CHECK(last<actors::fail_task>(*this).fail.error == text);
 }

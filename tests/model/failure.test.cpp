@@ -147,4 +147,6 @@ TEST_CASE("messages are short, on one line, and end between characters", "[model
   CHECK(cut.size() == message_size_max + 3);
   CHECK(cut.ends_with("..."));
   CHECK(sanitize("x" + large, "").size() == message_size_max - 1 + 3);
+  const auto coded = classify_error({{"code", std::string(63, 'x') + "\u00e9"}}, 400, "");
+  CHECK(coded.provider_code == std::string(63, 'x'));
 }

@@ -14,6 +14,7 @@
 #include <iterator>
 #include <map>
 #include <set>
+#include <thread>
 
 using namespace callboard;
 using namespace callboard::storage;
@@ -43,6 +44,18 @@ std::map<std::string, std::string> all_files(const fs::path& root) {
   }
   return found;
 }
+
+/// Cannot apply what is called unreadable.
+class doubting_projection final : public projection {
+public:
+  [[nodiscard]] std::uint32_t version() const override { return 1; }
+
+  void apply(std::span<const record> block, view_writer& out) const override {
+    for (const auto& one : block) {
+      if (one.payload.view() == "unreadable") out.report_damage(one, {errc::corruption, "what?"});
+    }
+  }
+};
 
 /// A directory with tables, write-ahead log and all, and copies of it to be hurt.
 struct hurt_fixture : journal_fixture {
@@ -313,6 +326,33 @@ TEST_CASE("the scrub finds what nobody reads, and only that shard stops", "[stor
   for (int i = 0; i < 5 && !was_found; ++i)
     was_found = scrub_finds_damage();
   CHECK(was_found);
+}
+
+TEST_CASE("a record that no view can take quarantines its shard", "[storage][damage]") {
+  journal_fixture f;
+  f.views = std::make_shared<doubting_projection>();
+  f.open();
+  const auto topic = f.make_topic(shard_id{1}, "t");
+  const auto sound = f.make_topic(shard_id{0}, "t");
+  static_cast<void>(f.append(shard_id{1}, {event(topic, 1, "unreadable")}));
+  while (f.journal->state(shard_id{1}).damage == std::nullopt)
+    std::this_thread::yield();
+  CHECK_THAT(f.journal->state(shard_id{1}).damage->detail, Catch::Contains("record 2: what?"));
+  CHECK(f.append(shard_id{0}, {event(sound, 1, "x")}));
+
+  // So it stays over a restart, until it is repaired.
+  f.close();
+  f.open();
+  CHECK(f.journal->state(shard_id{1}).damage);
+  CHECK(f.append(shard_id{0}, {event(sound, 2, "x")}));
+  f.close();
+  const auto repaired = repair_directory(f.settings.data_dir, f.views, {});
+  REQUIRE(repaired);
+  CHECK(repaired->records_lost == 1);
+  f.open();
+  CHECK_FALSE(f.journal->state(shard_id{1}).damage);
+  CHECK(f.append(shard_id{1}, {event(topic, 1, "goes on")}));
+  CHECK(f.read(shard_id{0}, sound).value() == std::vector<std::string>{"x", "x"});
 }
 
 TEST_CASE("a read that meets damage quarantines its shard and skips nothing", "[storage][damage]") {

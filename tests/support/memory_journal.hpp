@@ -13,6 +13,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <stdexcept>
 #include <string>
 #include <utility>
 #include <vector>
@@ -299,6 +300,10 @@ private:
       const auto found = rows_.find({view, std::string{key}});
       if (found == rows_.end()) return std::nullopt;
       return found->second;
+    }
+
+    void report_damage(const storage::record&, const error& why) override {
+      throw std::logic_error{why.detail};
     }
 
   private:

@@ -27,7 +27,10 @@ public:
     return it == rows.end() ? std::nullopt : std::optional{it->second};
   }
 
+  void report_damage(const storage::record&, const error& why) override { damage = why; }
+
   std::map<std::string, std::string> rows;
+  std::optional<error> damage;
 };
 
 group_definition definition(const std::string& topic, const std::string& group) {
@@ -84,6 +87,21 @@ TEST_CASE("a ledger survives its snapshot", "[runtime][group]") {
   CHECK(*back == ledger);
   CHECK(back->pending().at(sequence{1}).nonce == 9);
   CHECK(back->lag(sequence{10}) == 7);
+}
+
+TEST_CASE("a text that is no UTF-8 makes no record unreadable", "[runtime][group]") {
+  group_progress progress;
+  progress.pending = {{sequence{3}, 2, {}, {{1, {}, "\xff", "nack", "\xc3"}}, 0}};
+  const auto back = decode_group_progress(encode_group_progress(progress));
+  REQUIRE(back);
+  CHECK(back->pending == progress.pending);
+}
+
+TEST_CASE("a group that cannot be read is damage", "[runtime][group]") {
+  map_writer view;
+  apply_group_record(record_of(storage::record_kind::group_created, 10, "\xff"), view);
+  REQUIRE(view.damage);
+  CHECK(view.damage->code == errc::corruption);
 }
 
 TEST_CASE("unreadable bytes are corruption", "[runtime][group]") {

@@ -117,6 +117,23 @@ TEST_CASE_METHOD(group_bench, "a stale token changes nothing and is told", "[gro
   CHECK(core->ack(nonsense, std::nullopt, now) == nonsense);
 }
 
+TEST_CASE_METHOD(group_bench, "an error is kept up to its last whole character", "[group]") {
+  publish();
+  activate();
+  const std::string kept(attempt_error_size_max - 1, 'x');
+  const auto got = fetch("m", 1);
+  CHECK(core->nack({tokens(got), 0, kept + "\u00e4 and more"}, now).empty());
+  CHECK(core->last_error() == kept);
+  flush();
+  activate();
+  settings.deliveries_max = 1;
+  core->change_settings(settings, now);
+  settle_reads();
+  const auto letters = core->take_dead_letters();
+  REQUIRE(letters.size() == 1);
+  CHECK(letters[0].history.at(0).error == kept);
+}
+
 TEST_CASE_METHOD(group_bench, "a nack waits its delay, or a growing backoff", "[group]") {
   settings.backoff_min_ms = 100;
   settings.backoff_max_ms = 1000;

@@ -77,6 +77,20 @@ TEST_CASE("a dead letter keeps the event and tells how it died", "[runtime][grou
   CHECK(make_dead_letter(letter_of(event), origin)->stored == made->stored);
 }
 
+TEST_CASE("a dead letter can be read whatever its attempts say", "[runtime][group]") {
+  v1::Event event;
+  event.set_id("order-1");
+  auto letter = letter_of(event);
+  letter.history[1].error = "half a character: \xc3";
+  const auto made = make_dead_letter(letter, {{}, "7-1", group_name::trusted("billing")});
+  REQUIRE(made);
+  const auto back = decoded(*made);
+  const auto history = std::ranges::find(
+      back.extensions(), std::string_view{"deadletterhistory"}, &v1::Extension::name);
+  REQUIRE(history != back.extensions().end());
+  CHECK(history->text().contains("half a character: \ufffd"));
+}
+
 TEST_CASE("a letter that dies again tells of all its attempts", "[runtime][group]") {
   v1::Event event;
   event.set_id("order-1");

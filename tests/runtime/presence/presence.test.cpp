@@ -55,7 +55,10 @@ public:
     return it == rows.end() ? std::nullopt : std::optional{it->second};
   }
 
+  void report_damage(const storage::record&, const error& why) override { damage = why; }
+
   std::map<std::string, std::string> rows;
+  std::optional<error> damage;
 };
 
 }  // namespace

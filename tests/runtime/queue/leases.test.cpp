@@ -442,6 +442,38 @@ TEST_CASE_METHOD(
   CHECK(endings[0] == task_ending{made.task, "run 7", task_end::completed, 0, "42"});
 }
 
+TEST_CASE_METHOD(leases, "an error is kept up to its last whole character", "[runtime][queue]") {
+  const std::string kept(task_error_size_max - 1, 'x');
+  const auto made = enqueue("x");
+  const auto given = lease("w");
+  core->fail_task({next_key(), text(given[0]), kept + "\u00e4 and more", true, std::nullopt}, now);
+  run();
+  activate();
+  REQUIRE(row(made.task)->history.size() == 1);
+  CHECK(row(made.task)->history[0].error == kept);
+  advance(1min);
+  CHECK(lease("w").size() == 1);
+}
+
+TEST_CASE_METHOD(leases, "no error makes a record unreadable", "[runtime][queue]") {
+  const auto made = enqueue("x");
+  const auto given = lease("\xff");
+  core->fail_task({next_key(), text(given[0]), "\xc3", true, std::nullopt}, now);
+  run();
+  activate();
+  CHECK_FALSE(rows.damage);
+  CHECK(row(made.task)->phase == task_phase::waiting);
+  CHECK(row(made.task)->history.at(0).error == "\xc3");
+}
+
+TEST_CASE_METHOD(leases, "a record that cannot be read is damage", "[runtime][queue]") {
+  const auto made = enqueue("x");
+  write({{storage::record_kind::task_progress, entity, sequence{2}, shared_bytes{"\xff"}}});
+  REQUIRE(rows.damage);
+  CHECK(rows.damage->code == errc::corruption);
+  CHECK(row(made.task)->phase == task_phase::waiting);
+}
+
 TEST_CASE_METHOD(leases, "bounds are told at once", "[runtime][queue]") {
   limits.enqueues_in_flight_max = 2;
   limits.waiters_max = 1;

@@ -43,6 +43,8 @@ public:
     return found == rows.end() ? std::nullopt : std::optional{found->second};
   }
 
+  void report_damage(const storage::record&, const error& why) override { damage = why; }
+
   [[nodiscard]] lsn as_of() const override { return applied; }
 
   [[nodiscard]] result<std::optional<std::string>>
@@ -68,6 +70,7 @@ public:
   }
 
   std::map<key, std::string> rows;
+  std::optional<error> damage;
   lsn applied{};
   mutable std::uint64_t scanned = 0;
 };

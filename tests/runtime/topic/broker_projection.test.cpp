@@ -36,7 +36,10 @@ public:
     return found->second;
   }
 
+  void report_damage(const record&, const error& why) override { damage = why; }
+
   std::map<std::pair<view_id, std::string>, std::string> rows;
+  std::optional<error> damage;
   std::size_t ranges = 0;
 };
 
