@@ -99,9 +99,7 @@ bool http_session::charge_handed_out(const actors::control_answer& answer, std::
     return true;
   }
   auto& back = *exchange_.on_disconnect;
-  if (leased != nullptr) {
-    std::get<actors::leave_queue>(back).leases = actors::left_leases::unseen;
-  } else {
+  if (fetched != nullptr) {
     // Not the member's other deliveries.
     back = actors::put_back(std::get<actors::leave_group>(back).group, fetched->deliveries);
   }
@@ -305,6 +303,9 @@ void http_session::on_timeout() {
 
 void http_session::give_up_poll() {
   if (!exchange_.on_disconnect) return;
+  auto* leave = std::get_if<actors::leave_queue>(&*exchange_.on_disconnect);
+  // Nothing was written: whatever the worker was given, nobody has seen it.
+  if (leave != nullptr && phase_ == phase::waiting) leave->leases = actors::left_leases::unseen;
   // Best effort: if it is refused, what was handed out comes back when its time ends.
   (void)port_.control({port_.next_correlation(), std::move(*exchange_.on_disconnect)});
   exchange_.on_disconnect.reset();

@@ -331,6 +331,27 @@ TEST_CASE_METHOD(http_fixture, "a poller that goes away leaves its group", "[gat
   CHECK(eventually([this] { return ports.empty(); }));
 }
 
+TEST_CASE_METHOD(http_fixture, "who polls in vain has seen no task", "[gateway][routes]") {
+  run([this] { on_control = [](const auto&) { return std::nullopt; }; });
+  auto client = connect();
+  client.send(request("POST", "/queues/q/lease", R"({"worker":"w","wait_ms":1000})"));
+  REQUIRE(eventually([this] { return asked.size() == 1; }));
+  const auto worker = last<actors::lease_tasks>(*this).lease.worker;
+  SECTION("its client goes away") {
+    client.close();
+  }
+  SECTION("nobody answers in time") {
+    advance(std::chrono::milliseconds{settings.limits.request_timeout_ms + 1001});
+  }
+  SECTION("the node goes") {
+    drain(0ms);
+    advance(1ms);
+  }
+  REQUIRE(eventually([this] { return asked.size() == 2; }));
+  CHECK(last<actors::leave_queue>(*this).worker == worker);
+  CHECK(last<actors::leave_queue>(*this).leases == actors::left_leases::unseen);
+}
+
 TEST_CASE_METHOD(
     http_fixture, "leases whose answer is not taken are given back", "[gateway][routes]") {
   // More than sockets hold, so that the answer stays in the middle.
@@ -355,6 +376,7 @@ TEST_CASE_METHOD(
   }
   REQUIRE(eventually([this] { return asked.size() == 2; }));
   CHECK(last<actors::leave_queue>(*this).worker == worker);
+  CHECK(last<actors::leave_queue>(*this).leases == actors::left_leases::released);
   CHECK(eventually([this] { return ports.empty(); }));
 }
 
