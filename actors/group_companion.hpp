@@ -32,6 +32,8 @@ struct pending_request {
   correlation_id correlation{};
   control_body body;
   caf::actor reply_to;
+  /// Of one that may wait: from when on what is left of its wait counts.
+  boot_time since{};
 };
 
 /// Base of both actors. Continuations run in the actor, after any number of other messages: they

@@ -111,6 +111,8 @@ struct delivery {
 struct delivery_list {
   std::string epoch;
   std::vector<delivery> deliveries;
+  /// Where they go back to if whoever asked is told nothing of them any more.
+  group_ref group{};
 };
 
 /// Acks deliveries by token and, or, everything up to a seq. Answered once durable.

@@ -139,6 +139,9 @@ void groups_actor::send_answers(group_topic& topic, group_unit& unit) {
     unit.used = boot();
     delivery_list list;
     list.epoch = topic.epoch;
+    if (const auto* asked = std::get_if<fetch_deliveries>(&node.mapped().body)) {
+      list.group = asked->group;
+    }
     std::size_t again = 0;
     for (auto& one : ready.deliveries) {
       if (one.token.attempt > 1) ++again;

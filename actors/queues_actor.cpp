@@ -39,7 +39,7 @@ queues_actor::queues_actor(
 caf::behavior queues_actor::make_behavior() {
   return common_handlers().or_else(
       [this](const boxed<control_request>& request, const caf::actor& reply_to) {
-        on_request({request->correlation, std::move(request->body), reply_to});
+        on_request({request->correlation, std::move(request->body), reply_to, boot()});
       },
       [this](const boxed<control_reply>& reply) { on_told(*reply); },
       [](const boxed<topic_gone>&) {},

@@ -46,7 +46,6 @@ struct queue_unit {
 
   struct asked {
     pending_request request;
-    boot_time since{};
     std::optional<walk> rest;
   };
 

@@ -419,7 +419,7 @@ void queues_actor::walk_dead(
         }
         walk.next = page->next;
         if (page->tasks.empty()) {
-          return on_walked(ref, {std::move(request), boot(), walk}, 0);
+          return on_walked(ref, {std::move(request), walk}, 0);
         }
         const auto& where = std::get<change_dead_where>(request.body);
         runtime::dead_command command;

@@ -70,7 +70,7 @@ void queues_actor::open(const queue_ref& ref, queue_slot& slot, const runtime::q
 runtime::queue_request queues_actor::note(queue_unit& unit, pending_request request) {
   const runtime::queue_request key{++request_keys_};
   unit.used = boot();
-  unit.requests.emplace(key, queue_unit::asked{std::move(request), boot(), std::nullopt});
+  unit.requests.emplace(key, queue_unit::asked{std::move(request), std::nullopt});
   return key;
 }
 
@@ -223,7 +223,15 @@ void queues_actor::fail_unit(const queue_ref& ref, queue_slot& slot, const error
       answer(asked.request, std::unexpected{why});
       continue;
     }
-    if (lease != nullptr) shorten(*lease, boot() - asked.since);
+    if (lease != nullptr) {
+      shorten(*lease, boot() - std::exchange(asked.request.since, boot()));
+    }
+    // Whoever polls is told why there is nothing for it, though the next core does no better.
+    const bool is_over = lease != nullptr && lease->lease.wait_ms == 0;
+    if (is_over || why.code == errc::storage_full) {
+      answer(asked.request, std::unexpected{why});
+      continue;
+    }
     slot.waiting.push_back(std::move(asked.request));
   }
   if (why.code == errc::draining) return;

@@ -101,7 +101,7 @@ bool http_session::charge_handed_out(const actors::control_answer& answer, std::
   auto& back = *exchange_.on_disconnect;
   if (fetched != nullptr) {
     // Not the member's other deliveries.
-    back = actors::put_back(std::get<actors::leave_group>(back).group, fetched->deliveries);
+    back = actors::put_back(fetched->group, fetched->deliveries);
   }
   give_up_poll();
   respond_problem(charge.error());

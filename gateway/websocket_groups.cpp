@@ -51,27 +51,26 @@ void websocket_session::perform(const op_id& id, const ops::fetch& op) {
 }
 
 bool websocket_session::has_room_for_fetched(
-    const pending_op& one, actors::control_answer& answer) {
+    const op_id& id, actors::control_answer& answer) {
   auto* list = std::get_if<actors::delivery_list>(&answer);
   if (list == nullptr || list->deliveries.empty()) return true;
-  keep_what_fits(*one.group, *list);
+  keep_what_fits(*list);
   if (!list->deliveries.empty()) return true;
   fail_op(
-      one.id,
+      id,
       {errc::overloaded,
        "the connection has not read what it was sent before: read that, then fetch again",
        full_retry_ms});
   return false;
 }
 
-void websocket_session::keep_what_fits(
-    const actors::group_ref& group, actors::delivery_list& list) {
+void websocket_session::keep_what_fits(actors::delivery_list& list) {
   auto room = stage_ == stage::open && output_.has_room() ? output_.room_bytes() : 0;
   auto first_out = list.deliveries.begin();
   for (; first_out != list.deliveries.end() && room != 0; ++first_out)
     room -= std::min<std::uint64_t>(room, first_out->event.stored.size());
   if (first_out == list.deliveries.end()) return;
-  tell_broker(actors::put_back(group, {first_out, list.deliveries.end()}));
+  tell_broker(actors::put_back(list.group, {first_out, list.deliveries.end()}));
   list.deliveries.erase(first_out, list.deliveries.end());
 }
 
@@ -141,7 +140,10 @@ void websocket_session::fetch_more(consumer& one) {
 void websocket_session::on_consumed(std::uint64_t number, result<actors::control_answer>& outcome) {
   const auto found =
       std::ranges::find_if(consumers_, [&](const auto& one) { return one.number == number; });
-  if (found == consumers_.end()) return;
+  if (found == consumers_.end()) {
+    if (outcome) give_back(*outcome);
+    return;
+  }
   found->fetching = false;
   if (!outcome) {
     if (is_retryable(outcome.error().code)) return;
@@ -153,7 +155,7 @@ void websocket_session::on_consumed(std::uint64_t number, result<actors::control
   }
   auto* list = std::get_if<actors::delivery_list>(&*outcome);
   if (list == nullptr) return;
-  keep_what_fits(found->group, *list);
+  keep_what_fits(*list);
   if (list->deliveries.empty()) return;
   for (const auto& each : list->deliveries)
     found->held.insert_or_assign(each.token, in_hand{each.event.seq, environment_.time.boot()});

@@ -86,8 +86,6 @@ bool websocket_session::ask(const op_id& id, actors::control_body body, std::uin
     return false;
   }
   pending_op one;
-  if (const auto* fetch = std::get_if<actors::fetch_deliveries>(&body))
-    one.group = std::make_shared<const actors::group_ref>(fetch->group);
   const auto correlation = port_.next_correlation();
   const auto asked = port_.control({correlation, std::move(body)});
   if (!asked) {
@@ -387,13 +385,16 @@ void websocket_session::perform(const op_id& id, const ops::ping&) {
 void websocket_session::on_control_reply(actors::control_reply& reply) {
   if (stage_ == stage::ended) return;
   const auto found = pending_.find(reply.correlation.raw());
-  if (found == pending_.end()) return;
+  if (found == pending_.end()) {
+    if (reply.outcome) give_back(*reply.outcome);
+    return;
+  }
   const auto one = std::move(found->second);
   pending_.erase(found);
   if (one.kind == pending_kind::consume) return on_consumed(one.consumer, reply.outcome);
   if (one.kind == pending_kind::lease) return on_leased(one.consumer, reply.outcome);
   if (one.kind == pending_kind::hold_time) return on_hold_time(one.consumer, reply.outcome);
-  if (one.group && reply.outcome && !has_room_for_fetched(one, *reply.outcome)) return;
+  if (reply.outcome && !has_room_for_fetched(one.id, *reply.outcome)) return;
   answer([&](std::string& out) {
     if (reply.outcome) {
       protocol_->answered(out, one.id, *reply.outcome);
@@ -401,6 +402,16 @@ void websocket_session::on_control_reply(actors::control_reply& reply) {
       protocol_->failed(out, one.id, reply.outcome.error());
     }
   });
+}
+
+void websocket_session::give_back(const actors::control_answer& answer) {
+  if (const auto* leased = std::get_if<actors::leased_tasks>(&answer)) {
+    for (const auto& task : leased->tasks)
+      decline(task);
+  }
+  const auto* fetched = std::get_if<actors::delivery_list>(&answer);
+  if (fetched == nullptr || fetched->deliveries.empty()) return;
+  tell_broker(actors::put_back(fetched->group, fetched->deliveries));
 }
 
 }  // namespace callboard::gateway

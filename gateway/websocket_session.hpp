@@ -63,8 +63,6 @@ private:
     boot_time deadline{};
     /// Of a consumer, or of a queue worked on.
     std::uint64_t consumer = 0;
-    /// Of a fetch.
-    std::shared_ptr<const actors::group_ref> group;
     byte_charge charge;
   };
 
@@ -154,6 +152,8 @@ private:
   bool ask(const op_id& id, actors::control_body body, std::uint32_t wait_ms = 0);
   /// Without an answer to the client.
   void tell_broker(actors::control_body body);
+  /// Tasks and deliveries that came when nobody waited for them any more.
+  void give_back(const actors::control_answer& answer);
 
   void perform(const op_id& id, ops::publish op);
   void perform(const op_id& id, const ops::subscribe& op);
@@ -187,9 +187,9 @@ private:
   void on_hold_time(std::uint64_t number, const result<actors::control_answer>& outcome);
   void on_consumed(std::uint64_t number, result<actors::control_answer>& outcome);
   /// False: none fits, and the client was told.
-  [[nodiscard]] bool has_room_for_fetched(const pending_op& one, actors::control_answer& answer);
+  [[nodiscard]] bool has_room_for_fetched(const op_id& id, actors::control_answer& answer);
   /// Leaves as many in the list as the output has room for; the rest is given back.
-  void keep_what_fits(const actors::group_ref& group, actors::delivery_list& list);
+  void keep_what_fits(actors::delivery_list& list);
   /// False: there are too many, and the client was told.
   [[nodiscard]] bool remember_group(const op_id& id, const actors::group_ref& group);
 
@@ -197,6 +197,7 @@ private:
   [[nodiscard]] bool may_end(const op_id& id, const std::string& lease);
   void lease_more(worked_queue& one);
   void on_leased(std::uint64_t number, result<actors::control_answer>& outcome);
+  void on_lease_late(std::uint64_t number, const error& late);
   /// Gives back what came after the client had stopped, or while it does not read.
   void decline(const actors::leased_task& task);
   void return_credit(const std::string& lease);

@@ -68,8 +68,7 @@ void websocket_session::sweep(boot_time now) {
       result<actors::control_answer> nothing = std::unexpected{late};
       on_consumed(one->second.consumer, nothing);
     } else if (one->second.kind == pending_kind::lease) {
-      result<actors::control_answer> nothing = std::unexpected{late};
-      on_leased(one->second.consumer, nothing);
+      on_lease_late(one->second.consumer, late);
     } else {
       fail_op(one->second.id, late);
     }

@@ -73,7 +73,10 @@ void websocket_session::lease_more(worked_queue& one) {
 
 void websocket_session::on_leased(std::uint64_t number, result<actors::control_answer>& outcome) {
   const auto found = std::ranges::find(worked_, number, &worked_queue::number);
-  if (found == worked_.end()) return;
+  if (found == worked_.end()) {
+    if (outcome) give_back(*outcome);
+    return;
+  }
   found->asking = false;
   if (!outcome) {
     if (is_retryable(outcome.error().code)) return;
@@ -98,10 +101,19 @@ void websocket_session::on_leased(std::uint64_t number, result<actors::control_a
   lease_more(*found);
 }
 
+/// Asks anew, and for what was asked before no task is looked for any more.
+void websocket_session::on_lease_late(std::uint64_t number, const error& late) {
+  const auto found = std::ranges::find(worked_, number, &worked_queue::number);
+  if (found == worked_.end()) return;
+  tell_broker(actors::leave_queue{found->queue, found->worker, actors::left_leases::kept});
+  result<actors::control_answer> nothing = std::unexpected{late};
+  on_leased(number, nothing);
+}
+
 void websocket_session::decline(const actors::leased_task& task) {
   actors::fail_task back{who_.tenant, {}};
   back.fail.lease = task.lease;
-  back.fail.error = "the worker had stopped, or its connection was full";
+  back.fail.error = "the worker had stopped, its connection was full, or the task came too late";
   // Does not count as an attempt.
   back.fail.retry_after_ms = 0;
   tell_broker(std::move(back));

@@ -206,12 +206,13 @@ TEST_CASE_METHOD(http_fixture, "deliveries are charged until written", "[gateway
   const auto give = [this](std::size_t bytes) {
     run([this, bytes] {
       on_control = [bytes](const actors::control_body& body) {
-        if (!std::holds_alternative<actors::fetch_deliveries>(body)) {
+        const auto* fetch = std::get_if<actors::fetch_deliveries>(&body);
+        if (fetch == nullptr) {
           return std::optional<result<actors::control_answer>>{
               actors::control_answer{actors::done{}}};
         }
         const auto event = gateway::decode_plain('"' + std::string(bytes, 'x') + '"', {.id = "x"});
-        actors::delivery_list list{.epoch = "e"};
+        actors::delivery_list list{.epoch = "e", .group = fetch->group};
         for (const auto* token : {"d1", "d2"})
           list.deliveries.push_back({token, 1, {sequence{3}, time_ms{}, event->event.stored}});
         return std::optional<result<actors::control_answer>>{actors::control_answer{list}};

@@ -441,4 +441,24 @@ TEST_CASE_METHOD(queue_client, "a full disk stops enqueues, not completions", "[
   (void)get<actors::done>(done_with(tasks.at(0)));
 }
 
+TEST_CASE_METHOD(queue_client, "a poll is told that the disk is full", "[actors][queue]") {
+  push("q", "one");
+  journal.fill_disk(true, true);
+  CHECK(refusal(take("q", 1, 20'000)) == errc::storage_full);
+  journal.fill_disk(false);
+  CHECK(lease("q", 1).size() == 1);
+}
+
+TEST_CASE_METHOD(
+    queue_client, "a poll ends with its wait, however often appends fail", "[actors][queue]") {
+  push("q", "one");
+  const auto waiting = ask(take("q", 1, 2000));
+  for (int i = 0; i < 60 && !got.answered.contains(waiting); ++i) {
+    journal.refuse_next({errc::io_error, "the disk does not answer"}, 10);
+    advance(50ms);
+  }
+  REQUIRE(got.answered.contains(waiting));
+  CHECK(got.answered.at(waiting).error().code == errc::io_error);
+}
+
 }  // namespace callboard::testing

@@ -118,6 +118,30 @@ TEST_CASE_METHOD(worker, "a consumer holds at most its credits", "[ws][groups]")
 }
 
 TEST_CASE_METHOD(
+    worker, "deliveries that come when their time is over are given back", "[ws][groups]") {
+  begin();
+  consume(1);
+  const auto fetched = last_fetch().group;
+  const auto asked = std::ranges::find_if(controls, [](const auto& one) {
+    return std::holds_alternative<actors::fetch_deliveries>(one.body);
+  });
+  const auto late = asked->correlation;
+  tick_after(56s);
+  frames();
+  CHECK(fetches() == 2);
+  actors::delivery_list list{.epoch = "e", .group = fetched};
+  list.deliveries.push_back({"late", 1, {}});
+  actors::control_reply told{late, actors::control_answer{list}};
+  current->on_control_reply(told);
+  run();
+  CHECK(frames().empty());
+  const auto& back = last_asked<actors::nack_deliveries>();
+  CHECK(back.group == fetched);
+  CHECK(back.kind == actors::nack_kind::put_back);
+  CHECK(back.tokens == std::vector<std::string>{"late"});
+}
+
+TEST_CASE_METHOD(
     worker, "who does not read gets no more events than its output holds", "[ws][groups]") {
   settings.limits.output_bytes_max = 2000;
   begin();

@@ -219,6 +219,30 @@ TEST_CASE_METHOD(queue_worker, "leases that ran out are not kept for anybody", "
   CHECK(last_asked<actors::leave_queue>().queue.queue.str() == "llm.a");
 }
 
+TEST_CASE_METHOD(queue_worker, "what comes when its time is over is given back", "[ws][work]") {
+  begin();
+  start(1);
+  const auto late = controls.back().correlation;
+  tick_after(51s);
+  frames();
+  // Nobody waits for the first one any more, and what else the worker has stays its own.
+  const auto* left = std::get_if<actors::leave_queue>(&controls.at(controls.size() - 2).body);
+  REQUIRE(left != nullptr);
+  CHECK(left->worker == "c1");
+  CHECK(left->leases == actors::left_leases::kept);
+  CHECK(leases() == 2);
+  actors::leased_tasks list;
+  list.tasks.emplace_back().lease = "late";
+  actors::control_reply told{late, actors::control_answer{list}};
+  current->on_control_reply(told);
+  run();
+  CHECK(frames().empty());
+  CHECK(last_asked<actors::fail_task>().fail.lease == "late");
+  CHECK(last_asked<actors::fail_task>().fail.retry_after_ms == 0);
+  give({"l1"});
+  CHECK(frames().size() == 1);
+}
+
 TEST_CASE_METHOD(queue_worker, "a worker survives a busy broker, not a lost queue", "[ws][work]") {
   begin();
   start(1);
