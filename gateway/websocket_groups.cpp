@@ -50,8 +50,7 @@ void websocket_session::perform(const op_id& id, const ops::fetch& op) {
   ask(id, actors::fetch_deliveries{std::move(*group), port_.id(), op.max, wait_ms, room}, wait_ms);
 }
 
-bool websocket_session::has_room_for_fetched(
-    const op_id& id, actors::control_answer& answer) {
+bool websocket_session::has_room_for_fetched(const op_id& id, actors::control_answer& answer) {
   auto* list = std::get_if<actors::delivery_list>(&answer);
   if (list == nullptr || list->deliveries.empty()) return true;
   keep_what_fits(*list);
@@ -117,7 +116,7 @@ void websocket_session::on_hold_time(
 void websocket_session::fetch_more(consumer& one) {
   if (one.fetching || one.held.size() >= one.credits || stage_ != stage::open || goaway_sent_)
     return;
-  if (!output_.has_room()) return;
+  if (!output_.has_room() || environment_.time.boot() < one.not_before) return;
   const auto wait_ms = environment_.settings.groups.fetch_wait_ms_max;
   const auto max =
       static_cast<std::uint32_t>(std::min<std::uint64_t>(one.credits - one.held.size(), fetch_max));
@@ -146,8 +145,9 @@ void websocket_session::on_consumed(std::uint64_t number, result<actors::control
   }
   found->fetching = false;
   if (!outcome) {
-    if (is_retryable(outcome.error().code)) return;
     auto why = outcome.error();
+    found->not_before = environment_.time.boot() + std::chrono::milliseconds{why.retry_after_ms};
+    if (is_retryable(why.code)) return;
     why.detail = "group " + found->group.group.str() + ": " + why.detail;
     fail_op({}, why);
     consumers_.erase(found);

@@ -84,6 +84,8 @@ private:
     actors::group_ref group;
     std::uint64_t credits = 0;
     bool fetching = false;
+    /// The broker has no room for it until then.
+    boot_time not_before{};
     /// How long the group leaves a delivery with its member; 0: not known yet.
     std::chrono::milliseconds hold{0};
     /// What the client has and the group still counts as its own, by token.
@@ -99,6 +101,8 @@ private:
     std::uint64_t credits = 0;
     std::uint32_t lease_ms = 0;
     bool asking = false;
+    /// The broker has no room for it until then.
+    boot_time not_before{};
     /// Leases that the client has, with when they end unless they are extended, and how long each
     /// is.
     std::unordered_map<std::string, std::pair<boot_time, std::uint32_t>> held;

@@ -51,7 +51,7 @@ void websocket_session::perform(const op_id& id, const ops::work& op) {
 
 void websocket_session::lease_more(worked_queue& one) {
   if (one.asking || one.held.size() >= one.credits || stage_ != stage::open || goaway_sent_) return;
-  if (!output_.has_room()) return;
+  if (!output_.has_room() || environment_.time.boot() < one.not_before) return;
   actors::lease_tasks ask{one.queue, {}};
   ask.lease.worker = one.worker;
   ask.lease.max = static_cast<std::uint32_t>(std::min(one.credits - one.held.size(), tasks_max));
@@ -79,11 +79,14 @@ void websocket_session::on_leased(std::uint64_t number, result<actors::control_a
   }
   found->asking = false;
   if (!outcome) {
-    if (is_retryable(outcome.error().code)) return;
     auto why = outcome.error();
+    found->not_before = environment_.time.boot() + std::chrono::milliseconds{why.retry_after_ms};
+    if (is_retryable(why.code)) return;
     why.detail = "queue " + found->queue.queue.str() + ": " + why.detail;
     fail_op({}, why);
-    worked_.erase(found);
+    // What it holds is still to be released when it goes.
+    found->credits = 0;
+    if (found->held.empty()) worked_.erase(found);
     return;
   }
   const auto* list = std::get_if<actors::leased_tasks>(&*outcome);

@@ -117,6 +117,16 @@ TEST_CASE_METHOD(worker, "a consumer holds at most its credits", "[ws][groups]")
   }
 }
 
+TEST_CASE_METHOD(worker, "a group that is full is asked when it says so", "[ws][groups]") {
+  begin();
+  consume(1);
+  reply<actors::fetch_deliveries>(fail(errc::overloaded, "1000 fetches are waiting", 1000));
+  tick_after(900ms);
+  CHECK(fetches() == 1);
+  tick_after(100ms);
+  CHECK(fetches() == 2);
+}
+
 TEST_CASE_METHOD(
     worker, "deliveries that come when their time is over are given back", "[ws][groups]") {
   begin();

@@ -259,6 +259,38 @@ TEST_CASE_METHOD(queue_worker, "a worker survives a busy broker, not a lost queu
   CHECK(leases() == 3);
 }
 
+TEST_CASE_METHOD(queue_worker, "a queue that is full is asked when it says so", "[ws][work]") {
+  begin();
+  start(1);
+  reply<actors::lease_tasks>(fail(errc::overloaded, "1000 requests are waiting", 1000));
+  tick_after(900ms);
+  CHECK(leases() == 1);
+  tick_after(100ms);
+  CHECK(leases() == 2);
+}
+
+TEST_CASE_METHOD(
+    queue_worker, "what a worker holds is released, also after its work was ended", "[ws][work]") {
+  begin();
+  start(2);
+  give({"l1"});
+  frames();
+  reply<actors::lease_tasks>(fail(errc::corruption, "a record is missing"));
+  CHECK_THAT(only_frame(), Contains(R"("code":"corruption")"));
+  SECTION("when it goes") {
+    tick_after(1s);
+    CHECK(leases() == 2);
+    socket.peer_gone = true;
+    work();
+    CHECK(last_asked<actors::leave_queue>().worker == "c1");
+  }
+  SECTION("and it may try again") {
+    start(2);
+    CHECK(leases() == 3);
+    CHECK(last_lease().max == 1);
+  }
+}
+
 TEST_CASE_METHOD(queue_worker, "work is checked first", "[ws][work]") {
   begin();
   const std::vector<std::pair<std::string, std::string>> samples{
