@@ -49,6 +49,9 @@ struct queue_unit {
     std::optional<walk> rest;
   };
 
+  /// By the core's keys, so in order of arrival.
+  using asked_requests = std::map<runtime::queue_request, asked>;
+
   runtime::queue_core core;
   /// Tells this activation from one before it, where work comes back from the disk.
   std::uint64_t number = 0;
@@ -58,8 +61,8 @@ struct queue_unit {
   std::uint32_t flying = 0;
   /// Of what was handed to the journal.
   sequence last_seq{};
-  /// Not answered; by the core's keys, so in order of arrival.
-  std::map<runtime::queue_request, asked> requests;
+  /// Not answered.
+  asked_requests requests;
   boot_time used{};
 };
 
@@ -156,7 +159,14 @@ private:
   [[nodiscard]] leased_tasks lease_answer(runtime::granted_tasks granted);
   /// Ends the core; its requests are answered with `why`, or put to the next core.
   void fail_unit(const queue_ref& ref, queue_slot& slot, const error& why);
-  void drop_unit(queue_slot& slot, const error& why);
+  /// Ends the core; gives its requests.
+  [[nodiscard]] queue_unit::asked_requests drop_unit(queue_slot& slot);
+  /// After an append failed with `why`: the queue is read again, for what can be asked again.
+  void ask_again(
+      const queue_ref& ref,
+      queue_slot& slot,
+      queue_unit::asked_requests requests,
+      const error& why);
 
   // queues_endings.cpp: ends of tasks are told to runs
   using ending_key = std::pair<entity_id, runtime::task_id>;

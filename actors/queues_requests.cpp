@@ -337,23 +337,30 @@ void queues_actor::configure(
 void queues_actor::remove(const queue_ref& ref, queue_slot& slot, pending_request request) {
   slot.changing = true;
   auto shared = std::make_shared<pending_request>(std::move(request));
+  // Until it is durable nobody may hear that the queue is gone.
+  auto under_way = std::make_shared<queue_unit::asked_requests>();
   auto queued = append(
       {{storage::record_kind::queue_closed,
         slot.row.entity,
         slot.unit->last_seq,
         shared_bytes{runtime::encode_queue_deleted({ref})}}},
       true,
-      [this, ref, entity = slot.row.entity, shared](
+      [this, ref, entity = slot.row.entity, shared, under_way](
           const result<storage::append_receipt>& outcome) {
         auto* removed = find_slot(ref, entity);
+        if (removed == nullptr) return;
         if (!outcome) {
           answer(*shared, std::unexpected{outcome.error()});
-          if (removed == nullptr) return;
           removed->changing = false;
+          // Of what went before nobody knows whether it was written, but where the node goes.
+          auto why = outcome.error();
+          if (may_be_offered_again(why)) why.code = errc::outcome_unknown;
+          ask_again(ref, *removed, std::move(*under_way), why);
           return run_waiting(ref);
         }
+        for (const auto& [key, asked] : *under_way)
+          answer(asked.request, std::unexpected{not_there(ref)});
         answer(*shared, control_answer{actors::done{}});
-        if (removed == nullptr) return;
         auto waiting = std::exchange(removed->waiting, {});
         names_.erase(entity);
         queues_.erase(ref);
@@ -368,9 +375,7 @@ void queues_actor::remove(const queue_ref& ref, queue_slot& slot, pending_reques
     slot.changing = false;
     return answer(*shared, std::unexpected{queued.error()});
   }
-  // Whatever is under way would have said: the queue is gone behind it.
-  slot.unsettled += slot.unit->flying;
-  drop_unit(slot, {errc::queue_not_found, "the queue was deleted"});
+  *under_way = drop_unit(slot);
 }
 
 void queues_actor::describe(

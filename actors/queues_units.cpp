@@ -213,11 +213,23 @@ leased_tasks queues_actor::lease_answer(runtime::granted_tasks granted) {
 }
 
 void queues_actor::fail_unit(const queue_ref& ref, queue_slot& slot, const error& why) {
-  auto unit = std::move(slot.unit);
+  ask_again(ref, slot, drop_unit(slot), why);
+}
+
+queue_unit::asked_requests queues_actor::drop_unit(queue_slot& slot) {
+  const auto unit = std::move(slot.unit);
   slot.unsettled += unit->flying;
   slot.counts = unit->core.counts();
+  return std::move(unit->requests);
+}
+
+void queues_actor::ask_again(
+    const queue_ref& ref,
+    queue_slot& slot,
+    queue_unit::asked_requests requests,
+    const error& why) {
   const bool is_unwritten = may_be_offered_again(why);
-  for (auto& [key, asked] : unit->requests) {
+  for (auto& [key, asked] : requests) {
     auto* lease = std::get_if<lease_tasks>(&asked.request.body);
     if (asked.rest || (lease == nullptr && !is_unwritten) || why.code == errc::draining) {
       answer(asked.request, std::unexpected{why});
@@ -241,13 +253,6 @@ void queues_actor::fail_unit(const queue_ref& ref, queue_slot& slot, const error
   slot.wake_at = boot();
   hot_.insert(ref);
   arm_tick();
-}
-
-void queues_actor::drop_unit(queue_slot& slot, const error& why) {
-  if (!slot.unit) return;
-  const auto unit = std::move(slot.unit);
-  for (const auto& [key, asked] : unit->requests)
-    answer(asked.request, std::unexpected{why});
 }
 
 }  // namespace callboard::actors

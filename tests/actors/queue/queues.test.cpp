@@ -368,6 +368,24 @@ TEST_CASE_METHOD(queue_client, "a queue is deleted with work under way", "[actor
   CHECK(payloads(lease("q", 5)) == text_list{"anew"});
 }
 
+TEST_CASE_METHOD(
+    queue_client, "a queue whose deletion failed works on as it was", "[actors][queue]") {
+  (void)get<actors::queue_description>(actors::put_queue{.queue = queue("q"), .lease_ms = 1000});
+  push("q", "one");
+  REQUIRE(lease("q", 1).size() == 1);
+  const auto waiting = ask(take("q", 1, 20'000, "patient"));
+  settle();
+  journal.fail_next({errc::outcome_unknown, "the fsync failed"});
+  CHECK(refusal(actors::delete_queue{queue("q")}) == errc::outcome_unknown);
+  // Nobody was told that it is gone, and the lease that is out ends though nobody asks.
+  CHECK_FALSE(got.answered.contains(waiting));
+  advance(2s);
+  REQUIRE(got.answered.contains(waiting));
+  const auto again = of<actors::leased_tasks>(waiting).tasks;
+  CHECK(payloads(again) == text_list{"one"});
+  CHECK(again[0].attempt == 2);
+}
+
 TEST_CASE_METHOD(queue_client, "a grant whose append failed is no lease", "[actors][queue]") {
   push("q", "one");
   journal.fail_next({errc::outcome_unknown, "the fsync failed"});
