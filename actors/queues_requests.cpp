@@ -12,7 +12,6 @@ namespace {
 
 constexpr std::size_t worker_size_max = 300;
 constexpr std::size_t key_size_max = 1024;
-constexpr std::size_t result_size_max = 1 << 20;
 constexpr std::size_t dead_page_max = 500;
 constexpr boot_time recall_again_after = std::chrono::milliseconds{200};
 constexpr std::uint32_t ms_max = 86'400'000;
@@ -75,9 +74,6 @@ result<void> check_sizes(const control_body& body) {
   }
   if (const auto* lease = std::get_if<lease_tasks>(&body)) {
     return within(lease->lease.worker, worker_size_max, "worker");
-  }
-  if (const auto* complete = std::get_if<complete_task>(&body)) {
-    return within(complete->complete.result, result_size_max, "result");
   }
   return {};
 }

@@ -16,6 +16,12 @@ using namespace std::chrono_literals;
 
 constexpr boot_time wake_retry = 1s;
 
+runtime::queue_limits limits_of(const config& from) {
+  runtime::queue_limits limits;
+  limits.result_bytes_max = from.workflows.result_bytes_max;
+  return limits;
+}
+
 /// What is left of a long poll that is put to another core.
 void shorten(lease_tasks& body, boot_time waited) {
   const auto ms = std::chrono::duration_cast<std::chrono::milliseconds>(waited).count();
@@ -56,7 +62,11 @@ void queues_actor::load(const queue_ref& ref, queue_slot& slot) {
 void queues_actor::open(const queue_ref& ref, queue_slot& slot, const runtime::queue_image& image) {
   slot.unit = std::make_unique<queue_unit>(
       runtime::queue_core::options{
-          shard_, slot.row.entity, slot.row.settings, {}, [] { return random_64(); }},
+          shard_,
+          slot.row.entity,
+          slot.row.settings,
+          limits_of(parts_.settings),
+          [] { return random_64(); }},
       image,
       now(),
       ++unit_numbers_);

@@ -97,7 +97,7 @@ void visit_topic_settings(Config& c, Visit&& visit) {
   visit("workflows.events_held_max", w.events_held_max, bounds{1}, "events that the channel of a workflow or agent keeps at most, beyond what it would keep anyway, for consumer groups and bindings that have not handled them; what goes above that, they show as missed");
   constexpr bounds document{256, 64ULL << 20};
   visit("workflows.input_bytes_max", w.input_bytes_max, document, "input of a workflow, also of a child, as JSON");
-  visit("workflows.result_bytes_max", w.result_bytes_max, document, "result of a step, a model call or a run, also the input that a run leaves to its next, and the state of an agent");
+  visit("workflows.result_bytes_max", w.result_bytes_max, document, "result of a step, a model call, a task or a run, also the input that a run leaves to its next, and the state of an agent");
   visit("workflows.arguments_bytes_max", w.arguments_bytes_max, document, "what a command hands on: a child's input, a published event, a message, a task's payload, a question to a model");
   visit("workflows.signal_bytes_max", w.signal_bytes_max, document, "payload of a signal");
   visit("workflows.message_bytes_max", w.message_bytes_max, document, "payload of a message to an agent");

@@ -166,6 +166,17 @@ queue_core::live_lease queue_core::end_lease(task_id task) {
 void queue_core::complete(complete_command command, queue_time) {
   auto* found = find_lease(command.lease);
   if (found == nullptr) return hold(command.key, std::unexpected{lost()});
+  if (!found->state.origin.empty() && command.result.size() > limits_.result_bytes_max) {
+    return hold(
+        command.key,
+        std::unexpected{error{
+            errc::too_large,
+            fmt::format(
+                "a workflow waits for this result: it has {} bytes, at most {} are allowed "
+                "(workflows.result_bytes_max); hand on where it is instead",
+                command.result.size(),
+                limits_.result_bytes_max)}});
+  }
   auto lease = end_lease(found->state.task);
   auto& change = note(lease.state, task_phase::gone);
   if (!lease.state.origin.empty()) {

@@ -35,6 +35,8 @@ struct queue_limits {
   std::uint64_t lease_bytes_max = 4ULL << 20;
   std::uint32_t lease_wait_ms_max = 25'000;
   std::uint32_t lease_ms_max = 86'400'000;
+  /// Result of a task that somebody waits for; of others none is kept.
+  std::uint64_t result_bytes_max = 4ULL << 20;
   /// Commands on dead letters that wait for a read.
   std::uint32_t dead_commands_max = 100;
   std::uint32_t dead_tasks_max = 1000;

@@ -442,6 +442,23 @@ TEST_CASE_METHOD(
   CHECK(endings[0] == task_ending{made.task, "run 7", task_end::completed, 0, "42"});
 }
 
+TEST_CASE_METHOD(
+    leases, "only results that somebody waits for have a most size", "[runtime][queue]") {
+  limits.result_bytes_max = 10;
+  activate();
+  enqueue("x");
+  (void)take<task_completed>(complete(lease("w").at(0), std::string(11, 'r')));
+  auto command = task("y");
+  command.origin = "run 7";
+  enqueue(command);
+  const auto given = lease("w").at(0);
+  CHECK(take_error(complete(given, std::string(11, 'r'))) == errc::too_large);
+  // It is still the worker's.
+  (void)take<task_completed>(complete(given, std::string(10, 'r')));
+  REQUIRE(endings.size() == 1);
+  CHECK(endings[0].text == std::string(10, 'r'));
+}
+
 TEST_CASE_METHOD(leases, "an error is kept up to its last whole character", "[runtime][queue]") {
   const std::string kept(task_error_size_max - 1, 'x');
   const auto made = enqueue("x");
