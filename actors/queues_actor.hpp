@@ -247,8 +247,6 @@ private:
   boot_time endings_retry_{};
 };
 
-/// Most queues of one shard.
-inline constexpr std::size_t queues_per_shard_max = 100'000;
 /// Most requests that wait for one queue to be read or changed.
 inline constexpr std::size_t queue_requests_waiting_max = 4096;
 

@@ -226,8 +226,15 @@ void queues_actor::put(const queue_ref& ref, pending_request request) {
 
 void queues_actor::make(
     const queue_ref& ref, pending_request request, const runtime::queue_settings& settings) {
-  if (queues_.size() >= queues_per_shard_max) {
-    return answer(request, fail(errc::too_large, "this shard has as many queues as it may have"));
+  if (const auto most = parts_.settings.queues.queues_per_shard_max; queues_.size() >= most) {
+    return answer(
+        request,
+        fail(
+            errc::too_large,
+            fmt::format(
+                "this shard has {} queues already (queues.queues_per_shard_max): delete some, or "
+                "raise it",
+                most)));
   }
   auto& slot = queues_[ref];
   slot.row = {entity_id{}, settings};

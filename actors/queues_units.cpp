@@ -17,7 +17,16 @@ using namespace std::chrono_literals;
 constexpr boot_time wake_retry = 1s;
 
 runtime::queue_limits limits_of(const config& from) {
+  const auto& queues = from.queues;
   runtime::queue_limits limits;
+  limits.enqueues_in_flight_max = queues.enqueues_in_flight_max;
+  limits.leases_max = queues.leases_max;
+  limits.waiters_max = queues.waiters_max;
+  limits.window_keys_max = queues.window_keys_max;
+  limits.window_tasks_max = queues.window_tasks_max;
+  limits.window_key_tasks_max = queues.window_key_tasks_max;
+  limits.window_payload_bytes_max = queues.window_payload_bytes_max;
+  limits.recent_keys_max = queues.recent_keys_max;
   limits.result_bytes_max = from.workflows.result_bytes_max;
   return limits;
 }
@@ -234,10 +243,7 @@ queue_unit::asked_requests queues_actor::drop_unit(queue_slot& slot) {
 }
 
 void queues_actor::ask_again(
-    const queue_ref& ref,
-    queue_slot& slot,
-    queue_unit::asked_requests requests,
-    const error& why) {
+    const queue_ref& ref, queue_slot& slot, queue_unit::asked_requests requests, const error& why) {
   const bool is_unwritten = may_be_offered_again(why);
   for (auto& [key, asked] : requests) {
     auto* lease = std::get_if<lease_tasks>(&asked.request.body);

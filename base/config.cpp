@@ -88,6 +88,16 @@ void visit_topic_settings(Config& c, Visit&& visit) {
   visit("groups.groups_per_topic_max", g.groups_per_topic_max, bounds{1}, "consumer groups of one topic");
   visit("groups.bindings_per_topic_max", g.bindings_per_topic_max, bounds{1, 10'000}, "bindings of one topic");
   visit("groups.dead_letter_gaps_max", g.dead_letter_gaps_max, bounds{1, 1'000'000}, "places between dead letters of a binding where some were redriven or given up by hand");
+  auto& q = c.queues;
+  visit("queues.queues_per_shard_max", q.queues_per_shard_max, bounds{1}, "task queues of one shard, of all tenants");
+  visit("queues.enqueues_in_flight_max", q.enqueues_in_flight_max, bounds{1, 1'000'000}, "enqueues of one queue waiting for commit");
+  visit("queues.leases_max", q.leases_max, bounds{1, 10'000'000}, "tasks of one queue that workers hold at the same time");
+  visit("queues.waiters_max", q.waiters_max, bounds{1, 1'000'000}, "requests that wait for tasks of one queue: long polls, and WebSockets that work on it");
+  visit("queues.window_keys_max", q.window_keys_max, bounds{1, 1'000'000}, "fairness keys of one queue and priority whose next tasks are in memory");
+  visit("queues.window_tasks_max", q.window_tasks_max, bounds{16, 10'000'000}, "waiting tasks of one queue and priority that are in memory; the others are on disk");
+  visit("queues.window_key_tasks_max", q.window_key_tasks_max, bounds{8, 1'000'000}, "of these, tasks of one fairness key");
+  visit("queues.window_payload_bytes_max", q.window_payload_bytes_max, bounds{0}, "payloads of these tasks that are in memory; others are read when their task is leased");
+  visit("queues.recent_keys_max", q.recent_keys_max, bounds{16}, "recent dedupe keys of one queue that need no read");
   auto& w = c.workflows;
   visit("workflows.retention_s", w.retention_s, bounds{0, 3'153'600'000}, "how long a workflow that has ended is kept with its channel; 0 = for ever");
   visit("workflows.sweep_ms", w.sweep_ms, bounds{10, day_ms}, "how often workflows are looked through for those that are stuck or past their retention; what each waits for is looked at once in 60 of these times");

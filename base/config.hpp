@@ -77,6 +77,18 @@ struct config {
     std::uint32_t dead_letter_gaps_max = 10'000;
   } groups;
 
+  struct queues_section {
+    std::uint32_t queues_per_shard_max = 100'000;
+    std::uint32_t enqueues_in_flight_max = 4096;
+    std::uint32_t leases_max = 100'000;
+    std::uint32_t waiters_max = 1000;
+    std::uint32_t window_keys_max = 1000;
+    std::uint32_t window_tasks_max = 10'000;
+    std::uint32_t window_key_tasks_max = 1000;
+    std::uint64_t window_payload_bytes_max = 4ULL << 20;
+    std::uint32_t recent_keys_max = 65'536;
+  } queues;
+
   struct workflows_section {
     std::uint64_t retention_s = 2'592'000;
     std::uint32_t sweep_ms = 60'000;

@@ -67,7 +67,9 @@ void queue_core::enqueue(enqueue_command command, queue_time now) {
     return refuse(
         command.key,
         {errc::overloaded,
-         fmt::format("{} enqueues of this queue are under way", limits_.enqueues_in_flight_max),
+         fmt::format(
+             "{} enqueues of this queue are under way (queues.enqueues_in_flight_max)",
+             limits_.enqueues_in_flight_max),
          50});
   }
   if (!command.origin.empty()) return enqueue_once(std::move(command));

@@ -27,7 +27,9 @@ void queue_core::lease(lease_command command, queue_time now) {
     return refuse(
         command.key,
         {errc::overloaded,
-         fmt::format("{} requests for leases of this queue are waiting", limits_.waiters_max),
+         fmt::format(
+             "{} requests for leases of this queue are waiting (queues.waiters_max)",
+             limits_.waiters_max),
          1000});
   }
   command.max = std::clamp(command.max, 1U, limits_.lease_tasks_max);

@@ -223,6 +223,27 @@ TEST_CASE_METHOD(queue_client, "queues are made, changed, listed and deleted", "
   CHECK(describe("q").settings.lease_ms == runtime::queue_settings{}.lease_ms);
 }
 
+TEST_CASE_METHOD(queue_client, "what one queue and one shard may have is set", "[actors][queue]") {
+  settings.queues.waiters_max = 1;
+  settings.queues.leases_max = 1;
+  settings.queues.queues_per_shard_max = 1;
+  push("q", "one");
+  push("q", "two");
+  CHECK(lease("q", 2).size() == 1);
+  (void)ask(take("q", 1, 20'000));
+  settle();
+  CHECK(refusal(take("q", 1, 20'000)) == errc::overloaded);
+  for (int i = 0; i < 1000 && settings.queues.queues_per_shard_max == 1; ++i) {
+    const auto made = ask(actors::put_queue{.queue = queue("q" + std::to_string(i))});
+    settle();
+    REQUIRE(got.answered.contains(made));
+    if (got.answered.at(made)) continue;
+    CHECK(got.answered.at(made).error().code == errc::too_large);
+    settings.queues.queues_per_shard_max = 2;
+  }
+  CHECK(settings.queues.queues_per_shard_max == 2);
+}
+
 TEST_CASE_METHOD(queue_client, "a queue at rest is forgotten and found again", "[actors][queue]") {
   push("q", "one");
   (void)get<actors::queue_description>(actors::put_queue{.queue = queue("q"), .lease_ms = 1000});
