@@ -389,6 +389,11 @@ result<runtime::queue_read_result> read_planned(
           return runtime::read_task(rows, queue, **task);
         });
   }
+  if (done) {
+    done = read_each(found.cancels, plan.cancels, [&](auto task) {
+      return runtime::read_task(rows, queue, task);
+    });
+  }
   if (!done) return std::unexpected{done.error()};
   auto payloads = read_payloads(reader, queue, plan);
   if (!payloads) return std::unexpected{payloads.error()};

@@ -183,6 +183,14 @@ struct dead_change_count {
   bool more = false;
 };
 
+/// Takes a task that has not ended from the queue: whoever holds it hears lease_lost, and a run
+/// that waits for it that it is dead.
+struct cancel_task {
+  queue_ref queue;
+  runtime::task_id task{};
+  std::string who;
+};
+
 // -- tasks of runs ----------------------------------------------------------------------------
 
 /// The run goes on without its task: it is taken from whoever has it. Answered `done`, also if it
@@ -213,7 +221,8 @@ concept queue_work = std::same_as<Body, put_queue> || std::same_as<Body, get_que
                      || std::same_as<Body, lease_tasks> || std::same_as<Body, extend_lease>
                      || std::same_as<Body, complete_task> || std::same_as<Body, fail_task>
                      || std::same_as<Body, leave_queue> || std::same_as<Body, change_dead>
-                     || std::same_as<Body, change_dead_where> || std::same_as<Body, withdraw_task>;
+                     || std::same_as<Body, change_dead_where> || std::same_as<Body, cancel_task>
+                     || std::same_as<Body, withdraw_task>;
 
 /// What the reader pool answers without it.
 template <class Body>

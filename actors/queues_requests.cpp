@@ -173,6 +173,10 @@ void queues_actor::handle(const queue_ref& ref, queue_slot& slot, pending_reques
           hand_over(std::move(one.fail), [&](auto c) { unit.core.fail_task(c, now()); });
         } else if constexpr (std::is_same_v<Body, change_dead>) {
           hand_over(std::move(one.change), [&](auto c) { unit.core.change_dead(std::move(c)); });
+        } else if constexpr (std::is_same_v<Body, cancel_task>) {
+          hand_over(runtime::cancel_command{{}, one.task, std::move(one.who)}, [&](auto c) {
+            unit.core.cancel(std::move(c));
+          });
         } else if constexpr (std::is_same_v<Body, withdraw_task>) {
           hand_over(runtime::withdraw_command{{}, std::move(one.origin)}, [&](auto c) {
             unit.core.withdraw(std::move(c));

@@ -197,7 +197,9 @@ void queues_actor::answer_outcome(
         } else if constexpr (std::is_same_v<Outcome, runtime::task_completed>) {
           metrics_.completed();
           with = actors::done{};
-        } else if constexpr (std::is_same_v<Outcome, runtime::task_withdrawn>) {
+        } else if constexpr (
+            std::is_same_v<Outcome, runtime::task_withdrawn>
+            || std::is_same_v<Outcome, runtime::task_cancelled>) {
           with = actors::done{};
         } else {
           if constexpr (std::is_same_v<Outcome, runtime::enqueued_task>) {

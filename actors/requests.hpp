@@ -398,6 +398,7 @@ using control_body = std::variant<
     get_task,
     change_dead,
     change_dead_where,
+    cancel_task,
     withdraw_task,
     list_queue_audit>;
 

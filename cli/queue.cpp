@@ -1,5 +1,5 @@
-// callboard queue list|show|set|delete|push|task|lease|complete|fail|extend|dead|redrive|
-// abandon|edit|audit
+// callboard queue list|show|set|delete|push|task|lease|complete|fail|extend|cancel|dead|
+// redrive|abandon|edit|audit
 #include "cli/client/raw_json.hpp"
 #include "cli/families.hpp"
 #include "cli/object_text.hpp"
@@ -172,6 +172,13 @@ result<void> push(const context& run, client::api& api, const queue_options& o) 
 
 result<void> show_task(const context& run, client::api& api, const queue_options& o) {
   return print_answer(run, api.call("GET", queue_path(api, o, fmt::format("/tasks/{}", o.task))));
+}
+
+result<void> cancel(const context& run, client::api& api, const queue_options& o) {
+  auto body = api.call("DELETE", queue_path(api, o, fmt::format("/tasks/{}", o.task)));
+  if (!body) return std::unexpected{body.error()};
+  if (!run.wants_json()) run.io.out << "cancelled " << o.task << '\n';
+  return {};
 }
 
 result<void> end_lease(
@@ -364,6 +371,15 @@ void add_tasks(CLI::App& family, context& run) {
       {"task", "a task that has not ended", "callboard queue task llm 17", show_task},
       about::queue);
   task_command.add_option("task", t->task, "number of the task")->required()->type_name("TASK");
+  auto [cancel_command, c] = add_one(
+      family,
+      run,
+      {"cancel",
+       "take out a task that has not ended, also from its worker",
+       "callboard queue cancel llm 17",
+       cancel},
+      about::queue);
+  cancel_command.add_option("task", c->task, "number of the task")->required()->type_name("TASK");
 }
 
 void add_leases(CLI::App& family, context& run) {
@@ -437,7 +453,7 @@ void add_dead(CLI::App& family, context& run) {
       family,
       run,
       {"audit",
-       "who redrove, edited or abandoned which dead letters, the latest last",
+       "who cancelled, redrove, edited or abandoned which tasks, the latest last",
        "callboard queue audit llm --limit 20",
        audit},
       about::queue);

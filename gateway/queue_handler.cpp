@@ -140,6 +140,9 @@ result<action> handle_queue(
   case endpoint::queue_tasks:
     return control(parse_enqueue(queue_of(now), request.body, payload_max));
   case endpoint::queue_task:
+    if (now.method == http_method::delete_) {
+      return actors::control_body{actors::cancel_task{queue_of(now), task, who}};
+    }
     return actors::control_body{actors::get_task{queue_of(now), task}};
   case endpoint::queue_lease:
     return lease(environment, now, request, connection);

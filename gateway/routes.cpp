@@ -44,7 +44,6 @@ constexpr unsigned methods_of(endpoint at) {
   case endpoint::workflow_explain:
   case endpoint::agent:
   case endpoint::queues:
-  case endpoint::queue_task:
   case endpoint::queue_dead:
   case endpoint::queue_audit:
   case endpoint::websocket:
@@ -79,6 +78,8 @@ constexpr unsigned methods_of(endpoint at) {
   case endpoint::lease_fail:
   case endpoint::lease_extend:
     return post;
+  case endpoint::queue_task:
+    return get | delete_;
   case endpoint::binding_dead_letter:
   case endpoint::queue_dead_task:
     return put;

@@ -98,6 +98,15 @@ struct withdraw_command {
   std::string origin;
 };
 
+/// Takes a task from the queue, or from its worker, or from the dead letters. Whoever waits for it
+/// hears that it is dead.
+struct cancel_command {
+  queue_request key{};
+  task_id task{};
+  /// For the audit.
+  std::string who;
+};
+
 // -- answers ----------------------------------------------------------------------------------
 
 struct enqueued_task {
@@ -144,6 +153,8 @@ struct task_withdrawn {
   bool was_open = false;
 };
 
+struct task_cancelled {};
+
 using queue_outcome = std::variant<
     enqueued_task,
     granted_tasks,
@@ -151,7 +162,8 @@ using queue_outcome = std::variant<
     task_completed,
     task_failed,
     dead_changed,
-    task_withdrawn>;
+    task_withdrawn,
+    task_cancelled>;
 
 struct queue_answer {
   queue_request key{};
@@ -187,6 +199,7 @@ struct queue_read {
   std::vector<std::string> origins;
   /// How the tasks of these are.
   std::vector<std::string> withdraws;
+  std::vector<task_id> cancels;
   std::optional<trim_ask> trim;
 };
 
@@ -216,6 +229,7 @@ struct queue_read_result {
   std::vector<std::optional<task_row>> dead;
   std::vector<std::optional<task_id>> origins;
   std::vector<std::optional<task_row>> withdraws;
+  std::vector<std::optional<task_row>> cancels;
   std::optional<trim_page> trim;
 };
 

@@ -271,6 +271,8 @@ std::vector<queue_request> queue_core::unanswered() const {
     keys.push_back(parked.command.key);
   for (const auto& command : withdraws_)
     keys.push_back(command.key);
+  for (const auto& command : cancels_)
+    keys.push_back(command.key);
   for (const auto& answer : answers_)
     keys.push_back(answer.key);
   return keys;
@@ -293,7 +295,7 @@ queue_counts queue_core::counts() const {
 bool queue_core::idle() const {
   return leases_.empty() && waiters_.empty() && unfed_.empty() && parked_.empty()
          && dead_commands_.empty() && parked_origins_.empty() && withdraws_.empty()
-         && flying_.empty() && !open_.has_changes() && !reading_;
+         && cancels_.empty() && flying_.empty() && !open_.has_changes() && !reading_;
 }
 
 }  // namespace callboard::runtime

@@ -62,6 +62,7 @@ public:
   void fail_task(const fail_command& command, queue_time now);
   void change_dead(dead_command command);
   void withdraw(withdraw_command command);
+  void cancel(cancel_command command);
 
   /// Whoever enqueued these tasks knows of their ends: nothing of them is kept.
   void told(const std::vector<task_id>& tasks);
@@ -244,11 +245,17 @@ private:
   void restate(const stored_task& task);
   void go_round(const old_endings& page);
 
+  // queue_removals.cpp: tasks taken out before they have ended
+  void loaded_withdraws(const std::vector<std::optional<task_row>>& rows, lsn as_of);
+  void loaded_cancels(const std::vector<std::optional<task_row>>& rows, lsn as_of, queue_time now);
+  [[nodiscard]] bool withdraw_task(task_state state, task_phase phase);
+  [[nodiscard]] bool
+  cancel_task(const cancel_command& command, task_state state, task_phase phase, queue_time now);
+  [[nodiscard]] std::optional<task_state> take_out(task_state state, task_phase phase);
+
   // queue_origins.cpp: tasks that somebody waits for
   void enqueue_once(enqueue_command command);
   void loaded_origins(const std::vector<std::optional<task_id>>& found, queue_time now);
-  void loaded_withdraws(const std::vector<std::optional<task_row>>& rows, lsn as_of);
-  [[nodiscard]] bool take_out(task_state state, task_phase phase);
   void end_for_origin(task_change& change, std::string origin, task_end end, std::string text);
   void prune_origins();
 
@@ -288,6 +295,7 @@ private:
   /// Until it is read whether their origins have a task.
   std::deque<parked_origin> parked_origins_;
   std::deque<withdraw_command> withdraws_;
+  std::deque<cancel_command> cancels_;
   /// Admitted, and maybe not in what is being read.
   std::unordered_map<std::string, recent_origin> origins_;
   /// Told, and maybe still to be told in what is being read.

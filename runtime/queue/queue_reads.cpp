@@ -57,9 +57,14 @@ std::optional<queue_read> queue_core::plan_read(queue_time now) {
     if (read.withdraws.size() == origins_max) break;
     read.withdraws.push_back(command.origin);
   }
+  for (const auto& command : cancels_) {
+    if (read.cancels.size() == origins_max) break;
+    read.cancels.push_back(command.task);
+  }
   plan_trim(read, now);
   if (read.segments.empty() && read.keys.empty() && read.payloads.empty() && read.dedupe.empty()
-      && read.dead.empty() && read.origins.empty() && read.withdraws.empty() && !read.trim) {
+      && read.dead.empty() && read.origins.empty() && read.withdraws.empty() && read.cancels.empty()
+      && !read.trim) {
     return std::nullopt;
   }
   reading_ = read;
@@ -87,6 +92,7 @@ void queue_core::loaded(queue_read_result read, queue_time now) {
   // Before what was enqueued behind them; what came before them is marked.
   loaded_withdraws(read.withdraws, read.as_of);
   loaded_origins(read.origins, now);
+  loaded_cancels(read.cancels, read.as_of, now);
   if (!asked.dead.empty()) loaded_dead(read.dead, read.as_of, now);
   if (read.trim) loaded_trim(*read.trim, read.as_of);
   recent_.prune();
@@ -121,6 +127,10 @@ void queue_core::read_failed(const error& why, queue_time now) {
   for (std::size_t i = 0; i < asked.withdraws.size(); ++i) {
     refuse(withdraws_.front().key, why);
     withdraws_.pop_front();
+  }
+  for (std::size_t i = 0; i < asked.cancels.size(); ++i) {
+    refuse(cancels_.front().key, why);
+    cancels_.pop_front();
   }
   if (!asked.dead.empty()) {
     refuse(dead_commands_.front().key, why);

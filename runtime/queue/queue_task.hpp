@@ -29,7 +29,7 @@ enum class task_phase : std::uint8_t { waiting = 0, leased = 1, dead = 2, gone =
 enum class task_end : std::uint8_t {
   none = 0,
   completed = 1,
-  /// A redrive may still complete it: that is not told.
+  /// Or cancelled. A redrive may still complete it: that is not told.
   dead = 2,
   /// Whoever enqueued it went on without it; nobody is told.
   withdrawn = 3,
@@ -158,7 +158,7 @@ struct task_progress {
 
 struct task_audit {
   std::string who;
-  /// "redrive", "edit" or "abandon"
+  /// "redrive", "edit", "abandon" or "cancel"
   std::string action;
   std::vector<task_id> tasks;
   time_ms time{};

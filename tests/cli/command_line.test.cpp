@@ -143,6 +143,7 @@ TEST_CASE("every command's help shows an example and exits with 0", "[cli]") {
       {"queue", "complete"},
       {"queue", "fail"},
       {"queue", "extend"},
+      {"queue", "cancel"},
       {"queue", "dead"},
       {"queue", "redrive"},
       {"queue", "abandon"},

@@ -133,6 +133,12 @@ TEST_CASE("a lease is completed, failed and extended by its name", "[cli][queue]
   CHECK(server.asked(3) == call{at + "extend", R"({"lease_ms":5000})"});
 }
 
+TEST_CASE("a task is cancelled by its number", "[cli][queue]") {
+  queue_server server{{""}};
+  CHECK(server.printed({"cancel", "llm", "17"}) == "cancelled 17\n");
+  CHECK(server.asked(0).first == "DELETE /v1/tenants/default/queues/llm/tasks/17");
+}
+
 TEST_CASE("dead letters are listed, driven again and given up", "[cli][queue]") {
   queue_server server{
       {R"({"tasks":[{"task":7,"priority":"bulk","attempts":3,"error":"no such file"}],"next":null})",

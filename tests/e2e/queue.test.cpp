@@ -255,6 +255,22 @@ TEST_CASE("what fails too often is a dead letter: looked at, mended, driven agai
   CHECK(rest.at("next").is_null());
 }
 
+TEST_CASE("a task that has not ended can be cancelled") {
+  work q{node().where(), "cancel"};
+  const auto waits = q.push("waits");
+  const auto path = [&](std::uint64_t id) { return q.path("/tasks/" + std::to_string(id)); };
+  CHECK(q.http().del(path(waits)).status == 204);
+  CHECK(q.http().del(path(waits)).status == 404);
+  const auto held = q.push("held");
+  const auto task = q.lease(1).at(0);
+  CHECK(task.task == held);
+  CHECK(q.http().del(path(held)).status == 204);
+  CHECK(q.end(task, "complete").status == 409);
+  const auto audit = q.http().get(q.path("/audit")).json();
+  REQUIRE(audit.at("changes").as_array().size() == 2);
+  CHECK(text_of(audit.at("changes").as_array()[1], "action") == "cancel");
+}
+
 TEST_CASE("a dead letter can be given up") {
   work q{node().where(), "abandon"};
   const auto id = q.push("hopeless");

@@ -142,6 +142,8 @@ public:
       withdraw_one();
     } else if (action < 97) {
       tell_some();
+    } else if (action < 99) {
+      cancel_one();
     }
     core->match(now);
     if (roll(2) == 0) begin_read();
@@ -217,6 +219,13 @@ private:
     const auto key = next_key();
     withdraw_keys_[key.raw()] = origin;
     core->withdraw({key, origin});
+  }
+
+  void cancel_one() {
+    const task_id task{1 + roll(static_cast<std::uint32_t>(enqueued_.size()) + 1)};
+    const auto key = next_key();
+    cancel_keys_[key.raw()] = task.raw();
+    core->cancel({key, task, "ann"});
   }
 
   /// Whoever waits has heard of some ends, of some of them before.
@@ -312,6 +321,8 @@ private:
         if (state.phase == task_phase::gone && !completed_.contains(task)) unsure_.insert(task);
       }
     }
+    for (const auto& [key, task] : std::exchange(cancel_keys_, {}))
+      unsure_.insert(task);
     for (const auto& [origin, task] : origin_tasks_) {
       if (telling_.contains(task)) loose_origins_.insert(origin);
     }
@@ -388,6 +399,10 @@ private:
   void take_note(std::uint64_t key, const result<queue_outcome>& outcome) {
     if (!outcome) {
       const auto code = outcome.error().code;
+      if (cancel_keys_.erase(key) > 0) {
+        REQUIRE(code == errc::task_not_found);
+        return;
+      }
       const auto change = dead_keys_.find(key);
       const bool is_edit =
           change != dead_keys_.end() && change->second == dead_command::action::edit;
@@ -418,6 +433,12 @@ private:
         REQUIRE(model_.tasks.at(known->second).phase == task_phase::gone);
         origin_tasks_.erase(known);
       }
+    } else if (std::get_if<task_cancelled>(&*outcome) != nullptr) {
+      const auto task = cancel_keys_.extract(key).mapped();
+      INFO("task " << task << " cancelled");
+      REQUIRE(model_.tasks.at(task).phase == task_phase::gone);
+      REQUIRE_FALSE(completed_.contains(task));
+      REQUIRE(abandoned_.insert(task).second);
     } else if (const auto* changed = std::get_if<dead_changed>(&*outcome)) {
       const auto what = dead_keys_.extract(key).mapped();
       for (const auto task : changed->changed) {
@@ -543,6 +564,7 @@ private:
   std::set<std::uint64_t> told_;
   std::map<std::uint64_t, std::string> origin_keys_;
   std::map<std::uint64_t, std::string> withdraw_keys_;
+  std::map<std::uint64_t, std::uint64_t> cancel_keys_;
   std::map<std::uint64_t, std::uint64_t> granted_;
   std::map<std::uint64_t, std::string> held_;
   std::map<std::uint64_t, std::uint64_t> completes_;

@@ -320,6 +320,8 @@ public:
       const auto task = *read_origin(rows, entity, origin);
       found.withdraws.push_back(task ? *read_task(rows, entity, *task) : std::nullopt);
     }
+    for (const auto task : plan.cancels)
+      found.cancels.push_back(*read_task(rows, entity, task));
     if (plan.trim) found.trim = read_trim(*plan.trim);
     return found;
   }
