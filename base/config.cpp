@@ -102,8 +102,9 @@ void visit_topic_settings(Config& c, Visit&& visit) {
   visit("workflows.retention_s", w.retention_s, bounds{0, 3'153'600'000}, "how long a workflow that has ended is kept with its channel; 0 = for ever");
   visit("workflows.sweep_ms", w.sweep_ms, bounds{10, day_ms}, "how often workflows are looked through for those that are stuck or past their retention; what each waits for is looked at once in 60 of these times");
   visit("workflows.events_kept", w.events_kept, bounds{}, "events that the channel of a workflow keeps; above that the oldest go of runs before its current one (continue_as_new, restarts), and none of the current one; 0 = all");
-  visit("workflows.agent_events_kept", w.agent_events_kept, bounds{1}, "the same of an agent, which goes on as new every hundred messages; for agents that are called for the first time from then on");
-  visit("workflows.agent_history_bytes", w.agent_history_bytes, bounds{4096}, "bytes of an agent's history, beyond its state and messages that it has not handled, from which on it goes on as new though it has not handled a hundred messages; never before they are as many as it would write again");
+  visit("workflows.agent_events_kept", w.agent_events_kept, bounds{1}, "the same of an agent, which goes on as new every agent_messages; for agents that are called for the first time from then on");
+  visit("workflows.agent_messages", w.agent_messages, bounds{1, 1'000'000}, "messages that an agent handles before it goes on as new with its state; so many replies are known to messages that come again, and 64 before them");
+  visit("workflows.agent_history_bytes", w.agent_history_bytes, bounds{4096}, "bytes of an agent's history, beyond its state and messages that it has not handled, from which on it goes on as new though it has not handled agent_messages; never before they are as many as it would write again");
   visit("workflows.events_held_max", w.events_held_max, bounds{1}, "events that the channel of a workflow or agent keeps at most, beyond what it would keep anyway, for consumer groups and bindings that have not handled them; what goes above that, they show as missed");
   constexpr bounds document{256, 64ULL << 20};
   visit("workflows.input_bytes_max", w.input_bytes_max, document, "input of a workflow, also of a child, as JSON");

@@ -94,6 +94,7 @@ struct config {
     std::uint32_t sweep_ms = 60'000;
     std::uint64_t events_kept = 10'000;
     std::uint64_t agent_events_kept = 1000;
+    std::uint32_t agent_messages = 100;
     std::uint64_t agent_history_bytes = 8ULL << 20;
     std::uint64_t events_held_max = 100'000;
     std::uint64_t input_bytes_max = 4ULL << 20;

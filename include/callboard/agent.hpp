@@ -151,10 +151,6 @@ public:
     return live(static_cast<Derived&>(*this), *this, ctx, std::move(input));
   }
 
-  /// Messages after which the journal behind the state is given up; or before, when it has grown to
-  /// `workflows.agent_history_bytes`.
-  static constexpr std::uint32_t messages_per_run = 100;
-
 protected:
   [[nodiscard]] State& state() { return state_; }
 
@@ -200,7 +196,7 @@ private:
         shown = (ended ? std::move(changed) : recorded(base.state_)).value_or(shown);
       }
       base.replies_.remember(said.as_object());
-    } while (++handled < messages_per_run && !ctx.is_history_long());
+    } while (!ctx.is_history_long(++handled));
     ctx.set_status(shown);
     co_return ctx.continue_as_new(
         boost::json::object{{"state", std::move(shown)}, {"recent", base.replies_.all()}});

@@ -96,7 +96,7 @@ public:
   [[nodiscard]] virtual std::uint32_t version(const std::string& change, std::uint32_t current) = 0;
   virtual void set_status(json state) = 0;
   virtual void continue_with(json input) = 0;
-  [[nodiscard]] virtual bool is_history_long() const = 0;
+  [[nodiscard]] virtual bool is_history_long(std::uint32_t handled) const = 0;
   /// Why a state of an agent could not be handed on to its next run; nothing if it can.
   [[nodiscard]] virtual std::optional<failure> flaw_in_state(const json& state) const = 0;
 

@@ -383,9 +383,11 @@ private:
     return make<json>(std::move(request));
   }
 
-  /// What is recorded of this run, or is to be at once, is so much that it had better begin anew
-  /// with its state.
-  [[nodiscard]] bool is_history_long() const { return run_->is_history_long(); }
+  /// What is recorded of this run, which has handled so many messages, or is to be at once, is so
+  /// much that it had better begin anew with its state.
+  [[nodiscard]] bool is_history_long(std::uint32_t handled) const {
+    return run_->is_history_long(handled);
+  }
 
   /// Why an agent may not keep this state; nothing if it may.
   [[nodiscard]] std::optional<failure> flaw_in_state(const json& state) const {

@@ -17,7 +17,7 @@
 namespace callboard {
 
 /// To be raised whenever a public header changes what compiled code relies on.
-inline constexpr int module_interface = 9;
+inline constexpr int module_interface = 10;
 
 /// What node and library must agree on to exchange C++ objects.
 [[nodiscard]] inline std::string module_abi() {

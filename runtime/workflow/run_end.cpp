@@ -101,10 +101,11 @@ std::optional<failure> run_engine::flaw_in_state(const json& state) const {
   return state_too_large(limits_.result_bytes_max);
 }
 
-bool run_engine::is_history_long() const {
-  // Whatever the limit was then: an agent that went on has read its next message.
+bool run_engine::is_history_long(std::uint32_t handled) const {
+  // Whatever the limits were then: an agent that went on has read its next message.
   if (recorded_.contains(last_index_ + 1)) return false;
   if (is_recorded_continued_ || is_turn_long()) return true;
+  if (handled >= limits_.agent_messages) return true;
   // That much would be written again; it pays when as much goes.
   const std::uint64_t kept = input_bytes_ + unread_bytes_;
   const auto given_up = history_bytes_ - std::min(history_bytes_, kept);

@@ -153,7 +153,7 @@ private:
   [[nodiscard]] std::uint32_t version(const std::string& change, std::uint32_t current) override;
   void set_status(json state) override;
   void continue_with(json input) override;
-  [[nodiscard]] bool is_history_long() const override;
+  [[nodiscard]] bool is_history_long(std::uint32_t handled) const override;
   [[nodiscard]] std::optional<failure> flaw_in_state(const json& state) const override;
   [[nodiscard]] bool is_turn_long() const;
 

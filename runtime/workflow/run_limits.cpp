@@ -72,6 +72,7 @@ run_limits limits_of(const config::workflows_section& settings) {
       settings.arguments_bytes_max,
       settings.reply_bytes_max,
       settings.deferrals_max,
+      settings.agent_messages,
       settings.agent_history_bytes};
 }
 

@@ -25,7 +25,8 @@ struct run_limits {
   std::size_t reply_bytes_max = config::workflows_section{}.reply_bytes_max;
   /// How often a step or a model call may ask to come back later without using up an attempt.
   std::uint32_t deferrals_max = config::workflows_section{}.deferrals_max;
-  /// Of an agent's history; see `run_engine::is_history_long`.
+  /// Messages of an agent's run, and bytes of its history; see `run_engine::is_history_long`.
+  std::uint32_t agent_messages = config::workflows_section{}.agent_messages;
   std::size_t agent_history_bytes = config::workflows_section{}.agent_history_bytes;
 };
 

@@ -391,6 +391,25 @@ TEST_CASE_METHOD(agent_fixture, "an agent lives longer than its journal") {
   CHECK(says(reply("a", "add", "1", "next"), R"("result":251)"));
 }
 
+TEST_CASE_METHOD(agent_fixture, "an agent gives up its history after as many messages as are set") {
+  settings.workflows.agent_messages = 10;
+  restart();
+  for (int i = 1; i <= 25; ++i)
+    REQUIRE(says(reply("a", "add", "1", "m" + std::to_string(i)), std::to_string(i)));
+  CHECK(number("counter.a", "run") == 3);
+  // What is recorded stays as it is, whatever the limit is now.
+  for (const auto limit : {2U, 1000U}) {
+    settings.workflows.agent_messages = limit;
+    restart();
+    CHECK(says(shown("a"), R"("status":"running")"));
+    CHECK(says(shown("a"), R"("state":25)"));
+    CHECK(number("counter.a", "run") == 3);
+  }
+  for (int i = 26; i <= 60; ++i)
+    REQUIRE(says(reply("a", "add", "1", "m" + std::to_string(i)), std::to_string(i)));
+  CHECK(number("counter.a", "run") == 3);
+}
+
 TEST_CASE_METHOD(agent_fixture, "an agent gives up a history of many bytes, too") {
   settings.workflows.agent_history_bytes = 200'000;
   restart();

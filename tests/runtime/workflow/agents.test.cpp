@@ -119,6 +119,17 @@ TEST_CASE("an agent goes on as new when its history is long", "[workflow][agent]
   CHECK(run.engine->open().empty());
 }
 
+TEST_CASE("an agent goes on as new when it has handled many messages", "[workflow][agent]") {
+  scripted_run run{tally::definition()};
+  const auto limit = run_limits{}.agent_messages;
+  for (std::uint32_t i = 1; i < limit; ++i)
+    say(run, "m" + std::to_string(i));
+  CHECK_FALSE(run.end);
+  say(run, "last");
+  REQUIRE(run.end);
+  CHECK(run.end->status == run_status::continued);
+}
+
 TEST_CASE("what would be written again does not make a history long", "[workflow][agent]") {
   const auto limit = run_limits{}.agent_history_bytes;
   const std::string text(limit, 'x');
