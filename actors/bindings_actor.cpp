@@ -1,6 +1,7 @@
 #include "actors/bindings_actor.hpp"
 
 #include "actors/router.hpp"
+#include "actors/task_origin.hpp"
 #include "base/log.hpp"
 #include "base/random.hpp"
 #include "runtime/binding/binding_names.hpp"
@@ -41,6 +42,7 @@ constexpr std::size_t acks_max = 10'000;
 
 struct request_maker {
   const tenant_name& tenant;
+  const task_event& event;
 
   control_body operator()(runtime::start_effect& from) const {
     start_workflow start;
@@ -76,6 +78,7 @@ struct request_maker {
     enqueue.task.priority = from.priority;
     enqueue.task.fairness_key = std::move(from.fairness_key);
     enqueue.task.dedupe_key = std::move(from.dedupe_key);
+    enqueue.task.origin = format_event_origin(event);
     return enqueue;
   }
 };
@@ -92,8 +95,10 @@ nack_kind kind_of(const error& why) {
 
 }  // namespace
 
-control_body request_of(const tenant_name& tenant, binding_effect effect) {
-  return std::visit(request_maker{tenant}, effect);
+control_body
+request_of(const group_ref& from, const std::string& epoch, sequence seq, binding_effect effect) {
+  const task_event event{from.group, from.topic.topic, epoch, seq};
+  return std::visit(request_maker{from.topic.tenant, event}, effect);
 }
 
 bindings_actor::bindings_actor(
@@ -301,7 +306,7 @@ void bindings_actor::hand_on(binding_unit& unit, const std::string& epoch, deliv
   if (!effect) return give_back(unit, seq, effect.error(), nack_kind::give_up);
   ask_for(
       unit,
-      request_of(unit.group.topic.tenant, *std::move(effect)),
+      request_of(unit.group, epoch, seq, *std::move(effect)),
       patience,
       [this, seq](binding_unit& after, const result<control_answer>& answered) {
         on_target(after, seq, answered);

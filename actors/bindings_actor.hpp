@@ -119,8 +119,9 @@ struct dead_work {
 /// True if it says that the topic or the binding does not exist.
 [[nodiscard]] bool is_absent(const result<control_answer>& outcome);
 
-/// What the target of a binding is asked.
-[[nodiscard]] control_body request_of(const tenant_name& tenant, runtime::binding_effect effect);
+/// What the target of a binding is asked for the event that `from` delivers.
+[[nodiscard]] control_body request_of(
+    const group_ref& from, const std::string& epoch, sequence seq, runtime::binding_effect effect);
 
 class bindings_actor final : public companion {
 public:

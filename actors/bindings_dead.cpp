@@ -278,7 +278,7 @@ void bindings_actor::hand_on_chosen(const std::shared_ptr<dead_work>& work) {
       refused(effect.error());
       continue;
     }
-    ask(request_of(work->binding.topic.tenant, *std::move(effect)),
+    ask(request_of(redrive_of(work->binding), work->epoch, one.seq, *std::move(effect)),
         patience,
         [taken, ended, refused, seq = one.seq](const result<control_answer>& answered) {
           if (!answered) return refused(answered.error());

@@ -154,6 +154,14 @@ struct leave_group {
   std::string member;
 };
 
+/// Whether the group needs an event of this epoch no more. Answered `done` if that is on disk.
+/// Errors: overloaded if it is not: it may be soon.
+struct check_settled {
+  group_ref group;
+  std::string epoch;
+  sequence seq{};
+};
+
 // -- bindings: made and changed by put_group, on `runtime::binding_group` -----------------------
 
 /// A binding with how many dead letters it has now; answered by a group_description.

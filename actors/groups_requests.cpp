@@ -252,6 +252,13 @@ void groups_actor::handle_active(
   if (std::holds_alternative<get_group>(request.body)) {
     return describe(topic, {name}, std::move(request), false);
   }
+  if (const auto* asked = std::get_if<check_settled>(&request.body)) {
+    // Of a topic that was made anew nothing is delivered again.
+    const bool is_settled =
+        asked->epoch != topic.epoch || unit.core.ledger().is_settled(asked->seq);
+    if (is_settled) return answer(request, control_answer{actors::done{}});
+    return answer(request, fail(errc::overloaded, "the event is not acked yet", 100));
+  }
   if (const auto* fetch = std::get_if<fetch_deliveries>(&request.body)) {
     const auto key = ++fetch_keys_;
     auto queued =

@@ -82,7 +82,7 @@ struct queue_slot {
   std::deque<pending_request> waiting;
 };
 
-/// The end of a task, on its way to the run that waits for it.
+/// The end of a task, on its way to the run that waits for it, or to the group of its event.
 struct owed_ending {
   queue_ref queue;
   runtime::task_ending ending;

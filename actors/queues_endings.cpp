@@ -1,6 +1,9 @@
 // Ends of tasks are told to the runs that wait for them: again and again until the run has said
 // that it knows, and then no more. What is to be told is in the views until that is recorded, so
 // that a restart, a failed append or too much at a time costs nothing but a look at the disk.
+//
+// A binding waits for no end. Until its event is acked it may enqueue the task again, though, which
+// has to be known until then: its group is asked in the same way.
 #include "actors/queues_actor.hpp"
 #include "actors/router.hpp"
 #include "actors/telling.hpp"
@@ -9,6 +12,7 @@
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
+#include <optional>
 #include <set>
 #include <utility>
 
@@ -38,6 +42,26 @@ std::size_t size_of(const runtime::task_ending& ending) {
   return ending.origin.size() + ending.text.size();
 }
 
+/// What whoever the task is for is told; nothing if it cannot be known who that is.
+std::optional<control_body> message_of(const queue_ref& queue, const runtime::task_ending& ending) {
+  if (auto what = parse_event_origin(ending.origin)) {
+    return check_settled{
+        {{queue.tenant, std::move(what->topic)}, std::move(what->group)},
+        std::move(what->epoch),
+        what->seq};
+  }
+  auto who = parse_origin(ending.origin);
+  auto channel = who ? topic_name::parse(who->channel) : fail(errc::corruption, "no origin");
+  if (!channel) return std::nullopt;
+  end_task told;
+  told.topic = {queue.tenant, *std::move(channel)};
+  told.who = *std::move(who);
+  told.how = ending.end;
+  told.attempts = ending.attempts;
+  told.text = told.how == runtime::task_end::queue_deleted ? queue.queue.str() : ending.text;
+  return told;
+}
+
 }  // namespace
 
 void queues_actor::owe(entity_id entity, const queue_ref& ref, runtime::task_ending ending) {
@@ -53,32 +77,22 @@ void queues_actor::owe(entity_id entity, const queue_ref& ref, runtime::task_end
 void queues_actor::tell(const ending_key& key) {
   auto& one = owed_.at(key);
   arm_tick();
-  auto who = parse_origin(one.ending.origin);
-  auto channel = who ? topic_name::parse(who->channel)
-                     : fail(errc::corruption, "the origin of a task is unreadable");
-  if (!channel) {
+  auto message = message_of(one.queue, one.ending);
+  if (!message) {
     log::channel("actors")->error(
-        "nobody can be told how task {} of queue {} ended: {}",
+        "nobody can be told how task {} of queue {} ended: its origin is unreadable",
         one.ending.task.raw(),
-        one.queue.queue.str(),
-        channel.error().detail);
+        one.queue.queue.str());
     // The tick records it.
     one.is_heard = true;
     return;
   }
-  end_task told;
-  told.topic = {one.queue.tenant, *std::move(channel)};
-  told.who = *std::move(who);
-  told.how = one.ending.end;
-  told.attempts = one.ending.attempts;
-  told.text =
-      told.how == runtime::task_end::queue_deleted ? one.queue.queue.str() : one.ending.text;
   const correlation_id correlation{++last_telling_};
   const auto shift = std::min(one.tries++, 10U);
   one.next = boot() + std::min(told_again_max, boot_time{told_again_min * (1U << shift)});
-  if (!parts_.router->control({correlation, std::move(told)}, caf::actor_cast<caf::actor>(this))) {
-    return;
-  }
+  auto sent =
+      parts_.router->control({correlation, *std::move(message)}, caf::actor_cast<caf::actor>(this));
+  if (!sent) return;
   one.is_asked = true;
   one.next = boot() + answer_patience;
   telling_.emplace(correlation.raw(), key);

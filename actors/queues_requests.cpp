@@ -1,5 +1,6 @@
 // What clients ask of task queues.
 #include "actors/queues_actor.hpp"
+#include "runtime/binding/binding_names.hpp"
 
 #include <fmt/format.h>
 
@@ -69,6 +70,11 @@ result<void> check_sizes(const control_body& body) {
                : fail(errc::too_large, fmt::format("{}: at most {} bytes", what, most));
   };
   if (const auto* enqueue = std::get_if<enqueue_task>(&body)) {
+    const auto& task = enqueue->task;
+    if (task.origin.empty() && task.dedupe_key.starts_with(runtime::binding_event_prefix)) {
+      return fail(
+          errc::bad_request, "dedupe_key: 'bind:' begins the keys of bindings; choose another");
+    }
     auto sound = within(enqueue->task.dedupe_key, key_size_max, "dedupe_key");
     return sound ? within(enqueue->task.fairness_key, key_size_max, "fairness_key") : sound;
   }

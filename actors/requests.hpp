@@ -357,6 +357,7 @@ using control_body = std::variant<
     ack_deliveries,
     nack_deliveries,
     leave_group,
+    check_settled,
     get_binding,
     list_bindings,
     delete_binding,

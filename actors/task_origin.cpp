@@ -18,6 +18,18 @@ bool take(std::string_view& from, Number& to, int base) {
   return true;
 }
 
+/// Takes what is before a '/' off the front, and that.
+std::string_view take_word(std::string_view& from) {
+  const auto end = from.find('/');
+  if (end == std::string_view::npos) return {};
+  const auto word = from.substr(0, end);
+  from.remove_prefix(end + 1);
+  return word;
+}
+
+/// Origins of runs begin with a number.
+constexpr std::string_view event_prefix = "event/";
+
 }  // namespace
 
 std::string format_origin(const task_waiter& who) {
@@ -32,6 +44,32 @@ std::optional<task_waiter> parse_origin(std::string_view origin) {
   }
   who.channel = origin;
   return who;
+}
+
+std::string format_event_origin(const task_event& what) {
+  return fmt::format(
+      "{}{}/{}/{}/{}",
+      event_prefix,
+      what.seq.raw(),
+      what.epoch,
+      what.group.str(),
+      what.topic.str());
+}
+
+std::optional<task_event> parse_event_origin(std::string_view origin) {
+  if (!origin.starts_with(event_prefix)) return std::nullopt;
+  origin.remove_prefix(event_prefix.size());
+  std::uint64_t seq = 0;
+  if (!take(origin, seq, 10)) return std::nullopt;
+  const auto epoch = take_word(origin);
+  const auto group = take_word(origin);
+  auto topic = topic_name::parse(std::string{origin});
+  if (epoch.empty() || group.empty() || !topic) return std::nullopt;
+  return task_event{
+      group_name::trusted(std::string{group}),
+      *std::move(topic),
+      std::string{epoch},
+      sequence{seq}};
 }
 
 }  // namespace callboard::actors

@@ -27,6 +27,7 @@ inline constexpr std::chrono::milliseconds telling_pause_max{10'000};
   if (is_not_there(code)) return true;
   switch (code) {
   case errc::queue_not_found:
+  case errc::binding_not_found:
   case errc::not_found:
   case errc::wrong_kind:
   case errc::bad_request:

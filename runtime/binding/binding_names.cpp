@@ -72,12 +72,13 @@ topic_name binding_audit_topic(const topic_name& topic, const group_name& group)
 }
 
 std::string binding_event_id(const group_name& group, std::string_view epoch, sequence seq) {
-  return fmt::format("bind:{}:{}:{}", binding_name_of(group), epoch, seq.raw());
+  return fmt::format("{}{}:{}:{}", binding_event_prefix, binding_name_of(group), epoch, seq.raw());
 }
 
 bool is_binding_event_id(const group_name& group, std::string_view text) {
-  return text.starts_with(fmt::format("bind:{}:", binding_name_of(group))) && !text.contains('.')
-         && text.size() <= event_id_size_max && topic_name::parse(text).has_value();
+  return text.starts_with(fmt::format("{}{}:", binding_event_prefix, binding_name_of(group)))
+         && !text.contains('.') && text.size() <= event_id_size_max
+         && topic_name::parse(text).has_value();
 }
 
 }  // namespace callboard::runtime

@@ -44,6 +44,9 @@ inline constexpr char binding_group_prefix = '~';
 [[nodiscard]] std::string
 binding_event_id(const group_name& group, std::string_view epoch, sequence seq);
 
+/// Ids of all bindings begin so; a dedupe key of anybody else's task must not.
+inline constexpr std::string_view binding_event_prefix = "bind:";
+
 /// False for what `binding_event_id` would not give for an event of this binding: anybody who may
 /// publish to the topic of its dead letters can say so there.
 [[nodiscard]] bool is_binding_event_id(const group_name& group, std::string_view text);

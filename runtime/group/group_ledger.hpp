@@ -101,6 +101,11 @@ public:
   /// Nothing up to here is needed any more; below `floor` if the floor has passed a pending event.
   [[nodiscard]] sequence needed_after() const;
 
+  /// True if it is delivered no more.
+  [[nodiscard]] bool is_settled(sequence seq) const {
+    return !pending_.contains(seq) && (seq <= floor_ || acked_.contains(seq));
+  }
+
   /// Unacked events of a topic that ends at `last`.
   [[nodiscard]] std::uint64_t lag(sequence last) const;
 

@@ -41,7 +41,8 @@ struct enqueue_command {
   /// 0 = the queue's.
   std::uint32_t attempts_max = 0;
   /// Comes back in the task's ending; opaque. Empty: nobody is told. There is never a second task
-  /// of an origin, until its ending is told. A dedupe key is not looked at beside it.
+  /// of an origin, until its ending is told, whatever the dedupe window; a dedupe key is looked at
+  /// before.
   std::string origin;
 };
 

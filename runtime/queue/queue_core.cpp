@@ -72,9 +72,8 @@ void queue_core::enqueue(enqueue_command command, queue_time now) {
              limits_.enqueues_in_flight_max),
          50});
   }
-  if (!command.origin.empty()) return enqueue_once(std::move(command));
   if (command.dedupe_key.empty() || settings_.dedupe_window_s == 0) {
-    return admit(std::move(command), std::nullopt, now);
+    return admit_unknown_key(std::move(command), std::nullopt, now);
   }
   const auto hash = hash_128(command.dedupe_key);
   if (const auto* known = find_recent(hash, now)) {
@@ -82,9 +81,15 @@ void queue_core::enqueue(enqueue_command command, queue_time now) {
   }
   const auto window = std::chrono::seconds{settings_.dedupe_window_s};
   if (keys_known_after_ == time_ms::min() || keys_known_after_ + window < now.shard) {
-    return admit(std::move(command), hash, now);
+    return admit_unknown_key(std::move(command), hash, now);
   }
   parked_.push_back({std::move(command), hash});
+}
+
+void queue_core::admit_unknown_key(
+    enqueue_command command, const std::optional<hash128>& hash, queue_time now) {
+  if (command.origin.empty()) return admit(std::move(command), hash, now);
+  enqueue_once(std::move(command), hash);
 }
 
 const dedupe_entry* queue_core::find_recent(const hash128& hash, queue_time now) const {

@@ -183,6 +183,8 @@ private:
 
   struct parked_origin {
     enqueue_command command;
+    /// Of its dedupe key.
+    std::optional<hash128> hash;
     /// Whoever enqueues it went on without it.
     bool is_withdrawn = false;
   };
@@ -212,6 +214,8 @@ private:
   void hold(queue_request key, result<queue_outcome> outcome);
   void refuse(queue_request key, error why);
   [[nodiscard]] const dedupe_entry* find_recent(const hash128& hash, queue_time now) const;
+  void
+  admit_unknown_key(enqueue_command command, const std::optional<hash128>& hash, queue_time now);
   void admit(enqueue_command command, const std::optional<hash128>& hash, queue_time now);
   void remember_key(const hash128& hash, const dedupe_entry& entry);
   void forget_old_keys();
@@ -254,7 +258,7 @@ private:
   [[nodiscard]] std::optional<task_state> take_out(task_state state, task_phase phase);
 
   // queue_origins.cpp: tasks that somebody waits for
-  void enqueue_once(enqueue_command command);
+  void enqueue_once(enqueue_command command, const std::optional<hash128>& hash);
   void loaded_origins(const std::vector<std::optional<task_id>>& found, queue_time now);
   void end_for_origin(task_change& change, std::string origin, task_end end, std::string text);
   void prune_origins();

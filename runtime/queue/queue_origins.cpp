@@ -1,4 +1,4 @@
-// Tasks that somebody waits for: one per origin.
+// Tasks of somebody who has to know of them: one per origin.
 //
 // Whoever enqueues them asks again until it is answered, maybe long after a crash. So an enqueue
 // with an origin waits until it is known whether the origin has a task: in the views, which keep
@@ -9,11 +9,11 @@
 
 namespace callboard::runtime {
 
-void queue_core::enqueue_once(enqueue_command command) {
+void queue_core::enqueue_once(enqueue_command command, const std::optional<hash128>& hash) {
   if (const auto known = origins_.find(command.origin); known != origins_.end()) {
     return hold(command.key, enqueued_task{known->second.task, true});
   }
-  parked_origins_.push_back({std::move(command)});
+  parked_origins_.push_back({std::move(command), hash});
 }
 
 void queue_core::loaded_origins(const std::vector<std::optional<task_id>>& found, queue_time now) {
@@ -28,7 +28,7 @@ void queue_core::loaded_origins(const std::vector<std::optional<task_id>>& found
     } else if (parked.is_withdrawn) {
       refuse(command.key, {errc::cancelled, "the task was withdrawn"});
     } else {
-      admit(std::move(command), std::nullopt, now);
+      admit(std::move(command), parked.hash, now);
     }
   }
 }

@@ -166,7 +166,7 @@ void queue_core::loaded_dedupe(
     } else if (entry && entry->enqueued + window > now.shard) {
       hold(parked.command.key, enqueued_task{entry->task, true});
     } else {
-      admit(std::move(parked.command), parked.hash, now);
+      admit_unknown_key(std::move(parked.command), parked.hash, now);
     }
   }
 }

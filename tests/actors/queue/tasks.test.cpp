@@ -163,6 +163,19 @@ TEST_CASE("an origin has one spelling", "[actors][queue]") {
   }
 }
 
+TEST_CASE("an origin of an event has one spelling", "[actors][queue]") {
+  const task_event what{
+      group_name::trusted("~b"), topic_name::trusted("a.b"), "7-1", sequence{42}};
+  CHECK(format_event_origin(what) == "event/42/7-1/~b/a.b");
+  CHECK(parse_event_origin(format_event_origin(what)) == what);
+  CHECK_FALSE(parse_origin(format_event_origin(what)));
+  for (const auto* bad :
+       {"", "1/2/f/w", "event/", "event/x/7-1/~b/t", "event/1/7-1/~b", "event/1"}) {
+    INFO(bad);
+    CHECK_FALSE(parse_event_origin(bad));
+  }
+}
+
 TEST_CASE_METHOD(task_fixture, "a run gets what a worker makes of its tasks", "[actors][queue]") {
   begin("w1", 3);
   const auto first = lease_one();

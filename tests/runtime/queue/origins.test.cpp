@@ -67,6 +67,29 @@ TEST_CASE_METHOD(origins, "an origin has one task until its end is told", "[runt
 }
 
 TEST_CASE_METHOD(
+    origins, "a dedupe key beside an origin counts within its window", "[runtime][queue]") {
+  settings.dedupe_window_s = 60;
+  activate();
+  const auto ask_with = [this](const std::string& origin) {
+    auto command = task("x");
+    command.origin = origin;
+    command.dedupe_key = "k";
+    return enqueue(std::move(command));
+  };
+  const auto made = ask_with("a");
+  CHECK_FALSE(made.is_duplicate);
+  CHECK(ask_with("b").task == made.task);
+  CHECK_FALSE(is_known("b"));
+  take<task_completed>(complete(lease("w").at(0), "1"));
+  tell(made.task);
+  activate();
+  CHECK(ask_with("a").is_duplicate);
+  advance(61s);
+  CHECK_FALSE(ask_with("a").is_duplicate);
+  CHECK(is_known("a"));
+}
+
+TEST_CASE_METHOD(
     origins, "asked for twice before anything is on disk, it is one task", "[runtime][queue]") {
   std::vector<queue_request> asked;
   for (int i = 0; i < 3; ++i) {
