@@ -210,6 +210,7 @@ void bindings_actor::read_dead(pending_request request, const group_description&
   read.topic = dead_topic_of(asked.group);
   read.from = asked.from;
   read.events_max = asked.events_max;
+  read.bytes_max = asked.bytes_max;
   const auto* from = std::get_if<runtime::from_seq>(&asked.from);
   if (from == nullptr || from->seq <= after) read.from = runtime::from_seq{after.next()};
   ask(std::move(read),

@@ -184,6 +184,7 @@ struct list_binding_dead {
   group_ref group;
   runtime::position from = runtime::from_first{};
   std::uint32_t events_max = 100;
+  std::uint64_t bytes_max = 1 << 20;
 };
 
 /// Which dead letters; without anything all.

@@ -79,7 +79,7 @@ private:
   void perform(become_websocket& action);
   void perform(become_event_stream& action);
   void perform(run_backup& action);
-  [[nodiscard]] result<void> charge_page(actors::read_events& read);
+  [[nodiscard]] result<void> charge_page(std::uint64_t& bytes_max);
   void fit_page_charge(std::uint64_t size);
   [[nodiscard]] bool charge_handed_out(const actors::control_answer& answer, std::uint64_t size);
   [[nodiscard]] result<byte_charge> charge_payloads(std::uint64_t size);

@@ -23,6 +23,13 @@ std::string_view path_of(std::string_view target) {
   return target.substr(0, std::min<std::size_t>(target.find('?'), 256));
 }
 
+/// How large the page of events is that is asked for; null if it is none.
+std::uint64_t* page_bytes_of(actors::control_body& body) {
+  if (auto* read = std::get_if<actors::read_events>(&body)) return &read->bytes_max;
+  if (auto* dead = std::get_if<actors::list_binding_dead>(&body)) return &dead->bytes_max;
+  return nullptr;
+}
+
 }  // namespace
 
 void http_session::dispatch() {
@@ -47,8 +54,8 @@ void http_session::perform(actors::publish_batch& batch) {
 }
 
 void http_session::perform(actors::control_body& body) {
-  if (auto* read = std::get_if<actors::read_events>(&body)) {
-    if (auto charged = charge_page(*read); !charged) return respond_problem(charged.error());
+  if (auto* bytes = page_bytes_of(body)) {
+    if (auto charged = charge_page(*bytes); !charged) return respond_problem(charged.error());
   }
   const auto share = environment_.sessions.payload_budget.size_max() / pages_per_budget_min;
   if (auto* lease = std::get_if<actors::lease_tasks>(&body)) lease->lease.bytes_max = share;
@@ -75,10 +82,10 @@ result<byte_charge> http_session::charge_payloads(std::uint64_t size) {
   return fail(errc::overloaded, "the node has too many payload bytes in flight", budget_retry_ms);
 }
 
-result<void> http_session::charge_page(actors::read_events& read) {
-  read.bytes_max = std::min(
-      read.bytes_max, environment_.sessions.payload_budget.size_max() / pages_per_budget_min);
-  auto charge = charge_payloads(read.bytes_max);
+result<void> http_session::charge_page(std::uint64_t& bytes_max) {
+  bytes_max =
+      std::min(bytes_max, environment_.sessions.payload_budget.size_max() / pages_per_budget_min);
+  auto charge = charge_payloads(bytes_max);
   if (!charge) return std::unexpected{charge.error()};
   answer_charge_ = *std::move(charge);
   return {};

@@ -124,9 +124,12 @@ TEST_CASE_METHOD(
   CHECK(silent.is_closed());
 }
 
-TEST_CASE_METHOD(http_fixture, "pages of history are charged until written", "[gateway][http]") {
+TEST_CASE_METHOD(http_fixture, "pages of events are charged until written", "[gateway][http]") {
   run([this] { on_control = [](const auto&) { return std::nullopt; }; });
-  const auto page = get("/v1/tenants/acme/topics/t/events?limit=5");
+  const auto page = get(GENERATE(
+      as<std::string>{},
+      "/v1/tenants/acme/topics/t/events?limit=5",
+      "/v1/tenants/acme/topics/t/bindings/b/dead?limit=5"));
   auto first = connect();
   first.send(page);
   REQUIRE(eventually([this] { return asked.size() == 1; }));
