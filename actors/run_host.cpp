@@ -33,16 +33,6 @@ bool has_timer(command_kind kind) {
   return kind != command_kind::step && kind != command_kind::model;
 }
 
-std::string shown_state(const json& status, std::size_t most) {
-  if (status.is_null()) return {};
-  if (const auto flaw = flaw_of(status)) {
-    return fmt::format(R"({{"state_not_json":"it {}"}})", *flaw);
-  }
-  if (!runtime::is_larger(status, most)) return boost::json::serialize(status);
-  return fmt::format(
-      R"({{"state_too_large":"more than {} bytes, which is workflows.state_bytes_max"}})", most);
-}
-
 }  // namespace
 
 run_host::run_host(
@@ -301,12 +291,12 @@ void run_host::end_turn(runtime::run_outputs outputs) {
     note_replay_time();
     if (!engine_->blocked()) go_on_after_replay();
     // A copy begins without.
-    if (row_->state.empty()) row_->state = shown_state(engine_->status(), limits().state_bytes_max);
+    if (row_->state.empty()) show_state();
     if (shown_) shown_->state = row_->state;
   }
   if (outputs.end) {
     if (outputs.end->status == run_status::continued) {
-      row_->state = shown_state(engine_->status(), limits().state_bytes_max);
+      show_state();
       return begin_next_run(std::move(outputs.end->result));
     }
     end_run(*outputs.end, when);
@@ -383,9 +373,7 @@ void run_host::append_batch() {
     if (engine_->commands() >= row_->commands && next_inputs_.empty()) {
       note_length(std::exchange(row_->commands, engine_->commands()));
       // What an agent knows is not lost with code that cannot read it.
-      if (!engine_->blocked()) {
-        row_->state = shown_state(engine_->status(), limits().state_bytes_max);
-      }
+      if (!engine_->blocked()) show_state();
     }
     if (!row_->ended && !engine_->blocked()) {
       row_->status = run_status::running;
@@ -419,6 +407,7 @@ void run_host::on_appended(const runtime::publish_reply& reply) {
   const auto& why = reply.outcome.error();
   if (is_dead_ || is_retired_) return abandon(why);
   const bool is_refused = why.code == errc::overloaded || why.code == errc::storage_full;
+  if (why.code == errc::too_large && shown_ && !shown_->ended) return end_too_large(why);
   // Whoever starts a workflow tries again by himself; nothing of it is there yet.
   if (!is_refused || (is_unmade_ && !shown_)) return abandon(why);
   if (is_settling_) return put_off_settlement();

@@ -9,6 +9,7 @@
 #include "actors/requests.hpp"
 #include "actors/run_home.hpp"
 #include "actors/run_image.hpp"
+#include "actors/run_input.hpp"
 #include "actors/run_metrics.hpp"
 #include "actors/run_models.hpp"
 #include "actors/run_notes.hpp"
@@ -106,27 +107,8 @@ public:
   [[nodiscard]] bool is_settled() const { return !is_busy_ && steps_running_ == 0; }
 
 private:
-  struct waiter {
-    correlation_id correlation{};
-    caf::actor reply_to;
-    enum class ask : std::uint8_t {
-      start,
-      signal,
-      cancel,
-      child_end,
-      call,
-      task_end,
-      terminate,
-      rerun,
-      resolve,
-      watch
-    } what = ask::start;
-    std::uint32_t wait_ms = 0;
-    /// `call`: id of the message; `watch`: which command watches.
-    std::string message;
-    /// `resolve`, `child_end`, `task_end`
-    std::uint32_t command = 0;
-  };
+  using waiter = run_waiter;
+  using input = run_input;
 
   /// While one message is worked on the engine is here, or the run is busy with what a step does
   /// with it. Turns may stand within turns.
@@ -151,20 +133,8 @@ private:
     run_host& run_;
   };
 
-  struct input {
-    runtime::run_event event;
-    std::optional<step_result> step;
-    std::vector<waiter> waiters;
-    /// That it is for; 0: the one that is current when it is offered.
-    std::uint32_t run = 0;
-    std::shared_ptr<const begin_rerun> rerun = nullptr;
-    /// A cancel that the parent asks for.
-    bool is_by_parent = false;
-    /// Of a signal or a message.
-    std::size_t bytes = 0;
-  };
-
-  // -- requests (run_host.cpp) -----------------------------------------------------------------
+  // -- requests (run_requests.cpp)
+  // -----------------------------------------------------------------
   void on_start(const start_workflow& ask, waiter from);
   void on_signal(const signal_workflow& ask, waiter from);
   void on_cancel(const cancel_workflow& ask, waiter from);
@@ -256,9 +226,6 @@ private:
   void end_turn(runtime::run_outputs outputs);
   /// Its code fits: what it had under way is taken up again.
   void go_on_after_replay();
-  void begin_next_run(json with);
-  bool drives_next_run();
-  [[nodiscard]] std::uint32_t newest_version(const runtime::run_start& start) const;
   void append_batch();
   /// With the row as it is now.
   void append_row(runtime::publish_request transition);
@@ -285,6 +252,16 @@ private:
   [[nodiscard]] const config::workflows_section& limits() const {
     return parts_.settings.workflows;
   }
+
+  // -- going on as a new run (run_next.cpp) ----------------------------------------------------
+  void begin_next_run(json with);
+  [[nodiscard]] std::uint32_t newest_version(const runtime::run_start& start) const;
+  /// Enough is in the batch already: the run that begins in it waits until that is on disk.
+  [[nodiscard]] bool is_batch_full() const;
+  /// False: none has begun in what was committed, or it ends at once.
+  [[nodiscard]] bool drives_next_run();
+  /// The journal never takes what its code did last.
+  void end_too_large(const error& why);
 
   // -- what it costs others (run_costs.cpp) ----------------------------------------------------
   /// Code of it ran for `took` without suspending.
@@ -446,6 +423,8 @@ private:
   void later(std::chrono::milliseconds delay, std::move_only_function<void()> rest) override;
 
   // -- what is shown (run_view.cpp) ------------------------------------------------------------
+  /// In the row: what its code has set as its status.
+  void show_state();
   [[nodiscard]] workflow_answer describe(bool created) const;
   [[nodiscard]] workflow_answer describe_result() const;
   [[nodiscard]] std::string id() const;

@@ -1,20 +1,42 @@
-// A run that goes on as new: what the next one is told of it, and when its code begins.
+// A run that goes on as new: what the next one is told of it, and when its code begins. Runs that
+// go on so at once, one after the other, end and begin in one transition, but no more of them than
+// one may well hold: code that never waits then has its turns between those of others, and its
+// record grows on disk and not in memory.
 #include "actors/run_host.hpp"
 #include "base/hash.hpp"
+#include "base/log.hpp"
 #include "runtime/workflow/run_codec.hpp"
+#include "runtime/workflow/run_limits.hpp"
+#include "runtime/workflow/workflow_registry.hpp"
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <iterator>
+#include <string_view>
 #include <utility>
+#include <vector>
 
 namespace callboard::actors {
 
+namespace {
+
 using runtime::run_event;
 using runtime::run_event_kind;
+using runtime::run_status;
 
-/// The next run begins in the batch that ends this one; the code of an agent works on it behind
-/// that.
+constexpr std::string_view too_large_code = "transition_too_large";
+
+}  // namespace
+
+/// Versions are pinned to a run: what goes on as new lives longer than the code it began with.
+std::uint32_t run_host::newest_version(const runtime::run_start& start) const {
+  const auto* code = parts_.workflows->newest(start.identity.type);
+  return code == nullptr ? start.identity.version : code->version;
+}
+
+/// The next run begins in the batch that ends this one, so that there is always one; the code of an
+/// agent works on it behind that.
 void run_host::begin_next_run(json with) {
   auto unread = engine_->take_unread();
   owe_all();
@@ -55,11 +77,21 @@ void run_host::begin_next_run(json with) {
   inputs.front().data = start_->input;
   // What was signalled to a workflow is known as that of the run before, through all that begin in
   // one batch. Of an agent, which remembers its replies, there may be more than a batch can hold.
-  if (!is_agent()) return drive(std::move(inputs));
+  if (!is_agent() && !is_batch_full()) return drive(std::move(inputs));
   next_inputs_ = std::move(inputs);
   append_batch();
 }
 
+bool run_host::is_batch_full() const {
+  if (row_->run - batch_.front().run >= runtime::continued_runs_max) return true;
+  std::size_t bytes = 0;
+  return std::ranges::any_of(batch_, [&](const recorded& one) {
+    bytes += runtime::unread_overhead + runtime::size_of(one.event.data);
+    return bytes > runtime::continued_bytes_max;
+  });
+}
+
+/// As if it were in the turn that began the run: what has come meanwhile waits until its code does.
 bool run_host::drives_next_run() {
   auto inputs = std::exchange(next_inputs_, {});
   // Code that hangs must not come before what ends it.
@@ -68,6 +100,43 @@ bool run_host::drives_next_run() {
   is_busy_ = true;
   drive(std::move(inputs));
   return true;
+}
+
+/// To do it again would come to the same, and so would each replay: of the run nothing more can be
+/// recorded but that.
+void run_host::end_too_large(const error& why) {
+  // Not even that.
+  if (row_->why && row_->why->code == too_large_code) return abandon(why);
+  log::channel("actors")->error("workflow {}: a transition is too large: {}", id(), why.detail);
+  // As if what the batch holds had not been, but for what others have to hear.
+  row_ = shown_;
+  start_->identity.run = row_->run;
+  start_->identity.version = row_->version;
+  anew_.clear();
+  batch_.clear();
+  next_inputs_.clear();
+  batch_issued_.clear();
+  batch_closed_.clear();
+  batch_timers_set_.clear();
+  // The run took them in no more: they hear how it has ended.
+  input left;
+  left.run = row_->run;
+  left.waiters = std::exchange(batch_waiters_, {});
+  inputs_.push_front(std::move(left));
+  run_event ended;
+  ended.kind = run_event_kind::ended;
+  ended.status = run_status::failed;
+  ended.time = std::max(now(), row_->started);
+  ended.why = failure{
+      failure_class::permanent,
+      std::string{too_large_code},
+      fmt::format(
+          "what it did in one turn, with the signals that it had not read, is too large to be "
+          "written: {}. Do less between two waits, hand less on, or make "
+          "storage.journal_queue_bytes_max larger, and {}",
+          why.detail,
+          is_agent() ? "delete its channel to begin anew" : "restart it")};
+  end_at_once(std::move(ended));
 }
 
 }  // namespace callboard::actors

@@ -85,12 +85,6 @@ void run_host::note_build(time_ms when) {
   batch_.push_back({std::move(changed), row_->run});
 }
 
-/// Versions are pinned to a run: what goes on as new lives longer than the code it began with.
-std::uint32_t run_host::newest_version(const runtime::run_start& start) const {
-  const auto* code = parts_.workflows->newest(start.identity.type);
-  return code == nullptr ? start.identity.version : code->version;
-}
-
 std::uint64_t run_host::incarnation() const {
   return start_->incarnation != 0 ? start_->incarnation : start_->seed;
 }

@@ -2,8 +2,10 @@
 #include "actors/run_host.hpp"
 #include "runtime/workflow/agent_names.hpp"
 #include "runtime/workflow/json_values.hpp"
+#include "runtime/workflow/run_limits.hpp"
 
 #include <boost/json/serialize.hpp>
+#include <fmt/format.h>
 
 #include <algorithm>
 
@@ -21,7 +23,21 @@ bool is_attempted(command_kind kind) {
   return kind == command_kind::step || kind == command_kind::model;
 }
 
+std::string shown_state(const json& status, std::size_t most) {
+  if (status.is_null()) return {};
+  if (const auto flaw = flaw_of(status)) {
+    return fmt::format(R"({{"state_not_json":"it {}"}})", *flaw);
+  }
+  if (!runtime::is_larger(status, most)) return boost::json::serialize(status);
+  return fmt::format(
+      R"({{"state_too_large":"more than {} bytes, which is workflows.state_bytes_max"}})", most);
+}
+
 }  // namespace
+
+void run_host::show_state() {
+  row_->state = shown_state(engine_->status(), limits().state_bytes_max);
+}
 
 std::string run_host::id() const {
   return channel_.topic.str().substr(runtime::channel_prefix.size());

@@ -38,6 +38,11 @@ struct run_limits {
 inline constexpr std::uint32_t turn_commands_max = 10'000;
 inline constexpr std::size_t turn_bytes_max = 16U << 20;
 
+/// Of runs that go on as new ones at once, and of their bytes, that are written as one batch: what
+/// follows waits until they are on disk.
+inline constexpr std::uint32_t continued_runs_max = 16;
+inline constexpr std::size_t continued_bytes_max = 1U << 20;
+
 /// Workflows that wait for each other, each the child of the one before: beyond it a child is
 /// refused, as each start names all above it.
 inline constexpr std::size_t child_levels_max = 64;
