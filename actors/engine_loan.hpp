@@ -2,6 +2,7 @@
 // which goes on with the run's code at once, without a way back to the actor in between.
 #pragma once
 
+#include "actors/reader_pool.hpp"
 #include "runtime/workflow/run_engine.hpp"
 
 #include <atomic>
@@ -10,6 +11,19 @@
 #include <utility>
 
 namespace callboard::actors {
+
+/// User code runs in the destructors of what an engine has of it, so none of them ends on the
+/// thread of an actor, whoever was the last to know of it.
+struct engine_end {
+  reader_pool* on = nullptr;
+
+  void operator()(runtime::run_engine* last) const {
+    std::unique_ptr<runtime::run_engine> ended{last};
+    if (ended->is_closed()) return;
+    (void)on->post(
+        reader_pool::lane::control, [ended = std::move(ended)]() mutable { ended.reset(); });
+  }
+};
 
 /// One for each engine. The actor offers the engine while it waits for steps and nothing else, and
 /// asks for it back before it works on any message.

@@ -77,7 +77,9 @@ run_host::run_host(
 run_host::~run_host() {
   counters_.resident.Decrement();
   counters_.history_bytes.Decrement(static_cast<double>(history_bytes_));
-  if (is_offered_) (void)loan_->ask_back();
+  const bool is_lent = is_offered_ && !loan_->ask_back();
+  // Who works on its code is the last to know it.
+  if (!is_lent && !is_code_at_work_) close_engine();
 }
 
 void run_host::go_on(run_continuation& rest) {
@@ -96,8 +98,9 @@ std::shared_ptr<runtime::run_engine> run_host::make_engine(const runtime::run_st
                          ? nullptr
                          : parts_.workflows->find(start.identity.type, start.identity.version);
   if (code == nullptr || parts_.user_code == nullptr) return nullptr;
-  auto made = std::make_shared<runtime::run_engine>(
-      *code, start.identity, start.seed, runtime::limits_of(limits()));
+  std::shared_ptr<runtime::run_engine> made{
+      new runtime::run_engine{*code, start.identity, start.seed, runtime::limits_of(limits())},
+      engine_end{parts_.user_code}};
   made->note_history(history_bytes_);
   return made;
 }

@@ -380,10 +380,9 @@ void run_host::close_engine() {
   if (engine_) close(std::exchange(engine_, nullptr));
 }
 
-/// No other thread has it.
+/// No other thread has it; that of a step may still know of it.
 void run_host::close(std::shared_ptr<runtime::run_engine> ended) {
   if (ended->is_closed()) return;
-  // User code runs in the destructors of its frame.
   (void)parts_.user_code->post(
       reader_pool::lane::control, [ended = std::move(ended)] { ended->close(); });
 }

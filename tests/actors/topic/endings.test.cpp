@@ -326,6 +326,17 @@ TEST_CASE_METHOD(endings_fixture, "code that was given up is destroyed where tur
   let_go(hangs_when_destroyed);
 }
 
+TEST_CASE_METHOD(endings_fixture, "code of a run that leaves memory is destroyed where turns run") {
+  begin("w1", "test.stepping_on");
+  REQUIRE(eventually([] { return is_behind_step.load(); }));
+  hangs_when_destroyed = true;
+  // It is idle.
+  REQUIRE(eventually([] { return is_destroyed.load(); }));
+  // It holds up no actor.
+  CHECK(says(shown("w1"), R"("status":"running")"));
+  let_go(hangs_when_destroyed);
+}
+
 TEST_CASE_METHOD(endings_fixture, "a run that is not in memory is terminated without its code") {
   begin("w1", "test.hanging");
   REQUIRE(eventually([&] { return says(shown("w1"), R"("kind":"signal")"); }));
