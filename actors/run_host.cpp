@@ -494,7 +494,7 @@ void run_host::retire() {
 void run_host::leave_for_good() {
   const turn here{*this};
   wake_callers();
-  retire();
+  abandon({errc::overloaded, "the workflow was deleted meanwhile; retry", 50});
 }
 
 void run_host::abandon(const error& why) {

@@ -5,6 +5,7 @@
 #include "actors/run_alarms.hpp"
 #include "actors/run_timers.hpp"
 #include "actors/topic_answers.hpp"
+#include "actors/topic_charges.hpp"
 #include "actors/topic_messages.hpp"
 #include "actors/topic_reads.hpp"
 #include "base/lazy_deque.hpp"
@@ -54,9 +55,7 @@ public:
     publishers_.clear();
     relays_.clear();
     changes_.clear();
-    // Credits are the router's: they must be back before it goes.
     charges_.clear();
-    parked_charges_.clear();
   }
 
   caf::behavior make_behavior() override {
@@ -126,14 +125,6 @@ private:
     std::uint32_t credits = 0;
   };
 
-  /// Credits of batches, given back when the append they ended in is done.
-  struct held_charges {
-    append_key key{};
-    byte_charge bytes;
-    admission_ticket ticket;
-    byte_charge bulk;
-  };
-
   static relay_key key_of(const caf::actor& handle) { return relay_key{handle.id()}; }
 
   caf::actor self_handle() { return caf::actor_cast<caf::actor>(this); }
@@ -150,7 +141,7 @@ private:
     --counters_.topic_mailbox;
     touch();
     auto& requests = message.batch.requests;
-    held_charges charges{
+    batch_charge charge{
         .bytes = std::move(message.batch.charge), .ticket = std::move(message.ticket)};
     if (is_bulk()) {
       auto bulk = admission_.bulk_events.charge(events_in(requests));
@@ -162,24 +153,14 @@ private:
         return send(
             reply_to, box(refusals_of(requests, many, {most, "topics.bulk_in_flight_max"})));
       }
-      charges.bulk = std::move(*bulk);
+      charge.bulk = std::move(*bulk);
     }
     auto& from = publishers_[reply_to.id()];
     if (!from.handle) from.handle = reply_to;
     from.waiting += static_cast<std::uint32_t>(requests.size());
     auto effects = core_.publish(publisher_key{reply_to.id()}, std::move(requests), now());
-    keep(std::move(charges));
+    charges_.keep(std::move(charge), core_);
     carry_out(std::move(effects));
-  }
-
-  /// Holds the credits until everything of the batch is answered.
-  void keep(held_charges charges) {
-    if (core_.is_parked()) {
-      parked_charges_.push_back(std::move(charges));
-    } else if (const auto newest = core_.newest_append()) {
-      charges.key = *newest;
-      charges_.push_back(std::move(charges));
-    }
   }
 
   // -- effects -------------------------------------------------------------------------------
@@ -249,8 +230,7 @@ private:
            tell_on(on, self, caf::make_message(box(append_told{key, stage, outcome})));
          }});
     if (queued) return true;
-    while (!charges_.empty() && charges_.back().key >= key)
-      charges_.pop_back();
+    charges_.refused(key);
     carry_out(core_.refused(key, told_to_client(queued.error())));
     return false;
   }
@@ -278,12 +258,10 @@ private:
 
   void on_append(append_told& told) {
     if (told.stage == storage::append_stage::written) return carry_out(core_.written(told.key));
-    const auto now_boot = parts_.time.boot();
-    while (!charges_.empty() && charges_.front().key <= told.key) {
-      const auto waited = now_boot - charges_.front().ticket.since();
+    charges_.done(told.key, [this, now = parts_.time.boot()](const admission_ticket& ticket) {
+      const auto waited = now - ticket.since();
       counters_.publish_to_durable.Observe(std::chrono::duration<double>(waited).count());
-      charges_.pop_front();
-    }
+    });
     if (told.outcome && core_.is_unmade()) {
       core_.made(entity_id{told.outcome->first.raw()}, parts_.journal.state(shard_).incarnation);
       send(parent_, box(topic_born{core_.image().name, activation_, core_.image().epoch}));
@@ -316,13 +294,11 @@ private:
 
   void on_candidates(candidates_told& told) {
     if (!told.rows) {
-      parked_charges_.clear();
+      charges_.drop_parked();
       return carry_out(core_.candidates_unread(told.rows.error()));
     }
     auto effects = core_.candidates_read(std::move(*told.rows), now());
-    auto charges = std::exchange(parked_charges_, {});
-    for (auto& one : charges)
-      keep(std::move(one));
+    charges_.keep_parked(core_);
     carry_out(std::move(effects));
   }
 
@@ -538,6 +514,11 @@ private:
 
   void append_transition(runtime::publish_request transition) override {
     touch();
+    // Behind the deletion it would write of what is not there any more.
+    if (is_deleting_) {
+      const error why{errc::overloaded, "the workflow's channel is being deleted", 50};
+      return run_->on_appended({transition.correlation, std::unexpected{why}});
+    }
     std::vector<runtime::publish_request> requests;
     requests.push_back(std::move(transition));
     carry_out(core_.publish(own_key(), std::move(requests), now()));
@@ -576,8 +557,7 @@ private:
   runtime::topic_core& core_;
   std::unordered_map<std::uint64_t, publisher> publishers_;
   std::unordered_map<std::uint64_t, relay> relays_;
-  lazy_deque<held_charges> charges_;
-  std::vector<held_charges> parked_charges_;
+  topic_charges charges_;
   lazy_deque<change> changes_;
   /// The front of `changes_` is on its way to the journal; it is the deletion.
   bool is_changing_ = false;

@@ -10,6 +10,7 @@
 #include <boost/json/serialize.hpp>
 
 #include <atomic>
+#include <callboard/agent.hpp>
 #include <callboard/workflow.hpp>
 #include <string>
 #include <utility>
@@ -46,9 +47,22 @@ struct parent_workflow : workflow<parent_workflow> {
   }
 };
 
+/// Takes its time over each message.
+struct slow_agent : agent<slow_agent, std::int64_t> {
+  static constexpr std::string_view type = "slow";
+
+  static void handlers(handler_table<slow_agent>& on) { on.message("add", &slow_agent::add); }
+
+  flow<std::int64_t> add(context& ctx, std::int64_t by) {
+    co_await ctx.sleep(1s).required();
+    co_return state() += by;
+  }
+};
+
 struct family {
   family() {
-    if (!code.add(kid_workflow::definition()) || !code.add(parent_workflow::definition())) {
+    if (!code.add(kid_workflow::definition()) || !code.add(parent_workflow::definition())
+        || !code.add(slow_agent::definition())) {
       FAIL("cannot add the workflows");
     }
   }
@@ -104,6 +118,45 @@ bool is_told_to_retry(const result<control_answer>& answer, std::string_view why
 }
 
 }  // namespace
+
+TEST_CASE("nothing is written of an agent behind its deletion", "[actors][workflow]") {
+  family node;
+  const auto agent = family::channel("agent.slow.k");
+  const auto call = [&](const std::string& id) {
+    return node.broker.ask(call_agent{
+        .topic = agent, .type = "agent:slow", .message = "add", .payload = "1", .id = id});
+  };
+  call("m1");
+  node.broker.settle();
+  REQUIRE(node.row("agent.slow.k").run == 1);
+  const auto deletion = node.broker.ask(delete_topic{agent});
+  node.broker.run();
+  // It awakes while that is on its way to the disk.
+  for (int i = 0; i < 30; ++i) {
+    node.broker.tick(50ms);
+    node.broker.run();
+  }
+  SECTION("that is made") {
+    node.broker.settle();
+    CHECK(node.broker.got.answered.at(deletion));
+    node.broker.advance(2s);
+    node.broker.journal.apply();
+    CHECK(node.row("agent.slow.k").type.empty());
+    CHECK(node.broker.topics_active() == 0);
+    // The next of its name is another.
+    const auto again = call("m2");
+    node.broker.advance(3s);
+    REQUIRE(node.broker.got.answered.contains(again));
+    CHECK(node.shown("agent.slow.k").at("state") == 1);
+  }
+  SECTION("that fails") {
+    node.broker.journal.fail_next(error{errc::outcome_unknown, "injected", 0});
+    node.broker.settle();
+    CHECK_FALSE(node.broker.got.answered.at(deletion));
+    node.broker.advance(3s);
+    CHECK(node.shown("agent.slow.k").at("state") == 1);
+  }
+}
 
 TEST_CASE("a restart is not lost, however far the end of its run is", "[actors][workflow]") {
   bool is_over = false;
