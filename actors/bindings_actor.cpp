@@ -2,6 +2,7 @@
 
 #include "actors/router.hpp"
 #include "actors/task_origin.hpp"
+#include "actors/telling.hpp"
 #include "base/log.hpp"
 #include "base/random.hpp"
 #include "runtime/binding/binding_names.hpp"
@@ -87,10 +88,9 @@ struct request_maker {
 nack_kind kind_of(const error& why) {
   // It may only be about to be started.
   if (why.code == errc::workflow_not_found || why.code == errc::internal) return nack_kind::retry;
-  // Operators have to see to these, and events must not die of it.
-  const bool is_nodes_own =
-      why.code == errc::quarantined || why.code == errc::io_error || why.code == errc::corruption;
-  return is_nodes_own || is_retryable(why.code) ? nack_kind::put_back : nack_kind::give_up;
+  // Operators have to see to damage, and events must not die of it.
+  const bool is_to_wait = is_damage(why.code) || is_retryable(why.code);
+  return is_to_wait ? nack_kind::put_back : nack_kind::give_up;
 }
 
 }  // namespace

@@ -45,6 +45,7 @@ void run_host::forget_accepted() {
   borrowed_.clear();
   is_row_behind_ = false;
   woken_calls_.clear();
+  refused_.clear();
   armed_.clear();
   row_->accepted.clear();
 }

@@ -392,13 +392,17 @@ void run_host::on_publish_replies(const publish_replies& replies) {
     asked_.erase(found);
     if (is_dead_ || is_retired_) continue;
     if (reply.outcome) {
+      refused_.erase(command);
       const auto& each = reply.outcome->events;
       complete_command(
           command, each.empty() ? reply.outcome->first_seq.raw() : each.front().seq.raw());
-    } else if (reply.outcome.error().code == errc::outcome_unknown) {
-      send_again_later(command);
-    } else if (is_retryable(reply.outcome.error().code)) {
-      after(retry_pause, [this, command] { send_publish(command); });
+    } else if (const auto pause = pause_before_sending(command, reply.outcome.error())) {
+      const bool is_unknown = reply.outcome.error().code == errc::outcome_unknown;
+      if (is_unknown || refused_.contains(command)) {
+        send_again_later(command, *pause);
+      } else {
+        after(*pause, [this, command] { send_publish(command); });
+      }
     } else {
       when_free([this, command, why = reply.outcome.error()] { refuse_publish(command, why); });
     }
@@ -439,7 +443,6 @@ void run_host::on_control_reply(const control_reply& reply) {
   }
   asked_.erase(found);
   if (is_dead_ || is_retired_) return;
-  const bool again = !reply.outcome && is_retryable(reply.outcome.error().code);
   if (command == 0) {
     if (!is_heard(reply)) {
       return after(pause_before_telling(parent_tries_++), [this] { tell_parent(); });
@@ -455,14 +458,16 @@ void run_host::on_control_reply(const control_reply& reply) {
   if (is_dead_ || !engine_) return;
   const auto open = engine_->open().find(command);
   if (open == engine_->open().end()) return;
+  if (reply.outcome) refused_.erase(command);
   if (open->second.request.kind == command_kind::task) return on_task_reply(command, reply);
   const bool is_call = open->second.request.kind == command_kind::call;
-  if (again) {
-    return after(retry_pause, [this, command, is_call] {
-      is_call ? send_call(command) : send_child(command);
-    });
+  if (!reply.outcome) {
+    const auto& why = reply.outcome.error();
+    const auto pause = pause_before_sending(command, why);
+    if (!pause) return fail_command(command, why);
+    return after(
+        *pause, [this, command, is_call] { is_call ? send_call(command) : send_child(command); });
   }
-  if (!reply.outcome) return fail_command(command, reply.outcome.error());
   if (const auto* answer = std::get_if<workflow_answer>(&*reply.outcome)) {
     is_call ? on_called(command, *answer) : on_child_reply(command, *answer);
   }

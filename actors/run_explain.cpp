@@ -95,6 +95,21 @@ std::string waits_in_words(const boost::json::array& waiting) {
   return "it waits for " + waits;
 }
 
+/// To who carries a command out: how the last one came out, and when the next is made.
+void add_request(
+    object& out, const clock& time, std::uint32_t number, const std::string& why, boot_time due) {
+  const auto next =
+      time.wall()
+      + std::chrono::ceil<std::chrono::milliseconds>(std::max(due - time.boot(), boot_time{0}));
+  out["request"] =
+      object{{"number", number}, {"last_error", why}, {"next_ms", runtime::shown_ms(next)}};
+  out["detail"] = fmt::format(
+      "{}: {}; the next may begin from {} on",
+      number == 0 ? "nobody was asked yet" : fmt::format("request {} failed", number),
+      why,
+      format_time(next));
+}
+
 /// Of an agent: which message that is for, and how many wait.
 void add_messages(storage::journal& journal, object& out, const topic_ref& agent) {
   auto found = look_at_agent(journal, agent, {});
@@ -175,6 +190,7 @@ std::vector<awaited> run_host::waits_elsewhere(std::size_t count_max) const {
   if (!engine_ || is_busy_ || shown_->ended) return waits;
   for (const auto& [command, one] : engine_->open()) {
     if (waits.size() == count_max) break;
+    if (refused_.contains(command)) continue;
     if (one.request.kind == command_kind::child) {
       auto topic = topic_name::parse(
           std::string{runtime::channel_prefix} + child_id(command, one.request.arguments));
@@ -187,7 +203,7 @@ std::vector<awaited> run_host::waits_elsewhere(std::size_t count_max) const {
   }
   for (const auto& [command, one] : engine_->open()) {
     if (waits.size() == count_max) break;
-    if (one.request.kind != command_kind::call) continue;
+    if (one.request.kind != command_kind::call || refused_.contains(command)) continue;
     auto agent = runtime::agent_channel(
         text_at(one.request.arguments, "type"), text_at(one.request.arguments, "key"));
     if (!agent) continue;
@@ -243,19 +259,11 @@ boost::json::object run_host::explain() const {
     if (step.due) one["due_ms"] = runtime::shown_ms(*step.due);
     if (step.why) one["error"] = runtime::describe_failure(*step.why);
     if (const auto pause = models_.pause_of(command)) {
-      const auto next = parts_.time.wall()
-                        + std::chrono::ceil<std::chrono::milliseconds>(
-                            std::max(pause->next - parts_.time.boot(), boot_time{0}));
-      one["request"] = object{
-          {"number", pause->round},
-          {"last_error", pause->why},
-          {"next_ms", runtime::shown_ms(next)}};
-      one["detail"] = fmt::format(
-          "{}: {}; the next may begin from {} on",
-          pause->round == 0 ? "nobody was asked yet"
-                            : fmt::format("request {} failed", pause->round),
-          pause->why,
-          format_time(next));
+      add_request(one, parts_.time, pause->round, pause->why, pause->next);
+    } else if (const auto refused = refused_.find(command); refused != refused_.end()) {
+      const auto& [tries, why, next] = refused->second;
+      const auto said = fmt::format("{}: {}", name_of(why.code), why.detail);
+      add_request(one, parts_.time, tries, said, next);
     }
     waiting.push_back(std::move(one));
   }

@@ -340,7 +340,10 @@ private:
   [[nodiscard]] std::string command_id(std::uint32_t command) const;
   [[nodiscard]] time_ms issued_at(std::uint32_t command) const;
   void send_again(std::uint32_t command);
-  void send_again_later(std::uint32_t command);
+  void send_again_later(std::uint32_t command, std::chrono::milliseconds pause);
+  /// Before the command is sent again; nothing if `why` is its end.
+  [[nodiscard]] std::optional<std::chrono::milliseconds>
+  pause_before_sending(std::uint32_t command, const error& why);
   void look(sent_before what, control_body ask);
   void look_from(sent_before what, runtime::position from);
   /// False: the reply is to something else.
@@ -532,6 +535,7 @@ private:
   bool is_settling_ = false;
   bool is_settling_soon_ = false;
   std::unordered_map<std::uint64_t, std::uint32_t> asked_;
+  std::map<std::uint32_t, refused_asking> refused_;
   std::unordered_map<std::uint64_t, sent_before> lookups_;
   std::uint64_t last_correlation_ = 0;
   std::map<std::uint64_t, waiter> result_waiters_;

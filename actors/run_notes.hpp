@@ -77,6 +77,13 @@ struct untold_debt {
   std::uint32_t tries = 0;
 };
 
+/// Whoever a command goes to could not take it, as his store is damaged: it is asked again.
+struct refused_asking {
+  std::uint32_t tries = 0;
+  error why;
+  boot_time next{};
+};
+
 /// A message that an agent has not answered.
 struct open_message {
   /// Hash of it: what is said again is told from another message.

@@ -4,6 +4,7 @@
 #include "actors/command_id.hpp"
 #include "actors/router.hpp"
 #include "actors/run_host.hpp"
+#include "actors/telling.hpp"
 #include "base/hash.hpp"
 #include "base/log.hpp"
 #include "runtime/workflow/agent_names.hpp"
@@ -72,8 +73,19 @@ void run_host::send_again(std::uint32_t command) {
   carry_out(command);
 }
 
-void run_host::send_again_later(std::uint32_t command) {
-  after(retry_pause, [this, command] { when_free([this, command] { send_again(command); }); });
+void run_host::send_again_later(std::uint32_t command, std::chrono::milliseconds pause) {
+  after(pause, [this, command] { when_free([this, command] { send_again(command); }); });
+}
+
+std::optional<std::chrono::milliseconds>
+run_host::pause_before_sending(std::uint32_t command, const error& why) {
+  if (is_retryable(why.code)) return retry_pause;
+  if (!is_damage(why.code)) return std::nullopt;
+  auto& refused = refused_[command];
+  const auto pause = pause_before_telling(refused.tries++);
+  refused.why = why;
+  refused.next = parts_.time.boot() + pause;
+  return pause;
 }
 
 void run_host::look(sent_before what, control_body ask) {
@@ -82,7 +94,7 @@ void run_host::look(sent_before what, control_body ask) {
   lookups_.emplace(correlation.raw(), std::move(what));
   if (parts_.router->control({correlation, std::move(ask)}, home_.run_handle())) return;
   lookups_.erase(correlation.raw());
-  send_again_later(command);
+  send_again_later(command, retry_pause);
 }
 
 void run_host::look_from(sent_before what, runtime::position from) {
@@ -97,18 +109,17 @@ bool run_host::takes_lookup(const control_reply& reply) {
   const auto command = what.command;
   if (!may_carry_out() || !engine_->open().contains(command)) return true;
   if (!reply.outcome) {
-    if (is_not_there(reply.outcome.error().code)) {
+    const auto& why = reply.outcome.error();
+    if (is_not_there(why.code)) {
       carry_out(command);
     } else {
       log::channel("actors")->warn(
-          "workflow {}: what command {} sent cannot be looked up: {}",
-          id(),
-          command,
-          reply.outcome.error().detail);
-      send_again_later(command);
+          "workflow {}: what command {} sent cannot be looked up: {}", id(), command, why.detail);
+      send_again_later(command, pause_before_sending(command, why).value_or(retry_pause));
     }
     return true;
   }
+  refused_.erase(command);
   if (const auto* topic = std::get_if<topic_description>(&*reply.outcome)) {
     const auto issued = issued_at(command);
     if (std::chrono::seconds{topic->settings.dedupe_window_s} > now() - issued + skew_max) {

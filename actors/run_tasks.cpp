@@ -71,10 +71,10 @@ void run_host::on_task_reply(std::uint32_t command, const control_reply& reply) 
   const auto& why = reply.outcome.error();
   // A queue that is deleted meanwhile may know the task, and even how it ended, so it is asked for
   // again: then it is known, or it is a new one in a new queue.
-  if (!is_retryable(why.code) && why.code != errc::queue_not_found) {
-    return fail_command(command, why);
-  }
-  after(retry_pause, [this, command] { send_task(command); });
+  const auto pause = why.code == errc::queue_not_found ? std::optional{retry_pause}
+                                                       : pause_before_sending(command, why);
+  if (!pause) return fail_command(command, why);
+  after(*pause, [this, command] { send_task(command); });
 }
 
 /// The queue is not there, so its tasks are not either.

@@ -77,6 +77,7 @@ void run_host::note(const run_event& event) {
   if (event.kind != run_event_kind::issued && event.kind != run_event_kind::attempt_failed) {
     accepted_.erase(event.command);
     woken_calls_.erase(event.command);
+    refused_.erase(event.command);
     borrowed_.erase(event.command);
   }
   if (event.kind == run_event_kind::issued) {

@@ -19,6 +19,12 @@ inline constexpr std::chrono::milliseconds telling_pause_max{10'000};
   return std::min(telling_pause_max, telling_pause_min * (1U << std::min(tries, 6U)));
 }
 
+/// The store of whoever is asked is damaged. That is his node's affair and may be repaired, so it
+/// is no answer.
+[[nodiscard]] constexpr bool is_damage(errc code) {
+  return code == errc::quarantined || code == errc::io_error || code == errc::corruption;
+}
+
 /// Also who is not there, or has no use for it, has nothing more to be told. Anybody else may have
 /// by and by: a shard that is damaged can be repaired.
 [[nodiscard]] inline bool is_heard(const control_reply& reply) {

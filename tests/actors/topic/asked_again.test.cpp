@@ -69,6 +69,12 @@ struct leading_workflow : workflow<leading_workflow> {
   }
 };
 
+struct tasking_workflow : workflow<tasking_workflow> {
+  static constexpr std::string_view type = "test.tasking";
+
+  flow<json> run(context& ctx, json) { co_return co_await ctx.task("llm", 1).required(); }
+};
+
 /// Dies once, after `left` commits; what its code says from then on is worded otherwise.
 struct mortal_node : mortal_broker {
   explicit mortal_node(std::size_t life) : mortal_broker{life} {
@@ -76,7 +82,7 @@ struct mortal_node : mortal_broker {
     on_death = [] { wording = 2; };
     if (!code.add(slow_agent::definition()) || !code.add(calling_workflow::definition())
         || !code.add(publishing_workflow::definition()) || !code.add(echoing_workflow::definition())
-        || !code.add(leading_workflow::definition())) {
+        || !code.add(leading_workflow::definition()) || !code.add(tasking_workflow::definition())) {
       FAIL("cannot add the workflows");
     }
   }
@@ -123,6 +129,40 @@ TEST_CASE(
     CHECK(shown.at("result") == heard);
     CHECK((heard == 1 || (node.was_killed && heard == 2)));
   }
+}
+
+TEST_CASE("damage of another shard is no answer to a command", "[actors][workflow]") {
+  const auto [type, target] = GENERATE(table<const char*, const char*>(
+      {{"test.calling", "workflow.agent.slow.k"},
+       {"test.publishing", "out"},
+       {"test.leading", "workflow.kid"},
+       {"test.tasking", "llm"}}));
+  const auto code = GENERATE(errc::quarantined, errc::io_error, errc::corruption);
+  INFO(type << ", " << name_of(code));
+  mortal_node node{SIZE_MAX};
+  const auto there = node.broker.shard_of(target);
+  std::string id = "w";
+  while (node.broker.shard_of("workflow." + id) == there)
+    id += 'w';
+  node.broker.journal.refuse_reads(there, error{code, "block 7 is broken", 0});
+  REQUIRE(node.ask(start_workflow{mortal_node::channel(id), type, "1", {}, {}}));
+  node.pass(6s);
+  CHECK(node.shown(id).at("status") == "running");
+  const auto explained = boost::json::parse(node.explained(id)).as_object();
+  const auto& waits = explained.at("waiting_for").as_array().at(0).as_object();
+  CHECK(says(
+      std::string{waits.at("request").at("last_error").as_string()},
+      std::string{name_of(code)} + ": block 7 is broken"));
+  // Less and less often.
+  CHECK(waits.at("request").at("number").as_int64() > 2);
+  CHECK(waits.at("request").at("number").as_int64() < 8);
+  CHECK(says(std::string{explained.at("summary").as_string()}, "block 7 is broken"));
+  node.broker.journal.refuse_reads(there, std::nullopt);
+  node.pass(10s);
+  if (type == std::string_view{"test.tasking"}) node.complete_task();
+  node.pass(2s);
+  CHECK(node.shown(id).at("status") == "completed");
+  CHECK_FALSE(boost::json::parse(node.explained(id)).as_object().contains("request"));
 }
 
 TEST_CASE("a call is sent though its node died before its agent was there", "[actors][workflow]") {
