@@ -456,7 +456,7 @@ void run_host::commit(sequence first) {
   for (const auto& one : std::exchange(batch_waiters_, {}))
     answer_committed(one);
   tell_debts();
-  if (!anew_.empty()) return replay_anew();
+  if (!anew_.empty() && !is_retired_) return replay_anew();
   if (drives_next_run()) return;
   // One that fails at once is told to the code when all have been read from its engine.
   is_carrying_out_ = true;
@@ -491,6 +491,13 @@ void run_host::retire() {
     answer(one, std::unexpected{why});
 }
 
+void run_host::give_up() {
+  const turn here{*this};
+  // What is on its way to the journal is answered soon.
+  if (!is_code_at_work_) return retire();
+  abandon({errc::overloaded, "the workflow is being reloaded; retry", 50});
+}
+
 void run_host::leave_for_good() {
   const turn here{*this};
   wake_callers();
@@ -501,6 +508,7 @@ void run_host::abandon(const error& why) {
   const turn here{*this};
   is_dead_ = true;
   is_busy_ = false;
+  if (is_code_at_work_) give_up_turn();
   for (const auto& one : std::exchange(batch_waiters_, {}))
     answer(one, std::unexpected{why});
   retire();
@@ -525,7 +533,7 @@ std::chrono::milliseconds run_host::left_of(const runtime::run_timer& timer) con
 }
 
 bool run_host::is_idle() const {
-  if (is_dead_) return steps_running_ == 0;
+  if (is_dead_) return true;
   if (is_busy_ || is_checking_ || steps_running_ != 0 || async_steps_running_ != 0
       || !inputs_.empty() || !result_waiters_.empty() || !explains_.empty() || !asked_.empty()
       || !lookups_.empty() || wakes_open_ != 0 || owes_parent_ || has_debts()

@@ -82,8 +82,11 @@ public:
   /// To one relay: what the answers of models under way have told.
   void show_so_far(std::uint64_t relay);
 
-  /// Nothing is begun any more; steps that run are waited for.
+  /// Nothing is begun any more; a turn that its code has is waited for, steps are not: what they
+  /// come back with is dropped.
   void retire();
+  /// The same where nothing can be written any more, so not for the turn either.
+  void give_up();
   /// Its channel is deleted: whoever waits for it asks again.
   void leave_for_good();
   /// The channel's journal failed: all that is open here is answered and forgotten.
@@ -104,7 +107,7 @@ public:
   /// Why its channel must stay: the workflow has not ended, or not told it. Agents have no end.
   [[nodiscard]] std::optional<error> holds_channel() const;
 
-  [[nodiscard]] bool is_settled() const { return !is_busy_ && steps_running_ == 0; }
+  [[nodiscard]] bool is_settled() const { return !is_busy_; }
 
 private:
   using waiter = run_waiter;
@@ -542,7 +545,7 @@ private:
   /// Those that wait for the run to settle, and since when.
   std::vector<std::pair<waiter, boot_time>> explains_;
   std::uint64_t last_waiter_ = 0;
-  /// Those on the step pool hold the actor up when it ends; those elsewhere may take for ever.
+  /// Those on the step pool, which may go on with the code; and those elsewhere.
   std::uint32_t steps_running_ = 0;
   std::uint32_t async_steps_running_ = 0;
   /// Model calls that another process began.

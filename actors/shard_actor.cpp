@@ -130,17 +130,17 @@ private:
     if (!activation_ || *activation_ != failed) return;
     log::channel("actors")->warn(
         "an append of shard {} failed; its topics are read again", shard_.raw());
-    retire_all();
+    retire_all({.has_failed = true});
     activate();
   }
 
   /// All topics answer what they owe and end; what comes meanwhile is held for their successors.
-  void retire_all() {
+  void retire_all(retire_topic how) {
     for (auto& [topic, slot] : topics_) {
       if (!slot.actor || slot.is_retired) continue;
       slot.stage = topic_stage::passivating;
       slot.is_retired = true;
-      send(slot.actor, box(retire_topic{}));
+      send(slot.actor, box(retire_topic{how}));
     }
   }
 
@@ -148,7 +148,7 @@ private:
 
   void on_stop() {
     is_stopping_ = true;
-    retire_all();
+    retire_all({});
     std::vector<topic_ref> unborn;
     for (const auto& [topic, slot] : topics_) {
       if (!slot.actor) unborn.push_back(topic);

@@ -105,9 +105,9 @@ public:
           send(hub, box(news_of(core_.image())));
         },
         [this](const boxed<passivate_topic>&) { on_passivate(); },
-        [this](const boxed<retire_topic>&) {
+        [this](const boxed<retire_topic>& message) {
           is_retiring_ = true;
-          if (run_) run_->retire();
+          if (run_) message->has_failed ? run_->give_up() : run_->retire();
           end_if_retired();
         },
     };

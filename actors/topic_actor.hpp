@@ -77,8 +77,11 @@ struct report_active {};
 /// SHARD -> TOPIC: end now if you are still idle (answered by DOWN), else stay (`topic_busy`).
 struct passivate_topic {};
 
-/// SHARD -> TOPIC: the last message; end as soon as everything is answered.
-struct retire_topic {};
+/// SHARD -> TOPIC: the last message; end as soon as everything is answered. `has_failed`: an append
+/// of the shard, so nothing more can be written, and what a run works out is not waited for.
+struct retire_topic {
+  bool has_failed = false;
+};
 
 /// TOPIC -> SHARD: a run sleeps; wake it before then.
 struct run_sleeps {

@@ -1,7 +1,9 @@
 // Failed and refused appends: every request is answered once, nothing acked is lost, nothing that
 // was refused is there afterwards.
 #include "tests/actors/topic/virtual_broker.hpp"
+#include "tests/support/eventually.hpp"
 
+#include <atomic>
 #include <callboard/workflow.hpp>
 #include <random>
 
@@ -19,6 +21,32 @@ struct patient_workflow : workflow<patient_workflow> {
   static constexpr std::string_view type = "test.patient";
 
   flow<json> run(context& ctx, json) { co_return co_await ctx.signal("go").required(); }
+};
+
+std::atomic<bool> hangs_in_step{false};
+std::atomic<bool> hangs_behind_step{false};
+std::atomic<int> hanging{0};
+
+void hang(std::atomic<bool>& here) {
+  if (!here) return;
+  ++hanging;
+  here.wait(true);
+}
+
+void let_go(std::atomic<bool>& here) {
+  here = false;
+  here.notify_all();
+}
+
+/// Hangs in its step, or in the turn that this begins on its thread.
+struct hanging_workflow : workflow<hanging_workflow> {
+  static constexpr std::string_view type = "test.hanging";
+
+  flow<json> run(context& ctx, json) {
+    co_await ctx.step("hang", [] { hang(hangs_in_step); }).required();
+    hang(hangs_behind_step);
+    co_return co_await ctx.signal("go").required();
+  }
 };
 
 event_page read_all(virtual_broker& broker, const std::string& name) {
@@ -49,6 +77,44 @@ TEST_CASE("an answer waits for its commit", "[actors][topic]") {
   CHECK(broker.got.published.at(first)->first_seq == sequence{1});
   CHECK(broker.got.published.at(duplicate)->events.at(0).duplicate);
   CHECK(broker.got.published.at(refused).error().code == errc::sequence_conflict);
+}
+
+TEST_CASE("a failed append waits for no step and no code of a run", "[actors][workflow]") {
+  hanging = 0;
+  auto& here = GENERATE(false, true) ? hangs_in_step : hangs_behind_step;
+  here = true;
+  runtime::workflow_registry code;
+  REQUIRE(code.add(hanging_workflow::definition()));
+  manual_clock time;
+  reader_pool steps{time, 1, 10};
+  virtual_broker broker{{}, &code, &steps};
+  const auto channel = virtual_broker::topic("workflow.w");
+  const auto ask = [&](control_body body) {
+    const auto id = broker.ask(std::move(body));
+    for (int i = 0; i < 100 && !broker.got.answered.contains(id); ++i)
+      broker.advance(std::chrono::milliseconds{50});
+    return broker.got.answered.contains(id) ? broker.got.answered.at(id)
+                                            : fail(errc::internal, "no answer");
+  };
+  REQUIRE(ask(start_workflow{channel, "test.hanging", "1", {}, {}}));
+  REQUIRE(callboard::testing::eventually([] { return hanging == 1; }));
+  std::string other = "events";
+  while (broker.shard_of(other) != broker.shard_of("workflow.w"))
+    other += 's';
+  broker.journal.fail_next(unknown);
+  broker.publish(other, {"a"});
+  broker.settle();
+  CHECK(ask(signal_workflow{channel, "go", "7", {}}));
+  CHECK(ask(explain_workflow{channel}));
+  CHECK(ask(get_workflow{channel}));
+  CHECK(ask(terminate_workflow{channel, "enough", "ann"}));
+  let_go(here);
+  // While this waits here, what they come back with is the only thing that happens.
+  steps.stop();
+  broker.settle();
+  const auto shown = ask(get_workflow{channel});
+  REQUIRE(shown);
+  CHECK(std::get<workflow_answer>(*shown).body.find("terminated") != std::string::npos);
 }
 
 TEST_CASE("relays of more absent topics than a shard keeps must ask again", "[actors][topic]") {

@@ -93,12 +93,17 @@ private:
 
 class virtual_broker {
 public:
-  /// With `code`, runs are driven and their steps done on the pool of the readers.
-  explicit virtual_broker(config with = {}, const runtime::workflow_registry* code = nullptr)
+  /// With `code`, runs are driven and their steps done on the pool of the readers; the steps on
+  /// that of the test, if it gives one: nobody waits for them.
+  explicit virtual_broker(
+      config with = {},
+      const runtime::workflow_registry* code = nullptr,
+      actors::reader_pool* steps = nullptr)
       : settings{std::move(with)} {
     set_policy();
     parts_.workflows = code;
     if (code != nullptr) parts_.user_code = parts_.steps = &readers_;
+    if (steps != nullptr) parts_.steps = steps;
     wait_for_readers();
     start();
   }
