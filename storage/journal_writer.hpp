@@ -106,7 +106,8 @@ private:
   /// After a while without appends: gives back what only helps while there are some.
   void rest_if_idle();
   void sync_mark_if_due(bool now);
-  void start_time();
+  /// `newest`: the time of the newest record of all shards.
+  void start_time(time_ms newest);
   /// For the next start.
   void note_time_if_due(bool now);
   void show_depths() const;
@@ -118,7 +119,8 @@ private:
   void refuse_all_waiting(const error& why);
   void reopen(const error& why);
   [[nodiscard]] result<void> open_database();
-  [[nodiscard]] result<void> load_shard(database& db, shard_id shard);
+  /// Gives the time of its newest record.
+  [[nodiscard]] result<time_ms> load_shard(database& db, shard_id shard);
   /// Up to where the rows are made: to the end, or to what quarantines the shard.
   [[nodiscard]] result<lsn> project_tail(database& db, shard_id shard, const shard_position& at);
 

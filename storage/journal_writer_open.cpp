@@ -33,12 +33,13 @@ result<void> journal_writer::start(const mark_state& mark) {
   batch_.Clear();
   auto opened = open_store(parts_.paths, mark, db_options_);
   if (!opened) return std::unexpected{opened.error()};
-  start_time();
+  time_ms newest{};
   for (std::uint32_t i = 0; i < parts_.shards.shard_count(); ++i) {
-    if (auto loaded = load_shard(**opened, shard_id{i}); !loaded) {
-      return std::unexpected{loaded.error()};
-    }
+    const auto last = load_shard(**opened, shard_id{i});
+    if (!last) return std::unexpected{last.error()};
+    newest = std::max(newest, *last);
   }
+  start_time(newest);
   auto writer = mark_writer::open(*files_, parts_.paths.mark.string(), mark);
   if (!writer) return std::unexpected{writer.error()};
   mark_ = std::move(*writer);
@@ -48,12 +49,26 @@ result<void> journal_writer::start(const mark_state& mark) {
   return {};
 }
 
-void journal_writer::start_time() {
+void journal_writer::start_time(time_ms newest) {
   const auto file = parts_.paths.time.string();
-  const auto begin = go_on_from(read_time_note(*files_, file), parts_.time);
+  const auto noted = go_on_from(read_time_note(*files_, file), parts_.time);
+  const auto begin = std::max(noted, newest);
   const auto wall = parts_.time.wall();
   time_.start(parts_.time, begin);
+  // For all the same, as they judge by it what others have written. It goes on when the store is
+  // opened again within one process.
+  for (std::uint32_t i = 0; i < parts_.shards.shard_count(); ++i)
+    parts_.shards.slot(shard_id{i}).clock.start(parts_.time, begin);
   if (std::chrono::abs(wall - begin) < told_difference) return;
+  if (begin > noted) {
+    log::channel("storage")->warn(
+        "the time of records goes on from that of the newest, {} ms since 1970, while the "
+        "machine's "
+        "clock shows {} ms: it was set back. They come closer by a thousandth of what passes",
+        begin.time_since_epoch().count(),
+        wall.time_since_epoch().count());
+    return;
+  }
   log::channel("storage")->warn(
       "the time of records goes on from {} ms since 1970, as it went in this boot of the machine, "
       "while its clock shows {} ms: it was set, or the machine was paused. They come closer by a "
@@ -64,7 +79,7 @@ void journal_writer::start_time() {
       file);
 }
 
-result<void> journal_writer::load_shard(database& db, shard_id shard) {
+result<time_ms> journal_writer::load_shard(database& db, shard_id shard) {
   auto at = locate_shard(db, shard);
   if (!at) return std::unexpected{at.error()};
   auto& slot = parts_.shards.slot(shard);
@@ -86,16 +101,12 @@ result<void> journal_writer::load_shard(database& db, shard_id shard) {
     slot.view_version = at->view_version;
     slot.tail.clear();
   }
-  // Shard time goes on when the store is opened again within one process.
-  if (!thread_.joinable()) {
-    slot.clock.start(parts_.time, std::max(time_.now(parts_.time), at->last_time));
-  }
   durable_[shard.raw()] = std::max(durable_[shard.raw()], at->last.raw());
   auto projected = project_tail(db, shard, *at);
   if (!projected) return std::unexpected{projected.error()};
   const std::lock_guard guard{slot.mutex};
   slot.applied = *projected;
-  return {};
+  return at->last_time;
 }
 
 result<lsn> journal_writer::project_tail(database& db, shard_id shard, const shard_position& at) {
@@ -255,7 +266,8 @@ result<void> journal_writer::open_database() {
   auto opened = open_store(parts_.paths, *mark, db_options_);
   if (!opened) return std::unexpected{opened.error()};
   for (std::uint32_t i = 0; i < parts_.shards.shard_count(); ++i) {
-    if (auto loaded = load_shard(**opened, shard_id{i}); !loaded) return loaded;
+    auto loaded = load_shard(**opened, shard_id{i});
+    if (!loaded) return std::unexpected{loaded.error()};
   }
   auto writer = mark_writer::open(*files_, parts_.paths.mark.string(), *mark);
   if (!writer) return std::unexpected{writer.error()};

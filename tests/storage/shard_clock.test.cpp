@@ -99,6 +99,28 @@ TEST_CASE("within a boot of the machine shard time goes on over restarts", "[sto
   }
 }
 
+TEST_CASE("all shards go on from the time of the newest record", "[storage][clock]") {
+  journal_fixture f;
+  f.open();
+  const auto early = f.make_topic(shard_id{0}, "early");
+  static_cast<void>(f.append(shard_id{0}, {event(early, 1, "x")}).value());
+  f.time.advance(std::chrono::hours{3});
+  const auto late = f.make_topic(shard_id{1}, "late");
+  const auto newest = f.append(shard_id{1}, {event(late, 1, "x")}).value().time;
+  f.close();
+  // What is noted of the time is of another boot, and the clock shows less than the records.
+  f.time.reboot();
+  f.time.step_wall(std::chrono::hours{-5});
+  f.open();
+  CHECK(f.journal->shard_time(shard_id{0}) == newest);
+  CHECK(f.journal->shard_time(shard_id{1}) == newest);
+  // It is noted like that.
+  f.close();
+  f.time.advance(std::chrono::seconds{30});
+  f.open();
+  CHECK(f.journal->shard_time(shard_id{0}) >= newest + std::chrono::milliseconds{29'900});
+}
+
 TEST_CASE("a note of the time is read as it was written, or not at all", "[storage][clock]") {
   const time_note note{
       .boot_id = "4f1c",

@@ -38,13 +38,14 @@ public:
 
   /// Shard time goes on as after a start of the node.
   void start_clocks() {
-    node_clock_.start(time_, storage::go_on_from(noted_, time_));
-    note_time();
-    for (std::size_t i = 0; i < shards_.size(); ++i) {
-      const auto& records = shards_[i].records;
-      const auto last = records.empty() ? time_ms{} : records.back().time;
-      clocks_[i].start(time_, std::max(node_clock_.now(time_), last));
+    auto begin = storage::go_on_from(noted_, time_);
+    for (const auto& one : shards_) {
+      if (!one.records.empty()) begin = std::max(begin, one.records.back().time);
     }
+    node_clock_.start(time_, begin);
+    note_time();
+    for (auto& one : clocks_)
+      one.start(time_, begin);
   }
 
   /// As the writer does every few seconds.

@@ -165,6 +165,41 @@ TEST_CASE("damage of another shard is no answer to a command", "[actors][workflo
   CHECK_FALSE(boost::json::parse(node.explained(id)).as_object().contains("request"));
 }
 
+TEST_CASE(
+    "an event counts once though the clock was set back before its node starts again",
+    "[actors][workflow]") {
+  mortal_node node{SIZE_MAX};
+  const auto there = node.broker.shard_of("out");
+  std::string id = "w";
+  while (node.broker.shard_of("workflow." + id) == there)
+    id += 'w';
+  std::string other = "other";
+  while (node.broker.shard_of(other) != there)
+    other += 'r';
+  node.broker.ask(start_workflow{mortal_node::channel(id), "test.publishing", "1", {}, {}});
+  for (int commits = 0; commits < 10 && node.events_in("out") == 0; ++commits) {
+    node.broker.run();
+    node.broker.journal.commit(1);
+  }
+  REQUIRE(node.events_in("out") == 1);
+  // The run comes to no record of it, while time goes on where the event is.
+  node.broker.journal.refuse_next(error{errc::overloaded, "injected", 0});
+  node.broker.run();
+  node.broker.time.advance(10min);
+  node.broker.publish(other, {"late"});
+  node.broker.run();
+  while (node.broker.journal.commit(1) > 0)
+    node.broker.run();
+  REQUIRE(node.events_in(other) == 1);
+  node.broker.time.step_wall(-1h);
+  node.broker.time.reboot();
+  node.die();
+  node.pass(5s);
+  CHECK(node.shown(id).at("status") == "completed");
+  CHECK(node.shown(id).at("result") == 1);
+  CHECK(node.events_in("out") == 1);
+}
+
 TEST_CASE("a call is sent though its node died before its agent was there", "[actors][workflow]") {
   mortal_node node{SIZE_MAX};
   node.broker.ask(start_workflow{mortal_node::channel("w"), "test.calling", "1", {}, {}});
