@@ -189,6 +189,10 @@ void run_host::on_signal(const signal_workflow& ask, waiter from) {
                 id())));
   }
   if (known && (signal_ids_.contains(ask.id) || earlier_signal_ids_.contains(ask.id))) {
+    // What the run to come leaves out counts there when it is sent again.
+    if (copy_ && copy_->ask->order.without_signals) {
+      return answer(from, fail(errc::overloaded, "the workflow is being restarted; retry", 50));
+    }
     return answer(from, control_answer{workflow_answer{R"({"duplicate":true})"}});
   }
   if (known && joins_signal(ask.id, from)) return;

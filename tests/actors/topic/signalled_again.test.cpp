@@ -173,6 +173,29 @@ TEST_CASE("what a run that is begun anew was sent before counts again", "[actors
   CHECK(node.passed() == 2);
 }
 
+TEST_CASE("what a restart leaves out counts that is sent again while it is written", "[actors]") {
+  turnstile node;
+  for (int i = 0; i < 300; ++i)
+    CHECK_FALSE(node.is_known("a" + std::to_string(i), "305"));
+  const auto restarted = node.broker.ask(restart_workflow{
+      node.channel, {.from = "280", .reason = "again", .who = "ann", .without_signals = true}});
+  // Up to where the first part of the copy is on its way to the disk.
+  node.broker.run();
+  REQUIRE(node.broker.journal.queued() == 1);
+  const auto again = node.broker.ask(signal_workflow{node.channel, "go", "305", "a299"});
+  node.broker.run();
+  REQUIRE(node.broker.got.answered.contains(again));
+  const auto& answer = node.broker.got.answered.at(again);
+  REQUIRE_FALSE(answer);
+  CHECK(answer.error().code == errc::overloaded);
+  node.broker.settle();
+  REQUIRE(node.broker.got.answered.contains(restarted));
+  CHECK(node.broker.got.answered.at(restarted));
+  CHECK(node.is_known("a100", "305"));
+  CHECK_FALSE(node.is_known("a299", "305"));
+  CHECK(node.is_known("a299", "305"));
+}
+
 TEST_CASE("a run goes on whose record of the run before is gone", "[actors]") {
   config settings;
   settings.workflows.events_kept = 1;
