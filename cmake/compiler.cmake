@@ -23,13 +23,13 @@ if(CALLBOARD_LLD)
 endif()
 
 # The program as it is shipped: "generate" = one that notes which code it runs, a file = made by what
-# was noted, linked as a whole and without assertions.
+# was noted and linked as a whole.
 set(CALLBOARD_PROFILE "" CACHE STRING "profile of an optimized build")
 if(CALLBOARD_PROFILE STREQUAL "generate")
-  add_compile_options(-DNDEBUG -fprofile-generate)
+  add_compile_options(-fprofile-generate)
   add_link_options(-fprofile-generate)
 elseif(CALLBOARD_PROFILE)
-  add_compile_options(-DNDEBUG -flto=thin -fprofile-use=${CALLBOARD_PROFILE}
+  add_compile_options(-flto=thin -fprofile-use=${CALLBOARD_PROFILE}
     -Wno-profile-instr-unprofiled -Wno-profile-instr-out-of-date -Wno-backend-plugin)
   add_link_options(-flto=thin -Wl,--export-dynamic)
   find_program(CALLBOARD_LLVM_AR NAMES llvm-ar-19 llvm-ar REQUIRED)
@@ -51,6 +51,10 @@ elseif(CALLBOARD_SANITIZE STREQUAL "fuzz")
 elseif(CALLBOARD_SANITIZE STREQUAL "thread")
   add_compile_options(-fsanitize=thread -fno-omit-frame-pointer)
   add_link_options(-fsanitize=thread)
+endif()
+# Assertions are those of libraries' headers; the sanitizers' builds have them.
+if(NOT CALLBOARD_SANITIZE)
+  add_compile_options($<$<CONFIG:RelWithDebInfo>:-DNDEBUG>)
 endif()
 
 add_library(callboard_options INTERFACE)
