@@ -102,15 +102,28 @@ reader_pool::queue& reader_pool::foremost() {
 }
 
 void reader_pool::stop() {
+  end_when_done();
+  threads_.clear();
+}
+
+bool reader_pool::stop_within(std::chrono::milliseconds patience) {
+  end_when_done();
   {
-    const std::lock_guard guard{mutex_};
-    stopping_ = true;
-    for (auto* one : std::exchange(asleep_, {})) {
-      one->is_woken = true;
-      one->woken.notify_one();
-    }
+    std::unique_lock lock{mutex_};
+    const auto have_ended = [this] { return threads_ended_ == threads_.size(); };
+    if (!thread_ended_.wait_for(lock, patience, have_ended)) return false;
   }
   threads_.clear();
+  return true;
+}
+
+void reader_pool::end_when_done() {
+  const std::lock_guard guard{mutex_};
+  stopping_ = true;
+  for (auto* one : std::exchange(asleep_, {})) {
+    one->is_woken = true;
+    one->woken.notify_one();
+  }
 }
 
 std::size_t reader_pool::depth() const {
@@ -138,7 +151,10 @@ void reader_pool::run(sleeper& self) {
       --idle_;
       is_one_waking_ = false;
     }
-    if (has_none()) return;
+    if (has_none()) {
+      ++threads_ended_;
+      return thread_ended_.notify_all();
+    }
     auto& from = foremost();
     auto job = std::move(from.front().job);
     from.pop_front();

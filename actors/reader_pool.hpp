@@ -4,6 +4,7 @@
 #include "base/clock.hpp"
 #include "base/error.hpp"
 
+#include <chrono>
 #include <condition_variable>
 #include <cstdint>
 #include <deque>
@@ -45,6 +46,10 @@ public:
   /// Runs what is queued, refuses more, joins the threads. Idempotent.
   void stop();
 
+  /// The same, but only for so long. False: there are jobs that have not ended; nothing that they
+  /// may use can go.
+  [[nodiscard]] bool stop_within(std::chrono::milliseconds patience);
+
   [[nodiscard]] std::size_t depth() const;
 
   /// How long the job that has waited for longest has waited; 0 if none waits.
@@ -64,6 +69,8 @@ private:
   using queue = std::deque<waiting_job>;
 
   void run(sleeper& self);
+  /// Refuses more, and lets each thread end behind what is queued.
+  void end_when_done();
   [[nodiscard]] result<void> post_read(work job);
   /// Null: nobody has to be woken. To be told without the lock.
   [[nodiscard]] sleeper* wake_one();
@@ -82,6 +89,8 @@ private:
   queue next_;
   queue reads_;
   std::size_t idle_ = 0;
+  std::size_t threads_ended_ = 0;
+  std::condition_variable thread_ended_;
   bool is_one_waking_ = false;
   bool stopping_ = false;
   const std::uint32_t queue_max_;

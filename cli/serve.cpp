@@ -112,6 +112,11 @@ exit_code serve(const context& run, serve_options options, serve_mode mode) {
       },
       &*classes);
   if (!served) return run.refuse(served.error());
+  if (*served == node::run_end::code_left_running) {
+    folder.reset();
+    run.io.out.flush();
+    std::_Exit(static_cast<int>(exit_code::done));
+  }
   return exit_code::done;
 }
 

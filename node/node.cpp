@@ -46,7 +46,10 @@ public:
         workflows_{workflows},
         payload_budget_{settings.node.payload_bytes_max} {}
 
-  ~running_node() override { stop(); }
+  ~running_node() override {
+    while (!stop(std::chrono::hours{1}))
+      log_->warn("code of workflows or steps does not end: the node cannot be destroyed before");
+  }
 
   result<void> build() {
     auto opened = storage::journal::open(
@@ -120,13 +123,21 @@ public:
     if (router_) router_->drain();
   }
 
-  void stop() override {
-    if (stopped_.exchange(true)) return;
+  bool stop(std::chrono::milliseconds patience) override {
+    if (stopped_) return true;
+    const auto until = clock_.boot() + patience;
     if (gateway_) gateway_->stop();
     if (router_) router_->stop();
     if (models_) models_->stop();
-    if (steps_) steps_->stop();
-    if (user_code_) user_code_->stop();
+    for (auto* pool : {steps_.get(), user_code_.get()}) {
+      const auto left =
+          std::chrono::duration_cast<std::chrono::milliseconds>(until - clock_.boot());
+      if (pool == nullptr || pool->stop_within(std::max(left, left.zero()))) continue;
+      if (readers_) readers_->stop();
+      if (journal_) journal_->close();
+      return false;
+    }
+    stopped_ = true;
     if (readers_) readers_->stop();
     if (journal_) journal_->close();
     // The actor system waits for its last actor, so it goes only when nothing can reach one.
@@ -141,6 +152,7 @@ public:
     readers_.reset();
     journal_.reset();
     log_->info("stopped");
+    return true;
   }
 
 private:
@@ -222,7 +234,7 @@ private:
   std::unique_ptr<actors::local_router> router_;
   std::unique_ptr<gateway::gateway> gateway_;
   std::atomic<bool> draining_{false};
-  std::atomic<bool> stopped_{false};
+  bool stopped_ = false;
 };
 
 }  // namespace

@@ -12,7 +12,7 @@
 
 namespace callboard::runtime {
 class workflow_registry;
-}
+}  // namespace callboard::runtime
 
 namespace callboard::node {
 
@@ -38,15 +38,23 @@ public:
   /// `node.drain_timeout_ms`.
   virtual void drain() = 0;
 
-  /// Stops gateway, actors, readers and journal, in this order. Idempotent.
-  virtual void stop() = 0;
+  /// Stops gateway, actors, readers and journal, in this order. Idempotent. False: code of
+  /// workflows or steps has not ended within `patience`. The journal is closed then, but the node
+  /// cannot be destroyed: all that is left is to end the process.
+  [[nodiscard]] virtual bool stop(std::chrono::milliseconds patience) = 0;
+};
+
+enum class run_end : std::uint8_t {
+  stopped,
+  /// Code of workflows or steps still runs: the process must end without destroying anything.
+  code_left_running
 };
 
 /// Runs a node until SIGTERM or SIGINT, then drains and stops it; a second signal stops at once.
 /// `on_ready` is called once with the URL when it takes traffic. Blocks these signals in all
 /// threads, so call it from main before any thread is started.
 /// Errors: those of `node::start`.
-[[nodiscard]] result<void> run_until_signal(
+[[nodiscard]] result<run_end> run_until_signal(
     const config& settings,
     const std::function<void(const std::string& url)>& on_ready,
     const runtime::workflow_registry* workflows = nullptr);
@@ -54,4 +62,4 @@ public:
 /// True if `address` can only be reached from this machine (127.0.0.0/8, ::1, localhost).
 [[nodiscard]] bool is_loopback(const std::string& address);
 
-} // namespace callboard::node
+}  // namespace callboard::node

@@ -1,9 +1,12 @@
 // Runs a node between two signals.
+#include "base/clock.hpp"
 #include "base/log.hpp"
 #include "node/node.hpp"
 #include "storage/directory.hpp"
 
+#include <algorithm>
 #include <arpa/inet.h>
+#include <chrono>
 #include <csignal>
 #include <pthread.h>
 #include <thread>
@@ -12,6 +15,9 @@
 namespace callboard::node {
 
 namespace {
+
+/// What code has to end in, also where the clients took all of `node.drain_timeout_ms`.
+constexpr std::chrono::milliseconds code_patience_min{500};
 
 sigset_t stop_signals() {
   sigset_t set;
@@ -45,7 +51,7 @@ void await_directory(const config& settings) {
 
 }  // namespace
 
-result<void> run_until_signal(
+result<run_end> run_until_signal(
     const config& settings,
     const std::function<void(const std::string& url)>& on_ready,
     const runtime::workflow_registry* workflows) {
@@ -59,9 +65,16 @@ result<void> run_until_signal(
   int signal = 0;
   sigwait(&set, &signal);
   stop_on_second_signal(set);
+  const system_clock time;
+  const auto until = time.boot() + std::chrono::milliseconds{settings.node.drain_timeout_ms};
   (*started)->drain();
-  (*started)->stop();
-  return {};
+  const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(until - time.boot());
+  if ((*started)->stop(std::max(left, code_patience_min))) return run_end::stopped;
+  log::channel("node")->error(
+      "code of workflows or steps does not end: the process ends without it; the journal is "
+      "closed, and what that code was about is done again at the next start");
+  (void)started->release();
+  return run_end::code_left_running;
 }
 
 bool is_loopback(const std::string& address) {

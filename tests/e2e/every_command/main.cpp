@@ -7,6 +7,7 @@
 #include <cstdlib>
 #include <exception>
 #include <fstream>
+#include <latch>
 #include <string>
 #include <utility>
 #include <vector>
@@ -52,6 +53,30 @@ struct patient : workflow<patient> {
   static constexpr std::string_view type = "patient";
 
   flow<json> run(context& ctx, json) { co_return co_await ctx.signal("never").required(); }
+};
+
+/// Waits for a child of the type that it is given.
+struct orphan : workflow<orphan> {
+  static constexpr std::string_view type = "orphan";
+
+  flow<json> run(context& ctx, std::string of) {
+    co_return co_await ctx.child<json>(std::move(of), json{}).required();
+  }
+};
+
+/// Code that does not end: in its first turn, in its second, or in a step.
+struct stubborn : workflow<stubborn> {
+  static constexpr std::string_view type = "stubborn";
+
+  flow<json> run(context& ctx, std::string where) {
+    if (where == "first") hang();
+    if (where == "step") co_await ctx.step("hang", [] { hang(); }).required();
+    co_await ctx.sleep(1ms).required();
+    hang();
+    co_return "never";
+  }
+
+  static void hang() { std::latch{1}.wait(); }
 };
 
 /// Has so many children at each level below it; those of the last never end by themselves.
@@ -269,6 +294,8 @@ int main(int argc, char** argv) {
       .add<piece>()
       .add<tally>()
       .add<patient>()
+      .add<stubborn>()
+      .add<orphan>()
       .add<tree>()
       .add<leaver>()
       .add<many>()
