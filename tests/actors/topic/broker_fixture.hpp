@@ -21,6 +21,7 @@
 
 #include <callboard/workflow.hpp>
 #include <chrono>
+#include <latch>
 #include <memory>
 #include <optional>
 #include <string>
@@ -72,7 +73,7 @@ public:
         .readers = *readers_,
         .time = time_,
         .counters = *counters_});
-    user_code_ = std::make_unique<actors::reader_pool>(time_, 2, 1000);
+    user_code_ = std::make_unique<actors::reader_pool>(time_, code_threads, 1000);
     steps_ = std::make_unique<actors::reader_pool>(time_, 2, 1000);
     parts_->workflows = &workflows;
     parts_->user_code = user_code_.get();
@@ -157,7 +158,19 @@ public:
 
   runtime::workflow_registry workflows;
 
+  /// What has been posted to the threads for code has ended: all of them are here at once.
+  void await_code_posted() {
+    const auto all = std::make_shared<std::latch>(code_threads + 1);
+    for (int i = 0; i < code_threads; ++i) {
+      REQUIRE(
+          user_code_->post(actors::reader_pool::lane::control, [all] { all->arrive_and_wait(); }));
+    }
+    all->arrive_and_wait();
+  }
+
 private:
+  static constexpr int code_threads = 2;
+
   model::chat_calls* models_;
   temp_dir dir_;
   system_clock time_;

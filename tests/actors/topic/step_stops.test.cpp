@@ -141,6 +141,7 @@ TEST_CASE_METHOD(stopping_fixture, "a step that is not wanted before it begins d
   start_one("w3", "test.working");
   REQUIRE(ask(cancel_workflow{topic("workflow.w3"), "enough"}));
   REQUIRE(says(ended("w3"), "cancelled"));
+  await_code_posted();
   release();
   CHECK(says(ended("w1"), R"("result":0)"));
   CHECK(says(ended("w2"), R"("result":0)"));
