@@ -288,9 +288,10 @@ void run_host::send_call(std::uint32_t command) {
   call.wait_ms = now() - issued_at(command) < call_patience ? call_wait_ms : late_call_wait_ms;
   call.id_suffices = true;
   const auto correlation = next_correlation(command);
-  if (parts_.router->control({correlation, std::move(call)}, home_.run_handle())) return;
+  auto asked = parts_.router->control({correlation, std::move(call)}, home_.run_handle());
+  if (asked) return;
   asked_.erase(correlation.raw());
-  after(retry_pause, [this, command] { send_call(command); });
+  after(pause_when_turned_away(command, asked.error()), [this, command] { send_call(command); });
 }
 
 void run_host::on_called(std::uint32_t command, const workflow_answer& reply) {

@@ -98,9 +98,10 @@ void run_host::send_child(std::uint32_t command) {
   start.parent =
       workflow_parent{channel_, row_->run, command, start_->incarnation, std::move(above)};
   const auto correlation = next_correlation(command);
-  if (parts_.router->control({correlation, std::move(start)}, home_.run_handle())) return;
+  auto asked = parts_.router->control({correlation, std::move(start)}, home_.run_handle());
+  if (asked) return;
   asked_.erase(correlation.raw());
-  after(retry_pause, [this, command] { send_child(command); });
+  after(pause_when_turned_away(command, asked.error()), [this, command] { send_child(command); });
 }
 
 bool run_host::is_of_same_parent(const workflow_parent& parent) const {

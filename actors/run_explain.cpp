@@ -78,11 +78,13 @@ std::string waits_in_words(const boost::json::array& waiting) {
     waits += text_at(one, "for");
     if (one.contains("detail")) waits += fmt::format(" ({})", text_at(one, "detail"));
     const auto* why = one.if_contains("error");
-    if (why != nullptr && one.at("status") == "retrying") {
+    if (why != nullptr) {
+      const bool is_made = one.at("status") == "running";
       const auto* deferrals = one.if_contains("deferrals");
       waits += fmt::format(
-          " (attempt {} comes next; the last one failed: {}: {}{})",
+          " (attempt {} {}; the last one failed: {}: {}{})",
           one.at("attempts").to_number<std::uint32_t>(),
+          is_made ? "is made" : "comes next",
           text_at(why->as_object(), "code"),
           text_at(why->as_object(), "message"),
           deferrals == nullptr ? std::string{}
@@ -180,6 +182,26 @@ void run_host::on_explain(waiter from, boot_time since) {
   if (!posted) answer(from, control_answer{workflow_answer{boost::json::serialize(*shared)}});
 }
 
+void run_host::answer_when_begun(
+    control_request request, const caf::actor& reply_to, boot_time since) {
+  if (shown_ || !row_ || is_dead_ || is_retired_) return on_request(std::move(request), reply_to);
+  const auto waited = parts_.time.boot() - since;
+  if (waited < boot_time{settling_patience}) {
+    return home_.run_later(
+        settling_pause, [this, request = std::move(request), reply_to, since]() mutable {
+          answer_when_begun(std::move(request), reply_to, since);
+        });
+  }
+  answer(
+      {.correlation = request.correlation, .reply_to = reply_to},
+      fail(
+          errc::overloaded,
+          "the workflow's code has been at work for two seconds at least and has not come to its "
+          "first command: nothing is recorded of it yet; ask again, or end it (`workflow "
+          "terminate`)",
+          1000));
+}
+
 void run_host::explain_again() {
   for (auto& [from, since] : std::exchange(explains_, {}))
     on_explain(std::move(from), since);
@@ -246,11 +268,12 @@ boost::json::object run_host::explain() const {
   boost::json::array waiting;
   for (const auto& [command, step] : steps_) {
     if (shown_->ended || (step.status != "running" && step.status != "retrying")) continue;
+    const bool is_made = stops_.is_under_way(command) || models_.is_under_way(command);
     object one{
         {"command", command},
         {"kind", step.kind},
         {"name", step.name},
-        {"status", step.status},
+        {"status", is_made ? "running" : step.status},
         {"since_ms", runtime::shown_ms(step.started)},
         {"for",
          is_agent() && step.kind == "signal" ? "a message" : in_words(step.kind, step.name)}};

@@ -358,12 +358,13 @@ void run_host::end_at_once(run_event with) {
 void run_host::append_batch() {
   const bool fits_again =
       engine_ && !engine_->blocked() && row_->status == run_status::blocked && !row_->ended;
-  if (batch_.empty() && fits_again) {
-    // On disk, too, so that the views know.
+  // On disk, too, so that the views and those who watch know; of one that goes on as new the next
+  // run tells.
+  if (fits_again && (batch_.empty() || batch_.front().run == batch_.back().run)) {
     run_event event;
     event.kind = run_event_kind::unblocked;
-    event.time = now();
-    batch_.push_back({std::move(event), row_->run});
+    event.time = batch_.empty() ? now() : batch_.front().event.time;
+    batch_.insert(batch_.begin(), recorded{std::move(event), row_->run});
   }
   if (batch_.empty()) {
     batch_closed_.clear();

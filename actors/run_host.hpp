@@ -347,6 +347,12 @@ private:
   /// Before the command is sent again; nothing if `why` is its end.
   [[nodiscard]] std::optional<std::chrono::milliseconds>
   pause_before_sending(std::uint32_t command, const error& why);
+  /// Before a command is given to the router again, which has nobody for it.
+  [[nodiscard]] std::chrono::milliseconds
+  pause_when_turned_away(std::uint32_t command, const error& why);
+  std::chrono::milliseconds note_refused(std::uint32_t command, const error& why);
+  /// Of a child or an agent that it waits for.
+  [[nodiscard]] bool lacks_type() const;
   void look(sent_before what, control_body ask);
   void look_from(sent_before what, runtime::position from);
   /// False: the reply is to something else.
@@ -438,6 +444,8 @@ private:
   // -- why it is where it is (run_explain.cpp) -------------------------------------------------
   void on_explain(waiter from, boot_time since);
   void explain_again();
+  /// Nothing is recorded yet of a run whose code is in its first turn.
+  void answer_when_begun(control_request request, const caf::actor& reply_to, boot_time since);
   [[nodiscard]] boost::json::object explain() const;
   [[nodiscard]] std::string summary(bool waits_for_nothing) const;
   [[nodiscard]] boost::json::array shown_debts() const;

@@ -65,6 +65,11 @@ public:
   /// Of a call that waits for its next request to a provider.
   [[nodiscard]] std::optional<model_feed::pause> pause_of(std::uint32_t command) const;
 
+  /// Whoever is asked has the call now.
+  [[nodiscard]] bool is_under_way(std::uint32_t command) const {
+    return open_.contains(command) && !pause_of(command);
+  }
+
   /// All text of calls under way, for somebody who has seen nothing of it.
   [[nodiscard]] std::vector<runtime::encoded_event> so_far() const;
 

@@ -60,6 +60,11 @@ void run_host::on_request(control_request request, const caf::actor& reply_to) {
   // Nor need a start be committed whose code hangs.
   const bool is_begun = shown_ || (row_ && cancel != nullptr && cancel->parent)
                         || (row_ && std::holds_alternative<terminate_workflow>(request.body));
+  const bool is_asked_after = std::holds_alternative<explain_workflow>(request.body)
+                              || std::holds_alternative<get_workflow>(request.body);
+  if (!is_begun && row_ && is_asked_after) {
+    return answer_when_begun(std::move(request), reply_to, parts_.time.boot());
+  }
   if (!is_begun) return answer(from, std::unexpected{not_there(channel_)});
   if (auto* signal = std::get_if<signal_workflow>(&request.body)) {
     on_signal(*signal, std::move(from));

@@ -81,6 +81,30 @@ std::optional<std::chrono::milliseconds>
 run_host::pause_before_sending(std::uint32_t command, const error& why) {
   if (is_retryable(why.code)) return retry_pause;
   if (!is_damage(why.code)) return std::nullopt;
+  return note_refused(command, why);
+}
+
+/// As with a run whose own code is not here: another build may have it.
+std::chrono::milliseconds
+run_host::pause_when_turned_away(std::uint32_t command, const error& why) {
+  if (is_retryable(why.code)) return retry_pause;
+  note_stuck(failure{
+      failure_class::bug,
+      "type_missing",
+      fmt::format(
+          "command {} cannot be carried out: {}; it goes on once the node is started with it, or "
+          "end the command by hand (`workflow resolve` or `skip`)",
+          command,
+          why.detail)});
+  return note_refused(command, why);
+}
+
+bool run_host::lacks_type() const {
+  return std::ranges::any_of(
+      refused_, [](const auto& one) { return !is_damage(one.second.why.code); });
+}
+
+std::chrono::milliseconds run_host::note_refused(std::uint32_t command, const error& why) {
   auto& refused = refused_[command];
   const auto pause = pause_before_telling(refused.tries++);
   refused.why = why;

@@ -90,6 +90,8 @@ void run_host::on_check(bool is_replied) {
   }
   ask_for_replies(is_replied);
   if (is_checking_ || is_busy_ || !engine_ || engine_->blocked() || row_->ended) return;
+  // Told where it is turned away.
+  if (lacks_type()) return;
   auto waits = waits_elsewhere(looks_max);
   const auto young = now() - std::chrono::milliseconds{limits().sweep_ms};
   std::erase_if(waits, [&](const awaited& one) {

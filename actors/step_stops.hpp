@@ -23,6 +23,10 @@ public:
   /// The attempt has ended.
   void ended(std::uint32_t command) { under_way_.erase(command); }
 
+  [[nodiscard]] bool is_under_way(std::uint32_t command) const {
+    return under_way_.contains(command);
+  }
+
   /// If there is one.
   void ask(std::uint32_t command);
   void ask_all();

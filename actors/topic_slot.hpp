@@ -64,11 +64,15 @@ struct topic_slot {
     return !runtime::is_agent_channel(name.topic) && std::ranges::any_of(held, terminates);
   }
 
-  /// Also one that is only being begun hears what ends it, as its code may hang.
+  /// Also one that is only being begun hears what ends it and who asks after it, as its code may
+  /// hang.
   template <class Body>
   [[nodiscard]] bool hears(const Body&) const {
     if (stage == topic_stage::active) return true;
-    return std::is_same_v<Body, terminate_workflow> && stage == topic_stage::making && actor;
+    constexpr bool is_for_begun = std::is_same_v<Body, terminate_workflow>
+                                  || std::is_same_v<Body, explain_workflow>
+                                  || std::is_same_v<Body, get_workflow>;
+    return is_for_begun && stage == topic_stage::making && actor;
   }
 
   /// Its actor may end if it says that it is idle. That of a run that is only being begun says so

@@ -24,6 +24,7 @@ struct repair_options {
   std::uint32_t command = 0;
   std::string result;
   std::string error_code;
+  std::string error_class;
   std::string error_message;
   bool is_text = false;
   bool without_signals = false;
@@ -80,6 +81,7 @@ result<void> resolve(const context& run, client::api& api, const repair_options&
     body.raw("result", o.is_text ? client::json_quoted(o.result) : o.result);
   } else if (!o.error_code.empty()) {
     object_text why;
+    if (!o.error_class.empty()) why.text("class", o.error_class);
     why.text("code", o.error_code);
     why.text("message", o.error_message);
     body.raw("error", why.str());
@@ -164,6 +166,9 @@ void add_workflow_repair(CLI::App& family, context& run) {
   auto* result = resolve_command.add_option("--result", e->result, "JSON value");
   auto* failed = resolve_command.add_option("--error", e->error_code, "code of a failure");
   resolve_command.add_option("--message", e->error_message, "of the failure, for people")
+      ->needs(failed);
+  resolve_command
+      .add_option("--class", e->error_class, "retryable, rate, quota, permanent (default) or bug")
       ->needs(failed);
   resolve_command.add_flag("--text", e->is_text, "the result is text, not JSON")->needs(result);
   result->excludes(failed);

@@ -17,7 +17,7 @@ struct http_request {
   std::string target = "/";
   header_list headers;
   std::string body;
-  std::chrono::milliseconds timeout{30'000};
+  std::chrono::milliseconds timeout{35'000};
 };
 
 struct http_response {
