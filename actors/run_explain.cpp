@@ -195,7 +195,7 @@ void run_host::answer_when_begun(
   answer(
       {.correlation = request.correlation, .reply_to = reply_to},
       fail(
-          errc::overloaded,
+          errc::timeout,
           "the workflow's code has been at work for two seconds at least and has not come to its "
           "first command: nothing is recorded of it yet; ask again, or end it (`workflow "
           "terminate`)",

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <latch>
 #include <map>
+#include <memory>
 #include <mutex>
 #include <string>
 #include <thread>
@@ -85,15 +86,15 @@ struct later_workflow : workflow<later_workflow> {
   }
 };
 
-/// Holds the step of `racing_workflow` until the test lets it go.
-std::latch* step_gate = nullptr;
+/// Holds the step of `racing_workflow` until the test lets it go; the step may look at it later.
+std::shared_ptr<std::latch> step_gate;
 
 struct racing_workflow : workflow<racing_workflow> {
   static constexpr std::string_view type = "test.racing";
 
   flow<json> run(context& ctx, json) {
-    const auto slow = [] {
-      step_gate->wait();
+    const auto slow = [gate = step_gate] {
+      gate->wait();
       return 1;
     };
     auto first = co_await any(ctx.step("slow", slow), ctx.signal<int>("go"));
@@ -157,12 +158,11 @@ TEST_CASE_METHOD(workflow_fixture, "what is refused makes no channel, and what w
 
 TEST_CASE_METHOD(workflow_fixture, "a step that runs holds up no other input") {
   REQUIRE(workflows.add(racing_workflow::definition()));
-  std::latch gate{1};
-  step_gate = &gate;
+  step_gate = std::make_shared<std::latch>(1);
   REQUIRE(ask(start_workflow{topic("workflow.w1"), "test.racing", "1", {}, {}}));
   REQUIRE(signal("w1", "1"));
   CHECK(says(outcome_of("w1"), R"("result":"signal")"));
-  gate.count_down();
+  step_gate->count_down();
   // The step that was let go counts for nothing.
   REQUIRE(ask(start_workflow{topic("workflow.w2"), "test.racing", "1", {}, {}}));
   CHECK(says(outcome_of("w2"), R"("result":"step")"));
