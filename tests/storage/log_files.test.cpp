@@ -50,12 +50,12 @@ bool is_zero(std::string_view bytes) {
   return std::ranges::all_of(bytes, [](char c) { return c == '\0'; });
 }
 
-/// What a node that is running has on disk, but for the zeros that it is just making.
+/// What a node that is running has on disk, but for the zeros and files that it is just making.
 void copy_as_killed(const fs::path& from, const fs::path& to) {
   fs::create_directories(to);
   for (const auto& entry : fs::directory_iterator{from}) {
     const auto name = entry.path().filename().string();
-    if (name.starts_with("spare_log")) continue;
+    if (name.starts_with("spare_log") || name.ends_with(".part")) continue;
     fs::copy(entry.path(), to / name, fs::copy_options::recursive);
   }
 }

@@ -248,6 +248,9 @@ private:
     router->begin_stop();
     settle();
     advance(std::chrono::seconds{1});
+    router->stop();
+    // What a killed shard leaves behind uses the router until it has ended.
+    settle();
     router.reset();
     settle();
     system.reset();
