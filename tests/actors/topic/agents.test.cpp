@@ -491,25 +491,32 @@ TEST_CASE_METHOD(agent_fixture, "an agent remembers what it answered however lar
   check();
 }
 
+namespace {
+
+/// Message `n` to the counter `a`; gives what its reply is told under.
+std::uint64_t tell_counter(
+    virtual_broker& broker, const std::string& message, const std::string& payload, int n) {
+  call_agent call;
+  call.topic = virtual_broker::topic("workflow.agent.counter.a");
+  call.type = "agent:counter";
+  call.message = message;
+  call.payload = payload;
+  call.id = "m" + std::to_string(n);
+  call.wait_ms = 60'000;
+  return broker.ask(std::move(call));
+}
+
+}  // namespace
+
 TEST_CASE("whoever waits gets a reply though much is replied at once as the run ends") {
   runtime::workflow_registry code;
   REQUIRE(code.add(counter::definition()));
   virtual_broker broker{{}, &code};
-  const auto tell = [&](const std::string& message, const std::string& payload, int n) {
-    call_agent call;
-    call.topic = virtual_broker::topic("workflow.agent.counter.a");
-    call.type = "agent:counter";
-    call.message = message;
-    call.payload = payload;
-    call.id = "m" + std::to_string(n);
-    call.wait_ms = 60'000;
-    return broker.ask(std::move(call));
-  };
   // All behind the first, until what the agent does in one run is done.
-  std::vector<std::uint64_t> asked{tell("doze", "null", 0)};
+  std::vector<std::uint64_t> asked{tell_counter(broker, "doze", "null", 0)};
   broker.settle();
   for (int n = 1; n < 100; ++n)
-    asked.push_back(tell("fill", "30000", n));
+    asked.push_back(tell_counter(broker, "fill", "30000", n));
   broker.settle();
   CHECK(broker.got.answered.empty());
   broker.advance(2s);
@@ -527,20 +534,10 @@ TEST_CASE("messages that are replied at once are written in batches that fit") {
   REQUIRE(code.add(counter::definition()));
   virtual_broker broker{{}, &code};
   constexpr int messages = 60;
-  const auto tell = [&](const std::string& message, const std::string& payload, int n) {
-    call_agent call;
-    call.topic = virtual_broker::topic("workflow.agent.counter.a");
-    call.type = "agent:counter";
-    call.message = message;
-    call.payload = payload;
-    call.id = "m" + std::to_string(n);
-    call.wait_ms = 60'000;
-    return broker.ask(std::move(call));
-  };
-  std::vector<std::uint64_t> asked{tell("doze", "null", 0)};
+  std::vector<std::uint64_t> asked{tell_counter(broker, "doze", "null", 0)};
   broker.settle();
   for (int n = 1; n <= messages; ++n)
-    asked.push_back(tell("fill", "1000000", n));
+    asked.push_back(tell_counter(broker, "fill", "1000000", n));
   broker.settle();
   // The last of them with the node: what it goes on as new for is on disk.
   const bool dies = GENERATE(false, true);
