@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <csignal>
 #include <cstring>
@@ -78,12 +79,25 @@ bool wait_for(int fd, short events, deadline until) {
   }
 }
 
+/// How soon the kernel finds out that the other machine is gone, for whoever only reads.
+constexpr std::array keepalive{
+    std::pair{TCP_KEEPIDLE, 30}, std::pair{TCP_KEEPINTVL, 10}, std::pair{TCP_KEEPCNT, 4}};
+
+void keep_alive(int fd) {
+  const int on = 1;
+  ::setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
+  for (const auto& [option, value] : keepalive) {
+    ::setsockopt(fd, IPPROTO_TCP, option, &value, sizeof value);
+  }
+}
+
 result<int> connect_address(const addrinfo& address, deadline until) {
   const int fd = ::socket(
       address.ai_family, address.ai_socktype | SOCK_NONBLOCK | SOCK_CLOEXEC, address.ai_protocol);
   if (fd < 0) return fail(errc::unreachable, system_error(errno));
   const int on = 1;
   ::setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+  keep_alive(fd);
   int problem = 0;
   if (::connect(fd, address.ai_addr, address.ai_addrlen) != 0) {
     problem = errno;

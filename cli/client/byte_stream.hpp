@@ -6,6 +6,7 @@
 #include "cli/client/endpoint.hpp"
 
 #include <chrono>
+#include <compare>
 #include <memory>
 #include <string_view>
 
@@ -20,6 +21,9 @@ public:
   [[nodiscard]] int remaining_ms() const;
 
   [[nodiscard]] bool passed() const { return remaining_ms() == 0; }
+
+  /// The earlier one is less.
+  friend auto operator<=>(const deadline&, const deadline&) = default;
 
 private:
   boot_time at_{};

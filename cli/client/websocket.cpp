@@ -1,10 +1,14 @@
 #include "cli/client/websocket.hpp"
 
 #include "base/utf8.hpp"
+#include "cli/client/raw_json.hpp"
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <charconv>
 #include <openssl/rand.h>
+#include <utility>
 
 namespace callboard::client {
 
@@ -164,17 +168,37 @@ result<std::optional<websocket_message>> websocket::receive(std::chrono::millise
   for (;;) {
     bool progressed = false;
     auto message = take_buffered(progressed);
+    if (message && *message && !std::exchange(was_welcomed_, true)) note_welcome((*message)->data);
     if (!message || *message) return message;
     if (progressed) continue;
-    auto count = stream_.read_some(chunk.data(), chunk.size(), until);
-    if (!count && count.error().code == errc::timeout) return std::nullopt;
+    auto count = stream_.read_some(chunk.data(), chunk.size(), std::min(until, silent_until_));
+    if (!count && count.error().code == errc::timeout) {
+      if (!silent_until_.passed()) return std::nullopt;
+      closed_ = websocket_close{};
+      return fail(
+          errc::unreachable,
+          fmt::format("nothing came from the server for {} ms", silence_max_.count()));
+    }
     if (!count || *count == 0) {
       closed_ = websocket_close{};
       return fail(
           errc::unreachable, count ? "the server dropped the connection" : count.error().detail);
     }
+    silent_until_ = deadline::after(silence_max_);
     buffered_.append(chunk.data(), *count);
   }
+}
+
+void websocket::note_welcome(std::string_view message) {
+  const auto members = json_members(message);
+  const auto limits = members ? json_members(find_member(*members, "limits")) : std::nullopt;
+  if (!limits) return;
+  std::int64_t interval_ms = 0;
+  const auto told = find_member(*limits, "ping_interval_ms");
+  std::from_chars(told.data(), told.data() + told.size(), interval_ms);
+  if (interval_ms <= 0) return;
+  silence_max_ = std::chrono::milliseconds{interval_ms * 5 / 2};
+  silent_until_ = deadline::after(silence_max_);
 }
 
 void websocket::close(std::uint16_t code, std::string_view reason, std::chrono::milliseconds wait) {

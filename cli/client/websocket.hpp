@@ -53,7 +53,8 @@ public:
 
   /// The next message; nothing when `wait` has passed.
   /// Errors: when the connection has ended (see `closed`) unauthorized, forbidden or
-  /// too_many_connections if the server said so, else unreachable; bad_request, too_large.
+  /// too_many_connections if the server said so, else unreachable; bad_request, too_large. A server
+  /// that is silent for 2.5 times the interval of its pings, as its `welcome` tells it, is gone.
   [[nodiscard]] result<std::optional<websocket_message>> receive(std::chrono::milliseconds wait);
 
   /// Sends a close frame and waits for the other side's, at most `wait`. What arrives in between
@@ -87,6 +88,8 @@ private:
   /// Handles one buffered frame; a message if it completed one.
   [[nodiscard]] result<std::optional<websocket_message>> take_frame(const ws_frame& frame);
   [[nodiscard]] result<std::optional<websocket_message>> take_buffered(bool& progressed);
+  /// What the first message says of pings.
+  void note_welcome(std::string_view message);
 
   byte_stream stream_;
   std::string buffered_;
@@ -98,6 +101,10 @@ private:
   bool close_sent_ = false;
   std::string subprotocol_;
   std::uint64_t pings_ = 0;
+  bool was_welcomed_ = false;
+  /// How long the server may be silent: 2.5 times the interval of its pings, at first the default.
+  std::chrono::milliseconds silence_max_{62'500};
+  deadline silent_until_ = deadline::after(silence_max_);
 };
 
 }  // namespace callboard::client

@@ -191,6 +191,23 @@ TEST_CASE("after a lost connection and after a drain it resumes by cursor", "[cl
   CHECK(lines_of(done.out) == 2);
 }
 
+TEST_CASE("a server that says nothing any more is lost", "[cli]") {
+  std::vector<std::string> from;
+  tiny_server server{[&](tiny_connection& c) {
+    (void)c.upgrade("callboard.v1.json");
+    c.write_frame(1, R"({"op":"welcome","limits":{"ping_interval_ms":60}})");
+    int opcode = 0;
+    from.push_back(member(c.read_frame(opcode), "from"));
+    c.write_frame(1, R"({"op":"ok","id":1,"sub":1,"epoch":"e","cursor":"e:4","recovered":true})");
+    if (from.size() == 2) send_event(c, 5);
+    (void)c.read_frame(opcode);
+  }};
+  const auto done = call({"subscribe", "a", "--limit", "1", "--server", server.url()});
+  INFO(done.err);
+  CHECK(done.code == 0);
+  CHECK(from == std::vector<std::string>{R"("now")", R"("e:4")"});
+}
+
 TEST_CASE("a gap is told and a refused subscription exits with 1", "[cli]") {
   int connection = 0;
   tiny_server server{[&](tiny_connection& c) {

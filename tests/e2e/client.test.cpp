@@ -5,6 +5,7 @@
 #include "tests/support/server_process.hpp"
 
 #include <callboard/client.hpp>
+#include <csignal>
 #include <set>
 #include <thread>
 
@@ -117,6 +118,24 @@ TEST_CASE("a subscription goes through kill -9 without gap or repeat", "[e2e][cl
   auto again = acme.subscribe("orders", {.from = place});
   REQUIRE(again);
   CHECK(next_of(*again).what.id == "o3");
+}
+
+TEST_CASE("a subscription notices that its node stands still", "[e2e][client]") {
+  server_process node{{.arguments = {"--set", "limits.ping_interval_ms=100"}, .keeps_port = true}};
+  auto acme = client_of(node);
+  REQUIRE(acme.publish("orders", order(1)));
+  auto live = acme.subscribe("orders", {.from = "first", .retry_for = 0ms});
+  REQUIRE(live);
+  CHECK(next_of(*live).seq == 1);
+  // Alive: its pings are heard.
+  CHECK(live->next(1s)->has_value() == false);
+  REQUIRE(::kill(node.pid(), SIGSTOP) == 0);
+  const auto lost = live->next(20s);
+  REQUIRE(::kill(node.pid(), SIGCONT) == 0);
+  REQUIRE_FALSE(lost);
+  CHECK(lost.error().code == "unreachable");
+  REQUIRE(acme.publish("orders", order(2)));
+  CHECK(next_of(*live).seq == 2);
 }
 
 TEST_CASE("a subscription tells of history that is gone, and goes on", "[e2e][client]") {
