@@ -126,6 +126,26 @@ result<group_directory> read_group_directory(storage::shard_reader& reader) {
   return found;
 }
 
+result<std::optional<runtime::group_row>>
+find_group(storage::shard_reader& reader, const runtime::group_key& group) {
+  const auto key = runtime::group_row_key(group.topic, group.group);
+  group_row_table table;
+  auto stored = reader.get(view_id::catalogue, key);
+  if (!stored) return std::unexpected{stored.error()};
+  if (*stored) table.put(view_id::catalogue, key, **stored);
+  auto merged = reader.visit_tail([&](const record& from) {
+    runtime::apply_group_record(from, table);
+    return !table.damage;
+  });
+  if (!merged) return std::unexpected{merged.error()};
+  if (table.damage) return std::unexpected{*table.damage};
+  const auto value = table.get(view_id::catalogue, key);
+  if (!value) return std::nullopt;
+  auto row = runtime::decode_group_row(*value);
+  if (!row) return std::unexpected{row.error()};
+  return *std::move(row);
+}
+
 result<loaded_group> read_group(storage::shard_reader& reader, const runtime::group_row& row) {
   loaded_group group{runtime::group_ledger{row.start_after}, {}, 0};
   auto snapshot = reader.snapshot(row.entity);

@@ -24,6 +24,10 @@ struct group_directory {
 /// All groups of the shard, tail included. Skips over topics, so it costs what the groups cost.
 [[nodiscard]] result<group_directory> read_group_directory(storage::shard_reader& reader);
 
+/// The group's row, tail included; nothing if there is none.
+[[nodiscard]] result<std::optional<runtime::group_row>>
+find_group(storage::shard_reader& reader, const runtime::group_key& group);
+
 /// A group as its committed records leave it.
 struct loaded_group {
   runtime::group_ledger ledger;

@@ -387,9 +387,14 @@ void groups_actor::tick_topic(group_topic& topic) {
       boot_time{std::chrono::milliseconds{parts_.settings.topics.passivate_after_ms}};
   bool active = !topic.waiting.empty();
   for (auto& [name, slot] : topic.groups) {
+    if (slot.look_again && *slot.look_again <= boot()) {
+      slot.look_again.reset();
+      look_up(topic.ref, name, slot.row.topic_entity);
+    }
     if (slot.unit) pump(topic, name);
-    if (slot.unit && slot.unit->core.idle() && !slot.unit->appending && !slot.unit->writing
-        && slot.unit->on_next_record.empty() && boot() - slot.unit->used >= patience) {
+    if (slot.unit && slot.unit->core.idle() && !slot.changing && !slot.unit->appending
+        && !slot.unit->writing && slot.unit->on_next_record.empty()
+        && boot() - slot.unit->used >= patience) {
       slot.unit.reset();
     }
     active = active || slot.unit || slot.loading || slot.changing;
@@ -482,6 +487,12 @@ group_slot* groups_actor::find_slot(const topic_ref& ref, const group_name& name
   if (topic == nullptr) return nullptr;
   const auto it = topic->groups.find(name);
   return it == topic->groups.end() ? nullptr : &it->second;
+}
+
+group_slot*
+groups_actor::find_slot(const topic_ref& ref, const group_name& name, entity_id entity) {
+  auto* slot = find_slot(ref, name);
+  return slot != nullptr && slot->row.entity == entity ? slot : nullptr;
 }
 
 group_unit*

@@ -59,8 +59,11 @@ struct group_slot {
   std::shared_ptr<const runtime::binding_rule> rule;
   std::unique_ptr<group_unit> unit;
   bool loading = false;
-  /// A record that makes, changes or deletes it is being written.
+  /// A record that makes, changes or deletes it is being written, or may have been: it is looked up
+  /// in the journal before the group is used.
   bool changing = false;
+  /// It could not be looked up: when that is tried again.
+  std::optional<boot_time> look_again;
   std::vector<pending_request> waiting;
   /// As it was looked at last.
   std::optional<group_backlog> backlog;
@@ -139,6 +142,11 @@ private:
   void tell_floor(group_topic& topic);
   void read_floors(group_topic& topic);
 
+  // groups_doubts.cpp: definitions that may have been written or not
+  void look_up(const topic_ref& ref, const group_name& name, entity_id topic_entity);
+  void forget(group_topic& topic, const group_name& name);
+  [[nodiscard]] static error no_such_group(const group_name& name);
+
   // groups_requests.cpp: what clients ask
   [[nodiscard]] static result<void> check_request(const control_body& body);
   void leave(pending_request request);
@@ -196,6 +204,8 @@ private:
 
   [[nodiscard]] group_topic* find_topic(const topic_ref& ref);
   [[nodiscard]] group_slot* find_slot(const topic_ref& ref, const group_name& name);
+  [[nodiscard]] group_slot*
+  find_slot(const topic_ref& ref, const group_name& name, entity_id entity);
   [[nodiscard]] group_unit*
   find_unit(const topic_ref& ref, const group_name& name, std::uint64_t number);
 

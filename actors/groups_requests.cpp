@@ -114,16 +114,6 @@ describe_slot(const group_name& name, const group_slot& slot, const runtime::gro
   return made;
 }
 
-error no_such_group(const group_name& name) {
-  if (!runtime::is_binding_group(name)) {
-    return {errc::group_not_found, fmt::format("there is no group '{}'", name.str()), 0};
-  }
-  return {
-      errc::binding_not_found,
-      fmt::format("there is no binding '{}'", runtime::binding_name_of(name)),
-      0};
-}
-
 const std::string* member_of(const control_body& body) {
   if (const auto* fetch = std::get_if<fetch_deliveries>(&body)) return &fetch->member;
   if (const auto* leave = std::get_if<leave_group>(&body)) return &leave->member;
@@ -405,6 +395,7 @@ void groups_actor::make_after(
             row.entity = entity_id{outcome->first.raw()};
             delete_left_behind({{{ref, name}, row}});
           }
+          if (!outcome && !may_be_offered_again(why)) return look_up(ref, name, row.topic_entity);
           if (made == nullptr) return;
           refuse_waiting(*made, why);
           after->groups.erase(name);
@@ -439,10 +430,10 @@ void groups_actor::configure(
         slot.unit->last_progress,
         shared_bytes{runtime::encode_group_configured(group)}}},
       false,
-      [this, ref = topic.ref, name, shared, settings](
+      [this, ref = topic.ref, name, row = slot.row, shared, settings](
           const result<storage::append_receipt>& outcome) {
         auto* after = find_topic(ref);
-        auto* changed = find_slot(ref, name);
+        auto* changed = find_slot(ref, name, row.entity);
         if (changed == nullptr || !outcome) {
           answer(
               *shared,
@@ -450,6 +441,9 @@ void groups_actor::configure(
                       : std::unexpected{outcome.error()});
         }
         if (changed == nullptr) return;
+        if (!outcome && !may_be_offered_again(outcome.error())) {
+          return look_up(ref, name, row.topic_entity);
+        }
         changed->changing = false;
         if (outcome) {
           changed->row.settings = settings;
@@ -468,8 +462,8 @@ void groups_actor::remove(group_topic& topic, const group_name& name, pending_re
   auto& slot = topic.groups.at(name);
   const auto last =
       slot.unit->appending ? slot.unit->last_progress.next() : slot.unit->last_progress;
-  const auto gone = no_such_group(name);
-  // Whatever a record under way would have said: the group is gone behind it.
+  // Whatever a record under way would have said: the group is gone behind it. Until it is durable
+  // nobody may hear that.
   const runtime::group_definition group{topic.ref, name, {}, {}, {}};
   slot.changing = true;
   auto shared = std::make_shared<pending_request>(std::move(request));
@@ -479,28 +473,21 @@ void groups_actor::remove(group_topic& topic, const group_name& name, pending_re
         last,
         shared_bytes{runtime::encode_group_deleted(group)}}},
       true,
-      [this, ref = topic.ref, name, shared, gone](const result<storage::append_receipt>& outcome) {
+      [this, ref = topic.ref, name, row = slot.row, shared](
+          const result<storage::append_receipt>& outcome) {
         auto* after = find_topic(ref);
-        auto* removed = find_slot(ref, name);
+        auto* removed = find_slot(ref, name, row.entity);
         if (!outcome) {
           answer(*shared, std::unexpected{outcome.error()});
           if (removed == nullptr) return;
+          if (!may_be_offered_again(outcome.error())) return look_up(ref, name, row.topic_entity);
           removed->changing = false;
           return run_waiting(*after, name);
         }
         answer(*shared, control_answer{actors::done{}});
-        if (removed == nullptr) return;
-        tell_binding(ref, name, nullptr);
-        drop_unit(*removed, gone);
-        auto waiting = std::exchange(removed->waiting, {});
-        after->groups.erase(name);
-        tell_floor(*after);
-        // One of them may make it anew.
-        for (auto& one : waiting) {
-          with_topic(*after, std::move(one));
-        }
+        if (removed != nullptr) forget(*after, name);
       });
-  if (queued) return drop_unit(slot, gone);
+  if (queued) return;
   slot.changing = false;
   answer(*shared, std::unexpected{queued.error()});
 }

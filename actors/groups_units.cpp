@@ -33,15 +33,24 @@ std::uint64_t random_number(time_ms now) {
 void groups_actor::load(group_topic& topic, const group_name& name) {
   auto& slot = topic.groups.at(name);
   if (std::exchange(slot.loading, true)) return;
-  read<loaded_group>(
+  using loaded_or_gone = std::optional<loaded_group>;
+  read<loaded_or_gone>(
       reader_pool::lane::control,
-      [row = slot.row](storage::shard_reader& reader) { return read_group(reader, row); },
-      [this, ref = topic.ref, name, entity = slot.row.entity](result<loaded_group> loaded) {
+      [key = runtime::group_key{topic.ref, name},
+       row = slot.row](storage::shard_reader& reader) -> result<loaded_or_gone> {
+        auto stored = find_group(reader, key);
+        if (!stored) return std::unexpected{stored.error()};
+        // What was deleted reads like what has never handled anything.
+        if (!*stored || (*stored)->entity != row.entity) return std::nullopt;
+        return read_group(reader, row);
+      },
+      [this, ref = topic.ref, name, entity = slot.row.entity](result<loaded_or_gone> loaded) {
         auto* after = find_topic(ref);
         auto* found = find_slot(ref, name);
         if (found == nullptr || found->row.entity != entity) return;
         found->loading = false;
         if (!loaded) return refuse_waiting(*found, loaded.error());
+        if (!*loaded) return forget(*after, name);
         if (after->state != group_topic::link::attached) {
           // The topic's end is not known any more: attach first, then load again.
           auto waiting = std::exchange(found->waiting, {});
@@ -50,7 +59,7 @@ void groups_actor::load(group_topic& topic, const group_name& name) {
           }
           return;
         }
-        activate(*after, name, std::move(*loaded));
+        activate(*after, name, **std::move(loaded));
         run_waiting(*after, name);
       });
 }

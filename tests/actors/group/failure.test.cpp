@@ -119,6 +119,101 @@ TEST_CASE_METHOD(group_client, "a group that could not be made is not there", "[
 }
 
 TEST_CASE_METHOD(
+    group_client, "a group that was made though that failed is there", "[actors][group]") {
+  const auto which = group("orders", "billing");
+  publish_many("orders", 2);
+  journal.fail_next({errc::outcome_unknown, "the fsync failed"}, true);
+  CHECK(
+      refusal(actors::put_group{.group = which, .from = runtime::from_first{}})
+      == errc::outcome_unknown);
+  CHECK(describe(which).lag == 2);
+  CHECK_FALSE(make_group({.group = which}).created);
+  CHECK(seqs(fetch(which, "a", 5)) == seq_list{1, 2});
+}
+
+TEST_CASE_METHOD(
+    group_client, "settings of a group are what the journal has of them", "[actors][group]") {
+  const auto which = group("orders", "billing");
+  publish_many("orders", 1);
+  REQUIRE(make_group({.group = which, .deliveries_max = 5, .from = runtime::from_now{}}).created);
+  const bool is_kept = GENERATE(true, false);
+  const auto waiting = ask(actors::fetch_deliveries{which, "a", 1, 20'000});
+  settle();
+  journal.fail_next({errc::outcome_unknown, "the fsync failed"}, is_kept);
+  CHECK(refusal(actors::put_group{.group = which, .deliveries_max = 7}) == errc::outcome_unknown);
+  CHECK(describe(which).settings.deliveries_max == (is_kept ? 7 : 5));
+  // Whoever waits need not know.
+  CHECK_FALSE(got.answered.contains(waiting));
+  publish_many("orders", 1, "later");
+  CHECK(got.answered.contains(waiting));
+}
+
+TEST_CASE_METHOD(
+    group_client, "a group that was deleted though that failed is gone", "[actors][group]") {
+  const auto which = group("orders", "billing");
+  publish_many("orders", 3);
+  REQUIRE(make_group({.group = which, .from = runtime::from_first{}}).created);
+  CHECK(ack(which, fetch(which, "a", 3)).lost.empty());
+  int begun = 0;
+  journal.on_activation([&] { ++begun; });
+  journal.fail_next({errc::outcome_unknown, "the fsync failed"}, true);
+  const auto waiting = ask(actors::fetch_deliveries{which, "a", 3, 20'000});
+  settle();
+  CHECK(refusal(actors::delete_group{which}) == errc::outcome_unknown);
+  REQUIRE(got.answered.contains(waiting));
+  CHECK(got.answered.at(waiting).error().code == errc::group_not_found);
+  CHECK(refusal(actors::fetch_deliveries{which, "a", 3, 0}) == errc::group_not_found);
+  CHECK(refusal(actors::get_group{which}) == errc::group_not_found);
+  const auto anew = make_group({.group = which, .from = runtime::from_now{}});
+  CHECK(anew.created);
+  CHECK(anew.lag == 0);
+  advance(1s);
+  CHECK(begun == 1);
+}
+
+TEST_CASE_METHOD(
+    group_client, "a group whose deletion failed works on as it was", "[actors][group]") {
+  const auto which = group("orders", "billing");
+  publish_many("orders", 1);
+  REQUIRE(make_group({.group = which, .from = runtime::from_now{}}).created);
+  const auto waiting = ask(actors::fetch_deliveries{which, "a", 1, 20'000});
+  settle();
+  const auto deleted = ask(actors::delete_group{which});
+  run();
+  REQUIRE(journal.queued() == 1);
+  // Nobody is told that it is gone before it is.
+  CHECK_FALSE(got.answered.contains(waiting));
+  journal.fail_next({errc::outcome_unknown, "the fsync failed"});
+  settle();
+  REQUIRE(got.answered.contains(deleted));
+  CHECK(got.answered.at(deleted).error().code == errc::outcome_unknown);
+  CHECK_FALSE(got.answered.contains(waiting));
+  publish_many("orders", 1, "later");
+  REQUIRE(got.answered.contains(waiting));
+  REQUIRE(got.answered.at(waiting));
+  const auto& list = std::get<actors::delivery_list>(*got.answered.at(waiting));
+  CHECK(seqs(list.deliveries) == seq_list{2});
+  CHECK(ack(which, list.deliveries).lost.empty());
+}
+
+TEST_CASE_METHOD(
+    group_client, "a group that may be there is looked for until it can be", "[actors][group]") {
+  const auto which = group("orders", "billing");
+  publish_many("orders", 2);
+  REQUIRE(make_group({.group = which}).created);
+  journal.fail_next({errc::outcome_unknown, "the fsync failed"}, true);
+  journal.refuse_reads(shard_of("orders"), error{errc::overloaded, "being opened again", 100});
+  CHECK(refusal(actors::delete_group{which}) == errc::outcome_unknown);
+  const auto early = ask(actors::get_group{which});
+  advance(500ms);
+  CHECK_FALSE(got.answered.contains(early));
+  journal.refuse_reads(shard_of("orders"), std::nullopt);
+  advance(500ms);
+  REQUIRE(got.answered.contains(early));
+  CHECK(got.answered.at(early).error().code == errc::group_not_found);
+}
+
+TEST_CASE_METHOD(
     group_client, "groups of a deleted topic are deleted when it is possible", "[actors][group]") {
   const auto which = group("orders", "billing");
   publish_many("orders", 2);
