@@ -1,5 +1,6 @@
 // The calls of include/callboard/client.hpp.
 #include "base/uuid.hpp"
+#include "cli/backoff.hpp"
 #include "cli/client/api.hpp"
 #include "cli/client/byte_stream.hpp"
 #include "cli/client/public_answers.hpp"
@@ -11,6 +12,7 @@
 #include <callboard/client.hpp>
 #include <chrono>
 #include <thread>
+#include <utility>
 
 namespace callboard {
 
@@ -35,6 +37,18 @@ std::string new_id() {
 /// A request that may be sent again: it has an id or a key of its own, or changes nothing.
 enum class repetition : std::uint8_t { harmless, counts_twice };
 
+/// The node has answered that it does not know what came of the request.
+bool is_unknown(errc code) {
+  return code == errc::outcome_unknown || code == errc::timeout;
+}
+
+/// What makes a call one that counts once, in the details of its failure: who makes the same call
+/// again with it does nothing twice.
+failure with(failure why, std::string_view name, std::string_view value) {
+  why.details = boost::json::serialize(boost::json::object{{name, value}});
+  return why;
+}
+
 }  // namespace
 
 struct tenant_client::state {
@@ -45,10 +59,28 @@ struct tenant_client::state {
     boost::json::object body;
   };
 
+  /// All attempts together take no longer than the request's timeout. What may be repeated is sent
+  /// once more at once if the connection broke, and again and again while the node does not know
+  /// what came of it.
   outcome<answer> send(client::http_request request, repetition again) {
+    const auto until = client::deadline::after(request.timeout);
     auto response = api.call(request);
-    if (!response && response.error().code == errc::unreachable && again == repetition::harmless) {
-      response = api.call(std::move(request));
+    cli::backoff pause;
+    bool was_broken = false;
+    while (!response && again == repetition::harmless) {
+      const auto& why = response.error();
+      milliseconds wait{0};
+      if (why.code == errc::unreachable && !std::exchange(was_broken, true)) {
+        // At once: most often the node had closed a connection that was idle.
+      } else if (is_unknown(why.code)) {
+        wait = std::max(pause.next(), milliseconds{why.retry_after_ms});
+      } else {
+        break;
+      }
+      if (until.remaining_ms() <= wait.count()) break;
+      std::this_thread::sleep_for(wait);
+      request.timeout = milliseconds{until.remaining_ms()};
+      response = api.call(request);
     }
     if (!response) return std::unexpected{client::failure_of(response.error())};
     auto body = client::object_in(response->body);
@@ -102,7 +134,7 @@ outcome<published> tenant_client::publish(const std::string& topic, event what) 
   request.headers.emplace_back("Content-Type", "application/cloudevents+json");
   request.body = boost::json::serialize(to_cloud_event(what));
   auto answer = state_->send(std::move(request), repetition::harmless);
-  if (!answer) return std::unexpected{std::move(answer.error())};
+  if (!answer) return std::unexpected{with(std::move(answer.error()), "id", what.id)};
   return published{
       .seq = number_of(answer->body, "seq"),
       .cursor = text_of(answer->body, "cursor"),
@@ -141,11 +173,11 @@ tenant_client::subscribe(const std::string& topic, subscribe_options options) {
 
 outcome<workflow_start>
 tenant_client::start(const std::string& type, const json& input, start_options options) {
-  boost::json::object body{{"type", type}, {"input", input}};
-  body["id"] = options.id.empty() ? new_id() : options.id;
+  if (options.id.empty()) options.id = new_id();
+  boost::json::object body{{"type", type}, {"id", options.id}, {"input", input}};
   if (!options.correlation_id.empty()) body["correlation_id"] = options.correlation_id;
   auto answer = state_->post("/workflows", json(std::move(body)), repetition::harmless);
-  if (!answer) return std::unexpected{std::move(answer.error())};
+  if (!answer) return std::unexpected{with(std::move(answer.error()), "id", options.id)};
   return workflow_start{.id = text_of(answer->body, "id"), .is_new = answer->status == 201};
 }
 
@@ -191,7 +223,7 @@ outcome<bool> tenant_client::signal(
       payload,
       repetition::harmless,
       key);
-  if (!answer) return std::unexpected{std::move(answer.error())};
+  if (!answer) return std::unexpected{with(std::move(answer.error()), "key", key)};
   return flag_of(answer->body, "duplicate");
 }
 
@@ -225,17 +257,19 @@ outcome<json> tenant_client::call(
         payload,
         repetition::harmless,
         options.key);
-    if (!answer) return std::unexpected{std::move(answer.error())};
+    if (!answer) return std::unexpected{with(std::move(answer.error()), "key", options.key)};
     // 202: it is on disk and has not been handled yet.
     if (answer->status != 202) {
       const auto* reply = answer->body.if_contains("result");
       return reply == nullptr ? json{} : *reply;
     }
     if (until.passed()) {
-      return std::unexpected{failure{
-          .kind = failure_class::retryable,
-          .code = "timeout",
-          .message = "the agent has not replied to message " + options.key + " in time"}};
+      return std::unexpected{with(
+          {.kind = failure_class::retryable,
+           .code = "timeout",
+           .message = "the agent has not replied to message " + options.key + " in time"},
+          "key",
+          options.key)};
     }
   }
 }

@@ -12,6 +12,10 @@
 // Failures are values. `code` is that of docs/protocol.md ("Errors"), `unreachable` if there was no
 // answer; `kind` is `retryable` or `rate` where the same call may succeed later (`retry_after_ms`),
 // else `permanent`.
+//
+// After `unreachable`, `outcome_unknown` or `timeout` nobody knows whether the call counted. Calls
+// that carry an id or a key tell it in `details` (`{"id":"…"}` or `{"key":"…"}`), also one that the
+// client made: the same call with it counts once. Made anew without it, it may count twice.
 #pragma once
 
 #include "callboard/event.hpp"
@@ -72,7 +76,7 @@ struct workflow_start {
 };
 
 struct start_options {
-  /// Makes the start one that counts once. Empty: made by the client, for this call only.
+  /// Makes the start one that counts once. Empty: made by the client, told by a failure's `details`.
   std::string id;
   std::string correlation_id;
 };
@@ -89,7 +93,8 @@ struct workflow_end {
 struct agent_call_options {
   /// How long to wait for the reply.
   time_span timeout = std::chrono::seconds{30};
-  /// Makes the message one that is handled once. Empty: made by the client, for this call only.
+  /// Makes the message one that is handled once. Empty: made by the client, told by a failure's
+  /// `details`.
   std::string key;
 };
 
@@ -179,7 +184,8 @@ public:
 
   // -- topics ---
 
-  /// On disk when it returns. Sent a second time, under the same id, if the connection broke.
+  /// On disk when it returns. Sent again under the same id if the connection broke, and while the
+  /// node does not know whether it is on disk.
   [[nodiscard]] outcome<published> publish(const std::string& topic, event what);
 
   /// History. `from`: `first`, a seq (inclusive) or a cursor (exclusive). `limit`: 1 to 1,000; a

@@ -5,9 +5,13 @@
 #include "tests/support/catch.hpp"
 
 #include <callboard/client.hpp>
+#include <set>
 
 using namespace std::chrono_literals;
+using callboard::failure_class;
+using callboard::json;
 using callboard::tenant_client;
+using callboard::testing::json_response;
 using callboard::testing::tiny_connection;
 using callboard::testing::tiny_server;
 namespace client = callboard::client;
@@ -31,6 +35,28 @@ std::string take_subscription(tiny_connection& c, const std::string& limits = "{
   auto frame = c.read_frame(opcode);
   c.write_frame(1, R"({"op":"ok","id":1,"sub":1,"epoch":"e","cursor":"e:4","recovered":true})");
   return frame;
+}
+
+/// Reads one request: what makes it one that counts once, be it in the head or in the body.
+std::string identity_of(tiny_connection& c) {
+  const auto head = c.read_head();
+  if (head.empty()) return {};
+  const auto value = [&](std::string_view name) {
+    const auto at = head.find(name);
+    return at == std::string::npos
+               ? std::string{}
+               : head.substr(at + name.size(), head.find('\r', at) - at - name.size());
+  };
+  const auto length = value("Content-Length: ");
+  const auto body = c.read(length.empty() ? 0 : std::stoul(length));
+  const auto key = value("Idempotency-Key: ");
+  return key.empty() ? client::json_text(member(body, "id")) : key;
+}
+
+std::string refusal(std::string_view code) {
+  return json_response(
+      R"({"code":")" + std::string{code} + R"(","detail":"the fsync failed"})",
+      "503 Service Unavailable");
 }
 
 void send_event(const tiny_connection& c, int seq) {
@@ -68,4 +94,47 @@ TEST_CASE("a node that says nothing any more is lost, and another goes on", "[cl
   REQUIRE((one && *one));
   CHECK((*one)->seq == 5);
   CHECK(from == std::vector<std::string>{R"("now")", R"("e:4")"});
+}
+
+TEST_CASE("what nobody knows the outcome of is sent again under the same id", "[client]") {
+  std::multiset<std::string> seen;
+  tiny_server server{[&](tiny_connection& c) {
+    for (auto id = identity_of(c); !id.empty(); id = identity_of(c)) {
+      seen.insert(id);
+      const auto before = seen.count(id);
+      // The node does not know it twice, then it drops the connection.
+      if (before == 3) return;
+      if (before < 3) c.write(refusal(before == 1 ? "outcome_unknown" : "timeout"));
+      if (before > 3) c.write(json_response(R"({"id":"x","seq":1,"result":7})"));
+    }
+  }};
+  auto acme = client_of(server);
+  CHECK(acme.publish("a", {.type = "t"}));
+  CHECK(acme.start("t", 1));
+  CHECK(acme.signal("w", "s", 1));
+  CHECK(acme.call("t", "k", "m", 1) == json(7));
+  std::set<std::string> ids{seen.begin(), seen.end()};
+  CHECK(ids.size() == 4);
+  CHECK(seen.size() == 16);
+}
+
+TEST_CASE("a failure tells the id that the client made", "[client]") {
+  std::string last;
+  tiny_server server{[&](tiny_connection& c) {
+    for (auto id = identity_of(c); !id.empty(); id = identity_of(c)) {
+      last = id;
+      c.write(refusal("overloaded"));
+    }
+  }};
+  auto acme = client_of(server);
+  const auto told = [&](const auto& done) {
+    REQUIRE_FALSE(done);
+    CHECK(done.error().kind == failure_class::rate);
+    return done.error().details;
+  };
+  CHECK(told(acme.publish("a", {.type = "t"})) == R"({"id":")" + last + "\"}");
+  CHECK(told(acme.start("t", 1)) == R"({"id":")" + last + "\"}");
+  CHECK(told(acme.signal("w", "s", 1)) == R"({"key":")" + last + "\"}");
+  CHECK(told(acme.call("t", "k", "m", 1)) == R"({"key":")" + last + "\"}");
+  CHECK(told(acme.publish("a", {.id = "mine", .type = "t"})) == R"({"id":"mine"})");
 }
