@@ -7,17 +7,21 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <condition_variable>
 #include <csignal>
 #include <cstring>
 #include <fcntl.h>
+#include <mutex>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
+#include <optional>
 #include <poll.h>
 #include <sys/socket.h>
+#include <thread>
 #include <unistd.h>
 #include <utility>
 
@@ -115,26 +119,60 @@ result<int> connect_address(const addrinfo& address, deadline until) {
   return fail(errc::unreachable, system_error(problem));
 }
 
-result<int> connect_host(const endpoint& to, deadline until) {
+/// The addresses of a host; shared by who waits for them and who looks them up, for the resolver
+/// knows no deadline.
+struct address_search {
+  std::mutex guard;
+  std::condition_variable answered;
+  std::optional<int> code;
+  addrinfo* found = nullptr;
+
+  ~address_search() {
+    if (found != nullptr) ::freeaddrinfo(found);
+  }
+};
+
+int look_up(address_search& into, const endpoint& to, int flags) {
   addrinfo hints{};
   hints.ai_family = AF_UNSPEC;
   hints.ai_socktype = SOCK_STREAM;
-  addrinfo* found = nullptr;
-  const auto port = fmt::format("{}", to.port);
-  if (const int code = ::getaddrinfo(to.host.c_str(), port.c_str(), &hints, &found); code != 0) {
-    return fail(
-        errc::unreachable, fmt::format("cannot resolve {}: {}", to.host, gai_strerror(code)));
-  }
+  hints.ai_flags = flags;
+  return ::getaddrinfo(to.host.c_str(), fmt::format("{}", to.port).c_str(), &hints, &into.found);
+}
+
+/// Errors: unreachable, also when the resolver has not answered in time.
+result<std::shared_ptr<address_search>> find_addresses(const endpoint& to, deadline until) {
+  auto search = std::make_shared<address_search>();
+  // No name, nobody to ask.
+  if (look_up(*search, to, AI_NUMERICHOST) == 0) return search;
+  std::thread{[search, to] {
+    const int code = look_up(*search, to, 0);
+    const std::scoped_lock lock{search->guard};
+    search->code = code;
+    search->answered.notify_one();
+  }}.detach();
+  std::unique_lock lock{search->guard};
+  search->answered.wait_for(lock, std::chrono::milliseconds{until.remaining_ms()}, [&] {
+    return search->code.has_value();
+  });
+  if (search->code == 0) return search;
+  return fail(
+      errc::unreachable,
+      fmt::format(
+          "cannot resolve {}: {}",
+          to.host,
+          search->code ? gai_strerror(*search->code) : "the resolver did not answer in time"));
+}
+
+result<int> connect_host(const endpoint& to, deadline until) {
+  const auto search = find_addresses(to, until);
+  if (!search) return std::unexpected{search.error()};
   std::unexpected<error> last = fail(errc::unreachable, "no address");
-  for (const auto* address = found; address != nullptr; address = address->ai_next) {
+  for (const auto* address = (*search)->found; address != nullptr; address = address->ai_next) {
     auto connected = connect_address(*address, until);
-    if (connected) {
-      ::freeaddrinfo(found);
-      return *connected;
-    }
+    if (connected) return *connected;
     last = std::unexpected{connected.error()};
   }
-  ::freeaddrinfo(found);
   return fail(
       errc::unreachable, fmt::format("cannot connect to {}: {}", to.url(), last.error().detail));
 }

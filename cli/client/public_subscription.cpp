@@ -16,6 +16,9 @@ using client::number_of;
 using client::text_of;
 using std::chrono::milliseconds;
 
+/// What an attempt to reach the node may take at least, however short the wait is.
+constexpr milliseconds connect_min{1'000};
+
 /// The errors after which the same subscription may be had from the node again, or from the next.
 bool is_passing(errc code) {
   return code == errc::unreachable || code == errc::draining || code == errc::too_many_connections;
@@ -57,9 +60,10 @@ std::string subscription::state::subscribe_frame() const {
   return boost::json::serialize(frame);
 }
 
-result<void> subscription::state::connect() {
-  auto made =
-      client::websocket::connect(api_.who().server, api_.websocket_for("callboard.v1.json"));
+result<void> subscription::state::connect(client::deadline until) {
+  auto options = api_.websocket_for("callboard.v1.json");
+  options.timeout = milliseconds{until.remaining_ms()};
+  auto made = client::websocket::connect(api_.who().server, options);
   if (!made) return std::unexpected{made.error()};
   socket_ = std::move(*made);
   auto sent = socket_->send_text(subscribe_frame());
@@ -83,7 +87,12 @@ outcome<std::optional<received_event>> subscription::state::next(milliseconds wa
     if (gap_) return std::unexpected{*std::exchange(gap_, std::nullopt)};
     result<void> done;
     if (!socket_) {
-      done = connect();
+      if (look_again_ && !look_again_->passed()) {
+        std::this_thread::sleep_for(
+            milliseconds{std::min(look_again_->remaining_ms(), until.remaining_ms())});
+        if (until.passed() && !look_again_->passed()) return std::nullopt;
+      }
+      done = connect(std::max(until, client::deadline::after(connect_min)));
     } else if (auto message = socket_->receive(milliseconds{until.remaining_ms()}); !message) {
       done = std::unexpected{message.error()};
     } else if (*message) {
@@ -100,14 +109,14 @@ outcome<std::optional<received_event>> subscription::state::next(milliseconds wa
       give_up_.reset();
       return std::unexpected{client::failure_of(done.error())};
     }
-    if (!ready_.empty()) continue;
-    if (until.passed()) return std::nullopt;
-    std::this_thread::sleep_for(std::min(backoff_.next(), milliseconds{until.remaining_ms()}));
+    look_again_ = client::deadline::after(backoff_.next());
+    if (ready_.empty() && until.passed()) return std::nullopt;
   }
 }
 
 void subscription::state::begin_at(const boost::json::object& ok) {
   give_up_.reset();
+  look_again_.reset();
   backoff_.reset();
   const auto* recovered = ok.if_contains("recovered");
   if (recovered != nullptr && recovered->is_bool() && !recovered->as_bool()) {

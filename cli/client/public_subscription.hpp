@@ -19,8 +19,8 @@ namespace callboard {
 struct subscription::state {
   state(client::account who, std::string topic, subscribe_options options);
 
-  /// Errors: as of `client::websocket::connect`.
-  [[nodiscard]] result<void> connect();
+  /// Errors: as of `client::websocket::connect`; unreachable after `until`.
+  [[nodiscard]] result<void> connect(client::deadline until);
 
   [[nodiscard]] outcome<std::optional<received_event>> next(std::chrono::milliseconds wait);
 
@@ -47,8 +47,9 @@ private:
   /// Told once, after what was read before it.
   std::optional<failure> gap_;
   cli::backoff backoff_;
-  /// When to stop looking for the node; set while it is away.
+  /// When to stop looking for the node, and when to look again; set while it is away.
   std::optional<client::deadline> give_up_;
+  std::optional<client::deadline> look_again_;
 };
 
 }  // namespace callboard

@@ -25,8 +25,10 @@ using std::chrono::milliseconds;
 /// What one question for a result or a reply waits on the node: 0 is not taken.
 constexpr milliseconds poll_min{1};
 constexpr milliseconds poll_max{20'000};
+/// What a call takes at most.
+constexpr milliseconds call_timeout{30'000};
 /// On top of what the node waits, for the answer to arrive.
-constexpr milliseconds answer_margin{10'000};
+constexpr milliseconds answer_margin{5'000};
 /// Between two questions while the node is away.
 constexpr milliseconds reconnect_pause{200};
 
@@ -88,21 +90,26 @@ struct tenant_client::state {
     return answer{response->status, std::move(*body)};
   }
 
-  outcome<answer> get(const std::string& path, milliseconds wait = milliseconds{0}) {
+  outcome<answer> get(const std::string& path, milliseconds timeout = call_timeout) {
     client::http_request request;
     request.target = api.tenant_path(path);
-    request.timeout += wait;
+    request.timeout = timeout;
     return send(std::move(request), repetition::harmless);
   }
 
-  outcome<answer>
-  post(const std::string& path, const json& body, repetition again, const std::string& key = {}) {
+  outcome<answer> post(
+      const std::string& path,
+      const json& body,
+      repetition again,
+      const std::string& key = {},
+      milliseconds timeout = call_timeout) {
     client::http_request request;
     request.method = "POST";
     request.target = api.tenant_path(path);
     request.headers.emplace_back("Content-Type", "application/json");
     if (!key.empty()) request.headers.emplace_back("Idempotency-Key", key);
     request.body = boost::json::serialize(body);
+    request.timeout = timeout;
     return send(std::move(request), again);
   }
 };
@@ -133,6 +140,7 @@ outcome<published> tenant_client::publish(const std::string& topic, event what) 
   request.target = state_->api.topic_path(topic, "/events");
   request.headers.emplace_back("Content-Type", "application/cloudevents+json");
   request.body = boost::json::serialize(to_cloud_event(what));
+  request.timeout = call_timeout;
   auto answer = state_->send(std::move(request), repetition::harmless);
   if (!answer) return std::unexpected{with(std::move(answer.error()), "id", what.id)};
   return published{
@@ -163,7 +171,7 @@ tenant_client::read(const std::string& topic, const std::string& from, std::uint
 outcome<subscription>
 tenant_client::subscribe(const std::string& topic, subscribe_options options) {
   auto made = std::make_unique<subscription::state>(state_->api.who(), topic, std::move(options));
-  if (auto connected = made->connect(); !connected) {
+  if (auto connected = made->connect(client::deadline::after(call_timeout)); !connected) {
     return std::unexpected{client::failure_of(connected.error())};
   }
   return subscription{std::move(made)};
@@ -188,7 +196,7 @@ outcome<workflow_end> tenant_client::result(const std::string& id, time_span wai
     auto answer = state_->get(
         "/workflows/" + client::percent_encoded(id)
             + "/result?wait_ms=" + std::to_string(poll.count()),
-        poll);
+        poll + answer_margin);
     if (!answer && answer.error().kind == failure_class::permanent) {
       return std::unexpected{std::move(answer.error())};
     }
@@ -211,7 +219,9 @@ outcome<workflow_end> tenant_client::result(const std::string& id, time_span wai
           .code = "timeout",
           .message = "workflow " + id + " has not ended in time"}};
     }
-    if (!answer) std::this_thread::sleep_for(reconnect_pause);
+    if (!answer) {
+      std::this_thread::sleep_for(std::min(reconnect_pause, milliseconds{until.remaining_ms()}));
+    }
   }
 }
 
@@ -256,7 +266,8 @@ outcome<json> tenant_client::call(
         path + "?wait_ms=" + std::to_string(poll.count()),
         payload,
         repetition::harmless,
-        options.key);
+        options.key,
+        poll + answer_margin);
     if (!answer) return std::unexpected{with(std::move(answer.error()), "key", options.key)};
     // 202: it is on disk and has not been handled yet.
     if (answer->status != 202) {

@@ -153,7 +153,8 @@ public:
   subscription& operator=(subscription&& other) noexcept;
   ~subscription();
 
-  /// The next event; nothing when `wait` has passed. Failures: `gap` if history that was not seen
+  /// The next event; nothing when `wait` has passed (while the node is away: within a second more, so
+  /// that also short waits find it again). Failures: `gap` if history that was not seen
   /// is gone (the next call goes on behind it); `unreachable` once `retry_for` has passed; refusals
   /// such as `unauthorized`. After any but `gap` another call connects again.
   [[nodiscard]] outcome<std::optional<received_event>> next(time_span wait);
@@ -171,8 +172,8 @@ private:
   std::unique_ptr<state> state_;
 };
 
-/// Keeps one connection. Owned by one thread; make one for each. Calls wait 30 s for an answer at
-/// most, unless they say otherwise.
+/// Keeps one connection. Owned by one thread; make one for each. Calls end within 30 s, with all that
+/// they try; those that are told how long to wait, within 5 s after that.
 class tenant_client {
 public:
   /// Does not connect yet. Failures: `bad_request` for a `server` that is no URL.

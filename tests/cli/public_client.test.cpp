@@ -1,9 +1,11 @@
 // The public client (include/callboard/client.hpp) against a node that is played by the test.
+#include "base/clock.hpp"
 #include "cli/client/raw_json.hpp"
 
 #include "tests/cli/tiny_server.hpp"
 #include "tests/support/catch.hpp"
 
+#include <atomic>
 #include <callboard/client.hpp>
 #include <set>
 
@@ -137,4 +139,33 @@ TEST_CASE("a failure tells the id that the client made", "[client]") {
   CHECK(told(acme.signal("w", "s", 1)) == R"({"key":")" + last + "\"}");
   CHECK(told(acme.call("t", "k", "m", 1)) == R"({"key":")" + last + "\"}");
   CHECK(told(acme.publish("a", {.id = "mine", .type = "t"})) == R"({"id":"mine"})");
+}
+
+TEST_CASE("a call ends with its one deadline, whatever it tries", "[client]") {
+  std::atomic<bool> over = false;
+  // Takes connections and answers nothing; also not to the upgrade of a subscription.
+  tiny_server silent{[&](tiny_connection& c) { c.until_gone(over); }};
+  auto acme = client_of(silent);
+  const callboard::system_clock clock;
+  const auto began = clock.boot();
+  CHECK(acme.result("w", 1ms).error().code == "unreachable");
+  CHECK(clock.boot() - began < 8s);
+  over = true;
+}
+
+TEST_CASE("a short wait for the next event stays short while the node is away", "[client]") {
+  std::atomic<bool> over = false;
+  std::atomic<int> connections = 0;
+  tiny_server server{[&](tiny_connection& c) {
+    if (++connections == 1) return (void)take_subscription(c);
+    c.until_gone(over);
+  }};
+  auto live = client_of(server).subscribe("a");
+  REQUIRE(live);
+  const callboard::system_clock clock;
+  const auto began = clock.boot();
+  for (int i = 0; i < 3; ++i)
+    CHECK(live->next(0ms)->has_value() == false);
+  CHECK(clock.boot() - began < 5s);
+  over = true;
 }

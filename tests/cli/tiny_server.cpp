@@ -59,6 +59,14 @@ std::string tiny_connection::read_frame(int& opcode) {
   return payload;
 }
 
+void tiny_connection::until_gone(const std::atomic<bool>& over) const {
+  while (!over) {
+    pollfd entry{.fd = fd_, .events = POLLIN, .revents = 0};
+    char chunk[4096];
+    if (::poll(&entry, 1, 10) > 0 && ::recv(fd_, chunk, sizeof chunk, 0) <= 0) return;
+  }
+}
+
 void tiny_connection::write(std::string_view bytes) const {
   (void)::send(fd_, bytes.data(), bytes.size(), MSG_NOSIGNAL);
 }

@@ -32,6 +32,9 @@ public:
   /// Answers a WebSocket handshake; returns the request's head.
   std::string upgrade(std::string_view subprotocol);
 
+  /// Reads and answers nothing, until the client has gone or the test is over.
+  void until_gone(const std::atomic<bool>& over) const;
+
 private:
   bool fill();
 
