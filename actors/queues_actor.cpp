@@ -142,11 +142,11 @@ void queues_actor::on_tick() {
     }
   }
   tick_endings();
-  recall_again();
   if (!hot_.empty()) arm_tick();
 }
 
 void queues_actor::tick_slot(const queue_ref& ref, queue_slot& slot) {
+  if (slot.look_again && *slot.look_again <= boot()) look_up(ref, slot);
   if (!slot.unit) {
     const bool is_free = !slot.loading && !slot.changing && slot.unsettled == 0;
     if (is_free && slot.wake_at && boot() >= *slot.wake_at) {

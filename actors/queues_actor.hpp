@@ -73,8 +73,14 @@ struct queue_slot {
   /// As far as it was known when it was last at work.
   runtime::queue_counts counts;
   bool loading = false;
-  /// A record that makes, changes or deletes it is being written.
+  /// A record that makes, changes or deletes it is being written, or may have been: it is looked up
+  /// in the journal before the queue is used.
   bool changing = false;
+  /// It could not be looked up: when that is tried again.
+  std::optional<boot_time> look_again;
+  /// Asked of a core that was dropped for the deletion: nobody may hear that the queue is gone
+  /// until that is durable.
+  queue_unit::asked_requests left;
   /// Appends of a core that was dropped, whose outcome is not known yet.
   std::uint32_t unsettled = 0;
   /// Leases are out: it is loaded, now or then, though nobody asks.
@@ -130,8 +136,11 @@ private:
       queue_slot& slot,
       pending_request request,
       const runtime::queue_settings& settings);
-  void recall(const queue_ref& ref);
-  void recall_again();
+  void look_up(const queue_ref& ref, queue_slot& slot);
+  void on_looked_up(
+      const queue_ref& ref, queue_slot& slot, result<std::optional<runtime::queue_row>> row);
+  void on_absent(const queue_ref& ref, queue_slot& slot);
+  void on_there(const queue_ref& ref, queue_slot& slot);
   void remove(const queue_ref& ref, queue_slot& slot, pending_request request);
   void leave(const leave_queue& body, pending_request request);
   void describe(const queue_ref& ref, queue_slot& slot, pending_request request, bool created);
@@ -203,9 +212,6 @@ private:
   std::deque<pending_request> early_;
   std::map<queue_ref, queue_slot> queues_;
   std::map<entity_id, queue_ref> names_;
-  /// Whether they were made is not known, as the append failed: when to look again, or nothing
-  /// while somebody looks.
-  std::map<queue_ref, std::optional<boot_time>> in_doubt_;
   /// Queues that the tick has to look at.
   std::set<queue_ref> hot_;
   std::uint64_t unit_numbers_ = 0;

@@ -14,7 +14,7 @@ namespace {
 constexpr std::size_t worker_size_max = 300;
 constexpr std::size_t key_size_max = 1024;
 constexpr std::size_t dead_page_max = 500;
-constexpr boot_time recall_again_after = std::chrono::milliseconds{200};
+constexpr boot_time look_again_after = std::chrono::milliseconds{200};
 constexpr std::uint32_t ms_max = 86'400'000;
 
 error lost() {
@@ -114,9 +114,6 @@ void queues_actor::with_queue(const queue_ref& ref, pending_request request) {
   }
   auto* slot = find_slot(ref);
   if (slot == nullptr) {
-    if (in_doubt_.contains(ref)) {
-      return answer(request, fail(errc::overloaded, "the queue is being looked for; retry", 200));
-    }
     if (!makes_queue(request.body)) return answer(request, std::unexpected{not_there(ref)});
     return put(ref, std::move(request));
   }
@@ -261,10 +258,9 @@ void queues_actor::make(
         if (!outcome) {
           answer(*shared, std::unexpected{outcome.error()});
           if (made == nullptr) return;
+          if (!may_be_offered_again(outcome.error())) return look_up(ref, *made);
           refuse_waiting(*made, outcome.error());
           queues_.erase(ref);
-          // It may be there all the same: the directory is what the journal says.
-          if (!may_be_offered_again(outcome.error())) recall(ref);
           return;
         }
         if (made == nullptr) return;
@@ -284,33 +280,66 @@ void queues_actor::make(
   answer(*shared, std::unexpected{queued.error()});
 }
 
-/// Looks whether a queue was made after all. Until that is known it is neither there nor made.
-void queues_actor::recall(const queue_ref& ref) {
-  in_doubt_[ref].reset();
+/// Until it was read what the journal has of the queue, requests wait.
+void queues_actor::look_up(const queue_ref& ref, queue_slot& slot) {
+  slot.look_again.reset();
+  hot_.insert(ref);
   read<std::optional<runtime::queue_row>>(
       reader_pool::lane::control,
       [ref](storage::shard_reader& reader) { return find_queue(reader, ref); },
       [this, ref](result<std::optional<runtime::queue_row>> row) {
-        if (!row && is_retryable(row.error().code)) {
-          // The store may be opened again just now, after the same failure.
-          in_doubt_[ref] = boot() + recall_again_after;
-          return arm_tick();
-        }
-        in_doubt_.erase(ref);
-        if (!row || !*row || find_slot(ref) != nullptr) return;
-        queues_[ref].row = **row;
-        names_.emplace((*row)->entity, ref);
+        if (auto* slot = find_slot(ref)) on_looked_up(ref, *slot, std::move(row));
       });
 }
 
-void queues_actor::recall_again() {
-  std::vector<queue_ref> due;
-  for (const auto& [ref, next] : in_doubt_) {
-    if (next && *next <= boot()) due.push_back(ref);
+void queues_actor::on_looked_up(
+    const queue_ref& ref, queue_slot& slot, result<std::optional<runtime::queue_row>> row) {
+  if (!row) {
+    // The store may be opened again just now, after the same failure.
+    refuse_waiting(slot, row.error());
+    slot.look_again = boot() + look_again_after;
+    return arm_tick();
   }
-  for (const auto& ref : due)
-    recall(ref);
-  if (!in_doubt_.empty()) arm_tick();
+  if (!*row) return on_absent(ref, slot);
+  slot.row = **row;
+  names_.emplace(slot.row.entity, ref);
+  on_there(ref, slot);
+}
+
+/// The queue was deleted, or not made.
+void queues_actor::on_absent(const queue_ref& ref, queue_slot& slot) {
+  const auto entity = slot.row.entity;
+  for (const auto& [key, asked] : slot.left)
+    answer(asked.request, std::unexpected{not_there(ref)});
+  auto waiting = std::move(slot.waiting);
+  names_.erase(entity);
+  queues_.erase(ref);
+  if (entity != entity_id{}) {
+    gone_.emplace(entity, gone_queue{.deletion = {ref}});
+    settle(entity);
+  }
+  arm_tick();
+  // One of them may make it anew.
+  for (auto& one : waiting)
+    on_request(std::move(one));
+}
+
+/// The queue works on, with what its row says.
+void queues_actor::on_there(const queue_ref& ref, queue_slot& slot) {
+  slot.changing = false;
+  if (slot.unit) {
+    slot.unit->core.change_settings(slot.row.settings);
+    pump(ref, slot);
+  } else {
+    // Of what went before its deletion nobody knows whether it was written, but where the node
+    // goes.
+    ask_again(
+        ref,
+        slot,
+        std::exchange(slot.left, {}),
+        {errc::outcome_unknown, "the queue was to be deleted, which failed: ask again"});
+  }
+  run_waiting(ref);
 }
 
 void queues_actor::configure(
@@ -333,6 +362,7 @@ void queues_actor::configure(
           answer(*shared, std::unexpected{outcome.error()});
         }
         if (changed == nullptr) return;
+        if (!outcome && !may_be_offered_again(outcome.error())) return look_up(ref, *changed);
         changed->changing = false;
         if (outcome) {
           changed->row.settings = settings;
@@ -350,45 +380,28 @@ void queues_actor::configure(
 void queues_actor::remove(const queue_ref& ref, queue_slot& slot, pending_request request) {
   slot.changing = true;
   auto shared = std::make_shared<pending_request>(std::move(request));
-  // Until it is durable nobody may hear that the queue is gone.
-  auto under_way = std::make_shared<queue_unit::asked_requests>();
   auto queued = append(
       {{storage::record_kind::queue_closed,
         slot.row.entity,
         slot.unit->last_seq,
         shared_bytes{runtime::encode_queue_deleted({ref})}}},
       true,
-      [this, ref, entity = slot.row.entity, shared, under_way](
+      [this, ref, entity = slot.row.entity, shared](
           const result<storage::append_receipt>& outcome) {
         auto* removed = find_slot(ref, entity);
         if (removed == nullptr) return;
-        if (!outcome) {
-          answer(*shared, std::unexpected{outcome.error()});
-          removed->changing = false;
-          // Of what went before nobody knows whether it was written, but where the node goes.
-          auto why = outcome.error();
-          if (may_be_offered_again(why)) why.code = errc::outcome_unknown;
-          ask_again(ref, *removed, std::move(*under_way), why);
-          return run_waiting(ref);
-        }
-        for (const auto& [key, asked] : *under_way)
-          answer(asked.request, std::unexpected{not_there(ref)});
-        answer(*shared, control_answer{actors::done{}});
-        auto waiting = std::exchange(removed->waiting, {});
-        names_.erase(entity);
-        queues_.erase(ref);
-        gone_.emplace(entity, gone_queue{.deletion = {ref}});
-        settle(entity);
-        arm_tick();
-        // One of them may make it anew.
-        for (auto& one : waiting)
-          on_request(std::move(one));
+        answer(
+            *shared,
+            outcome ? result<control_answer>{actors::done{}} : std::unexpected{outcome.error()});
+        if (outcome) return on_absent(ref, *removed);
+        if (!may_be_offered_again(outcome.error())) return look_up(ref, *removed);
+        on_there(ref, *removed);
       });
   if (!queued) {
     slot.changing = false;
     return answer(*shared, std::unexpected{queued.error()});
   }
-  *under_way = drop_unit(slot);
+  slot.left = drop_unit(slot);
 }
 
 void queues_actor::describe(

@@ -6,6 +6,8 @@
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
+#include <deque>
+#include <iterator>
 #include <type_traits>
 
 namespace callboard::actors {
@@ -247,6 +249,7 @@ queue_unit::asked_requests queues_actor::drop_unit(queue_slot& slot) {
 void queues_actor::ask_again(
     const queue_ref& ref, queue_slot& slot, queue_unit::asked_requests requests, const error& why) {
   const bool is_unwritten = may_be_offered_again(why);
+  std::deque<pending_request> again;
   for (auto& [key, asked] : requests) {
     auto* lease = std::get_if<lease_tasks>(&asked.request.body);
     if (asked.rest || (lease == nullptr && !is_unwritten) || why.code == errc::draining) {
@@ -262,8 +265,13 @@ void queues_actor::ask_again(
       answer(asked.request, std::unexpected{why});
       continue;
     }
-    slot.waiting.push_back(std::move(asked.request));
+    again.push_back(std::move(asked.request));
   }
+  // They came before what waits already: whoever has left since must not get anything.
+  slot.waiting.insert(
+      slot.waiting.begin(),
+      std::make_move_iterator(again.begin()),
+      std::make_move_iterator(again.end()));
   if (why.code == errc::draining) return;
   // Ends that nobody was told of may be on disk.
   look_for_endings();

@@ -407,6 +407,68 @@ TEST_CASE_METHOD(
   CHECK(again[0].attempt == 2);
 }
 
+TEST_CASE_METHOD(
+    queue_client, "a queue that was deleted though that failed is gone", "[actors][queue]") {
+  push("q", "one");
+  const auto held = lease("q", 1);
+  REQUIRE(held.size() == 1);
+  const auto waiting = ask(take("q", 1, 20'000, "patient"));
+  settle();
+  journal.fail_next({errc::outcome_unknown, "the fsync failed"}, true);
+  const auto gone = ask(actors::delete_queue{queue("q")});
+  run();
+  CHECK_FALSE(got.answered.contains(waiting));
+  settle();
+  REQUIRE(got.answered.contains(gone));
+  CHECK(got.answered.at(gone).error().code == errc::outcome_unknown);
+  REQUIRE(got.answered.contains(waiting));
+  CHECK(got.answered.at(waiting).error().code == errc::queue_not_found);
+  CHECK(refusal(actors::get_queue{queue("q")}) == errc::queue_not_found);
+  CHECK(refusal(done_with(held[0])) == errc::lease_lost);
+  CHECK(get<actors::queue_description>(actors::put_queue{.queue = queue("q")}).created);
+  push("q", "anew");
+  CHECK(payloads(lease("q", 5)) == text_list{"anew"});
+  // Who waits for its tasks is told, and then nothing of it is left.
+  advance(2s);
+  const auto shard = shard_of_queue(actors::get_queue{queue("q")}, journal.shard_count());
+  CHECK(
+      std::ranges::count(
+          journal.records(*shard), storage::record_kind::queue_deleted, &storage::record::kind)
+      == 1);
+}
+
+TEST_CASE_METHOD(
+    queue_client, "settings of a queue are what the journal has of them", "[actors][queue]") {
+  REQUIRE(get<actors::queue_description>(actors::put_queue{.queue = queue("q")}).created);
+  const bool is_kept = GENERATE(true, false);
+  const auto waiting = ask(take("q", 1, 20'000, "patient"));
+  settle();
+  const auto before = describe("q").settings.attempts_max;
+  journal.fail_next({errc::outcome_unknown, "the fsync failed"}, is_kept);
+  CHECK(
+      refusal(actors::put_queue{.queue = queue("q"), .attempts_max = 77}) == errc::outcome_unknown);
+  CHECK(describe("q").settings.attempts_max == (is_kept ? 77 : before));
+  CHECK_FALSE(got.answered.contains(waiting));
+  push("q", "one");
+  const auto tasks = of<actors::leased_tasks>(waiting).tasks;
+  REQUIRE(tasks.size() == 1);
+  CHECK(tasks[0].attempts_max == (is_kept ? 77 : before));
+}
+
+TEST_CASE_METHOD(
+    queue_client, "who leaves while a queue may be deleted gets nothing of it", "[actors][queue]") {
+  push("q", "one");
+  REQUIRE(lease("q", 1).size() == 1);
+  const auto waiting = ask(take("q", 1, 20'000, "gone"));
+  settle();
+  journal.fail_next({errc::outcome_unknown, "the fsync failed"});
+  (void)ask(actors::delete_queue{queue("q")});
+  run();
+  (void)ask(actors::leave_queue{queue("q"), "gone"});
+  advance(1s);
+  CHECK(of<actors::leased_tasks>(waiting).tasks.empty());
+}
+
 TEST_CASE_METHOD(queue_client, "a grant whose append failed is no lease", "[actors][queue]") {
   push("q", "one");
   journal.fail_next({errc::outcome_unknown, "the fsync failed"});
