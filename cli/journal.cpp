@@ -53,7 +53,9 @@ exit_code verify(const context& run, const journal_options& o) {
   {
     progress_line shown{run, "verifying"};
     report = storage::verify_directory(
-        o.data_dir, [&](std::uint64_t done, std::uint64_t total) { shown.update(done, total); });
+        o.data_dir,
+        std::make_shared<runtime::broker_projection>(),
+        [&](std::uint64_t done, std::uint64_t total) { shown.update(done, total); });
   }
   if (!report) return run.refuse(report.error());
   if (run.wants_json()) {

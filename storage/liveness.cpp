@@ -42,4 +42,14 @@ result<bool> liveness::is_live(const record& judged) {
   return true;
 }
 
+result<bool> liveness::is_left_behind(const record& judged) {
+  if (!is_of_presence(judged.kind) && judged.kind != record_kind::workflow_progress) return false;
+  const auto head = head_of(judged.entity);
+  if (!head) return std::unexpected{head.error()};
+  if (!*head || (*head)->is_deleted()) return false;
+  const auto live = is_live(judged);
+  if (!live) return live;
+  return !*live;
+}
+
 }  // namespace callboard::storage

@@ -20,6 +20,10 @@ public:
   /// corruption.
   [[nodiscard]] result<bool> is_live(const record& judged);
 
+  /// True for a dead record that may have brought a member or set a timer, when what undid that may
+  /// be gone: no view may be made of it.
+  [[nodiscard]] result<bool> is_left_behind(const record& judged);
+
   /// The entity's head; nothing if it has none (any more).
   [[nodiscard]] result<std::optional<entity_head>> head_of(entity_id entity);
 

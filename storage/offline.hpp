@@ -24,10 +24,11 @@ struct verify_report {
   std::vector<damage_report> damage;
 };
 
-/// Reads every record of every shard and checks checksums, density, chains, index and mark.
+/// Reads every record of every shard and checks checksums, density, chains, index and mark, and
+/// that `views` can take it: the rows of one shard at a time are made anew in memory.
 /// Touches nothing. Errors: locked, incompatible, io_error; damage is in the report.
-[[nodiscard]] result<verify_report>
-verify_directory(const std::string& data_dir, const progress& report);
+[[nodiscard]] result<verify_report> verify_directory(
+    const std::string& data_dir, std::shared_ptr<const projection> views, const progress& report);
 
 /// Calls `visit` for the records of one shard (or of all), in lsn order. Touches nothing.
 [[nodiscard]] result<void> dump_directory(
@@ -44,6 +45,7 @@ struct repair_report {
 
 /// Rebuilds what can be read into a new directory `<data_dir>.repaired-N`, puts it in place of the
 /// old one, keeps the old one beside it, and gives every shard that lost records a new incarnation.
+/// All view rows are made anew by `views`.
 [[nodiscard]] result<repair_report> repair_directory(
     const std::string& data_dir, std::shared_ptr<const projection> views, const progress& report);
 

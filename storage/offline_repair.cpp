@@ -3,6 +3,7 @@
 #include "base/log.hpp"
 #include "storage/head_table.hpp"
 #include "storage/keys.hpp"
+#include "storage/liveness.hpp"
 #include "storage/mark.hpp"
 #include "storage/offline.hpp"
 #include "storage/projector.hpp"
@@ -39,6 +40,7 @@ public:
       : from_{from},
         to_{to},
         shard_{shard},
+        old_{from, shard},
         heads_{heads_max},
         views_{std::move(views)},
         projector_{views_, heads_},
@@ -134,11 +136,7 @@ private:
     if (auto done = projector_.project(to_, **block, 0, batch_); !done) {
       if (done.error().code != errc::corruption) return done;
       // Kept, it would quarantine the shard again: it counts as missing.
-      report_.damage.push_back(
-          {.file = "db (log)",
-           .shard = shard_.raw(),
-           .lsn = first.raw(),
-           .what = "no view can be made of it: " + done.error().detail});
+      report_.damage.push_back(without_views(shard_, first, done.error()));
       return {};
     }
     note_gaps(*bytes, first);
@@ -148,9 +146,9 @@ private:
     return batch_.GetDataSize() < batch_bytes ? result<void>{} : flush();
   }
 
-  /// Without records of entities that were deleted, and without dead presence: a block that lives
-  /// for others may still have some, and projected again they would be back. Null: there is nothing
-  /// else in it.
+  /// Without records of entities that were deleted, and without what is left behind: a block that
+  /// lives for others may still have some, and projected again they would be back. Null: there is
+  /// nothing else in it.
   result<block_bytes> without_left_over(const block_bytes& bytes, lsn first) {
     block_reader reader{bytes, first};
     if (auto sound = reader.open(); !sound) return std::unexpected{sound.error()};
@@ -159,8 +157,9 @@ private:
     record next;
     while (reader.next_trusted(next) == block_step::record) {
       if (creates_entity(next.kind)) created_.insert(next.entity.raw());
-      if (!is_left_over(next.entity) && !is_dead_presence(next))
+      if (!is_left_over(next.entity) && !old_.is_left_behind(next).value_or(false)) {
         rest.add(next, next.payload.view());
+      }
     }
     if (rest.count() == reader.count()) return bytes;
     if (rest.empty()) {
@@ -180,21 +179,9 @@ private:
     const bool is_lost = std::ranges::any_of(lost_, [&](const auto& range) {
       return range.first <= entity.raw() && entity.raw() <= range.second;
     });
-    std::string head;
-    const auto has_head = from_.get(family::index, keys::head_row(shard_, entity), head);
-    known->second = !is_lost && has_head && !*has_head;
+    const auto head = old_.head_of(entity);
+    known->second = !is_lost && head && !*head;
     return known->second;
-  }
-
-  /// Who came by it may have left by a record that is gone.
-  [[nodiscard]] bool is_dead_presence(const record& next) {
-    if (!is_of_presence(next.kind)) return false;
-    const auto [floor, is_new] = presence_floors_.try_emplace(next.entity.raw());
-    std::string row;
-    if (is_new && from_.get(family::index, keys::head_row(shard_, next.entity), row)) {
-      if (const auto head = decode_head(row)) floor->second = head->presence_floor;
-    }
-    return next.lsn < floor->second;
   }
 
   void note_gaps(const block_bytes& bytes, lsn first) {
@@ -258,6 +245,8 @@ private:
   database& from_;
   database& to_;
   shard_id shard_;
+  /// By the heads of the old store.
+  liveness old_;
   head_table heads_;
   std::shared_ptr<const projection> views_;
   projector projector_;
@@ -271,8 +260,6 @@ private:
   std::vector<gap> gaps_;
   std::unordered_set<std::uint64_t> created_;
   std::unordered_map<std::uint64_t, bool> left_over_;
-  /// As the old store knows them.
-  std::unordered_map<std::uint64_t, lsn> presence_floors_;
   /// By damage: from the first of these lsns to the second.
   std::vector<std::pair<std::uint64_t, std::uint64_t>> lost_;
 };

@@ -1,8 +1,11 @@
 // Verifying and dumping the data directory of a stopped node.
 #include "storage/entity_head.hpp"
+#include "storage/head_table.hpp"
 #include "storage/index_walk.hpp"
 #include "storage/keys.hpp"
+#include "storage/liveness.hpp"
 #include "storage/offline.hpp"
+#include "storage/projector.hpp"
 #include "storage/recovery.hpp"
 #include "storage/stopped_store.hpp"
 #include "storage/wal_check.hpp"
@@ -25,16 +28,23 @@ struct entity_trace {
   std::vector<std::uint64_t> applied_seqs;
 };
 
-/// Checks one shard: blocks, density, chains, sequences, index.
+/// Checks one shard: blocks, density, chains, sequences, views, index.
 class shard_check {
 public:
-  shard_check(database& db, shard_id shard, verify_report& report)
-      : db_{db}, shard_{shard}, report_{report} {}
+  shard_check(
+      database& db, shard_id shard, std::shared_ptr<const projection> views, verify_report& report)
+      : db_{db},
+        shard_{shard},
+        live_{db, shard},
+        projector_{std::move(views), heads_},
+        report_{report} {}
 
   void run(std::optional<lsn> acknowledged) {
     auto position = locate_shard(db_, shard_);
     if (position) {
       applied_ = position->applied;
+      // A rebuild that did not come to its end may have left rows of the next one.
+      no_rows_ = static_cast<std::uint8_t>(position->view_generation + 2);
     } else {
       damaged(lsn{}, position.error().detail);
     }
@@ -85,10 +95,28 @@ private:
     if (!reader.open()) return;
     report_.bytes += bytes->size();
     record next;
-    while (reader.next_trusted(next) == block_step::record)
+    viewed_.clear();
+    while (reader.next_trusted(next) == block_step::record) {
       take_record(next);
+      if (makes_rows(next)) viewed_.push_back(next);
+    }
+    take_views(first);
     blocks_.push_back(first.raw());
     expected_ = reader.last().next();
+  }
+
+  [[nodiscard]] bool makes_rows(const record& one) {
+    if (one.lsn > applied_) return true;
+    const auto head = live_.head_of(one.entity);
+    const bool exists = head && *head && !(*head)->is_deleted();
+    return ends_entity(one.kind) || (exists && !live_.is_left_behind(one).value_or(false));
+  }
+
+  /// The rows are kept in memory only, as if none had been made yet.
+  void take_views(lsn first) {
+    auto applied = projector_.apply_views(db_, shard_, viewed_, no_rows_, never_written_);
+    never_written_.Clear();
+    if (!applied) report_.damage.push_back(without_views(shard_, first, applied.error()));
   }
 
   void take_record(const record& next) {
@@ -177,7 +205,14 @@ private:
 
   database& db_;
   shard_id shard_;
+  liveness live_;
+  head_table heads_{2};
+  projector projector_;
   verify_report& report_;
+  /// A generation of view rows that the store has none of.
+  std::uint8_t no_rows_ = 2;
+  std::vector<record> viewed_;
+  rocksdb::WriteBatch never_written_;
   lsn applied_{};
   lsn expected_{1};
   std::vector<std::uint64_t> blocks_;
@@ -220,7 +255,8 @@ verify_mark(const directory_paths& paths, std::uint32_t shard_count, verify_repo
 
 }  // namespace
 
-result<verify_report> verify_directory(const std::string& data_dir, const progress& report) {
+result<verify_report> verify_directory(
+    const std::string& data_dir, std::shared_ptr<const projection> views, const progress& report) {
   const directory_paths paths{data_dir};
   auto lock = lock_existing(paths);
   if (!lock) return std::unexpected{lock.error()};
@@ -249,7 +285,7 @@ result<verify_report> verify_directory(const std::string& data_dir, const progre
   verify_tables(**db, found.damage);
   for (std::uint32_t i = 0; i < found.shards; ++i) {
     const auto acknowledged = mark ? std::optional{lsn{mark->lsns[i]}} : std::nullopt;
-    shard_check{**db, shard_id{i}, found}.run(acknowledged);
+    shard_check{**db, shard_id{i}, views, found}.run(acknowledged);
     if (report) report(i + 1, found.shards);
   }
   if (!found.damage.empty()) verify_logs(paths, found);

@@ -147,6 +147,14 @@ void visit_readable_blocks(
   }
 }
 
+damage_report without_views(shard_id shard, lsn first, const error& why) {
+  return {
+      .file = "db (log)",
+      .shard = shard.raw(),
+      .lsn = first.raw(),
+      .what = "no view can be made of it: " + why.detail};
+}
+
 void verify_tables(database& db, std::vector<damage_report>& report) {
   std::vector<rocksdb::LiveFileMetaData> files;
   db.raw().GetLiveFilesMetaData(&files);

@@ -38,6 +38,9 @@ void visit_readable_blocks(
     const std::function<bool(const block_bytes& bytes, lsn first)>& visit,
     const std::function<void(damage_report)>& damage);
 
+/// A block whose records all verify, and that `views` cannot take.
+[[nodiscard]] damage_report without_views(shard_id shard, lsn first, const error& why);
+
 /// Checks the tables of a store one by one. Adds what is damaged to `report`.
 void verify_tables(database& db, std::vector<damage_report>& report);
 

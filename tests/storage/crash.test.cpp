@@ -141,7 +141,7 @@ TEST_CASE("kill -9 at random points loses nothing acked and doubles nothing", "[
   CHECK(ready == 40);
   CHECK(record.topics.size() > 10);
   CHECK_FALSE(record.acked.empty());
-  const auto report = verify_directory(f.settings.data_dir, {});
+  const auto report = verify_directory(f.settings.data_dir, f.views, {});
   REQUIRE(report);
   for (const auto& damage : report->damage)
     FAIL_CHECK(damage.file << ": " << damage.what);

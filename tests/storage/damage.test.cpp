@@ -45,16 +45,37 @@ std::map<std::string, std::string> all_files(const fs::path& root) {
   return found;
 }
 
-/// Cannot apply what is called unreadable.
+/// Cannot apply what is called so.
 class doubting_projection final : public projection {
+public:
+  explicit doubting_projection(std::string unreadable = "unreadable")
+      : unreadable_{std::move(unreadable)} {}
+
+  [[nodiscard]] std::uint32_t version() const override { return 1; }
+
+  void apply(std::span<const record> block, view_writer& out) const override {
+    for (const auto& one : block) {
+      if (one.payload.view() == unreadable_) out.report_damage(one, {errc::corruption, "what?"});
+    }
+  }
+
+private:
+  std::string unreadable_;
+};
+
+/// Passes over what it cannot read.
+class forgetful_projection final : public projection {
 public:
   [[nodiscard]] std::uint32_t version() const override { return 1; }
 
   void apply(std::span<const record> block, view_writer& out) const override {
     for (const auto& one : block) {
-      if (one.payload.view() == "unreadable") out.report_damage(one, {errc::corruption, "what?"});
+      if (one.payload.view() != "strange") rows_.apply({&one, 1}, out);
     }
   }
+
+private:
+  counting_projection rows_;
 };
 
 /// A directory with tables, write-ahead log and all, and copies of it to be hurt.
@@ -180,7 +201,7 @@ TEST_CASE("a hurt mark is named and verify tells of it", "[storage][damage]") {
     auto one = bytes;
     one[offset] = static_cast<char>(one[offset] ^ 4);
     write(mark, one);
-    const auto report = verify_directory(f.settings.data_dir, {});
+    const auto report = verify_directory(f.settings.data_dir, f.views, {});
     REQUIRE(report);
     REQUIRE(report->damage.size() == 1);
     CHECK(report->damage[0].file == mark.string());
@@ -346,13 +367,48 @@ TEST_CASE("a record that no view can take quarantines its shard", "[storage][dam
   CHECK(f.journal->state(shard_id{1}).damage);
   CHECK(f.append(shard_id{0}, {event(sound, 2, "x")}));
   f.close();
+  const auto named = verify_directory(f.settings.data_dir, f.views, {}).value().damage;
+  REQUIRE(named.size() == 1);
+  CHECK(named[0].shard == 1);
+  CHECK_THAT(named[0].what, Catch::Equals("no view can be made of it: record 2: what?"));
   const auto repaired = repair_directory(f.settings.data_dir, f.views, {});
   REQUIRE(repaired);
   CHECK(repaired->records_lost == 1);
+  REQUIRE_FALSE(repaired->damage.empty());
+  CHECK(repaired->damage[0].what == named[0].what);
+  CHECK(verify_directory(f.settings.data_dir, f.views, {}).value().damage.empty());
   f.open();
   CHECK_FALSE(f.journal->state(shard_id{1}).damage);
   CHECK(f.append(shard_id{1}, {event(topic, 1, "goes on")}));
   CHECK(f.read(shard_id{0}, sound).value() == std::vector<std::string>{"x", "x"});
+}
+
+TEST_CASE("repair makes rows of what older code has passed over", "[storage][damage]") {
+  journal_fixture f;
+  const auto reads_all = f.views;
+  f.views = std::make_shared<forgetful_projection>();
+  f.open();
+  const auto topic = f.make_topic(shard_id{1}, "t");
+  REQUIRE(f.append(shard_id{1}, {event(topic, 1, "strange"), event(topic, 2, "plain")}));
+  f.close();
+  const auto counted = [&] {
+    f.open();
+    auto row = f.journal->read(shard_id{1})
+                   .value()
+                   ->get(view_id::topic_state, std::to_string(topic.raw()));
+    f.close();
+    return row.value().value_or("");
+  };
+  f.views = reads_all;
+  CHECK(counted() == "1");
+  // Code that cannot read it names it, though the rows stand for it.
+  const auto doubts = std::make_shared<doubting_projection>("strange");
+  CHECK(verify_directory(f.settings.data_dir, doubts, {}).value().damage.size() == 1);
+  CHECK(verify_directory(f.settings.data_dir, f.views, {}).value().damage.empty());
+  const auto repaired = repair_directory(f.settings.data_dir, f.views, {});
+  REQUIRE(repaired);
+  CHECK(repaired->records_lost == 0);
+  CHECK(counted() == "2");
 }
 
 TEST_CASE("a read that meets damage quarantines its shard and skips nothing", "[storage][damage]") {
@@ -391,7 +447,7 @@ TEST_CASE("a read that meets damage quarantines its shard and skips nothing", "[
   // Closing waits for those who read.
   reader.reset();
   f.close();
-  const auto report = verify_directory(f.settings.data_dir, {}).value();
+  const auto report = verify_directory(f.settings.data_dir, f.views, {}).value();
   REQUIRE_FALSE(report.damage.empty());
   CHECK_THAT(report.damage.front().file, Catch::EndsWith(".sst"));
   const auto repaired = repair_directory(f.settings.data_dir, f.views, {});

@@ -36,7 +36,7 @@ struct failing_fixture : journal_fixture {
 
   void expect_sound() {
     close();
-    const auto report = verify_directory(settings.data_dir, {});
+    const auto report = verify_directory(settings.data_dir, views, {});
     REQUIRE(report);
     for (const auto& damage : report->damage) {
       FAIL_CHECK(

@@ -397,7 +397,7 @@ TEST_CASE("what was not acked is lost from some point on, not in between", "[sto
     auto torn = bytes;
     torn.replace(lost, 4096, 4096, '\0');
     write(fs::path{f.settings.data_dir} / "db" / log, torn);
-    const auto verified = verify_directory(f.settings.data_dir, {});
+    const auto verified = verify_directory(f.settings.data_dir, f.views, {});
     REQUIRE(verified);
     CHECK(verified->damage.empty());
     const bool repairs = lost % (4096 * 7) == 0;

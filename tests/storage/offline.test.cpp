@@ -45,7 +45,7 @@ struct filled_directory : journal_fixture {
 
 TEST_CASE("a sound directory verifies", "[storage][offline]") {
   filled_directory f;
-  const auto report = verify_directory(f.settings.data_dir, {});
+  const auto report = verify_directory(f.settings.data_dir, f.views, {});
   REQUIRE(report);
   for (const auto& damage : report->damage)
     FAIL_CHECK(damage.file << ": " << damage.what);
@@ -56,9 +56,9 @@ TEST_CASE("a sound directory verifies", "[storage][offline]") {
 TEST_CASE("verify and dump refuse a directory in use", "[storage][offline]") {
   filled_directory f;
   f.open();
-  CHECK(verify_directory(f.settings.data_dir, {}).error().code == errc::locked);
+  CHECK(verify_directory(f.settings.data_dir, f.views, {}).error().code == errc::locked);
   CHECK(dump_directory(f.settings.data_dir, {}, lsn{1}, {}).error().code == errc::locked);
-  CHECK(verify_directory("/nonexistent", {}).error().code == errc::not_found);
+  CHECK(verify_directory("/nonexistent", f.views, {}).error().code == errc::not_found);
 }
 
 TEST_CASE("dump gives records in lsn order from where it is asked", "[storage][offline]") {
@@ -100,7 +100,7 @@ TEST_CASE("a backup taken while serving restores to its moment or later", "[stor
   CHECK(after != before);
   CHECK(f.append(shard_id{0}, {event(f.topics[0], 52, "another history")}));
   f.close();
-  CHECK(verify_directory(restored, {}).value().damage.empty());
+  CHECK(verify_directory(restored, f.views, {}).value().damage.empty());
   // One backup restored twice makes two histories.
   f.settings.data_dir = restored_again;
   f.open();
@@ -115,7 +115,7 @@ TEST_CASE("repair of a sound directory keeps everything", "[storage][offline]") 
   CHECK(report->records_kept == 204);
   CHECK(report->records_lost == 0);
   CHECK(fs::exists(f.settings.data_dir + ".damaged-1"));
-  CHECK(verify_directory(f.settings.data_dir, {}).value().damage.empty());
+  CHECK(verify_directory(f.settings.data_dir, f.views, {}).value().damage.empty());
   f.open();
   CHECK(f.journal->state(shard_id{1}).incarnation == f.incarnations[1]);
   CHECK(f.read(shard_id{1}, f.topics[1]).value().size() == 50);
@@ -164,13 +164,13 @@ TEST_CASE("repair leaves out a block whose lsns another has", "[storage][offline
              && one.what.contains("the block that begins here");
     });
   };
-  CHECK(is_named(verify_directory(f.settings.data_dir, {}).value().damage));
+  CHECK(is_named(verify_directory(f.settings.data_dir, f.views, {}).value().damage));
   const auto report = repair_directory(f.settings.data_dir, f.views, {});
   REQUIRE(report);
   CHECK(is_named(report->damage));
   CHECK(report->records_kept == 208);
   CHECK(report->records_lost == 0);
-  CHECK(verify_directory(f.settings.data_dir, {}).value().damage.empty());
+  CHECK(verify_directory(f.settings.data_dir, f.views, {}).value().damage.empty());
   f.open();
   CHECK(f.read(shard_id{0}, f.topics[0]).value().size() == 54);
   CHECK(f.journal->state(shard_id{0}).incarnation != f.incarnations[0]);
@@ -220,14 +220,14 @@ TEST_CASE("repair keeps what is readable and renews lossy shards", "[storage][of
   CHECK(refused.error().code == errc::corruption);
   CHECK_THAT(refused.error().detail, Catch::Contains(".log"));
   CHECK_THAT(refused.error().detail, Catch::Contains("was acknowledged"));
-  CHECK_FALSE(verify_directory(f.settings.data_dir, {}).value().damage.empty());
+  CHECK_FALSE(verify_directory(f.settings.data_dir, f.views, {}).value().damage.empty());
 
   const auto report = repair_directory(f.settings.data_dir, f.views, {});
   REQUIRE(report);
   CHECK(report->records_lost > 0);
   CHECK(report->records_kept + report->records_lost == 204);
   CHECK_FALSE(report->damage.empty());
-  CHECK(verify_directory(f.settings.data_dir, {}).value().damage.empty());
+  CHECK(verify_directory(f.settings.data_dir, f.views, {}).value().damage.empty());
   f.open();
   std::size_t kept = 0;
   std::uint32_t renewed = 0;
