@@ -64,7 +64,7 @@ private:
     try {
       message.emplace(from_json<plain>(payload));
     } catch (const std::exception& thrown) {
-      co_return give_up("bad_message", thrown.what());
+      co_return give_up("bad_message", std::string{"the payload: "} + thrown.what());
     } catch (...) {
       co_return give_up("bad_message", "its conversion threw something that is no std::exception");
     }

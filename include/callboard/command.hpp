@@ -60,12 +60,6 @@ struct command_request {
   return request.kind == command_kind::signal && request.delay.has_value();
 }
 
-template <class T>
-inline constexpr bool is_optional = false;
-
-template <class T>
-inline constexpr bool is_optional<std::optional<T>> = true;
-
 class execution;
 
 /// Where the answer of an issued command arrives. Lives in the coroutine frame; if the frame goes
@@ -132,7 +126,10 @@ private:
 
   struct awaiter {
     awaiter(detail::execution& run, detail::command_request request)
-        : run_{run}, may_time_out_{detail::may_time_out(request)}, request_{std::move(request)} {}
+        : run_{run},
+          name_{request.name},
+          may_time_out_{detail::may_time_out(request)},
+          request_{std::move(request)} {}
 
     bool await_ready() {
       run_.issue(std::move(request_), slot_);
@@ -147,7 +144,7 @@ private:
       try {
         return read(**slot_.answer);
       } catch (const std::exception& thrown) {
-        return give_up("wrong_shape", thrown.what());
+        return give_up("wrong_shape", "what came for '" + name_ + "': " + thrown.what());
       }
     }
 
@@ -162,6 +159,7 @@ private:
     }
 
     detail::execution& run_;
+    std::string name_;
     bool may_time_out_;
     detail::command_request request_;
     detail::command_slot slot_;

@@ -1,11 +1,13 @@
 // JSON as workflow code sees it, and conversion between it and C++ values.
 #pragma once
 
+#include "callboard/json_shape.hpp"
+
 #include <boost/json/value.hpp>
 #include <boost/json/value_from.hpp>
 #include <boost/json/value_to.hpp>
-#include <boost/system/system_error.hpp>
 
+#include <exception>
 #include <stdexcept>
 #include <type_traits>
 #include <utility>
@@ -39,7 +41,8 @@ public:
   using std::invalid_argument::invalid_argument;
 };
 
-/// Throws wrong_shape if the value has another shape: in workflow code that is a bug.
+/// Throws wrong_shape, whose words name the member, if the value has another shape: in workflow
+/// code that is a bug.
 template <class T>
 [[nodiscard]] T from_json(const json& value) {
   if constexpr (std::is_same_v<T, json>) {
@@ -49,10 +52,9 @@ template <class T>
   } else {
     try {
       return boost::json::value_to<T>(value);
-    } catch (const boost::system::system_error& thrown) {
-      // Its own words name a line in Boost's source.
+    } catch (const std::exception&) {
       throw wrong_shape{
-          "the JSON value has another shape than expected: " + thrown.code().message()};
+          "the JSON value has another shape than expected: " + detail::flaw_in_shape<T>(value, {})};
     }
   }
 }

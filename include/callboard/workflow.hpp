@@ -11,6 +11,7 @@
 #include "callboard/json.hpp"
 
 #include <cstdint>
+#include <exception>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -34,6 +35,7 @@ struct workflow_definition {
 
 /// Base of a workflow class. `Derived` has `type` (a name of the same grammar as topics), may have
 /// `version` (default 1), and `flow<R> run(context&, Input)` with JSON-convertible types.
+/// An input that is no `Input` ends the run as failed: `input_invalid`, permanent.
 template <class Derived>
 class workflow : public workflow_instance {
 public:
@@ -55,10 +57,23 @@ private:
   convert(Derived& self, flow<R> (Derived::*run)(context&, Input), context& ctx, json input) {
     using plain = std::remove_cvref_t<Input>;
     if constexpr (std::is_void_v<R>) {
-      co_await (self.*run)(ctx, from_json<plain>(input));
+      co_await (self.*run)(ctx, read_input<plain>(input));
       co_return nullptr;
     } else {
-      co_return to_json(co_await (self.*run)(ctx, from_json<plain>(input)));
+      co_return to_json(co_await (self.*run)(ctx, read_input<plain>(input)));
+    }
+  }
+
+  template <class Input>
+  static Input read_input(const json& input) {
+    try {
+      return from_json<Input>(input);
+    } catch (const std::exception& thrown) {
+      const std::string type{Derived::type};
+      throw run_failed{
+          {failure_class::permanent,
+           "input_invalid",
+           "the input of the workflow '" + type + "': " + thrown.what()}};
     }
   }
 };
