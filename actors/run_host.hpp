@@ -259,6 +259,8 @@ private:
   // -- going on as a new run (run_next.cpp) ----------------------------------------------------
   void begin_next_run(json with);
   [[nodiscard]] std::uint32_t newest_version(const runtime::run_start& start) const;
+  /// Takes the first cancel out of what waits.
+  [[nodiscard]] std::optional<input> take_cancel();
   /// Enough is in the batch already: the run that begins in it waits until that is on disk.
   [[nodiscard]] bool is_batch_full() const;
   /// False: none has begun in what was committed, or it ends at once.

@@ -58,7 +58,9 @@ void run_host::begin_next_run(json with) {
   earlier_signal_ids_ = std::exchange(signal_ids_, {});
   if (is_agent()) earlier_signal_ids_.clear();
   batch_issued_.clear();
-  is_being_cancelled_ = false;
+  // Code that never waits hears of a cancel only before it begins.
+  auto cancel = is_agent() ? std::nullopt : take_cancel();
+  start_->is_cancelled = is_being_cancelled_ = cancel.has_value();
   // What answers the run that ends here is not for the next one's command of that number.
   asked_.clear();
   lookups_.clear();
@@ -70,6 +72,11 @@ void run_host::begin_next_run(json with) {
   // A replay begins with this run, so it must find them here, in their order.
   inputs.insert(
       inputs.end(), std::make_move_iterator(unread.begin()), std::make_move_iterator(unread.end()));
+  if (cancel) {
+    inputs.push_back(std::move(cancel->event));
+    row_->parent_cancelled |= cancel->is_by_parent;
+    std::ranges::move(cancel->waiters, std::back_inserter(batch_waiters_));
+  }
   for (auto& one : inputs) {
     one.time = now();
     batch_.push_back({one, row_->run});
@@ -80,6 +87,17 @@ void run_host::begin_next_run(json with) {
   if (!is_agent() && !is_batch_full()) return drive(std::move(inputs));
   next_inputs_ = std::move(inputs);
   append_batch();
+}
+
+std::optional<run_host::input> run_host::take_cancel() {
+  const auto found = std::ranges::find_if(inputs_, [&](const input& one) {
+    const bool is_repeated = one.is_by_parent && row_->parent_cancelled;
+    return one.event.kind == run_event_kind::cancel_requested && !is_repeated;
+  });
+  if (found == inputs_.end()) return std::nullopt;
+  auto taken = std::move(*found);
+  inputs_.erase(found);
+  return taken;
 }
 
 bool run_host::is_batch_full() const {

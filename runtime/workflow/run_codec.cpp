@@ -245,6 +245,7 @@ void read_members(run_event& event, const std::string& type, json data) {
   }
   if (event.kind == run_event_kind::started) {
     event.id = text_at(from, "id");
+    event.is_cancelled = value_at(from, "cancelled") == json(true);
     event.data = std::move(data);
     return;
   }
@@ -383,6 +384,8 @@ run_event make_started(const run_start& start) {
   }
   if (!start.build.empty()) event.data.get_object()["build"] = start.build;
   if (!start.identity.mirror.empty()) event.data.get_object()["mirror"] = start.identity.mirror;
+  if (start.is_cancelled) event.data.get_object()["cancelled"] = true;
+  event.is_cancelled = start.is_cancelled;
   if (!start.parent_id.empty()) {
     event.data.get_object()["parent"] = object{
         {"id", start.parent_id}, {"run", start.parent_run}, {"command", start.parent_command}};
@@ -415,6 +418,7 @@ result<run_start> read_started(const run_event& event) {
   start.incarnation = hexadecimal_at(from, "incarnation");
   start.input = value_at(from, "input");
   start.build = text_at(from, "build");
+  start.is_cancelled = value_at(from, "cancelled") == json(true);
   if (const auto* parent = from.if_contains("parent"); parent != nullptr && parent->is_object()) {
     const auto& of = parent->get_object();
     start.parent_id = text_at(of, "id");

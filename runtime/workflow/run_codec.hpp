@@ -54,6 +54,8 @@ struct run_start {
   std::uint64_t parent_incarnation = 0;
   /// Ids of those above the parent, from the first on; none in what earlier versions wrote.
   std::vector<std::string> parent_above;
+  /// Whoever cancelled the run that went on as this one means it, too.
+  bool is_cancelled = false;
 };
 
 [[nodiscard]] run_event make_started(const run_start& start);

@@ -220,6 +220,7 @@ bool run_engine::is_passed_over(std::uint32_t command) const {
 void run_engine::start(const run_event& input) {
   if (is_started_) return;
   is_started_ = true;
+  is_cancelling_ = input.is_cancelled;
   if (is_agent_type(identity_.type)) input_bytes_ = size_of(input.data);
   try {
     instance_ = code_.make();

@@ -95,6 +95,8 @@ struct run_event {
   json by_hand;
   /// `attempt_failed`: it asked to come back later, and counts as no attempt.
   bool is_deferred = false;
+  /// `started`: the workflow was cancelled before the code of this run began.
+  bool is_cancelled = false;
 };
 
 /// Of an `issued`: its `due` is a time of the wall clock.

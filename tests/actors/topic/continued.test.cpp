@@ -137,6 +137,23 @@ TEST_CASE("a run that goes on as new for ever leaves others their turns", "[acto
   CHECK(node.described("w").at("status") == "failed");
 }
 
+TEST_CASE("a run that goes on as new for ever is cancelled", "[actors][workflow]") {
+  continued_runs node;
+  node.broker.ask(start_workflow{continued_runs::channel("w"), "test.ceaseless", "1", {}, {}});
+  node.write(20);
+  const auto cancel =
+      node.broker.ask(cancel_workflow{continued_runs::channel("w"), "enough", {}, "ann"});
+  node.write(20);
+  REQUIRE(node.broker.got.answered.contains(cancel));
+  CHECK(node.broker.got.answered.at(cancel));
+  CHECK(turns < turns_max);
+  CHECK(node.described("w").at("status") == "cancelled");
+  const auto run = node.described("w").at("run");
+  node.broker.crash();
+  CHECK(node.described("w").at("status") == "cancelled");
+  CHECK(node.described("w").at("run") == run);
+}
+
 TEST_CASE("what is unread is written again in parts, too", "[actors][workflow]") {
   continued_runs node;
   constexpr int notes = 60;
