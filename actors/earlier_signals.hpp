@@ -23,7 +23,8 @@ inline constexpr std::size_t earlier_signals_bytes_max = 4U << 20;
 
 /// What each said, by its id: of the run that went on as the current one, and of those before that
 /// began and ended in the transition which began the current one. A run that was begun anew by hand
-/// goes on from none. They are a help and no need: what cannot be decoded is left out.
+/// goes on from what the one it was begun from did. They are a help and no need: what cannot be
+/// decoded is left out.
 /// Errors: those of reading.
 [[nodiscard]] result<std::map<std::string, std::uint64_t>> read_earlier_signals(
     storage::shard_reader& reader, entity_id entity, const runtime::workflow_row& of);

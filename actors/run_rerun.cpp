@@ -370,7 +370,6 @@ void run_host::leave_run(time_ms when) {
   tasks_.clear();
   steps_.clear();
   signal_ids_.clear();
-  earlier_signal_ids_.clear();
   signals_ = {};
   owes_parent_ = false;
   close_engine();

@@ -163,14 +163,40 @@ TEST_CASE("a signal that ended the workflow is known when its node died", "[acto
   CHECK(node.refusal("c", "1") == errc::wrong_kind);
 }
 
-TEST_CASE("what a run that is begun anew was sent before counts again", "[actors]") {
+TEST_CASE("what the run before one that is begun anew was sent is known", "[actors]") {
   turnstile node;
+  const bool is_killed = GENERATE(false, true);
   CHECK_FALSE(node.is_known("a"));
-  REQUIRE(node.broker.ask_now(restart_workflow{node.channel, {.reason = "again", .who = "ann"}}));
-  if (GENERATE(false, true)) node.broker.crash();
-  CHECK(node.passed() == 1);
-  CHECK_FALSE(node.is_known("a"));
+  // Also of one that had been begun anew itself.
+  for (const std::string_view run : {"2", "3"}) {
+    CAPTURE(run);
+    REQUIRE(node.broker.ask_now(restart_workflow{node.channel, {.reason = "again", .who = "ann"}}));
+    if (is_killed) node.broker.crash();
+    CHECK(node.passed() == 1);
+    CHECK(node.is_known("a"));
+    CHECK(node.refusal("a", "2") == errc::id_conflict);
+  }
+  CHECK_FALSE(node.is_known("b"));
+  if (is_killed) node.broker.crash();
+  CHECK(node.is_known("b"));
   CHECK(node.passed() == 2);
+  CHECK_FALSE(node.is_known("a"));
+}
+
+TEST_CASE("what a run that is begun anew from a command took before counts once", "[actors]") {
+  turnstile node;
+  const bool is_killed = GENERATE(false, true);
+  CHECK_FALSE(node.is_known("a"));
+  CHECK_FALSE(node.is_known("b", "3"));
+  CHECK_FALSE(node.is_known("c", "3"));
+  REQUIRE(node.broker.ask_now(
+      restart_workflow{node.channel, {.from = "2", .reason = "again", .who = "ann"}}));
+  if (is_killed) node.broker.crash();
+  CHECK(node.is_known("a"));
+  CHECK(node.is_known("b", "3"));
+  CHECK(node.is_known("c", "3"));
+  CHECK_FALSE(node.is_known("d", "3"));
+  CHECK(node.passed() == 4);
 }
 
 TEST_CASE("what a restart leaves out counts that is sent again while it is written", "[actors]") {
