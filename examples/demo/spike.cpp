@@ -110,10 +110,11 @@ class live_numbers {
 public:
   explicit live_numbers(const tickets::totals& now) : before_{now} {}
 
-  [[nodiscard]] std::string line(const tickets::totals& now) {
+  /// `is_last`: what came since the last interval is told, too, however short that was.
+  [[nodiscard]] std::string line(const tickets::totals& now, bool is_last) {
     const auto at = steady_clock::now();
     const auto seconds = std::chrono::duration<double>(at - since_).count();
-    if (seconds >= 0.5) {
+    if (seconds >= 0.5 || (is_last && seconds >= 0.05)) {
       tokens_per_s_ = static_cast<double>(now.deltas - before_.deltas) / seconds;
       events_per_s_ = static_cast<double>(now.events - before_.events) / seconds;
       done_per_s_ = static_cast<double>(now.reached[4] - before_.reached[4]) / seconds;
@@ -150,8 +151,8 @@ result<double> watch(
   auto shown = begun;
   for (;;) {
     const auto now = seen.count(prefix);
-    const auto line = numbers.line(now);
     const bool is_done = now.reached[static_cast<std::size_t>(phase)] >= wanted;
+    const auto line = numbers.line(now, is_done);
     const auto at = steady_clock::now();
     if (is_done) {
       end_live("", line);
