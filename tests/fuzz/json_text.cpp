@@ -2,11 +2,13 @@
 // and minifying never change its meaning.
 #include "gateway/json_text.hpp"
 
+#include "base/utf8.hpp"
 #include "gateway/problem.hpp"
 
 #include <boost/json/parse.hpp>
 #include <boost/json/serialize.hpp>
 
+#include <callboard/json_text.hpp>
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
@@ -15,16 +17,15 @@
 namespace {
 
 using namespace callboard;
-namespace json = boost::json;
 
-json::value parse(std::string_view text, json::error_code& failed) {
-  json::parse_options options;
-  options.max_depth = gateway::json_depth_max;
-  return json::parse({text.data(), text.size()}, failed, {}, options);
+boost::json::value parse(std::string_view text, boost::json::error_code& failed) {
+  boost::json::parse_options options;
+  options.max_depth = json_depth_max;
+  return boost::json::parse({text.data(), text.size()}, failed, {}, options);
 }
 
 /// Every string that is cut out means what the parser says it means.
-void walk(std::string_view text, const json::value& value) {
+void walk(std::string_view text, const boost::json::value& value) {
   if (value.is_string()) {
     const auto plain = gateway::unescape_json(text);
     if (plain != std::string_view{value.as_string().data(), value.as_string().size()}) std::abort();
@@ -54,16 +55,16 @@ void walk(std::string_view text, const json::value& value) {
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   const std::string_view text{reinterpret_cast<const char*>(data), size};
   const bool accepted = gateway::check_json(text).has_value();
-  json::error_code failed;
+  boost::json::error_code failed;
   const auto value = parse(text, failed);
   if (accepted != !failed) std::abort();
   if (!accepted) return 0;
-  if (!gateway::is_utf8(text)) std::abort();
+  if (!is_utf8(text)) std::abort();
   walk(gateway::trim_json(text), value);
   std::string small;
   gateway::append_minified(small, text);
-  json::error_code small_failed;
+  boost::json::error_code small_failed;
   const auto again = parse(small, small_failed);
-  if (small_failed || json::serialize(again) != json::serialize(value)) std::abort();
+  if (small_failed || boost::json::serialize(again) != boost::json::serialize(value)) std::abort();
   return 0;
 }
