@@ -497,7 +497,11 @@ void topic_core::undo_last(const error& why, topic_effects& out) {
     if (image_.settings.dedupe_window_s != 0) window_.forget_last(undone.events.size());
   }
   for (auto& waiting : undone.replies) {
-    if (waiting.reply.outcome) waiting.reply.outcome = std::unexpected{why};
+    // A conflict was one with an event that is not there, too.
+    if (const auto& told = waiting.reply.outcome; told || told.error().code == errc::id_conflict
+                                                  || told.error().code == errc::sequence_conflict) {
+      waiting.reply.outcome = std::unexpected{why};
+    }
     out.replies.push_back({waiting.publisher, std::move(waiting.reply)});
   }
 }

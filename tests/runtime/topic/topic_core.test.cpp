@@ -259,6 +259,30 @@ TEST_CASE("what stands behind a refused append goes with it", "[topic]") {
   CHECK(topic.replies[7].reply.outcome->events.empty());
 }
 
+TEST_CASE("no conflict is told with an event that is not stored", "[topic]") {
+  core_fixture topic;
+  publish_request other{.correlation = correlation_id{2}};
+  other.events.push_back(make_event("a", "different"));
+  auto third = make_request(3, {"b"});
+  third.expected = sequence{0};
+  std::vector<publish_request> together;
+  together.push_back(make_request(1, {"a"}));
+  together.push_back(other);
+  together.push_back(third);
+  topic.take(topic.core.publish(publisher_key{1}, std::move(together), topic.now));
+  REQUIRE(topic.pending.size() == 1);
+  const auto key = topic.pending.front().key;
+  topic.pending.clear();
+  topic.take(topic.core.refused(key, {errc::overloaded, "full", 50}));
+  REQUIRE(topic.replies.size() == 3);
+  for (const auto& one : topic.replies)
+    CHECK(one.reply.outcome.error().code == errc::overloaded);
+  // As it is told, it can be sent again.
+  topic.publish(std::move(other));
+  topic.commit();
+  CHECK(topic.replies.back().reply.outcome->first_seq == sequence{1});
+}
+
 TEST_CASE("records without an event are an append of their own, in their place", "[topic]") {
   core_fixture f;
   publish_request rows{.correlation = correlation_id{2}};
