@@ -3,6 +3,7 @@
 #include "actors/router.hpp"
 #include "actors/run_host.hpp"
 #include "actors/telling.hpp"
+#include "runtime/workflow/agent_names.hpp"
 #include "runtime/workflow/json_values.hpp"
 #include "runtime/workflow/run_codec.hpp"
 #include "runtime/workflow/run_limits.hpp"
@@ -33,7 +34,9 @@ failure child_failure(
     return {
         failure_class::permanent,
         "child_cancelled",
-        fmt::format("workflow '{}' was cancelled", child)};
+        fmt::format("workflow '{}' was cancelled{}", child, why ? ": " + why->message : ""),
+        0,
+        why ? why->details : ""};
   }
   return why.value_or(
       failure{failure_class::permanent, "child_failed", fmt::format("'{}' failed", child)});
@@ -83,6 +86,18 @@ void run_host::send_child(std::uint32_t command) {
   const auto child = child_id(command, request.arguments);
   auto topic = topic_name::parse(std::string{runtime::channel_prefix} + child);
   if (!topic) return fail_command(command, topic.error());
+  // Of no build: nobody has to wait for one that knows the type.
+  if (runtime::is_agent_channel(*topic) || runtime::is_agent_type(request.name)) {
+    return fail_command(
+        command,
+        error{
+            errc::bad_request,
+            fmt::format(
+                "child '{}' of type '{}' would be an agent: call agents with ctx.call, and give "
+                "children ids that do not begin with 'agent.'",
+                child,
+                request.name)});
+  }
   auto above = start_->parent_above;
   if (!start_->parent_id.empty()) above.push_back(start_->parent_id);
   if (auto why = refuses_below(above, id(), child)) return fail_command(command, *std::move(why));

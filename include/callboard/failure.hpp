@@ -45,7 +45,10 @@ using outcome = std::expected<T, failure>;
 
 /// Thrown at every await of a run that is being cancelled, outside `context::shielded`. Not a
 /// std::exception, so that no handler meant for errors swallows it.
-struct cancelled {};
+struct cancelled {
+  /// What a saga could not undo: the run ends as cancelled all the same, and its end tells of it.
+  std::optional<failure> why = std::nullopt;
+};
 
 /// Thrown by `required()`: ends the run (or the saga) with this failure unless it is caught.
 class run_failed final : public std::exception {

@@ -60,10 +60,13 @@ public:
     return all_failed();
   }
 
-  /// A branch has ended as the run is being cancelled: so will the others.
-  void cancel() { is_cancelled_ = true; }
+  /// A branch has ended as the run is being cancelled: so will the others. The first that could not
+  /// undo something tells of it.
+  void cancel(const cancelled& by) {
+    if (!cancelled_ || !cancelled_->why) cancelled_ = by;
+  }
 
-  [[nodiscard]] bool is_cancelled() const { return is_cancelled_; }
+  [[nodiscard]] const std::optional<cancelled>& is_cancelled() const { return cancelled_; }
 
 private:
   [[nodiscard]] failure all_failed() const {
@@ -91,7 +94,7 @@ private:
 
   std::vector<failure> failures_;
   std::size_t left_;
-  bool is_cancelled_ = false;
+  std::optional<cancelled> cancelled_;
 };
 
 /// Ends with what `one` gives, or, if it is the last that fails, with the failure of them all. If
@@ -117,13 +120,13 @@ flow<outcome<success_of<T>>> try_branch(flow<T> one, std::size_t index, failed_b
     }
   } catch (const run_failed& thrown) {
     why = thrown.why();
-  } catch (const cancelled&) {
-    failed.cancel();
+  } catch (const cancelled& by) {
+    failed.cancel(by);
     why = failure{failure_class::permanent, "cancelled", "the run is being cancelled"};
   }
   auto all = failed.note(index, *std::move(why));
   if (!all) co_await std::suspend_always{};
-  if (failed.is_cancelled()) throw cancelled{};
+  if (failed.is_cancelled()) throw cancelled{*failed.is_cancelled()};
   co_return std::unexpected{*std::move(all)};
 }
 

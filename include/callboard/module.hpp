@@ -17,10 +17,11 @@
 namespace callboard {
 
 /// To be raised whenever a public header changes what compiled code relies on.
-inline constexpr int module_interface = 10;
+inline constexpr int module_interface = 11;
 
-/// What node and library must agree on to exchange C++ objects.
-[[nodiscard]] inline std::string module_abi() {
+/// What node and library must agree on to exchange C++ objects. Of each of them its own: were it
+/// `inline`, the library's would be replaced by the node's when it is loaded.
+[[nodiscard, maybe_unused]] static std::string module_abi() {
   auto text = "callboard " + std::to_string(module_interface) + ", ";
 #if defined(__clang__)
   text += "clang " + std::to_string(__clang_major__);
@@ -33,8 +34,20 @@ inline constexpr int module_interface = 10;
 #elif defined(_LIBCPP_VERSION)
   text += ", libc++ " + std::to_string(_LIBCPP_VERSION);
 #endif
-  text += ", boost " + std::to_string(BOOST_VERSION) + ", sizes " + std::to_string(sizeof(context))
-          + " " + std::to_string(sizeof(detail::command_request));
+#if defined(_GLIBCXX_DEBUG)
+  text += ", debug containers";
+#endif
+  text += ", boost " + std::to_string(BOOST_VERSION) + ", sizes";
+  for (const auto size :
+       {sizeof(context),
+        sizeof(detail::command_request),
+        sizeof(std::vector<workflow_definition>),
+        sizeof(workflow_definition),
+        sizeof(model_request),
+        sizeof(step_attempt),
+        sizeof(failure)}) {
+    text += " " + std::to_string(size);
+  }
   return text;
 }
 

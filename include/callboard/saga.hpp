@@ -40,8 +40,8 @@ public:
     undos_.push_back({std::move(name), std::move(undo)});
   }
 
-  /// Latest first; one that fails for good does not keep the others from running: `told_by` says
-  /// so.
+  /// Latest first; one that fails for good does not keep the others from running: `throw_on` tells
+  /// of it.
   flow<void> undo_all(context& ctx) {
     while (!undos_.empty()) {
       auto last = std::move(undos_.back());
@@ -53,28 +53,56 @@ public:
       } catch (const std::exception& bug) {
         not_undone_.emplace_back(
             std::move(last.name), failure{failure_class::bug, "exception", bug.what()});
+      } catch (...) {
+        not_undone_.emplace_back(
+            std::move(last.name),
+            failure{
+                failure_class::bug,
+                "exception",
+                "it threw what is no std::exception, as awaiting with another context than its own "
+                "does while the run is being cancelled"});
       }
     }
   }
 
+  /// Throws on what ended the body: as it is if all was undone, else with what was not. A bug is a
+  /// `run_failed` then.
+  [[noreturn]] void throw_on(const std::exception_ptr& thrown) const {
+    if (not_undone_.empty()) std::rethrow_exception(thrown);
+    try {
+      std::rethrow_exception(thrown);
+    } catch (const run_failed& failed) {
+      throw run_failed{told_by(failed.why())};
+    } catch (const cancelled& asked) {
+      throw cancelled{told_by(
+          asked.why.value_or(failure{failure_class::permanent, "cancelled", "it was cancelled"}))};
+    } catch (const std::exception& bug) {
+      throw run_failed{told_by({failure_class::bug, "exception", bug.what()})};
+    } catch (...) {
+      throw run_failed{
+          told_by({failure_class::bug, "exception", "something that is no std::exception"})};
+    }
+  }
+
+private:
   /// `why` with the compensations that failed for good: in words, and as `not_undone` of its
   /// details.
   [[nodiscard]] failure told_by(failure why) const {
-    if (not_undone_.empty()) return why;
-    boost::json::array list;
+    auto details = json_or_text(why.details);
+    if (!details.is_object()) details = boost::json::object{};
+    auto& told = details.as_object()["not_undone"];
+    // Behind those of a saga inside of this one.
+    if (!told.is_array()) told = boost::json::array{};
+    auto& list = told.as_array();
     for (const auto& [name, reason] : not_undone_) {
       why.message += "; '" + name + "' failed, so that is not undone";
       list.push_back(
           boost::json::object{{"step", name}, {"code", reason.code}, {"message", reason.message}});
     }
-    auto details = json_or_text(why.details);
-    if (!details.is_object()) details = boost::json::object{};
-    details.as_object()["not_undone"] = std::move(list);
     why.details = boost::json::serialize(details);
     return why;
   }
 
-private:
   struct undo {
     std::string name;
     std::function<flow<void>(context&)> body;
@@ -85,8 +113,8 @@ private:
 };
 
 /// Runs `body(saga&)`. Whatever it throws (`run_failed`, cancelling, a bug) is thrown on once the
-/// compensations are through; a `run_failed` with what could not be undone. C++ cannot await in a
-/// handler, so the handler is left first. A saga that loses an `any` undoes nothing: its frame is
+/// compensations are through, with what could not be undone: `saga::throw_on`. C++ cannot await in
+/// a handler, so the handler is left first. A saga that loses an `any` undoes nothing: its frame is
 /// destroyed where it stands. Put the race inside, `any(…)` as a step of the body, and throw
 /// `run_failed` if the clock wins.
 template <class F>
@@ -94,7 +122,6 @@ template <class F>
   using T = typename std::invoke_result_t<F&, saga&>::value_type;
   saga undos;
   std::exception_ptr thrown;
-  std::optional<failure> why;
   std::optional<std::conditional_t<std::is_void_v<T>, nothing, T>> result;
   try {
     if constexpr (std::is_void_v<T>) {
@@ -103,16 +130,12 @@ template <class F>
     } else {
       result.emplace(co_await body(undos));
     }
-  } catch (const run_failed& failed) {
-    thrown = std::current_exception();
-    why = failed.why();
   } catch (...) {
     thrown = std::current_exception();
   }
   if (thrown) {
     co_await ctx.shielded([&undos](context& inner) -> flow<void> { return undos.undo_all(inner); });
-    if (why) throw run_failed{undos.told_by(*std::move(why))};
-    std::rethrow_exception(thrown);
+    undos.throw_on(thrown);
   }
   if constexpr (!std::is_void_v<T>) co_return std::move(*result);
 }

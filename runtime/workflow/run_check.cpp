@@ -9,6 +9,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <map>
 #include <utility>
 
@@ -20,12 +21,15 @@ std::string in_words(command_kind kind, const std::string& name) {
   return fmt::format("{} '{}'", name_of(kind), name);
 }
 
-/// How the run ended by its code; nothing for one that runs, is parked, or was ended by somebody.
+/// How the run ended by its code; nothing for one that runs, is parked, or was ended by somebody or
+/// by the node.
 std::optional<run_event> end_of_code(const std::vector<run_event>& events) {
   for (const auto& one : events) {
     if (one.kind != run_event_kind::ended || one.status == run_status::blocked) continue;
-    const bool by_hand = one.why && (one.why->code == "terminated" || one.why->code == "restarted");
-    return by_hand ? std::nullopt : std::optional{one};
+    constexpr std::array by_others = {"terminated", "restarted", "transition_too_large"};
+    const bool is_by_others =
+        one.why && std::ranges::find(by_others, one.why->code) != by_others.end();
+    return is_by_others ? std::nullopt : std::optional{one};
   }
   return std::nullopt;
 }

@@ -55,8 +55,9 @@ run_end run_engine::end_of_root() {
     return {run_status::completed, std::move(value), std::nullopt};
   } catch (const run_failed& thrown) {
     return {run_status::failed, {}, recordable(thrown.why())};
-  } catch (const cancelled&) {
-    return {run_status::cancelled, {}, std::nullopt};
+  } catch (const cancelled& thrown) {
+    auto why = thrown.why;
+    return {run_status::cancelled, {}, why ? std::optional{recordable(*std::move(why))} : why};
   } catch (const std::exception& thrown) {
     return {
         run_status::failed,

@@ -52,6 +52,7 @@ TEST_CASE("what is no fitting module is refused with the reason", "[e2e]") {
       Catch::Contains(
           "was built with 'callboard 0, gcc 3', this node with 'callboard "
           + std::to_string(callboard::module_interface) + ", clang"));
+  CHECK_THAT(refused(CALLBOARD_DEBUG_MODULE), Catch::Contains(", debug containers, boost"));
   const auto twice = run_callboard(
       {"dev",
        "--listen",

@@ -409,6 +409,9 @@ TEST_CASE_METHOD(repair_fixture, "a workflow that would wait for itself hears so
   // A child that would be its own.
   begin("w2", "w3");
   CHECK(says(ended("w2"), R"("result":"child_cycle")"));
+  // What is an agent's is no child's, whatever this node is started with.
+  begin("w4", "agent.smith");
+  CHECK(says(ended("w4"), R"("result":"bad_request")"));
 }
 
 TEST_CASE_METHOD(repair_fixture, "a circle of children is told, also after a restart") {

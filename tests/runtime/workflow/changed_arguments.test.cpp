@@ -136,6 +136,25 @@ TEST_CASE("a time that began late is not taken for a changed one", "[workflow][r
   CHECK(late.changed.empty());
 }
 
+TEST_CASE("code fits a run that it did not end", "[workflow][replay]") {
+  const auto ended_by = [](const std::string& code) {
+    auto run = begun<waits_first>();
+    run_event end;
+    end.kind = run_event_kind::ended;
+    end.status = runtime::run_status::failed;
+    end.why = failure{failure_class::bug, code, "not by its code"};
+    end.time = run.now;
+    run.history.push_back(std::move(end));
+    return check(waits_first::definition(), run);
+  };
+  CHECK_FALSE(ended_by("terminated").mismatch);
+  CHECK_FALSE(ended_by("restarted").mismatch);
+  CHECK_FALSE(ended_by("transition_too_large").mismatch);
+  const auto by_code = ended_by("sold_out");
+  REQUIRE(by_code.mismatch);
+  CHECK(by_code.mismatch->code == "end_differs");
+}
+
 TEST_CASE("a mismatch is told with both builds", "[workflow][replay]") {
   auto run = begun<waits_first>();
   run.signal("go", 1);

@@ -6,8 +6,10 @@
 
 #include <callboard/saga.hpp>
 #include <chrono>
+#include <optional>
 #include <stdexcept>
 #include <string>
+#include <vector>
 
 using namespace callboard;
 using namespace callboard::runtime;
@@ -60,7 +62,68 @@ struct far_booking : workflow<far_booking> {
   }
 };
 
+/// Waits; the first that undoes it fails for good, the second waits with a context that is not its
+/// own.
+struct guarded_booking : workflow<guarded_booking> {
+  static constexpr std::string_view type = "guarded_booking";
+
+  flow<json> run(context& ctx, json input) {
+    co_return co_await run_saga(ctx, [&ctx, input](saga& undo) -> flow<json> {
+      undo.compensate("release", [](const step_attempt&) { return outcome<void>{}; });
+      undo.compensate(
+          "unshielded", [&ctx](context&) -> flow<void> { co_await ctx.sleep(1s).required(); });
+      co_await run_saga(ctx, [&ctx, input](saga& inner) -> flow<void> {
+        inner.compensate("refund", [](const step_attempt&) -> outcome<void> {
+          return give_up("no_account", "the account is closed");
+        });
+        co_await ctx.signal<json>("go").required();
+        if (input == json("bug")) throw std::out_of_range{"no such seat"};
+      });
+      co_return "booked";
+    });
+  }
+};
+
+/// Names of what could not be undone, in the order of trying.
+std::vector<std::string> not_undone(const std::optional<failure>& why) {
+  REQUIRE(why);
+  std::vector<std::string> names;
+  for (const auto& one : boost::json::parse(why->details).at("not_undone").as_array())
+    names.emplace_back(one.at("step").as_string());
+  return names;
+}
+
 }  // namespace
+
+TEST_CASE("a cancelled run tells what could not be undone", "[workflow][saga]") {
+  scripted_run run{guarded_booking::definition()};
+  run.cancel();
+  run.run_step(2);
+  run.crash();
+  // What threw beside all exceptions did not keep the first from being undone.
+  REQUIRE(run.engine->open().at(3).request.name == "release");
+  run.run_step(3);
+  REQUIRE(run.end);
+  CHECK(run.end->status == run_status::cancelled);
+  CHECK(not_undone(run.end->why) == std::vector<std::string>{"refund", "unshielded"});
+  CHECK(run.end->why->code == "cancelled");
+  CHECK_THAT(run.end->why->message, Catch::Contains("'refund' failed, so that is not undone"));
+}
+
+TEST_CASE("a bug is told with what could not be undone", "[workflow][saga]") {
+  scripted_run run{guarded_booking::definition(), json("bug")};
+  run.signal("go", 1);
+  run.run_step(2);
+  // Not cancelled: the context from outside does.
+  run.fire(3);
+  run.run_step(4);
+  REQUIRE(run.end);
+  CHECK(run.end->status == run_status::failed);
+  CHECK(not_undone(run.end->why) == std::vector<std::string>{"refund"});
+  CHECK(run.end->why->kind == failure_class::bug);
+  CHECK(run.end->why->code == "exception");
+  CHECK_THAT(run.end->why->message, Catch::StartsWith("no such seat"));
+}
 
 TEST_CASE("a run's error tells what could not be undone", "[workflow][saga]") {
   scripted_run run{shaky_booking::definition()};
