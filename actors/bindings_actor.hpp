@@ -116,6 +116,9 @@ struct dead_work {
 /// What is said of that; `done` were settled before.
 [[nodiscard]] error too_many_gaps(std::uint32_t most, std::uint64_t done);
 
+/// What is said of a dead letter that is not there, or not any more.
+[[nodiscard]] std::unexpected<error> no_such_letter(sequence seq);
+
 /// True if it says that the topic or the binding does not exist.
 [[nodiscard]] bool is_absent(const result<control_answer>& outcome);
 

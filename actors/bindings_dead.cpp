@@ -17,7 +17,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <set>
 #include <span>
 #include <string>
 #include <utility>
@@ -103,6 +102,15 @@ error too_many_gaps(std::uint32_t most, std::uint64_t done) {
       0};
 }
 
+std::unexpected<error> no_such_letter(sequence seq) {
+  return fail(
+      errc::task_not_found,
+      fmt::format(
+          "the binding has no dead letter {}, so nothing was changed; `binding dead` lists those "
+          "that it has",
+          seq.raw()));
+}
+
 publish_batch bindings_actor::audit_of_all(
     const group_ref& binding, const std::string& who, std::uint64_t count) const {
   return audit(
@@ -169,31 +177,34 @@ void bindings_actor::begin_dead(
   if (std::holds_alternative<edit_binding_dead>(work->request.body)) {
     return read_edited(work, ledger);
   }
+  const auto& seqs = work->filter.seqs;
   // There is no topic of dead letters, so there are none.
-  if (is_absent(ledger)) return answer_dead(*work);
+  if (is_absent(ledger)) {
+    if (!seqs.empty()) return answer(work->request, no_such_letter(seqs.front()));
+    return answer_dead(*work);
+  }
   if (!ledger) return answer(work->request, std::move(ledger));
   const auto& known = std::get<group_description>(*ledger);
   work->last = known.last_seq;
   work->next = known.floor.next();
   work->settled = settled_in(known);
-  if (!work->filter.seqs.empty()) {
-    work->next = std::max(work->next, std::ranges::min(work->filter.seqs));
-    work->last = std::min(work->last, std::ranges::max(work->filter.seqs));
+  for (const auto seq : seqs) {
+    if (seq < work->next || seq > work->last || work->settled.contains(seq)) {
+      return answer(work->request, no_such_letter(seq));
+    }
+  }
+  if (!seqs.empty()) {
+    work->next = std::ranges::min(seqs);
+    work->last = std::ranges::max(seqs);
   }
   read_dead_page(work);
 }
 
 void bindings_actor::answer_dead(const dead_work& work) {
   if (work.is_redrive) {
-    binding_redrive told{work.done, work.refused, work.last_error};
-    const auto& filter = work.filter;
-    const std::set named(filter.seqs.begin(), filter.seqs.end());
-    const bool is_by_name =
-        filter.type.empty() && filter.subject.empty() && filter.error_contains.empty();
-    told.more = work.is_cut;
-    if (!named.empty() && is_by_name && !work.is_cut)
-      told.missing = named.size() - std::min(named.size(), told.events + told.refused);
-    return answer(work.request, control_answer{std::move(told)});
+    return answer(
+        work.request,
+        control_answer{binding_redrive{work.done, work.refused, work.last_error, work.is_cut}});
   }
   answer(work.request, control_answer{dead_change_count{work.done, work.is_cut}});
 }

@@ -20,13 +20,6 @@ using namespace std::chrono_literals;
 
 constexpr std::chrono::milliseconds patience = 10s;
 
-std::unexpected<error> no_such_letter(sequence seq) {
-  return fail(
-      errc::task_not_found,
-      fmt::format(
-          "the binding has no dead letter {}; `binding dead` lists those that it has", seq.raw()));
-}
-
 /// The letter with other data. Errors: corruption.
 result<runtime::encoded_event>
 edited_letter(const runtime::delivered_event& letter, const std::string& data) {

@@ -203,7 +203,8 @@ struct binding_dead_filter {
 };
 
 /// Hands dead letters of now to the binding's target again, the oldest first and at most
-/// `limits.dead_changes_max` of them; what fails is a dead letter again.
+/// `limits.dead_changes_max` of them; what fails is a dead letter again. Errors: task_not_found
+/// (one that is named is no dead letter: nothing was done).
 struct redrive_binding {
   group_ref group;
   binding_dead_filter filter{};
@@ -231,11 +232,9 @@ struct abandon_binding_dead {
 struct binding_redrive {
   /// Dead letters that are being tried; of some, those that the target has taken.
   std::uint64_t events = 0;
-  /// Of some: those that it refused, and why it did the last of them; and those that were named and
-  /// are no dead letters now.
+  /// Of some: those that it refused, and why it did the last of them.
   std::uint64_t refused = 0;
   std::string last_error{};
-  std::uint64_t missing = 0;
   /// There may be others that fit, beyond what one request may do.
   bool more = false;
 };

@@ -456,6 +456,7 @@ void queues_actor::walk_dead(
         runtime::dead_command command;
         command.what = where.what;
         command.who = where.who;
+        command.is_found = true;
         for (const auto& row : page->tasks)
           command.tasks.push_back(row.state.task);
         command.key = note(*after->unit, std::move(request));

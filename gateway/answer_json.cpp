@@ -164,9 +164,6 @@ struct answer_writer {
       fmt::format_to(std::back_inserter(out), R"(,"refused":{},"last_error":)", redrive.refused);
       append_json_string(out, redrive.last_error);
     }
-    if (redrive.missing != 0) {
-      fmt::format_to(std::back_inserter(out), R"(,"missing":{})", redrive.missing);
-    }
     if (redrive.more) out += R"(,"more":true)";
     out += '}';
   }

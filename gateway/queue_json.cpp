@@ -375,8 +375,6 @@ void append_members(std::string& out, const runtime::dead_changed& change) {
   const auto add_id = [](std::string& to, runtime::task_id each) { add(to, "{}", each.raw()); };
   add(out, R"("count":{},"changed":)", change.changed.size());
   add_array(out, change.changed, add_id);
-  out += R"(,"missing":)";
-  add_array(out, change.missing, add_id);
 }
 
 void append_members(std::string& out, const actors::dead_change_count& count) {

@@ -87,10 +87,12 @@ struct dead_command {
   action what = action::redrive;
   /// For the audit.
   std::string who;
-  /// Exactly one for `edit`.
+  /// Exactly one for `edit`. All of them are changed, or none.
   std::vector<task_id> tasks;
   /// The new payload of `edit`, after which the task is still dead.
   shared_bytes payload;
+  /// Nobody named them: those that are dead no more are left out.
+  bool is_found = false;
 };
 
 /// Takes a task that has not ended from the queue, or from its worker.
@@ -146,8 +148,6 @@ struct task_failed {
 
 struct dead_changed {
   std::vector<task_id> changed;
-  /// Not dead letters (any more).
-  std::vector<task_id> missing;
 };
 
 struct task_withdrawn {

@@ -2,6 +2,8 @@
 #include "runtime/queue/queue_codec.hpp"
 #include "runtime/queue/queue_core.hpp"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <numeric>
 #include <utility>
@@ -196,18 +198,24 @@ void queue_core::loaded_dead(
   }
   const auto command = std::move(dead_commands_.front());
   dead_commands_.pop_front();
-  dead_changed changed;
-  task_audit audit{command.who, {}, {}, now.shard};
-  for (std::size_t i = 0; i < command.tasks.size(); ++i) {
-    const bool is_dead = rows[i] && rows[i]->phase == task_phase::dead;
-    if (is_dead) apply_dead(command, *rows[i], now);
-    (is_dead ? changed.changed : changed.missing).push_back(command.tasks[i]);
-  }
-  if (command.what == dead_command::action::edit && changed.changed.empty()) {
+  const auto is_dead = [](const auto& row) { return row && row->phase == task_phase::dead; };
+  if (const auto other = std::ranges::find_if_not(rows, is_dead);
+      other != rows.end() && !command.is_found) {
+    const auto task = command.tasks[static_cast<std::size_t>(other - rows.begin())];
     return refuse(
         command.key,
         {errc::task_not_found,
-         "the queue has no such dead letter; `queue dead` lists those that it has"});
+         fmt::format(
+             "task {} is no dead letter of the queue, so nothing was changed; `queue dead` lists "
+             "those that it has",
+             task.raw())});
+  }
+  dead_changed changed;
+  task_audit audit{command.who, {}, {}, now.shard};
+  for (std::size_t i = 0; i < command.tasks.size(); ++i) {
+    if (!is_dead(rows[i])) continue;
+    apply_dead(command, *rows[i], now);
+    changed.changed.push_back(command.tasks[i]);
   }
   switch (command.what) {
   case dead_command::action::redrive:

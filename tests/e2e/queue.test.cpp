@@ -225,10 +225,13 @@ TEST_CASE("what fails too often is a dead letter: looked at, mended, driven agai
   CHECK(text_of(letter.at("history").as_array()[1], "error") == "no such file");
   const auto in_path = "/dead/" + std::to_string(id);
   CHECK(q.http().put(q.path(in_path), R"({"payload":"mended"})").status == 200);
-  // Not a dead letter.
-  const auto missed =
-      q.http().post(q.path("/dead/redrive"), json::serialize(json::object{{"tasks", {other}}}));
-  CHECK(number_of(missed.json(), "count") == 0);
+  // Of these one is no dead letter.
+  const auto named = json::serialize(json::object{{"tasks", {id, other}}});
+  for (const auto* call : {"/dead/redrive", "/dead/abandon"}) {
+    const auto missed = q.http().post(q.path(call), named);
+    CHECK(missed.status == 404);
+    CHECK(text_of(missed.json(), "code") == "task_not_found");
+  }
   CHECK(q.http().post(q.path("/dead/redrive"), "{}").status == 400);
   const auto none = q.http().post(q.path("/dead/redrive"), R"({"error_contains":"timeout"})");
   CHECK(number_of(none.json(), "count") == 0);

@@ -443,13 +443,17 @@ TEST_CASE_METHOD(
   CHECK(get<binding_redrive>(redrive_binding{which, {.seqs = {sequence{3}}}, "ada"}).events == 1);
   CHECK(workflow_ids() == std::vector<std::string>{"o-1", "o-3"});
   CHECK(dead() == 1);
-  // Of these one is no dead letter, and the other cannot be a name.
-  const auto some =
-      get<binding_redrive>(redrive_binding{which, {.seqs = {sequence{2}, sequence{3}}}, "ada"});
+  // Of these one is no dead letter.
+  for (const std::uint64_t other : {1, 3, 9}) {
+    const binding_dead_filter named{.seqs = {sequence{2}, sequence{other}}};
+    CHECK(ask(redrive_binding{which, named, "ada"}).error().code == errc::task_not_found);
+    CHECK(ask(abandon_binding_dead{which, named, "ada"}).error().code == errc::task_not_found);
+  }
+  // And this one cannot be a name.
+  const auto some = get<binding_redrive>(redrive_binding{which, {.seqs = {sequence{2}}}, "ada"});
   CHECK(some.events == 0);
   CHECK(some.refused == 1);
   CHECK_THAT(some.last_error, Catch::Contains("o-c d"));
-  CHECK(some.missing == 1);
   CHECK(dead() == 1);
   restart();
   CHECK(dead() == 1);

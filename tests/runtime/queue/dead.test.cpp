@@ -93,9 +93,7 @@ TEST_CASE_METHOD(
 TEST_CASE_METHOD(
     dead_letters, "a redriven task begins anew and keeps its past", "[runtime][queue][dead]") {
   const auto task = kill("x");
-  const auto done = change_dead(action::redrive, {task, task_id{77}});
-  CHECK(done.changed == std::vector{task});
-  CHECK(done.missing == std::vector{task_id{77}});
+  CHECK(change_dead(action::redrive, {task}).changed == std::vector{task});
   CHECK(core->counts().dead == 0);
   const auto given = lease("w");
   REQUIRE(given.size() == 1);
@@ -105,7 +103,30 @@ TEST_CASE_METHOD(
   REQUIRE(history.size() == 2);
   CHECK(history[1].outcome == "redriven");
   CHECK(history[1].worker == "ann");
-  CHECK(change_dead(action::redrive, {task}).changed.empty());
+}
+
+TEST_CASE_METHOD(
+    dead_letters,
+    "of tasks that are named all are changed, or none with an error",
+    "[runtime][queue][dead]") {
+  const auto task = kill("x");
+  const auto waits = enqueue("waits").task;
+  for (const auto what : {action::redrive, action::abandon, action::edit}) {
+    for (const auto other : {waits, task_id{77}}) {
+      const auto key = next_key();
+      std::vector<task_id> named{other};
+      if (what != action::edit) named.push_back(task);
+      core->change_dead({key, what, "ann", named, shared_bytes{"y"}});
+      run();
+      CHECK(take_error(key) == errc::task_not_found);
+    }
+  }
+  CHECK(list() == std::vector{task.raw()});
+  // Those that a filter found may have been changed since.
+  const auto key = next_key();
+  core->change_dead({key, action::redrive, "ann", {task, waits, task_id{77}}, {}, true});
+  run();
+  CHECK(take<dead_changed>(key).changed == std::vector{task});
 }
 
 TEST_CASE_METHOD(
@@ -156,7 +177,7 @@ TEST_CASE_METHOD(dead_letters, "two who redrive at once do it once", "[runtime][
   core->change_dead({second, action::abandon, "bob", {task}, {}});
   run();
   CHECK(take<dead_changed>(first).changed.size() == 1);
-  CHECK(take<dead_changed>(second).missing.size() == 1);
+  CHECK(take_error(second) == errc::task_not_found);
   CHECK(core->counts().waiting[2] == 1);
 }
 
@@ -178,7 +199,7 @@ TEST_CASE_METHOD(
   CHECK(answers.empty());
   run();
   CHECK(take<dead_changed>(first).changed.size() == 1);
-  CHECK(take<dead_changed>(second).missing.size() == 1);
+  CHECK(take_error(second) == errc::task_not_found);
   CHECK(core->counts().waiting[2] == 1);
 }
 

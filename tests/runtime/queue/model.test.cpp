@@ -403,14 +403,11 @@ private:
         REQUIRE(code == errc::task_not_found);
         return;
       }
-      const auto change = dead_keys_.find(key);
-      const bool is_edit =
-          change != dead_keys_.end() && change->second == dead_command::action::edit;
-      if (is_edit) REQUIRE((code == errc::task_not_found || code == errc::overloaded));
-      if (!is_edit) {
+      if (dead_keys_.erase(key) > 0) {
+        REQUIRE((code == errc::task_not_found || code == errc::overloaded));
+      } else {
         REQUIRE((code == errc::lease_lost || code == errc::overloaded || code == errc::cancelled));
       }
-      dead_keys_.erase(key);
       completes_.erase(key);
       enqueue_keys_.erase(key);
       return;
