@@ -1,5 +1,6 @@
 // callboard bench publish|latency|fanout|idle|replay|start|workflow|timer|queue|recovery|all
 #include "cli/families.hpp"
+#include "cli/number_range.hpp"
 
 #include "bench/machine.hpp"
 #include "bench/session.hpp"
@@ -104,7 +105,7 @@ void add_common(CLI::App& command, command_options& o) {
 
 void add_timing(CLI::App& command, bench_options& b) {
   command.add_option("--seconds", b.seconds, "how long to measure")
-      ->check(CLI::PositiveNumber)
+      ->check(at_least_one)
       ->capture_default_str();
   command.add_option("--warmup", b.warmup_s, "seconds before that")->capture_default_str();
 }
@@ -184,7 +185,7 @@ void add_durable_work(CLI::App& family, CLI::App& app, context& run) {
       bench::run_recovery);
   recovery.add_option("--workflows", y->bench.workflows, "in flight; default 2000");
   recovery.add_option("--steps", y->bench.steps, "of the long run that is replayed")
-      ->check(CLI::PositiveNumber)
+      ->check(at_least_one)
       ->capture_default_str();
   recovery.add_option("--connections", y->bench.connections, "that start them; default 64");
 }
@@ -266,7 +267,7 @@ void add_bench(CLI::App& app, context& run) {
       "callboard bench replay --events 500000",
       bench::run_replay);
   replay.add_option("--events", r->bench.events, "how many")
-      ->check(CLI::PositiveNumber)
+      ->check(at_least_one)
       ->capture_default_str();
 
   auto [start, s] = add_workload(

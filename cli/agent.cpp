@@ -1,6 +1,7 @@
 // callboard agent call|show|explain|list
 #include "cli/client/raw_json.hpp"
 #include "cli/families.hpp"
+#include "cli/number_range.hpp"
 #include "cli/output.hpp"
 #include "cli/workflow_output.hpp"
 #include "cli/workflow_pages.hpp"
@@ -164,7 +165,7 @@ void add_agent(CLI::App& app, context& run) {
       explain);
   auto [list_command, l] =
       add_one(family, run, "list", "the agents of a class", "callboard agent list counter", list);
-  list_command.add_option("--limit", l->limit, "list at most so many")->check(CLI::PositiveNumber);
+  list_command.add_option("--limit", l->limit, "list at most so many")->check(at_least_one);
 }
 
 }  // namespace callboard::cli

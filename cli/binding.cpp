@@ -258,7 +258,7 @@ void add_put(CLI::App& family, context& run) {
       family,
       run,
       "put",
-      "make a binding or change its rule; names may have {id} {type} {subject} {data.a.b}",
+      "make a binding or change its rule; names may have {id} {source} {type} {subject} {data.a.b}",
       "callboard binding put orders start --type 'order.placed' --workflow order --id "
       "'order-{data.order_id}'",
       put);

@@ -1,5 +1,7 @@
 #include "cli/command.hpp"
 
+#include "cli/object_text.hpp"
+
 #include <CLI/CLI.hpp>
 #include <ostream>
 
@@ -13,15 +15,34 @@ result<client::account> context::account() const {
   return client::account{.server = std::move(*endpoint), .tenant = tenant, .token = token};
 }
 
-exit_code context::refuse(const error& problem) const {
+void context::report(const error& problem, unsigned status) const {
+  if (wants_json()) {
+    object_text shown;
+    shown.text("code", std::string{name_of(problem.code)});
+    shown.text("detail", problem.detail);
+    if (status != 0) shown.raw("status", std::to_string(status));
+    if (problem.retry_after_ms != 0) {
+      shown.raw("retry_after_ms", std::to_string(problem.retry_after_ms));
+    }
+    io.err << shown.str() << std::endl;
+    return;
+  }
   io.err << "callboard: " << name_of(problem.code) << ": " << problem.detail;
   if (problem.retry_after_ms != 0) io.err << " (retry after " << problem.retry_after_ms << " ms)";
   io.err << std::endl;
+}
+
+exit_code context::refuse(const error& problem, unsigned status) const {
+  report(problem, status);
   return problem.code == errc::unreachable ? exit_code::unreachable : exit_code::refused;
 }
 
 exit_code context::misuse(std::string_view what) const {
-  io.err << "callboard: " << what << std::endl;
+  if (wants_json()) {
+    report({errc::bad_request, std::string{what}, 0});
+  } else {
+    io.err << "callboard: " << what << std::endl;
+  }
   return exit_code::usage;
 }
 
@@ -29,7 +50,7 @@ exit_code context::with_server(const std::function<result<void>(client::api&)>& 
   auto who = account();
   if (!who) return misuse(who.error().detail);
   client::api api{std::move(*who)};
-  if (auto outcome = work(api); !outcome) return refuse(outcome.error());
+  if (auto outcome = work(api); !outcome) return refuse(outcome.error(), api.refusal());
   return exit_code::done;
 }
 

@@ -62,10 +62,14 @@ struct context {
   /// The account that the options name. Errors: bad_request (malformed URL).
   [[nodiscard]] result<client::account> account() const;
 
-  /// Prints why it failed and returns the exit code for it.
-  exit_code refuse(const error& problem) const;
+  /// Prints what failed on stderr: a line for people, or with `--output json` an object of code,
+  /// detail, the HTTP status if there was one, and when to try again.
+  void report(const error& problem, unsigned status = 0) const;
 
-  /// Prints a mistake of the user's and returns `usage`.
+  /// The same, and returns the exit code for it.
+  exit_code refuse(const error& problem, unsigned status = 0) const;
+
+  /// Prints a mistake of the user's, as `bad_request`, and returns `usage`.
   exit_code misuse(std::string_view what) const;
 
   /// Runs `work` with a connection to the server; handles a malformed URL and refusals.

@@ -109,7 +109,7 @@ result<void> line_publisher::read_input() {
 
 std::optional<line_publisher::pending> line_publisher::event_of(const std::string& line) {
   if (!client::is_json(line)) {
-    run_.io.err << "callboard: not JSON, skipped: " << front_of(line, 80) << std::endl;
+    run_.report({errc::invalid_json, "not JSON, skipped: " + std::string{front_of(line, 80)}, 0});
     refused_ = true;
     return std::nullopt;
   }
@@ -181,8 +181,7 @@ void line_publisher::take_refusal(pending event, const error& problem) {
     return;
   }
   refused_ = true;
-  run_.io.err << "callboard: " << name_of(problem.code) << ": " << problem.detail << " (event "
-              << event.id << ")" << std::endl;
+  run_.report({problem.code, fmt::format("{} (event {})", problem.detail, event.id), 0});
 }
 
 }  // namespace callboard::cli

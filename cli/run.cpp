@@ -1,7 +1,12 @@
 #include "cli/run.hpp"
 
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
 #include <CLI/CLI.hpp>
 #include <ostream>
+#include <string>
+#include <string_view>
 
 #ifndef CALLBOARD_VERSION
 #  define CALLBOARD_VERSION "0.0.0"
@@ -37,6 +42,44 @@ void add_global_options(CLI::App& app, context& run) {
   app.add_flag("--tls-insecure", run.tls_insecure, "accept any certificate")->group(group);
 }
 
+bool asks_for_json(std::span<const char* const> arguments) {
+  for (std::size_t i = 1; i < arguments.size(); ++i) {
+    const std::string_view word = arguments[i];
+    if (word == "--output=json") return true;
+    if (word == "--output" && i + 1 < arguments.size()) {
+      return std::string_view{arguments[i + 1]} == "json";
+    }
+  }
+  return false;
+}
+
+/// What is wrong with a command line that was not understood, and where to look.
+std::string mistake_in(const CLI::App& app, const CLI::ParseError& stop) {
+  const auto* command = &app;
+  auto name = app.get_name();
+  for (auto chosen = app.get_subcommands(); !chosen.empty(); chosen = command->get_subcommands()) {
+    command = chosen.back();
+    name += ' ' + command->get_name();
+  }
+  const auto unknown = app.remaining(true);
+  if (command->get_require_subcommand_min() != 0) {
+    const auto see = fmt::format("; `{} --help` lists them", name);
+    if (unknown.empty()) return fmt::format("`{}` needs a command{}", name, see);
+    const auto* what = unknown.front().starts_with('-') ? "option" : "command";
+    return fmt::format("'{}' is no {} of `{}`{}", unknown.front(), what, name, see);
+  }
+  const auto see = fmt::format("; `{} --help` shows how it is used", name);
+  if (dynamic_cast<const CLI::ExtrasError*>(&stop) != nullptr) {
+    return fmt::format("not expected: {}{}", fmt::join(unknown, " "), see);
+  }
+  const std::string_view why = stop.what();
+  constexpr std::string_view no_number = "Could not convert: ";
+  if (why.starts_with(no_number)) {
+    return fmt::format("{} is no number that it may be{}", why.substr(no_number.size()), see);
+  }
+  return fmt::format("{}{}", why, see);
+}
+
 }  // namespace
 
 int run(
@@ -59,9 +102,13 @@ int run(
   try {
     app.parse(static_cast<int>(arguments.size()), arguments.data());
   } catch (const CLI::ParseError& stop) {
-    const bool is_help = stop.get_exit_code() == 0;
-    app.exit(stop, io.out, io.err);
-    return static_cast<int>(is_help ? exit_code::done : exit_code::usage);
+    if (stop.get_exit_code() == 0) {  // help, or the version
+      app.exit(stop, io.out, io.err);
+      return static_cast<int>(exit_code::done);
+    }
+    // The mistake may stand before what chooses the output.
+    if (asks_for_json(arguments)) run.output = "json";
+    return static_cast<int>(run.misuse(mistake_in(app, stop)));
   }
   const auto code = run.action ? run.action() : exit_code::usage;
   io.out.flush();

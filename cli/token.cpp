@@ -3,6 +3,7 @@
 #include "base/config.hpp"
 #include "cli/client/raw_json.hpp"
 #include "cli/families.hpp"
+#include "cli/number_range.hpp"
 #include "gateway/auth.hpp"
 
 #include <fmt/format.h>
@@ -97,7 +98,7 @@ void add_token(CLI::App& app, context& run) {
       o->is_without_repair,
       "may signal workflows that it may publish to, but neither terminate nor repair them");
   command.add_option("--lifetime", o->lifetime_s, "seconds until it expires")
-      ->check(CLI::PositiveNumber)
+      ->check(at_least_one)
       ->capture_default_str();
 }
 

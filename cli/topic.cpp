@@ -1,6 +1,7 @@
 // callboard topic list|show|create|set|delete
 #include "cli/client/raw_json.hpp"
 #include "cli/families.hpp"
+#include "cli/number_range.hpp"
 #include "cli/output.hpp"
 
 #include <fmt/format.h>
@@ -137,7 +138,7 @@ void add_list(CLI::App& family, context& run) {
           return {};
         });
       });
-  command.add_option("--limit", o->limit, "list at most so many")->check(CLI::PositiveNumber);
+  command.add_option("--limit", o->limit, "list at most so many")->check(at_least_one);
   command.add_flag("--runs", o->with_runs, "with the channels of workflow runs");
 }
 

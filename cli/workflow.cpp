@@ -2,6 +2,7 @@
 // workflow_repair.cpp
 #include "cli/client/raw_json.hpp"
 #include "cli/families.hpp"
+#include "cli/number_range.hpp"
 #include "cli/object_text.hpp"
 #include "cli/output.hpp"
 #include "cli/workflow_output.hpp"
@@ -256,7 +257,7 @@ void add_pages(CLI::App& family, context& run) {
       ->check(CLI::IsMember({"running", "completed", "failed", "cancelled", "blocked"}));
   list_command.add_flag(
       "--stuck", l->is_stuck, "only those that nothing would ever wake, and why; agents, too");
-  list_command.add_option("--limit", l->limit, "list at most so many")->check(CLI::PositiveNumber);
+  list_command.add_option("--limit", l->limit, "list at most so many")->check(at_least_one);
   auto [history_command, h] = add_with_id(
       family,
       run,
@@ -266,7 +267,7 @@ void add_pages(CLI::App& family, context& run) {
        history});
   history_command.add_option("--from", h->from, "where to begin: first, a seq or a cursor")
       ->capture_default_str();
-  history_command.add_option("--limit", h->limit, "at most so many")->check(CLI::PositiveNumber);
+  history_command.add_option("--limit", h->limit, "at most so many")->check(at_least_one);
 }
 
 }  // namespace

@@ -1,6 +1,7 @@
 // callboard workflow restart|fork|skip|resolve: what went wrong is put right by hand.
 #include "cli/client/raw_json.hpp"
 #include "cli/families.hpp"
+#include "cli/number_range.hpp"
 #include "cli/object_text.hpp"
 #include "cli/output.hpp"
 #include "cli/workflow_output.hpp"
@@ -113,7 +114,7 @@ std::pair<CLI::App&, std::shared_ptr<repair_options>> add_one(
 
 void add_how(CLI::App& command, repair_options& o) {
   command.add_option("--code-version", o.version, "version of the workflow class to go on with")
-      ->check(CLI::PositiveNumber);
+      ->check(at_least_one);
   command.add_flag(
       "--without-signals", o.without_signals, "leave out what was signalled behind the command");
 }

@@ -3,6 +3,7 @@
 // changed.
 #include "cli/client/raw_json.hpp"
 #include "cli/families.hpp"
+#include "cli/number_range.hpp"
 #include "cli/output.hpp"
 #include "cli/workflow_pages.hpp"
 #include "node/module_loader.hpp"
@@ -226,9 +227,10 @@ exit_code replay(const context& run, const replay_options& o) {
     history = read_file(o.history_file);
   } else {
     const auto who = run.account();
-    if (!who) return run.refuse(who.error());
+    if (!who) return run.misuse(who.error().detail);
     client::api api{*who};
     history = whole_history(api, o.id);
+    if (!history) return run.refuse(history.error(), api.refusal());
   }
   if (!history) return run.refuse(history.error());
   const auto own = run.workflows == nullptr ? runtime::workflow_registry{} : *run.workflows;
@@ -269,7 +271,7 @@ void add_workflow_replay(CLI::App& app, context& run) {
       ->type_name("FILE");
   command
       .add_option("--code-version", o->version, "version of the class; without it, the run's own")
-      ->check(CLI::PositiveNumber);
+      ->check(at_least_one);
 }
 
 }  // namespace callboard::cli

@@ -4,10 +4,12 @@ namespace callboard::client {
 
 result<http_response> api::call(http_request request) {
   if (!who_.token.empty()) request.headers.emplace_back("Authorization", "Bearer " + who_.token);
+  refusal_ = 0;
   auto response = http_.send(request);
   if (!response) return response;
-  if (response->status >= 400) return std::unexpected{problem_of(*response)};
-  return response;
+  if (response->status < 400) return response;
+  refusal_ = response->status;
+  return std::unexpected{problem_of(*response)};
 }
 
 result<std::string> api::call(std::string_view method, std::string target, std::string json_body) {

@@ -40,9 +40,13 @@ public:
 
   [[nodiscard]] const account& who() const { return who_; }
 
+  /// The HTTP status with which the last call was refused; 0 if it was not, or had no answer.
+  [[nodiscard]] unsigned refusal() const { return refusal_; }
+
 private:
   account who_;
   http_client http_;
+  unsigned refusal_ = 0;
 };
 
 }  // namespace callboard::client

@@ -103,6 +103,64 @@ TEST_CASE("wrong usage exits with 2 and says why", "[cli]") {
   }
 }
 
+TEST_CASE("wrong usage names the word and where to look", "[cli]") {
+  const auto says = [](const std::vector<std::string>& words) { return call(words).err; };
+  CHECK(
+      says({"nonsense"})
+      == "callboard: 'nonsense' is no command of `callboard`; `callboard --help` lists them\n");
+  CHECK(
+      says({"queue", "nonsense", "q"})
+      == "callboard: 'nonsense' is no command of `callboard queue`; `callboard queue --help` lists "
+         "them\n");
+  CHECK_THAT(says({"--nonsense"}), Catch::Contains("'--nonsense' is no option of `callboard`"));
+  CHECK_THAT(says({"queue"}), Catch::Contains("`callboard queue` needs a command; "));
+  CHECK_THAT(
+      says({"queue", "list", "more", "--no", "3"}), Catch::Contains("not expected: more --no 3;"));
+  CHECK_THAT(says({"topic", "show"}), Catch::Contains("`callboard topic show --help`"));
+  for (const auto& words : std::vector<std::vector<std::string>>{
+           {"topic", "list", "--limit", "0"},
+           {"topic", "list", "--limit", "99999999999"},
+           {"workflow", "list", "--limit", "-1"},
+           {"queue", "set", "q", "--lease-ms", "99999999999"}}) {
+    const auto said = says(words);
+    CHECK_THAT(said, Catch::Contains(words[words.size() - 2]) && Catch::Contains(words.back()));
+    CHECK(said.size() < 150);
+  }
+}
+
+TEST_CASE("with --output json what went wrong is an object, for every command", "[cli]") {
+  fixed_answer with{json_response(
+      R"({"code":"overloaded","detail":"too \"much\"","retry_after_ms":50})",
+      "429 Too Many Requests")};
+  const auto fails = [&](std::vector<std::string> words, const std::string& server) {
+    words.insert(words.end(), {"--server", server, "--output", "json"});
+    return call(words, "{}\n").err;
+  };
+  for (const auto& words : std::vector<std::vector<std::string>>{
+           {"topic", "list"},
+           {"group", "fetch", "a", "g"},
+           {"binding", "redrive", "a", "b"},
+           {"queue", "complete", "l"},
+           {"workflow", "result", "o1"},
+           {"publish", "a", "1"}}) {
+    INFO(words[0]);
+    CHECK(
+        fails(words, with.server.url())
+        == R"({"code":"overloaded","detail":"too \"much\"","status":429,"retry_after_ms":50})"
+           "\n");
+    CHECK(fails(words, "http://127.0.0.1:1").starts_with(R"({"code":"unreachable","detail":")"));
+    CHECK(fails(words, "nowhere").starts_with(R"({"code":"bad_request","detail":")"));
+  }
+  CHECK(fails({"publish", "a"}, "http://127.0.0.1:1").starts_with(R"({"code":"unreachable",)"));
+  CHECK(fails({"subscribe", "a"}, "http://127.0.0.1:1").starts_with(R"({"code":"unreachable",)"));
+  CHECK(
+      call({"--output", "json", "nonsense"}).err
+      == R"({"code":"bad_request","detail":"'nonsense' is no command of `callboard`; )"
+         R"(`callboard --help` lists them"})"
+         "\n");
+  CHECK(call({"topic", "--output=json"}).err.starts_with(R"({"code":"bad_request",)"));
+}
+
 TEST_CASE("every command's help shows an example and exits with 0", "[cli]") {
   const std::vector<std::vector<std::string>> commands{
       {},
