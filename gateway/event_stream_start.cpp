@@ -48,14 +48,14 @@ void refuse_stream(
     std::string response;
   };
 
-  const auto body = problem_json(why);
+  const auto body = problem_json(why, status);
   auto last = std::make_shared<farewell>(
       std::move(stream),
       fmt::format(
           "HTTP/1.1 {} {}\r\nContent-Type: application/problem+json\r\nContent-Length: {}\r\n"
           "Connection: close\r\n\r\n{}",
           status,
-          status == 403 ? "Forbidden" : "Bad Request",
+          reason_of(status),
           body.size(),
           body));
   auto* target = last->stream.get();

@@ -4,46 +4,40 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <array>
 #include <iterator>
 
 namespace callboard::gateway {
 
 namespace {
 
-std::string_view title_of(unsigned status) {
-  switch (status) {
-  case 400:
-    return "Bad Request";
-  case 401:
-    return "Unauthorized";
-  case 403:
-    return "Forbidden";
-  case 404:
-    return "Not Found";
-  case 405:
-    return "Method Not Allowed";
-  case 409:
-    return "Conflict";
-  case 410:
-    return "Gone";
-  case 413:
-    return "Content Too Large";
-  case 415:
-    return "Unsupported Media Type";
-  case 422:
-    return "Unprocessable Content";
-  case 429:
-    return "Too Many Requests";
-  case 503:
-    return "Service Unavailable";
-  case 504:
-    return "Gateway Timeout";
-  case 507:
-    return "Insufficient Storage";
-  default:
-    return "Internal Server Error";
-  }
-}
+constexpr auto statuses = std::to_array<status_line>({
+    {200, "OK"},
+    {201, "Created"},
+    {202, "Accepted"},
+    {204, "No Content"},
+    {400, "Bad Request"},
+    {401, "Unauthorized"},
+    {403, "Forbidden"},
+    {404, "Not Found"},
+    {405, "Method Not Allowed"},
+    {408, "Request Timeout"},
+    {409, "Conflict"},
+    {410, "Gone"},
+    {413, "Content Too Large"},
+    {415, "Unsupported Media Type"},
+    {417, "Expectation Failed"},
+    {422, "Unprocessable Content"},
+    {426, "Upgrade Required"},
+    {429, "Too Many Requests"},
+    {431, "Request Header Fields Too Large"},
+    {500, "Internal Server Error"},
+    {501, "Not Implemented"},
+    {503, "Service Unavailable"},
+    {505, "HTTP Version Not Supported"},
+    {507, "Insufficient Storage"},
+});
 
 bool is_plain(char c) {
   const auto byte = static_cast<unsigned char>(c);
@@ -78,6 +72,15 @@ void append_escaped(std::string& out, char32_t point) {
 }
 
 }  // namespace
+
+std::span<const status_line> http_statuses() {
+  return statuses;
+}
+
+std::string_view reason_of(unsigned status) {
+  const auto known = std::ranges::find(statuses, status, &status_line::status);
+  return known == statuses.end() ? std::string_view{"Unknown"} : known->reason;
+}
 
 unsigned http_status(errc code) {
   switch (code) {
@@ -152,7 +155,7 @@ std::string problem_json(const error& problem) {
 std::string problem_json(const error& problem, unsigned status) {
   std::string out = fmt::format(
       R"({{"type":"about:blank","title":"{}","status":{},"retryable":{},)",
-      title_of(status),
+      reason_of(status),
       status,
       is_retryable(problem.code));
   append_error_members(out, problem);

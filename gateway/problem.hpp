@@ -3,9 +3,22 @@
 
 #include "base/error.hpp"
 
+#include <span>
 #include <string>
+#include <string_view>
 
 namespace callboard::gateway {
+
+struct status_line {
+  unsigned status = 0;
+  std::string_view reason;
+};
+
+/// Every status that is answered here, in order, with its reason.
+[[nodiscard]] std::span<const status_line> http_statuses();
+
+/// The reason of one of them, which is also the title of a problem.
+[[nodiscard]] std::string_view reason_of(unsigned status);
 
 /// The HTTP status that stands for a code, for example 409 for id_conflict.
 [[nodiscard]] unsigned http_status(errc code);

@@ -55,16 +55,15 @@ bool has_token(const upgrade_request& request, std::string_view name, std::strin
       list_of(request, name), [&](const auto& item) { return lower(item) == token; });
 }
 
-ws_refusal
-refuse(unsigned status, std::string_view reason, error why, std::string_view extra = {}) {
-  const auto body = problem_json(why);
+ws_refusal refuse(unsigned status, const error& why, std::string_view extra = {}) {
+  const auto body = problem_json(why, status);
   return {
       status,
       fmt::format(
           "HTTP/1.1 {} {}\r\nContent-Type: application/problem+json\r\nContent-Length: {}\r\n"
           "{}Connection: close\r\n\r\n{}",
           status,
-          reason,
+          reason_of(status),
           body.size(),
           extra,
           body)};
@@ -100,11 +99,10 @@ std::string accept_deflate(const upgrade_request& request) {
 std::optional<ws_refusal> check_topic(const upgrade_request& request, ws_handshake& answer) {
   const auto topic = request.query.find("topic");
   if (topic == request.query.end()) {
-    return refuse(
-        400, "Bad Request", {errc::bad_request, "cloudevents.json needs ?topic= in the address"});
+    return refuse(400, {errc::bad_request, "cloudevents.json needs ?topic= in the address"});
   }
   const auto pattern = topic_pattern::parse(topic->second);
-  if (!pattern) return refuse(400, "Bad Request", pattern.error());
+  if (!pattern) return refuse(400, pattern.error());
   if (!request.who.may_subscribe(topic->second) && !request.who.may_publish(topic->second)) {
     answer.refused = error{errc::forbidden, "the token does not allow topic " + topic->second};
   }
@@ -127,16 +125,12 @@ std::string accept_key(std::string_view client_key) {
 std::expected<ws_handshake, ws_refusal>
 answer_handshake(const upgrade_request& request, bool allow_deflate) {
   if (!request.head.starts_with("GET ")) {
-    return std::unexpected{refuse(
-        405,
-        "Method Not Allowed",
-        {errc::method_not_allowed, "a WebSocket begins with GET"},
-        "Allow: GET\r\n")};
+    return std::unexpected{
+        refuse(405, {errc::method_not_allowed, "a WebSocket begins with GET"}, "Allow: GET\r\n")};
   }
   if (!has_token(request, "upgrade", "websocket") || !has_token(request, "connection", "upgrade")) {
     return std::unexpected{refuse(
         426,
-        "Upgrade Required",
         {errc::bad_request,
          "this address speaks WebSocket: send Connection: Upgrade, Upgrade: websocket"},
         "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n")};
@@ -145,17 +139,14 @@ answer_handshake(const upgrade_request& request, bool allow_deflate) {
   if (versions.size() != 1 || versions.front() != "13") {
     return std::unexpected{refuse(
         426,
-        "Upgrade Required",
         {errc::bad_request, "Sec-WebSocket-Version must be 13"},
         "Sec-WebSocket-Version: 13\r\n")};
   }
   const auto keys = list_of(request, "sec-websocket-key");
   const auto nonce = keys.size() == 1 ? decode_base64(keys.front()) : std::nullopt;
   if (!nonce || nonce->size() != 16) {
-    return std::unexpected{refuse(
-        400,
-        "Bad Request",
-        {errc::bad_request, "Sec-WebSocket-Key must be 16 bytes in base64, once"})};
+    return std::unexpected{
+        refuse(400, {errc::bad_request, "Sec-WebSocket-Key must be 16 bytes in base64, once"})};
   }
 
   ws_handshake answer;

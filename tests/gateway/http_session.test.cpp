@@ -1,4 +1,6 @@
 // What a client on a socket sees: framing, limits, timeouts, keep-alive.
+#include "gateway/problem.hpp"
+
 #include "tests/gateway/http_fixture.hpp"
 #include "tests/support/catch.hpp"
 
@@ -109,6 +111,8 @@ TEST_CASE_METHOD(
     CHECK(got.headers.at("content-type") == "application/problem+json");
     CHECK(got.headers.at("connection") == "close");
     CHECK_THAT(got.body, Catch::Contains("\"status\":" + std::to_string(status)));
+    CHECK_THAT(
+        got.body, Catch::Contains(fmt::format("\"title\":\"{}\"", gateway::reason_of(status))));
     CHECK(client.is_closed());
   }
 }
