@@ -84,7 +84,7 @@ void run_host::send_child(std::uint32_t command) {
   if (found == engine_->open().end()) return;
   const auto& request = found->second.request;
   const auto child = child_id(command, request.arguments);
-  auto topic = topic_name::parse(std::string{runtime::channel_prefix} + child);
+  auto topic = runtime::workflow_channel(child);
   if (!topic) return fail_command(command, topic.error());
   // Of no build: nobody has to wait for one that knows the type.
   if (runtime::is_agent_channel(*topic) || runtime::is_agent_type(request.name)) {

@@ -13,7 +13,7 @@ namespace callboard::gateway {
 namespace {
 
 constexpr std::size_t tokens_max = 10'000;
-constexpr std::size_t member_size_max = 255;
+constexpr std::size_t label_size_max = 255;
 constexpr std::size_t presence_state_size_max = 4096;
 constexpr std::size_t nack_error_size_max = 1024;
 constexpr std::uint64_t u32_max = std::numeric_limits<std::uint32_t>::max();
@@ -116,7 +116,8 @@ result<actors::fetch_deliveries> parse_fetch(
   fetch.max = small(body, "max", 1, limits.in_flight_max).value_or(fetch.max);
   fetch.wait_ms = std::min(small(body, "wait_ms", 0).value_or(0), limits.fetch_wait_ms_max);
   if (auto sound = body.finish(); !sound) return std::unexpected{sound.error()};
-  if (auto sound = check_member(fetch.member); !sound) return std::unexpected{sound.error()};
+  if (auto sound = check_label("member", fetch.member); !sound)
+    return std::unexpected{sound.error()};
   return fetch;
 }
 
@@ -163,14 +164,17 @@ result<std::string> parse_presence_state(std::string_view body) {
   return state;
 }
 
-result<void> check_member(std::string_view member) {
-  bool fits = !member.empty() && member.size() <= member_size_max && is_utf8(member);
-  for (const char c : member) {
+result<void> check_label(std::string_view of, std::string_view text) {
+  bool fits = !text.empty() && text.size() <= label_size_max && is_utf8(text);
+  for (const char c : text) {
     const auto byte = static_cast<unsigned char>(c);
     if (byte < 0x20 || byte == 0x7F) fits = false;
   }
   if (!fits) {
-    return fail(errc::invalid_name, "a member must be 1 to 255 bytes of printable UTF-8");
+    return fail(
+        errc::invalid_name,
+        fmt::format(
+            "the name of a {} must be 1 to {} bytes of printable UTF-8", of, label_size_max));
   }
   return {};
 }

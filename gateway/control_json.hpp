@@ -52,8 +52,9 @@ parse_nack(const actors::group_ref& group, std::string_view body);
 /// empty body is `{}`.
 [[nodiscard]] result<std::string> parse_presence_state(std::string_view body);
 
-/// The name of a group or presence member: 1 to 255 bytes of printable UTF-8.
-[[nodiscard]] result<void> check_member(std::string_view member);
+/// The name of a member, a worker, a signal or a message, which `of` says: 1 to 255 bytes of
+/// printable UTF-8. Errors: invalid_name.
+[[nodiscard]] result<void> check_label(std::string_view of, std::string_view text);
 
 /// Appends an answer as a JSON object.
 void append_answer_json(std::string& out, const actors::control_answer& answer);

@@ -190,7 +190,8 @@ parse_lease(const queue_ref& queue, std::string_view text, const std::string& de
   lease.lease_ms = small(body, "lease_ms", 1, ms_max).value_or(0);
   lease.wait_ms = std::min(small(body, "wait_ms", 0, u32_max).value_or(0), wait_ms_max);
   if (auto sound = body.finish(); !sound) return std::unexpected{sound.error()};
-  if (auto sound = check_member(lease.worker); !sound) return std::unexpected{sound.error()};
+  if (auto sound = check_label("worker", lease.worker); !sound)
+    return std::unexpected{sound.error()};
   return ask;
 }
 

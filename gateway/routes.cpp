@@ -3,6 +3,7 @@
 #include "gateway/control_json.hpp"
 #include "runtime/binding/binding_names.hpp"
 #include "runtime/workflow/agent_names.hpp"
+#include "runtime/workflow/run_codec.hpp"
 
 #include <charconv>
 #include <utility>
@@ -136,7 +137,7 @@ group_route(const std::vector<std::string>& path, std::size_t rest, route_match&
   if (path.size() == rest + 3 && last == "members") {
     match.at = endpoint::group_member;
     match.member = path[rest + 2];
-    return check_member(match.member);
+    return check_label("member", match.member);
   }
   return nothing_here();
 }
@@ -200,14 +201,16 @@ result<void> presence_route(const std::vector<std::string>& path, route_match& m
   if (path.size() == 5) return {};
   match.at = endpoint::presence_member;
   match.member = path[5];
-  return check_member(match.member);
+  return check_label("member", match.member);
 }
 
 /// Below `/v1/tenants/{tenant}/workflows`: the topic is the workflow's channel.
 result<void> workflow_route(const std::vector<std::string>& path, route_match& match) {
   match.at = endpoint::workflows;
   if (path.size() == 4) return {};
-  if (auto taken = take_topic("workflow." + path[4], false, match); !taken) return taken;
+  auto channel = runtime::workflow_channel(path[4]);
+  if (!channel) return std::unexpected{channel.error()};
+  match.topic = channel->str();
   if (path.size() == 5) return found(match, endpoint::workflow);
   if (path.size() == 6) {
     if (path[5] == "history") return found(match, endpoint::workflow_history);
@@ -220,7 +223,7 @@ result<void> workflow_route(const std::vector<std::string>& path, route_match& m
   }
   if (path.size() == 7 && path[5] == "signals") {
     match.member = path[6];
-    if (auto sound = check_member(match.member); !sound) return sound;
+    if (auto sound = check_label("signal", match.member); !sound) return sound;
     return found(match, endpoint::workflow_signal);
   }
   if (path.size() == 8 && path[5] == "commands") {
@@ -244,7 +247,7 @@ result<void> agent_route(const std::vector<std::string>& path, route_match& matc
   match.agent_type = path[4];
   if (path.size() == 6) return found(match, endpoint::agent);
   match.member = path[6];
-  if (auto sound = check_member(match.member); !sound) return sound;
+  if (auto sound = check_label("message", match.member); !sound) return sound;
   return found(match, endpoint::agent_message);
 }
 

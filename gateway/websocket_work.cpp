@@ -29,7 +29,7 @@ void websocket_session::perform(const op_id& id, const ops::work& op) {
     return fail_op(id, {errc::bad_request, "\"lease_ms\" must be 1 to 86400000"});
   }
   if (!op.worker.empty()) {
-    if (auto sound = check_member(op.worker); !sound) return fail_op(id, sound.error());
+    if (auto sound = check_label("worker", op.worker); !sound) return fail_op(id, sound.error());
   }
   const queue_ref queue{who_.tenant, std::move(*name)};
   auto found = std::ranges::find(worked_, queue, &worked_queue::queue);

@@ -5,6 +5,7 @@
 #include "gateway/json_text.hpp"
 #include "gateway/problem.hpp"
 #include "gateway/workflow_rights.hpp"
+#include "runtime/workflow/run_codec.hpp"
 #include "runtime/workflow/run_event.hpp"
 
 #include <boost/json/serialize.hpp>
@@ -20,7 +21,6 @@ namespace {
 
 constexpr std::uint32_t workflows_per_page_max = 1000;
 constexpr std::uint32_t result_wait_ms_max = 60'000;
-constexpr std::string_view channel_prefix = "workflow.";
 
 topic_ref channel_of(const exchange& now) {
   return {now.route->tenant, topic_name::trusted(now.route->topic)};
@@ -32,7 +32,7 @@ result<void> may_mirror(const exchange& now, const std::string& topic) {
   if (auto parsed = topic_name::parse(topic); !parsed) {
     return fail(errc::invalid_name, "'mirror': " + parsed.error().detail);
   }
-  if (topic.starts_with(channel_prefix)) {
+  if (topic.starts_with(runtime::channel_prefix)) {
     return fail(errc::bad_request, "'mirror' must not be the channel of a workflow");
   }
   if (now.who->may_publish(topic)) return {};
@@ -67,8 +67,8 @@ start(const http_environment& environment, exchange& now, const http_request& re
   if (!type || type->empty()) return fail(errc::bad_request, "'type' must name a workflow type");
   const bool is_new = !id;
   if (is_new) id = make_uuid(environment.sessions.time.wall());
-  auto channel = topic_name::parse(std::string{channel_prefix} + *id);
-  if (!channel) return fail(errc::invalid_name, "'id': " + channel.error().detail);
+  auto channel = runtime::workflow_channel(*id);
+  if (!channel) return std::unexpected{channel.error()};
   if (auto may = may_steer(now, channel->str()); !may) return std::unexpected{may.error()};
   if (auto may = may_mirror(now, mirror.value_or("")); !may) return std::unexpected{may.error()};
   actors::start_workflow start;

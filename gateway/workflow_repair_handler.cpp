@@ -59,8 +59,8 @@ result<action> fork(const exchange& now, const http_request& request) {
   const auto id = body.text("id");
   if (auto sound = body.finish(); !sound) return std::unexpected{sound.error()};
   if (!id || id->empty()) return fail(errc::bad_request, "'id' must name the new workflow");
-  auto target = topic_name::parse(std::string{runtime::channel_prefix} + *id);
-  if (!target) return fail(errc::invalid_name, "'id': " + target.error().detail);
+  auto target = runtime::workflow_channel(*id);
+  if (!target) return std::unexpected{target.error()};
   if (auto may = may_steer(now, target->str()); !may) return std::unexpected{may.error()};
   // The new one has what the old one has recorded.
   if (!now.who->may_subscribe(now.route->topic)) {

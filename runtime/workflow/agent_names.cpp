@@ -28,12 +28,16 @@ bool is_agent_channel(const topic_name& channel) {
 
 result<topic_name> agent_channel(std::string_view type, std::string_view key) {
   if (type.empty() || type.contains('.')) {
-    return fail(errc::invalid_name, "the type of an agent is one token of A-Z a-z 0-9 _ : -");
+    return fail(errc::invalid_name, "the type of an agent is one token of [A-Za-z0-9_:-]");
   }
   if (key.empty()) return fail(errc::invalid_name, "the key of an agent must not be empty");
   auto channel = topic_name::parse(agent_prefix().append(type).append(".").append(key));
-  if (!channel)
-    return fail(errc::invalid_name, "type or key of the agent: " + channel.error().detail);
+  if (!channel) {
+    return fail(
+        errc::invalid_name,
+        "type and key of an agent must be dot-separated tokens of [A-Za-z0-9_:-], of at most 239 "
+        "bytes together");
+  }
   return channel;
 }
 

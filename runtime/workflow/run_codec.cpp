@@ -281,6 +281,14 @@ void read_members(run_event& event, const std::string& type, json data) {
 
 }  // namespace
 
+result<topic_name> workflow_channel(std::string_view id) {
+  auto channel = topic_name::parse(std::string{channel_prefix}.append(id));
+  if (channel) return channel;
+  return fail(
+      errc::invalid_name,
+      "the id of a workflow must be 1 to 246 bytes of dot-separated tokens of [A-Za-z0-9_:-]");
+}
+
 encoded_event
 encode_run_event(const run_event& event, const run_identity& run, std::uint64_t number) {
   // Most have the same shape as the one before, so that the memory of one is enough for all.

@@ -18,6 +18,9 @@ namespace callboard::runtime {
 /// Topic names of channels begin with it; the rest is the workflow's id.
 inline constexpr std::string_view channel_prefix = "workflow.";
 
+/// The channel of the workflow `id`. Errors: invalid_name.
+[[nodiscard]] result<topic_name> workflow_channel(std::string_view id);
+
 /// `number` makes the event's id unique on the channel: events of the workflow before it.
 [[nodiscard]] encoded_event
 encode_run_event(const run_event& event, const run_identity& run, std::uint64_t number);

@@ -24,6 +24,6 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   (void)gateway::parse_nack(group, text);
   const auto state = gateway::parse_presence_state(text);
   if (state && state->size() > 4096) std::abort();
-  (void)gateway::check_member(text);
+  (void)gateway::check_label("member", text);
   return 0;
 }
