@@ -395,6 +395,11 @@ result<runtime::queue_read_result> read_planned(
     });
   }
   if (!done) return std::unexpected{done.error()};
+  if (plan.purge) {
+    auto page = runtime::read_open(rows, queue, *plan.purge);
+    if (!page) return std::unexpected{page.error()};
+    found.purge = *std::move(page);
+  }
   auto payloads = read_payloads(reader, queue, plan);
   if (!payloads) return std::unexpected{payloads.error()};
   found.payloads = *std::move(payloads);

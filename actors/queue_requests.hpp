@@ -191,6 +191,15 @@ struct cancel_task {
   std::string who;
 };
 
+/// Empties a queue of what was enqueued until now and is not leased, also of dead letters if
+/// `with_dead`. In parts: of one that was cut by a crash the rest is done when it is asked for
+/// again.
+struct purge_queue {
+  queue_ref queue;
+  bool with_dead = false;
+  std::string who{};
+};
+
 // -- tasks of runs ----------------------------------------------------------------------------
 
 /// The run goes on without its task: it is taken from whoever has it. Answered `done`, also if it
@@ -222,7 +231,7 @@ concept queue_work = std::same_as<Body, put_queue> || std::same_as<Body, get_que
                      || std::same_as<Body, complete_task> || std::same_as<Body, fail_task>
                      || std::same_as<Body, leave_queue> || std::same_as<Body, change_dead>
                      || std::same_as<Body, change_dead_where> || std::same_as<Body, cancel_task>
-                     || std::same_as<Body, withdraw_task>;
+                     || std::same_as<Body, purge_queue> || std::same_as<Body, withdraw_task>;
 
 /// What the reader pool answers without it.
 template <class Body>

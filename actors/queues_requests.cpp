@@ -180,6 +180,10 @@ void queues_actor::handle(const queue_ref& ref, queue_slot& slot, pending_reques
           hand_over(runtime::cancel_command{{}, one.task, std::move(one.who)}, [&](auto c) {
             unit.core.cancel(std::move(c));
           });
+        } else if constexpr (std::is_same_v<Body, purge_queue>) {
+          hand_over(runtime::purge_command{{}, one.with_dead, std::move(one.who)}, [&](auto c) {
+            unit.core.purge(std::move(c));
+          });
         } else if constexpr (std::is_same_v<Body, withdraw_task>) {
           hand_over(runtime::withdraw_command{{}, std::move(one.origin)}, [&](auto c) {
             unit.core.withdraw(std::move(c));

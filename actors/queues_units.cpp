@@ -252,7 +252,15 @@ void queues_actor::ask_again(
   std::deque<pending_request> again;
   for (auto& [key, asked] : requests) {
     auto* lease = std::get_if<lease_tasks>(&asked.request.body);
-    if (asked.rest || (lease == nullptr && !is_unwritten) || why.code == errc::draining) {
+    // Of what is done in parts some may have been done.
+    const bool is_in_parts = asked.rest || std::holds_alternative<purge_queue>(asked.request.body);
+    if (is_in_parts && is_unwritten) {
+      answer(
+          asked.request,
+          fail(errc::overloaded, "the queue is read again: ask again for what is not done", 200));
+      continue;
+    }
+    if (is_in_parts || (lease == nullptr && !is_unwritten) || why.code == errc::draining) {
       answer(asked.request, std::unexpected{why});
       continue;
     }

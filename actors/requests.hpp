@@ -400,6 +400,7 @@ using control_body = std::variant<
     change_dead,
     change_dead_where,
     cancel_task,
+    purge_queue,
     withdraw_task,
     list_queue_audit>;
 
@@ -431,6 +432,7 @@ using control_answer = std::variant<
     task_description,
     runtime::dead_changed,
     dead_change_count,
+    runtime::queue_purged,
     queue_audit_list>;
 
 struct control_reply {

@@ -1,5 +1,5 @@
-// callboard queue list|show|set|delete|push|task|lease|complete|fail|extend|cancel|dead|
-// redrive|abandon|edit|audit
+// callboard queue list|show|set|delete|push|task|lease|complete|fail|extend|cancel|purge|
+// dead|redrive|abandon|edit|audit
 #include "cli/client/raw_json.hpp"
 #include "cli/families.hpp"
 #include "cli/object_text.hpp"
@@ -20,6 +20,8 @@ namespace callboard::cli {
 namespace {
 
 constexpr std::uint32_t page_size = 1000;
+/// A million tasks take some twenty seconds.
+constexpr std::chrono::minutes purge_patience{10};
 
 struct queue_options {
   std::string queue;
@@ -56,6 +58,7 @@ struct queue_options {
   // dead letters
   std::vector<std::uint64_t> tasks;
   bool all = false;
+  bool with_dead = false;
   std::string error_contains;
   std::uint32_t limit = 100;
 };
@@ -178,6 +181,19 @@ result<void> cancel(const context& run, client::api& api, const queue_options& o
   auto body = api.call("DELETE", queue_path(api, o, fmt::format("/tasks/{}", o.task)));
   if (!body) return std::unexpected{body.error()};
   if (!run.wants_json()) run.io.out << "cancelled " << o.task << '\n';
+  return {};
+}
+
+result<void> purge(const context& run, client::api& api, const queue_options& o) {
+  client::http_request request;
+  request.method = "POST";
+  request.target = queue_path(api, o, "/purge");
+  request.headers.emplace_back("Content-Type", "application/json");
+  request.body = o.with_dead ? R"({"dead":true})" : "{}";
+  request.timeout += purge_patience;
+  auto response = api.call(std::move(request));
+  if (!response) return std::unexpected{response.error()};
+  print_object(run, response->body);
   return {};
 }
 
@@ -314,7 +330,11 @@ result<void> audit(const context& run, client::api& api, const queue_options& o)
       run,
       fmt::format(R"({{"changes":[{}]}})", fmt::join(kept, ",")),
       "changes",
-      {{"TIME", "time"}, {"WHO", "who"}, {"ACTION", "action"}, {"TASKS", "tasks"}});
+      {{"TIME", "time"},
+       {"WHO", "who"},
+       {"ACTION", "action"},
+       {"TASKS", "tasks"},
+       {"UP TO", "up_to"}});
   return {};
 }
 
@@ -380,6 +400,15 @@ void add_tasks(CLI::App& family, context& run) {
        cancel},
       about::queue);
   cancel_command.add_option("task", c->task, "number of the task")->required()->type_name("TASK");
+  auto [purge_command, u] = add_one(
+      family,
+      run,
+      {"purge",
+       "take out all tasks that wait; what workers have stays",
+       "callboard queue purge llm --dead",
+       purge},
+      about::queue);
+  purge_command.add_flag("--dead", u->with_dead, "the dead letters as well");
 }
 
 void add_leases(CLI::App& family, context& run) {
@@ -453,7 +482,7 @@ void add_dead(CLI::App& family, context& run) {
       family,
       run,
       {"audit",
-       "who cancelled, redrove, edited or abandoned which tasks, the latest last",
+       "who cancelled, purged, redrove, edited or abandoned what, the latest last",
        "callboard queue audit llm --limit 20",
        audit},
       about::queue);

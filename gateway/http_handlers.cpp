@@ -285,6 +285,7 @@ result<action> handle_request(
   case endpoint::queue_tasks:
   case endpoint::queue_task:
   case endpoint::queue_audit:
+  case endpoint::queue_purge:
   case endpoint::queue_lease:
   case endpoint::queue_dead:
   case endpoint::queue_dead_task:

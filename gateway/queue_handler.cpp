@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <chrono>
 #include <utility>
 
 namespace callboard::gateway {
@@ -13,6 +14,8 @@ namespace callboard::gateway {
 namespace {
 
 constexpr std::uint32_t page_max = 1000;
+/// A million tasks take some twenty seconds; the client is waited for, and may go.
+constexpr std::chrono::minutes purge_wait{10};
 
 queue_ref queue_of(const exchange& now) {
   return {now.route->tenant, now.route->queue};
@@ -150,6 +153,9 @@ result<action> handle_queue(
     return dead(now);
   case endpoint::queue_audit:
     return audit(now);
+  case endpoint::queue_purge:
+    now.wait = purge_wait;
+    return control(parse_purge(queue_of(now), who, request.body));
   case endpoint::queue_dead_task: {
     auto edit = parse_dead_edit(queue_of(now), task, request.body, payload_max);
     if (edit) edit->change.who = who;

@@ -220,6 +220,13 @@ parse_extend(const tenant_name& tenant, const std::string& lease, std::string_vi
   return finish(body, actors::extend_lease{tenant, {{}, lease, lease_ms}});
 }
 
+result<actors::purge_queue>
+parse_purge(const queue_ref& queue, const std::string& who, std::string_view text) {
+  auto body = json_members::parse(text.empty() ? "{}" : text);
+  const bool with_dead = body.flag("dead").value_or(false);
+  return finish(body, actors::purge_queue{queue, with_dead, who});
+}
+
 result<actors::control_body> parse_dead_change(
     const queue_ref& queue,
     runtime::dead_command::action what,
@@ -383,6 +390,10 @@ void append_members(std::string& out, const actors::dead_change_count& count) {
   if (count.more) out += R"(,"more":true)";
 }
 
+void append_members(std::string& out, const runtime::queue_purged& purged) {
+  add(out, R"("count":{})", purged.count);
+}
+
 void append_members(std::string& out, const actors::queue_audit_list& list) {
   out += R"("changes":)";
   add_array(out, list.changes, [](std::string& to, const runtime::numbered_audit& each) {
@@ -393,6 +404,9 @@ void append_members(std::string& out, const actors::queue_audit_list& list) {
     add_array(to, each.audit.tasks, [](std::string& ids, runtime::task_id task) {
       add(ids, "{}", task.raw());
     });
+    if (each.audit.up_to != runtime::task_id{}) {
+      add(to, R"(,"up_to":{},"dead":{})", each.audit.up_to.raw(), each.audit.with_dead);
+    }
     to += '}';
   });
   out += R"(,"next":)";

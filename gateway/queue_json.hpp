@@ -37,6 +37,10 @@ parse_fail(const tenant_name& tenant, const std::string& lease, std::string_view
 [[nodiscard]] result<actors::extend_lease>
 parse_extend(const tenant_name& tenant, const std::string& lease, std::string_view body);
 
+/// `{"dead"?}`; an empty body is `{}`.
+[[nodiscard]] result<actors::purge_queue>
+parse_purge(const queue_ref& queue, const std::string& who, std::string_view text);
+
 /// Redrive or abandon: `{"tasks":[id...]}`, or all that fit `{"fairness_key"?,"error_contains"?}`,
 /// of which one may be given or `"all":true`.
 [[nodiscard]] result<actors::control_body> parse_dead_change(
@@ -66,6 +70,7 @@ void append_members(std::string& out, const actors::dead_list& list);
 void append_members(std::string& out, const actors::task_description& task);
 void append_members(std::string& out, const runtime::dead_changed& change);
 void append_members(std::string& out, const actors::dead_change_count& count);
+void append_members(std::string& out, const runtime::queue_purged& purged);
 void append_members(std::string& out, const actors::queue_audit_list& list);
 
 /// True for answers that `append_members` takes.

@@ -72,6 +72,7 @@ constexpr unsigned methods_of(endpoint at) {
   case endpoint::workflow_resolve:
   case endpoint::agent_message:
   case endpoint::queue_tasks:
+  case endpoint::queue_purge:
   case endpoint::queue_lease:
   case endpoint::queue_redrive:
   case endpoint::queue_abandon:
@@ -272,6 +273,7 @@ result<void> queue_route(const std::vector<std::string>& path, route_match& matc
     if (path[5] == "lease") return found(match, endpoint::queue_lease);
     if (path[5] == "dead") return found(match, endpoint::queue_dead);
     if (path[5] == "audit") return found(match, endpoint::queue_audit);
+    if (path[5] == "purge") return found(match, endpoint::queue_purge);
   }
   if (path.size() == 7 && path[5] == "tasks") {
     return take_task(path[6], match, endpoint::queue_task);
@@ -398,6 +400,7 @@ std::string_view route_class(endpoint at) {
   case endpoint::queue_task:
   case endpoint::queue_dead:
   case endpoint::queue_audit:
+  case endpoint::queue_purge:
   case endpoint::queue_dead_task:
   case endpoint::queue_redrive:
   case endpoint::queue_abandon:

@@ -58,6 +58,7 @@ enum class endpoint : std::uint8_t {
   queue_dead,
   queue_dead_task,
   queue_audit,
+  queue_purge,
   queue_redrive,
   queue_abandon,
   lease_complete,

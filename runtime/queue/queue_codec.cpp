@@ -208,6 +208,8 @@ std::string encode_task_audit(const task_audit& audit) {
   for (const auto task : audit.tasks)
     to.add_tasks(task.raw());
   to.set_time_ms(to_ms(audit.time));
+  to.set_up_to(audit.up_to.raw());
+  to.set_with_dead(audit.with_dead);
   return to.SerializeAsString();
 }
 
@@ -279,7 +281,13 @@ result<task_progress> decode_task_progress(std::string_view payload) {
 result<task_audit> decode_task_audit(std::string_view payload) {
   journal::TaskAudit from;
   if (!parse(from, payload)) return broken("a queue's audit");
-  task_audit to{from.who(), from.action(), {}, from_ms(from.time_ms())};
+  task_audit to{
+      from.who(),
+      from.action(),
+      {},
+      from_ms(from.time_ms()),
+      task_id{from.up_to()},
+      from.with_dead()};
   for (const auto task : from.tasks())
     to.tasks.push_back(task_id{task});
   return to;

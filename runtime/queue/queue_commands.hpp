@@ -110,6 +110,15 @@ struct cancel_command {
   std::string who;
 };
 
+/// Takes out all tasks that were enqueued until now and wait, also for later; with `with_dead` the
+/// dead letters as well. What is leased stays. Whoever waits for one of them hears that it is dead.
+struct purge_command {
+  queue_request key{};
+  bool with_dead = false;
+  /// For the audit.
+  std::string who;
+};
+
 // -- answers ----------------------------------------------------------------------------------
 
 struct enqueued_task {
@@ -156,6 +165,10 @@ struct task_withdrawn {
 
 struct task_cancelled {};
 
+struct queue_purged {
+  std::uint64_t count = 0;
+};
+
 using queue_outcome = std::variant<
     enqueued_task,
     granted_tasks,
@@ -164,7 +177,8 @@ using queue_outcome = std::variant<
     task_failed,
     dead_changed,
     task_withdrawn,
-    task_cancelled>;
+    task_cancelled,
+    queue_purged>;
 
 struct queue_answer {
   queue_request key{};
@@ -201,6 +215,7 @@ struct queue_read {
   /// How the tasks of these are.
   std::vector<std::string> withdraws;
   std::vector<task_id> cancels;
+  std::optional<open_ask> purge;
   std::optional<trim_ask> trim;
 };
 
@@ -231,6 +246,7 @@ struct queue_read_result {
   std::vector<std::optional<task_id>> origins;
   std::vector<std::optional<task_row>> withdraws;
   std::vector<std::optional<task_row>> cancels;
+  std::optional<open_page> purge;
   std::optional<trim_page> trim;
 };
 

@@ -278,6 +278,8 @@ std::vector<queue_request> queue_core::unanswered() const {
     keys.push_back(command.key);
   for (const auto& command : cancels_)
     keys.push_back(command.key);
+  for (const auto& one : purges_)
+    keys.push_back(one.command.key);
   for (const auto& answer : answers_)
     keys.push_back(answer.key);
   return keys;
@@ -300,7 +302,8 @@ queue_counts queue_core::counts() const {
 bool queue_core::idle() const {
   return leases_.empty() && waiters_.empty() && unfed_.empty() && parked_.empty()
          && dead_commands_.empty() && parked_origins_.empty() && withdraws_.empty()
-         && cancels_.empty() && flying_.empty() && !open_.has_changes() && !reading_;
+         && cancels_.empty() && purges_.empty() && flying_.empty() && !open_.has_changes()
+         && !reading_;
 }
 
 }  // namespace callboard::runtime

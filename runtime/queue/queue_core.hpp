@@ -63,6 +63,7 @@ public:
   void change_dead(dead_command command);
   void withdraw(withdraw_command command);
   void cancel(cancel_command command);
+  void purge(purge_command command);
 
   /// Whoever enqueued these tasks knows of their ends: nothing of them is kept.
   void told(const std::vector<task_id>& tasks);
@@ -202,6 +203,16 @@ private:
     sequence none_up_to{};
   };
 
+  /// A part at a time, the next one when the one before is durable.
+  struct running_purge {
+    purge_command command;
+    /// The last task that there was when it was asked for, and the last one looked at.
+    task_id up_to{};
+    task_id after{};
+    std::uint64_t count = 0;
+    batch_number part{};
+  };
+
   struct attempt_end {
     std::string_view outcome;
     std::string_view error;
@@ -255,6 +266,9 @@ private:
   [[nodiscard]] bool withdraw_task(task_state state, task_phase phase);
   [[nodiscard]] bool
   cancel_task(const cancel_command& command, task_state state, task_phase phase, queue_time now);
+  void drop_task(task_state state, task_phase phase, std::string_view how, std::string_view who);
+  [[nodiscard]] std::optional<open_ask> plan_purge() const;
+  void loaded_purge(const open_page& page, lsn as_of, queue_time now);
   [[nodiscard]] std::optional<task_state> take_out(task_state state, task_phase phase);
 
   // queue_origins.cpp: tasks that somebody waits for
@@ -300,6 +314,7 @@ private:
   std::deque<parked_origin> parked_origins_;
   std::deque<withdraw_command> withdraws_;
   std::deque<cancel_command> cancels_;
+  std::deque<running_purge> purges_;
   /// Admitted, and maybe not in what is being read.
   std::unordered_map<std::string, recent_origin> origins_;
   /// Told, and maybe still to be told in what is being read.

@@ -63,10 +63,11 @@ std::optional<queue_read> queue_core::plan_read(queue_time now) {
     if (read.cancels.size() == origins_max) break;
     read.cancels.push_back(command.task);
   }
+  read.purge = plan_purge();
   plan_trim(read, now);
   if (read.segments.empty() && read.keys.empty() && read.payloads.empty() && read.dedupe.empty()
       && read.dead.empty() && read.origins.empty() && read.withdraws.empty() && read.cancels.empty()
-      && !read.trim) {
+      && !read.purge && !read.trim) {
     return std::nullopt;
   }
   reading_ = read;
@@ -95,6 +96,7 @@ void queue_core::loaded(queue_read_result read, queue_time now) {
   loaded_withdraws(read.withdraws, read.as_of);
   loaded_origins(read.origins, now);
   loaded_cancels(read.cancels, read.as_of, now);
+  if (read.purge) loaded_purge(*read.purge, read.as_of, now);
   if (!asked.dead.empty()) loaded_dead(read.dead, read.as_of, now);
   if (read.trim) loaded_trim(*read.trim, read.as_of);
   recent_.prune();
@@ -137,6 +139,10 @@ void queue_core::read_failed(const error& why, queue_time now) {
   if (!asked.dead.empty()) {
     refuse(dead_commands_.front().key, why);
     dead_commands_.pop_front();
+  }
+  if (asked.purge) {
+    refuse(purges_.front().command.key, why);
+    purges_.pop_front();
   }
 }
 

@@ -1,5 +1,5 @@
 // Tasks that are taken out before they have ended: withdrawn when the run that waited for them went
-// on, cancelled by somebody.
+// on, cancelled by somebody, or purged with all that wait.
 //
 // Where such a task is stands in the views, or among what was decided since they were read.
 #include "runtime/queue/queue_core.hpp"
@@ -9,6 +9,13 @@
 #include <utility>
 
 namespace callboard::runtime {
+
+namespace {
+
+/// Tasks that one part of a purge looks at.
+constexpr std::uint32_t purge_part_max = 1000;
+
+}  // namespace
 
 void queue_core::withdraw(withdraw_command command) {
   if (withdraws_.size() >= limits_.enqueues_in_flight_max) {
@@ -80,17 +87,60 @@ bool queue_core::withdraw_task(task_state state, task_phase phase) {
 
 bool queue_core::cancel_task(
     const cancel_command& command, task_state state, task_phase phase, queue_time now) {
-  auto taken = take_out(std::move(state), phase);
-  if (!taken) return false;
-  auto origin = std::exchange(taken->origin, {});
-  auto& change = note(*taken, task_phase::gone);
-  if (!origin.empty()) {
-    auto why = command.who.empty() ? std::string{"it was cancelled"}
-                                   : fmt::format("it was cancelled by {}", command.who);
-    end_for_origin(change, std::move(origin), task_end::dead, std::move(why));
-  }
+  if (phase == task_phase::gone) return false;
+  drop_task(std::move(state), phase, "cancelled", command.who);
   open_.audits.push_back({command.who, "cancel", {command.task}, now.shard});
   return true;
+}
+
+/// Precondition: it has not ended.
+void queue_core::drop_task(
+    task_state state, task_phase phase, std::string_view how, std::string_view who) {
+  auto taken = take_out(std::move(state), phase);
+  auto origin = std::exchange(taken->origin, {});
+  auto& change = note(*taken, task_phase::gone);
+  if (origin.empty()) return;
+  auto why = who.empty() ? fmt::format("it was {}", how) : fmt::format("it was {} by {}", how, who);
+  end_for_origin(change, std::move(origin), task_end::dead, std::move(why));
+}
+
+void queue_core::purge(purge_command command) {
+  if (purges_.size() >= limits_.dead_commands_max) {
+    return refuse(command.key, {errc::overloaded, "too many purges of this queue wait", 500});
+  }
+  purges_.push_back({std::move(command), task_id{next_seq_.raw() - 1}, {}, 0, {}});
+}
+
+std::optional<open_ask> queue_core::plan_purge() const {
+  if (purges_.empty() || purges_.front().part > committed_) return std::nullopt;
+  const auto& purge = purges_.front();
+  return open_ask{purge.after, purge.up_to, purge_part_max};
+}
+
+void queue_core::loaded_purge(const open_page& page, lsn as_of, queue_time now) {
+  auto& purge = purges_.front();
+  const auto before = purge.count;
+  for (const auto& [state, phase] : page.tasks) {
+    purge.after = state.task;
+    const auto* later = recent_.later(state.task, as_of);
+    const auto phase_now = later != nullptr ? later->phase : phase;
+    const bool is_wanted = phase_now == task_phase::waiting
+                           || (phase_now == task_phase::dead && purge.command.with_dead);
+    if (!is_wanted) continue;
+    drop_task(later != nullptr ? later->state : state, phase_now, "purged", purge.command.who);
+    ++purge.count;
+  }
+  if (purge.count != before) {
+    purge.part = open_.number;
+    // With the first part: whatever comes of the others, somebody began it.
+    if (before == 0) {
+      open_.audits.push_back(
+          {purge.command.who, "purge", {}, now.shard, purge.up_to, purge.command.with_dead});
+    }
+  }
+  if (!page.is_whole) return;
+  hold(purge.command.key, queue_purged{purge.count});
+  purges_.pop_front();
 }
 
 /// Nothing if it has ended.

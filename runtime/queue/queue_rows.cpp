@@ -193,6 +193,26 @@ result<std::optional<task_row>> read_task(const row_source& rows, entity_id queu
   return *std::move(row);
 }
 
+result<open_page> read_open(const row_source& rows, entity_id queue, const open_ask& ask) {
+  open_page page;
+  std::optional<error> broken_row;
+  auto scanned = rows.scan(
+      view_id::queue_task,
+      queue_key(queue, ask.after.raw() + 1),
+      queue_key(queue, ask.up_to.raw() + 1),
+      [&](auto, auto value) {
+        page.is_whole = page.tasks.size() < ask.count_max;
+        if (!page.is_whole) return false;
+        auto row = decode_task_row(value);
+        if (!row) broken_row = row.error();
+        if (row) page.tasks.push_back({std::move(row->state), row->phase});
+        return row.has_value();
+      });
+  if (!scanned) return std::unexpected{scanned.error()};
+  if (broken_row) return std::unexpected{*broken_row};
+  return page;
+}
+
 result<dead_page> read_dead(
     const row_source& rows,
     entity_id queue,

@@ -100,6 +100,28 @@ read_dedupe(const row_source& rows, entity_id queue, const hash128& hash);
 [[nodiscard]] result<std::optional<task_row>>
 read_task(const row_source& rows, entity_id queue, task_id task);
 
+/// Tasks that have not ended, in the order of their numbers, without their past.
+struct open_ask {
+  /// Only those behind it.
+  task_id after{};
+  task_id up_to{};
+  std::uint32_t count_max = 0;
+};
+
+struct open_task {
+  task_state state;
+  task_phase phase = task_phase::waiting;
+};
+
+struct open_page {
+  std::vector<open_task> tasks;
+  /// There are no others up to `up_to`.
+  bool is_whole = true;
+};
+
+[[nodiscard]] result<open_page>
+read_open(const row_source& rows, entity_id queue, const open_ask& ask);
+
 /// Dead letters behind `after`, at most `count_max` of at most `visited_max` looked at.
 struct dead_page {
   lsn as_of{};

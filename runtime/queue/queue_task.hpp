@@ -158,10 +158,13 @@ struct task_progress {
 
 struct task_audit {
   std::string who;
-  /// "redrive", "edit", "abandon" or "cancel"
+  /// "redrive", "edit", "abandon", "cancel" or "purge"
   std::string action;
   std::vector<task_id> tasks;
   time_ms time{};
+  /// Of a purge, which names no tasks: those up to there, and whether dead letters, too.
+  task_id up_to{};
+  bool with_dead = false;
 
   friend bool operator==(const task_audit&, const task_audit&) = default;
 };

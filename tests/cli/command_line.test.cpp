@@ -202,6 +202,7 @@ TEST_CASE("every command's help shows an example and exits with 0", "[cli]") {
       {"queue", "fail"},
       {"queue", "extend"},
       {"queue", "cancel"},
+      {"queue", "purge"},
       {"queue", "dead"},
       {"queue", "redrive"},
       {"queue", "abandon"},

@@ -139,6 +139,14 @@ TEST_CASE("a task is cancelled by its number", "[cli][queue]") {
   CHECK(server.asked(0).first == "DELETE /v1/tenants/default/queues/llm/tasks/17");
 }
 
+TEST_CASE("a queue is purged, with its dead letters if asked for", "[cli][queue]") {
+  queue_server server{{R"({"count":3})"}};
+  CHECK(server.printed({"purge", "llm"}) == "count  3\n");
+  (void)server.printed({"purge", "llm", "--dead"});
+  CHECK(server.asked(0) == call{"POST /v1/tenants/default/queues/llm/purge", "{}"});
+  CHECK(server.asked(1).second == R"({"dead":true})");
+}
+
 TEST_CASE("dead letters are listed, driven again and given up", "[cli][queue]") {
   queue_server server{
       {R"({"tasks":[{"task":7,"priority":"bulk","attempts":3,"error":"no such file"}],"next":null})",

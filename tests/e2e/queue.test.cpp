@@ -274,6 +274,75 @@ TEST_CASE("a task that has not ended can be cancelled") {
   CHECK(text_of(audit.at("changes").as_array()[1], "action") == "cancel");
 }
 
+TEST_CASE("a queue is purged of what waits, and of its dead letters if asked for") {
+  work q{node().where(), "purge"};
+  CHECK(q.http().post(q.path("/purge"), "").status == 404);
+  q.push("dies");
+  CHECK(flag_of(q.end(q.lease(1).at(0), "fail", R"({"retryable":false})").json(), "dead"));
+  q.push("held");
+  const auto held = q.lease(1).at(0);
+  q.push("waits");
+  CHECK(q.try_push({{"payload", "later"}, {"delay_ms", 60'000}}).status == 201);
+  CHECK(q.http().post(q.path("/purge"), R"({"dead":1})").status == 400);
+  CHECK(number_of(q.http().post(q.path("/purge"), "").json(), "count") == 2);
+  CHECK(number_of(q.describe(), "depth") == 0);
+  CHECK(number_of(q.describe(), "dead") == 1);
+  CHECK(q.end(held, "complete").status == 204);
+  CHECK(number_of(q.http().post(q.path("/purge"), R"({"dead":true})").json(), "count") == 1);
+  CHECK(number_of(q.describe(), "dead") == 0);
+  const auto audit = q.http().get(q.path("/audit")).json();
+  REQUIRE(audit.at("changes").as_array().size() == 2);
+  CHECK(text_of(audit.at("changes").as_array()[0], "action") == "purge");
+  CHECK(number_of(audit.at("changes").as_array()[0], "up_to") > 0);
+  CHECK(flag_of(audit.at("changes").as_array()[1], "dead"));
+}
+
+TEST_CASE("what a purge that was cut by kill -9 has left is purged when it is asked again") {
+  server_process own;
+  constexpr std::uint64_t count = 12'000;
+  {
+    std::vector<std::future<std::uint64_t>> producers;
+    for (int i = 0; i < 24; ++i) {
+      producers.push_back(std::async(std::launch::async, [&] {
+        work q{own.where(), "purge"};
+        std::uint64_t made = 0;
+        for (std::uint64_t n = 0; n < count / 24; ++n)
+          made += q.try_push({{"payload", "x"}}).status == 201 ? 1 : 0;
+        return made;
+      }));
+    }
+    std::uint64_t made = 0;
+    for (auto& each : producers)
+      made += each.get();
+    REQUIRE(made == count);
+  }
+  work q{own.where(), "purge"};
+  const auto depth = [](work& of) { return number_of(of.describe(), "depth"); };
+  REQUIRE(depth(q) == count);
+  auto cut = std::async(std::launch::async, [&] {
+    try {
+      work other{own.where(), "purge"};
+      (void)other.http().post(other.path("/purge"), "{}");
+    } catch (const std::exception&) {
+      // The node is gone.
+    }
+  });
+  while (depth(q) == count) {
+  }
+  own.kill();
+  cut.get();
+  own.start();
+  work again{own.where(), "purge"};
+  const auto left = depth(again);
+  CHECK(left > 0);
+  CHECK(left < count);
+  const auto done = again.http().post(again.path("/purge"), "{}");
+  CHECK(number_of(done.json(), "count") == left);
+  CHECK(depth(again) == 0);
+  again.push("new");
+  CHECK(again.lease(5).size() == 1);
+}
+
 TEST_CASE("a dead letter can be given up") {
   work q{node().where(), "abandon"};
   const auto id = q.push("hopeless");

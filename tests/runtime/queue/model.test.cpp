@@ -142,8 +142,10 @@ public:
       withdraw_one();
     } else if (action < 97) {
       tell_some();
-    } else if (action < 99) {
+    } else if (action < 98) {
       cancel_one();
+    } else if (roll(4) == 0) {
+      purge_all();
     }
     core->match(now);
     if (roll(2) == 0) begin_read();
@@ -226,6 +228,19 @@ private:
     const auto key = next_key();
     cancel_keys_[key.raw()] = task.raw();
     core->cancel({key, task, "ann"});
+  }
+
+  void purge_all() {
+    const auto key = next_key();
+    purge_keys_.insert(key.raw());
+    core->purge({key, roll(2) == 0, "ann"});
+  }
+
+  /// Some of what is gone was taken by a purge; nobody is told which.
+  void note_purged() {
+    for (const auto& [task, state] : model_.tasks) {
+      if (state.phase == task_phase::gone && !completed_.contains(task)) unsure_.insert(task);
+    }
   }
 
   /// Whoever waits has heard of some ends, of some of them before.
@@ -323,6 +338,7 @@ private:
     }
     for (const auto& [key, task] : std::exchange(cancel_keys_, {}))
       unsure_.insert(task);
+    if (!std::exchange(purge_keys_, {}).empty()) note_purged();
     for (const auto& [origin, task] : origin_tasks_) {
       if (telling_.contains(task)) loose_origins_.insert(origin);
     }
@@ -403,7 +419,9 @@ private:
         REQUIRE(code == errc::task_not_found);
         return;
       }
-      if (dead_keys_.erase(key) > 0) {
+      if (purge_keys_.erase(key) > 0) {
+        REQUIRE(code == errc::overloaded);
+      } else if (dead_keys_.erase(key) > 0) {
         REQUIRE((code == errc::task_not_found || code == errc::overloaded));
       } else {
         REQUIRE((code == errc::lease_lost || code == errc::overloaded || code == errc::cancelled));
@@ -436,6 +454,9 @@ private:
       REQUIRE(model_.tasks.at(task).phase == task_phase::gone);
       REQUIRE_FALSE(completed_.contains(task));
       REQUIRE(abandoned_.insert(task).second);
+    } else if (std::get_if<queue_purged>(&*outcome) != nullptr) {
+      REQUIRE(purge_keys_.erase(key) > 0);
+      note_purged();
     } else if (const auto* changed = std::get_if<dead_changed>(&*outcome)) {
       const auto what = dead_keys_.extract(key).mapped();
       for (const auto task : changed->changed) {
@@ -562,6 +583,7 @@ private:
   std::map<std::uint64_t, std::string> origin_keys_;
   std::map<std::uint64_t, std::string> withdraw_keys_;
   std::map<std::uint64_t, std::uint64_t> cancel_keys_;
+  std::set<std::uint64_t> purge_keys_;
   std::map<std::uint64_t, std::uint64_t> granted_;
   std::map<std::uint64_t, std::string> held_;
   std::map<std::uint64_t, std::uint64_t> completes_;

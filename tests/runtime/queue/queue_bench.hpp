@@ -322,6 +322,7 @@ public:
     }
     for (const auto task : plan.cancels)
       found.cancels.push_back(*read_task(rows, entity, task));
+    if (plan.purge) found.purge = *read_open(rows, entity, *plan.purge);
     if (plan.trim) found.trim = read_trim(*plan.trim);
     return found;
   }
