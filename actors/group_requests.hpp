@@ -99,6 +99,8 @@ struct fetch_deliveries {
   std::uint32_t wait_ms = 0;
   /// Bytes of events after which nothing is added; 0: as many as one answer may have.
   std::uint64_t bytes_max = 0;
+  /// Names it to `leave_group`, if nobody may have seen its answer; 0: it has no name.
+  std::uint64_t poll = 0;
 };
 
 struct delivery {
@@ -152,6 +154,9 @@ struct ack_result {
 struct leave_group {
   group_ref group;
   std::string member;
+  /// The `poll` of a fetch of whose answer nobody saw anything: no attempt of what it was given has
+  /// ended. 0: none.
+  std::uint64_t unseen = 0;
 };
 
 /// Whether the group needs an event of this epoch no more. Answered `done` if that is on disk.

@@ -187,12 +187,26 @@ result<void> groups_actor::check_request(const control_body& body) {
 
 void groups_actor::leave(pending_request request) {
   const auto& body = std::get<leave_group>(request.body);
-  auto* slot = find_slot(body.group.topic, body.group.group);
   answer(request, control_answer{actors::done{}});
+  auto* topic = find_topic(body.group.topic);
+  if (topic == nullptr) return;
+  const auto end_fetches = [&](std::vector<pending_request>& waiting) {
+    std::erase_if(waiting, [&](const pending_request& one) {
+      const auto* fetch = std::get_if<fetch_deliveries>(&one.body);
+      const bool is_its_own = fetch != nullptr && fetch->group.group == body.group.group
+                              && fetch->member == body.member;
+      if (is_its_own) answer(one, control_answer{delivery_list{topic->epoch, {}, fetch->group}});
+      return is_its_own;
+    });
+  };
+  end_fetches(topic->waiting);
+  auto* slot = find_slot(body.group.topic, body.group.group);
+  if (slot == nullptr) return;
+  end_fetches(slot->waiting);
   // Whoever is not active holds nothing, and leaving must not wake anything up.
-  if (slot == nullptr || !slot->unit) return;
-  slot->unit->core.leave(body.member, now());
-  pump(*find_topic(body.group.topic), body.group.group);
+  if (!slot->unit) return;
+  slot->unit->core.leave(body.member, body.unseen, now());
+  pump(*topic, body.group.group);
 }
 
 void groups_actor::with_topic(group_topic& topic, pending_request request) {
@@ -251,8 +265,8 @@ void groups_actor::handle_active(
   }
   if (const auto* fetch = std::get_if<fetch_deliveries>(&request.body)) {
     const auto key = ++fetch_keys_;
-    auto queued =
-        unit.core.fetch({key, fetch->member, fetch->max, fetch->wait_ms, fetch->bytes_max}, now());
+    auto queued = unit.core.fetch(
+        {key, fetch->member, fetch->max, fetch->wait_ms, fetch->bytes_max, fetch->poll}, now());
     if (!queued) return answer(request, std::unexpected{queued.error()});
     unit.fetches.emplace(key, std::move(request));
   } else if (const auto* ack = std::get_if<ack_deliveries>(&request.body)) {

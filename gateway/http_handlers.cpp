@@ -1,5 +1,6 @@
 #include "gateway/http_handlers.hpp"
 
+#include "base/random.hpp"
 #include "gateway/control_json.hpp"
 #include "gateway/documents.hpp"
 #include "gateway/json_members.hpp"
@@ -122,7 +123,8 @@ result<action> fetch(
       group_of(now), request.body, "http-" + connection, environment.sessions.settings.groups);
   if (!asked) return std::unexpected{asked.error()};
   now.wait = std::chrono::milliseconds{asked->wait_ms};
-  now.on_disconnect = actors::leave_group{asked->group, asked->member};
+  asked->poll = random_64();
+  now.on_disconnect = actors::leave_group{asked->group, asked->member, asked->poll};
   return actors::control_body{std::move(*asked)};
 }
 

@@ -310,9 +310,13 @@ void http_session::on_timeout() {
 
 void http_session::give_up_poll() {
   if (!exchange_.on_disconnect) return;
-  auto* leave = std::get_if<actors::leave_queue>(&*exchange_.on_disconnect);
-  // Nothing was written: whatever the worker was given, nobody has seen it.
-  if (leave != nullptr && phase_ == phase::waiting) leave->leases = actors::left_leases::unseen;
+  // Unless something was written, nobody has seen what the worker or the member was given.
+  const bool is_unseen = phase_ == phase::waiting;
+  if (auto* worker = std::get_if<actors::leave_queue>(&*exchange_.on_disconnect)) {
+    if (is_unseen) worker->leases = actors::left_leases::unseen;
+  } else if (auto* member = std::get_if<actors::leave_group>(&*exchange_.on_disconnect)) {
+    if (!is_unseen) member->unseen = 0;
+  }
   // Best effort: if it is refused, what was handed out comes back when its time ends.
   (void)port_.control({port_.next_correlation(), std::move(*exchange_.on_disconnect)});
   exchange_.on_disconnect.reset();

@@ -156,7 +156,7 @@ void group_core::put_back(sequence seq, entry& event, group_time now) {
   mark(seq, now.boot);
 }
 
-void group_core::leave(const std::string& member, group_time now) {
+void group_core::leave(const std::string& member, std::uint64_t unseen, group_time now) {
   std::erase_if(waiters_, [&](const waiter& one) {
     if (one.command.member != member) return false;
     answers_.push_back({one.command.key, {}});
@@ -167,7 +167,7 @@ void group_core::leave(const std::string& member, group_time now) {
   const auto held = it->second;
   for (const auto seq : held) {
     auto& event = entries_.at(seq);
-    if (settings_.is_binding()) {
+    if (settings_.is_binding() || (unseen != 0 && event.poll == unseen)) {
       put_back(seq, event, now);
     } else {
       end_attempt(seq, event, "released", {}, now);

@@ -80,6 +80,8 @@ struct fetch_command {
   std::uint32_t wait_ms = 0;
   /// Bytes of events after which nothing is added; 0 = `group_limits::fetch_bytes_max`, the most.
   std::uint64_t bytes_max = 0;
+  /// Names it to `leave`, if nobody may have seen its answer; 0: it has no name.
+  std::uint64_t poll = 0;
 };
 
 struct held_delivery {
@@ -152,8 +154,9 @@ public:
   /// Gives deliveries back. Returns stale tokens as `ack` does.
   [[nodiscard]] std::vector<std::string> nack(const nack_command& command, group_time now);
 
-  /// Releases what `member` holds and ends its waiting fetches.
-  void leave(const std::string& member, group_time now);
+  /// Releases what `member` holds and ends its waiting fetches. Nobody has seen what the fetch
+  /// `unseen` was given: of that no attempt has ended.
+  void leave(const std::string& member, std::uint64_t unseen, group_time now);
 
   /// Holds that have run out.
   void tick(group_time now);
@@ -238,6 +241,8 @@ private:
     time_ms not_before{};
     time_ms delivered{};
     std::string member;
+    /// Of the fetch that holds it.
+    std::uint64_t poll = 0;
     std::vector<attempt_record> history;
   };
 

@@ -107,6 +107,7 @@ void group_core::hold(loaded_event event, waiter& to, group_time now) {
   entry.nonce = nonce_;
   entry.subject = event.subject;
   entry.member = to.command.member;
+  entry.poll = to.command.poll;
   entry.delivered = now.shard;
   entry.deadline = now.boot + std::chrono::milliseconds{settings_.hold_ms};
   holds_.emplace(entry.deadline, seq);

@@ -325,9 +325,13 @@ TEST_CASE_METHOD(http_fixture, "a poller that goes away leaves its group", "[gat
   auto client = connect();
   client.send(request("POST", "/topics/t/groups/g/fetch", R"({"member":"m","wait_ms":20000})"));
   REQUIRE(eventually([this] { return asked.size() == 1; }));
+  const auto poll = last<actors::fetch_deliveries>(*this).poll;
+  CHECK(poll != 0);
   client.close();
   REQUIRE(eventually([this] { return asked.size() == 2; }));
   CHECK(last<actors::leave_group>(*this).member == "m");
+  // It has seen nothing of what it may have been given just now.
+  CHECK(last<actors::leave_group>(*this).unseen == poll);
   CHECK(eventually([this] { return ports.empty(); }));
 }
 

@@ -206,6 +206,36 @@ TEST_CASE_METHOD(group_client, "holds run out and members who leave release", "[
   CHECK(ack(which, first).lost.size() == 1);
 }
 
+TEST_CASE_METHOD(
+    group_client, "what a fetch was given that nobody saw has had no attempt", "[actors][group]") {
+  const auto which = group("orders", "billing");
+  publish_many("orders", 1);
+  (void)make_group({.group = which});
+  REQUIRE(ask_now(actors::fetch_deliveries{which, "a", 1, 0, 0, 7}));
+  REQUIRE(ask_now(actors::leave_group{which, "a", 7}));
+  const auto again = fetch(which, "b", 5);
+  REQUIRE(seqs(again) == seq_list{1});
+  CHECK(again[0].attempt == 1);
+}
+
+TEST_CASE_METHOD(
+    group_client, "who leaves is given nothing that is read for it later", "[actors][group]") {
+  const auto which = group("orders", "billing");
+  publish_many("orders", 1);
+  (void)make_group({.group = which});
+  settings.topics.passivate_after_ms = 1000;
+  advance(3s);
+  // It has left memory.
+  const auto waiting = ask(actors::fetch_deliveries{which, "a", 1, 20'000, 0, 7});
+  REQUIRE(ask_now(actors::leave_group{which, "a", 7}));
+  settle();
+  REQUIRE(got.answered.contains(waiting));
+  CHECK(std::get<actors::delivery_list>(*got.answered.at(waiting)).deliveries.empty());
+  const auto taken = fetch(which, "b", 5);
+  REQUIRE(seqs(taken) == seq_list{1});
+  CHECK(taken[0].attempt == 1);
+}
+
 TEST_CASE_METHOD(group_client, "a nacked event comes after its delay", "[actors][group]") {
   const auto which = group("orders", "billing");
   publish_many("orders", 1);

@@ -164,7 +164,7 @@ TEST_CASE_METHOD(group_bench, "leaving gives everything back at once", "[group]"
   activate();
   const auto held = fetch("a", 3);
   REQUIRE(core->fetch({900, "a", 5, 10'000}, now));
-  core->leave("a", now);
+  core->leave("a", 0, now);
   // Its own waiting fetch ends empty, or gets nothing more.
   CHECK(core->take_answers().size() == 1);
   const auto got = fetch("b", 10);
@@ -172,6 +172,33 @@ TEST_CASE_METHOD(group_bench, "leaving gives everything back at once", "[group]"
   CHECK(got[0].token.attempt == 2);
   CHECK(got[3].token.attempt == 1);
   CHECK(ack(held).size() == 3);
+}
+
+TEST_CASE_METHOD(group_bench, "what nobody saw comes again without an attempt", "[group]") {
+  settings.deliveries_max = 2;
+  publish_many(3);
+  activate();
+  const auto seen = fetch("a", 1);
+  REQUIRE(core->fetch({900, "a", 5, 10'000, 0, 77}, now));
+  settle_reads();
+  CHECK(core->take_answers().size() == 1);
+  core->leave("a", 77, now);
+  const auto got = fetch("b", 10);
+  CHECK(seqs(got) == seq_list{1, 2, 3});
+  CHECK(got[0].token.attempt == 2);
+  CHECK(got[1].token.attempt == 1);
+  CHECK(got[2].token.attempt == 1);
+  CHECK(ack(seen).size() == 1);
+  // However often.
+  for (std::uint64_t poll = 100; poll < 110; ++poll) {
+    core->leave("b", 0, now);
+    activate();
+    REQUIRE(core->fetch({poll, "c", 1, 10'000, 0, poll}, now));
+    settle_reads();
+    (void)core->take_answers();
+    core->leave("c", poll, now);
+  }
+  CHECK(core->counts().dead_lettered == 0);
 }
 
 TEST_CASE_METHOD(group_bench, "attempts and not-before times survive a restart", "[group]") {
