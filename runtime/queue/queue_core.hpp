@@ -203,6 +203,12 @@ private:
     sequence none_up_to{};
   };
 
+  struct choice {
+    task_priority priority = task_priority::normal;
+    /// Another class is as urgent.
+    bool has_rival = false;
+  };
+
   /// A part at a time, the next one when the one before is durable.
   struct running_purge {
     purge_command command;
@@ -237,7 +243,7 @@ private:
 
   // queue_leases.cpp: leases and their ends
   [[nodiscard]] bool has_lease_room() const;
-  [[nodiscard]] std::optional<task_priority> next_priority(queue_time now) const;
+  [[nodiscard]] std::optional<choice> next_class(queue_time now) const;
   void grant_next(waiter& to, task_priority priority, queue_time now);
   [[nodiscard]] live_lease* find_lease(const std::string& text);
   [[nodiscard]] live_lease end_lease(task_id task);
@@ -290,7 +296,8 @@ private:
   std::uint64_t dead_ = 0;
 
   std::vector<ready_ring> rings_;
-  /// When each priority was last served, counted in leases.
+  /// When each priority was last served, counted in leases, while others were as urgent; 0: not
+  /// since then.
   std::array<std::uint64_t, priority_count> served_{};
   std::uint64_t serving_ = 0;
 

@@ -48,28 +48,31 @@ bool queue_core::has_lease_room() const {
   return leases_.size() < most;
 }
 
-/// The priority to serve: the most urgent, where what has waited long counts as more urgent.
-std::optional<task_priority> queue_core::next_priority(queue_time now) const {
-  std::optional<std::size_t> best;
+/// The class to serve: the most urgent, where what has waited long counts as more urgent. Classes
+/// that are equal by that take turns, or an old backlog would shut urgent tasks out; who has waited
+/// longest begins.
+std::optional<queue_core::choice> queue_core::next_class(queue_time now) const {
+  std::optional<choice> best;
   std::size_t best_level = 0;
+  std::pair<std::uint64_t, time_ms> best_turn;
   for (std::size_t i = 0; i < priority_count; ++i) {
     const auto& ring = rings_[i];
     if (!ring.has_next(load_, now.shard)) continue;
     auto level = i;
-    const auto oldest = ring.oldest(load_, now.shard);
-    if (oldest && settings_.aging_ms != 0) {
-      const auto waited = static_cast<std::uint64_t>((now.shard - *oldest).count());
+    const auto oldest = ring.oldest(load_, now.shard).value_or(now.shard);
+    if (settings_.aging_ms != 0) {
+      const auto waited = static_cast<std::uint64_t>((now.shard - oldest).count());
       level -= static_cast<std::size_t>(std::min<std::uint64_t>(waited / settings_.aging_ms, i));
     }
-    // Among equals the one that was served least recently: nobody's old backlog shuts others out.
-    if (best && (level > best_level || (level == best_level && served_[*best] <= served_[i]))) {
-      continue;
-    }
-    best = i;
+    const std::pair turn{served_[i], oldest};
+    const bool is_equal = best && level == best_level;
+    if (is_equal) best->has_rival = true;
+    if (best && (level > best_level || (is_equal && best_turn <= turn))) continue;
+    best = {static_cast<task_priority>(i), is_equal};
     best_level = level;
+    best_turn = turn;
   }
-  if (!best) return std::nullopt;
-  return static_cast<task_priority>(*best);
+  return best;
 }
 
 void queue_core::match(queue_time now) {
@@ -83,9 +86,14 @@ void queue_core::match(queue_time now) {
       continue;
     }
     full = 0;
-    const auto next = next_priority(now);
+    const auto next = next_class(now);
     if (!next) break;
-    grant_next(to, *next, now);
+    if (next->has_rival) {
+      served_[static_cast<std::size_t>(next->priority)] = ++serving_;
+    } else {
+      served_ = {};
+    }
+    grant_next(to, next->priority, now);
   }
   std::erase_if(waiters_, [this](waiter& one) {
     if (one.given.empty()) return false;
@@ -96,7 +104,6 @@ void queue_core::match(queue_time now) {
 
 void queue_core::grant_next(waiter& to, task_priority priority, queue_time now) {
   auto taken = take_waiting(priority, now);
-  served_[static_cast<std::size_t>(priority)] = ++serving_;
   const auto task = taken.state.task;
   auto& lease = leases_[task];
   lease.state = std::move(taken.state);

@@ -71,7 +71,7 @@ TEST_CASE_METHOD(order, "who waits long rises a class per interval", "[runtime][
   };
   CHECK(serve_one_of(normal) == normal);
   advance(1000ms);
-  // As urgent as normal now: the one that was served less recently goes first.
+  // As urgent as normal now: the one that has waited longer goes first.
   CHECK(serve_one_of(normal) == bulk);
   put(bulk);
   while (serve()) {
@@ -81,6 +81,23 @@ TEST_CASE_METHOD(order, "who waits long rises a class per interval", "[runtime][
   CHECK(serve_one_of(control) == control);
   advance(1ms);
   CHECK(serve_one_of(control) == bulk);
+}
+
+TEST_CASE_METHOD(
+    order,
+    "among equals who has waited longest begins, and then they take turns",
+    "[runtime][queue][order]") {
+  settings.aging_ms = 1000;
+  configure(settings);
+  // That it was served last, long ago, is nothing to go by.
+  put(bulk);
+  CHECK(serve()->priority == bulk);
+  for (int i = 0; i < 3; ++i)
+    put(bulk);
+  advance(1000ms);
+  for (int i = 0; i < 3; ++i)
+    put(normal);
+  CHECK(serve_priorities(6) == std::vector{bulk, normal, bulk, normal, bulk, normal});
 }
 
 TEST_CASE_METHOD(
