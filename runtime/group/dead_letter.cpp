@@ -12,6 +12,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <optional>
 
 namespace callboard::runtime {
 
@@ -19,10 +20,12 @@ namespace {
 
 constexpr std::size_t topic_size_max = 255;
 
-std::string attempt_json(const attempt_record& attempt) {
+/// Attempts are counted anew by each redrive. 0: there was none yet.
+std::string attempt_json(const attempt_record& attempt, std::int64_t redrive) {
   auto out = fmt::format(
-      R"({{"attempt":{},"delivered_ms":{},"member":)",
+      R"({{"attempt":{},{}"delivered_ms":{},"member":)",
       attempt.number,
+      redrive == 0 ? "" : fmt::format(R"("redrive":{},)", redrive),
       attempt.delivered.time_since_epoch().count());
   append_json_string(out, as_utf8(attempt.member));
   out += R"(,"outcome":)";
@@ -32,18 +35,31 @@ std::string attempt_json(const attempt_record& attempt) {
   return out + '}';
 }
 
+/// By how many redrives this attempt came; those of letters that were written before it was told
+/// have none.
+std::int64_t redrive_of(const boost::json::value& attempt) {
+  const auto* object = attempt.if_object();
+  const auto* redrive = object == nullptr ? nullptr : object->if_contains("redrive");
+  const auto* number = redrive == nullptr ? nullptr : redrive->if_int64();
+  return number == nullptr ? 0 : std::clamp<std::int64_t>(*number, 0, INT32_MAX);
+}
+
 /// Of those before, which are a JSON array unless somebody forged them, as many of the last as
-/// there is room for.
-std::string history_json(const std::string& before, const std::vector<attempt_record>& history) {
+/// there is room for. Nothing before: it dies for the first time.
+std::string
+history_json(const std::optional<std::string>& before, const std::vector<attempt_record>& history) {
   std::vector<std::string> shown;
   boost::system::error_code failed;
-  const auto parsed = boost::json::parse(before.empty() ? "[]" : before, failed);
+  const auto parsed = boost::json::parse(before.value_or("[]"), failed);
+  std::int64_t redrive = before ? 1 : 0;
   if (!failed && parsed.is_array()) {
-    for (const auto& one : parsed.get_array())
+    for (const auto& one : parsed.get_array()) {
       shown.push_back(boost::json::serialize(one));
+      redrive = redrive_of(one) + 1;
+    }
   }
   for (const auto& attempt : history)
-    shown.push_back(attempt_json(attempt));
+    shown.push_back(attempt_json(attempt, redrive));
   const auto dropped = shown.size() - std::min(shown.size(), attempt_history_max);
   return fmt::format(
       "[{}]", fmt::join(shown.begin() + static_cast<std::ptrdiff_t>(dropped), shown.end(), ","));
@@ -101,10 +117,11 @@ make_dead_letter(const dead_letter& letter, const dead_letter_origin& origin) {
   if (!event.ParseFromArray(proto.data(), static_cast<int>(proto.size()))) {
     return fail(errc::corruption, fmt::format("event {} is unreadable", letter.event.seq.raw()));
   }
-  std::string before;
+  std::optional<std::string> before;
   std::int64_t attempts_before = 0;
   if (has_died_before(event, origin)) {
-    if (const auto* text = text_of(event, "deadletterhistory")) before = *text;
+    const auto* text = text_of(event, "deadletterhistory");
+    before = text == nullptr ? "[]" : *text;
     const auto counted = std::ranges::find(
         event.extensions(), std::string_view{"deadletterattempts"}, &v1::Extension::name);
     if (counted != event.extensions().end()) attempts_before = std::max(0, counted->integer());

@@ -20,8 +20,9 @@ struct dead_letter_origin {
 /// The event as it was (type, source, subject, data, extensions), under an id made of epoch, seq
 /// and group, so that publishing it twice is harmless, with these extension attributes:
 /// deadletterid (its own id), deadlettertopic, deadlettergroup, deadletterseq, deadletterattempts
-/// and deadletterhistory (a JSON array of the attempts). A binding's has deadletterbinding instead of
-/// deadlettergroup, and deadletterkey: under which its target knows the event. Errors: corruption.
+/// and deadletterhistory (a JSON array of the attempts; those that came by a redrive say by which,
+/// counted from 1). A binding's has deadletterbinding instead of deadlettergroup, and
+/// deadletterkey: under which its target knows the event. Errors: corruption.
 [[nodiscard]] result<encoded_event>
 make_dead_letter(const dead_letter& letter, const dead_letter_origin& origin);
 

@@ -6,6 +6,8 @@
 
 #include "tests/support/catch.hpp"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <map>
 #include <string>
@@ -123,6 +125,13 @@ TEST_CASE("a letter that dies again tells of all its attempts", "[runtime][group
          at = history.find("delivered_ms", at + 1))
       ++attempts;
     CHECK(attempts == std::min<std::size_t>(2 * deaths, attempt_history_max));
+    // Each pair of attempts says by which redrive it came, so that no two look the same.
+    const auto nth = [](std::uint32_t attempt, std::uint32_t redrive) {
+      return fmt::format(R"({{"attempt":{},"redrive":{},)", attempt, redrive);
+    };
+    CHECK_THAT(history, Catch::Contains(nth(1, deaths - 1)) && Catch::Contains(nth(2, deaths - 1)));
+    CHECK_THAT(history, !Catch::Contains(nth(1, deaths)));
+    if (deaths == 2) CHECK_THAT(history, Catch::Contains(R"([{"attempt":1,"delivered_ms")"));
   }
 }
 
