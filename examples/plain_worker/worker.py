@@ -14,13 +14,16 @@ Replace `work` with what your tasks are. The rest is what every worker owes its 
 """
 
 import argparse
+import http.client
 import json
 import os
+import re
 import signal
 import sys
 import threading
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 
 LEASE_MS = 30_000
@@ -38,8 +41,9 @@ class Refused(Exception):
 
 class Queue:
     def __init__(self, server, tenant, name, token):
-        self.base = f"{server}/v1/tenants/{tenant}"
-        self.name = name
+        # Whatever the names are, the server says what is wrong with them.
+        self.base = f"{server}/v1/tenants/{urllib.parse.quote(tenant, safe='')}"
+        self.name = urllib.parse.quote(name, safe="")
         self.token = token
 
     def call(self, path, body, timeout=10):
@@ -57,6 +61,8 @@ class Queue:
             except ValueError:
                 problem = {}
             raise Refused(refusal.code, problem) from None
+        except http.client.HTTPException as broken:
+            raise ConnectionError(f"no answer that is HTTP ({broken!r})") from None
 
     def lease(self):
         body = {"worker": f"{os.uname().nodename}-{os.getpid()}",
@@ -132,6 +138,8 @@ def main():
     options.add_argument("--token", default=os.environ.get("CALLBOARD_TOKEN", ""))
     options.add_argument("--count", type=int, default=0, help="stop after so many tasks")
     given = options.parse_args()
+    if not re.fullmatch(r"https?://[!-~]+", given.server):
+        sys.exit(f"refused: --server is no URL such as http://127.0.0.1:8700: {given.server!r}")
     queue = Queue(given.server.rstrip("/"), given.tenant, given.queue, given.token)
     stopping = threading.Event()
     # The task at hand is finished first, and so is a long poll: a task that just came with its
@@ -145,7 +153,8 @@ def main():
                 done += 1
             pause = 0.2
         except Refused as refusal:
-            if refusal.code in ("unauthorized", "forbidden", "bad_request", "invalid_name"):
+            if refusal.code in (
+                    "unauthorized", "forbidden", "not_found", "bad_request", "invalid_name"):
                 sys.exit(f"refused: {refusal}")
             stopping.wait(refusal.retry_after)
         except OSError as failure:

@@ -12,6 +12,11 @@ set -u
 
 queue=$1
 shift
+case $queue in
+  '' | *[!A-Za-z0-9_:.-]*)
+    echo "refused: a queue's name has only A-Z a-z 0-9 _ : . -, but '$queue' has others" >&2
+    exit 1 ;;
+esac
 base=${CALLBOARD_SERVER:-http://127.0.0.1:8700}/v1/tenants/${CALLBOARD_TENANT:-default}
 lease_s=30
 
@@ -74,6 +79,11 @@ while [ "$count" -eq 0 ] || [ "$done" -lt "$count" ]; do
   case $answer in
     '{"tasks":[]}') continue ;;
     '{"tasks":[{'*) ;;
+    *'"code":"unauthorized"'* | *'"code":"forbidden"'* | *'"code":"not_found"'* | \
+      *'"code":"bad_request"'* | *'"code":"invalid_name"'*)
+      printf '%s' "$answer" | sed 's/.*"detail":"/refused: /; s/"}$//' >&2
+      echo >&2
+      exit 1 ;;
     *) printf '%s\n' "$answer" >&2; sleep 1; continue ;;
   esac
   # The payload stands between these two: its own text cannot be mistaken for the end of the task.

@@ -48,7 +48,7 @@ class Node:
 
     def __init__(self, server, tenant, token):
         self.url = urllib.parse.urlsplit(server)
-        self.base = f"/v1/tenants/{tenant}"
+        self.base = f"/v1/tenants/{urllib.parse.quote(tenant, safe='')}"
         self.headers = {"Content-Type": "application/json"}
         if token:
             self.headers["Authorization"] = f"Bearer {token}"

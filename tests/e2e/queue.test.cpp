@@ -532,6 +532,19 @@ TEST_CASE("the example workers do their work, in Python and in a shell") {
   q.push(R"(say "hello" \ and a tab	)");
   q.push("no");
   CHECK(run(R"(./worker.sh example sh -c 'grep hello')") == 0);
+  // A name that cannot be one is told in a line, and ends the worker with 1.
+  const auto refuses = [&](const std::string& command) {
+    return run(fmt::format(
+        R"(sh -c 'f=$(mktemp); {} 2>$f; test $? = 1 && test $(wc -l <$f) = 1 &&)"
+        R"( grep -q "^refused: " $f; ok=$?; rm $f; exit $ok')",
+        command));
+  };
+  const std::string too_long(300, 'q');
+  CHECK(refuses(R"(python3 worker.py "no name")") == 0);
+  CHECK(refuses("python3 worker.py " + too_long) == 0);
+  CHECK(refuses("python3 worker.py example --server nowhere") == 0);
+  CHECK(refuses(R"(./worker.sh "no name" true)") == 0);
+  CHECK(refuses("./worker.sh " + too_long + " true") == 0);
   CHECK(number_of(q.describe(), "dead") == 2);
   CHECK(number_of(q.describe(), "depth") == 0);
   CHECK(number_of(q.describe(), "in_flight") == 0);
