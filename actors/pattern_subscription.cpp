@@ -9,6 +9,10 @@ namespace callboard::actors {
 namespace {
 
 constexpr std::string_view run_channels = "workflow.";
+/// How long a topic is followed after its last event when nobody waits for its place.
+constexpr boot_time quiet_max = std::chrono::seconds{10};
+/// Topics that wait for one of so many places.
+constexpr std::size_t waiting_per_place = 10;
 
 /// The part of a pattern before its first wildcard token.
 std::string literal_of(const std::string& pattern) {
@@ -34,6 +38,7 @@ pattern_subscription::pattern_subscription(
       policy_{policy},
       credits_{&credits},
       start_{std::move(start)},
+      is_now_{start_.cursors.empty() && std::holds_alternative<runtime::from_now>(start_.from)},
       topics_max_{topics_max},
       literal_{literal_of(pattern_.str())} {}
 
@@ -43,10 +48,6 @@ pattern_subscription::~pattern_subscription() {
 
 bool pattern_subscription::wants_run_channels() const {
   return pattern_.str().starts_with(run_channels);
-}
-
-bool pattern_subscription::is_now() const {
-  return start_.cursors.empty() && std::holds_alternative<runtime::from_now>(start_.from);
 }
 
 bool pattern_subscription::matches(const std::string& topic) const {
@@ -64,95 +65,102 @@ bool pattern_subscription::list_ends_before(const std::string& topic) const {
 
 void pattern_subscription::on_listed(const std::vector<topic_description>& topics, bool last) {
   if (failed_ || ready_) return;
+  is_now_ ? list_for_now(topics) : list_to_replay(topics);
+  if (last || !complete_) finish_list();
+}
+
+void pattern_subscription::list_for_now(const std::vector<topic_description>& topics) {
   for (const auto& topic : topics) {
     if (!matches(topic.topic)) continue;
-    if (listed_.size() >= topics_max_) {
+    if (places_.size() >= topics_max_) {
       complete_ = false;
-      break;
+      return;
     }
-    listed_.emplace(topic.topic, runtime::cursor{topic.epoch, topic.last_seq});
+    places_.emplace(topic.topic, runtime::cursor{topic.epoch, topic.last_seq});
   }
-  if (!complete_ && !is_now()) {
-    return on_list_failed(
-        {errc::too_many_subscriptions,
-         "more than " + std::to_string(topics_max_) + " topics match " + pattern_.str()
-             + ": narrow the pattern, or subscribe from now"});
+}
+
+void pattern_subscription::list_to_replay(const std::vector<topic_description>& topics) {
+  if (!std::exchange(begun_, true)) output_->pattern_started(start_.cursors, true);
+  const bool is_resume = std::holds_alternative<runtime::from_now>(start_.from);
+  for (const auto& topic : topics) {
+    if (!matches(topic.topic)) continue;
+    const auto known = start_.cursors.extract(topic.topic);
+    if (known.empty()) {
+      adopt(topic.topic, is_resume ? runtime::from_first{} : start_.from);
+    } else if (known.mapped().epoch == topic.epoch && known.mapped().seq == topic.last_seq) {
+      places_.emplace(topic.topic, std::move(known.mapped()));
+    } else {
+      adopt(topic.topic, runtime::after_cursor{std::move(known.mapped())});
+    }
   }
-  if (last || !complete_) finish_list();
 }
 
 void pattern_subscription::on_list_failed(const error& why) {
   if (failed_ || ready_) return;
   failed_ = true;
   held_.clear();
-  listed_.clear();
+  places_.clear();
   output_->pattern_failed(why);
 }
 
 void pattern_subscription::finish_list() {
   ready_ = true;
-  if (is_now()) {
-    output_->pattern_started(listed_, complete_);
-  } else {
-    // What the client is told must not lie ahead of what it has.
-    auto told = listed_;
-    for (auto& [topic, at] : told) {
-      const auto known = start_.cursors.find(topic);
-      at = known == start_.cursors.end() ? runtime::cursor{at.epoch, sequence{}} : known->second;
-    }
-    output_->pattern_started(told, complete_);
-    for (const auto& [topic, unused] : listed_) {
-      const auto known = start_.cursors.find(topic);
-      if (known != start_.cursors.end()) {
-        take_in(topic, runtime::after_cursor{known->second});
-      } else {
-        take_in(topic, start_.cursors.empty() ? start_.from : runtime::from_first{});
-      }
-    }
-    // A cursor of a topic that is gone: the client must hear of it.
-    for (const auto& [topic, at] : start_.cursors) {
-      if (!listed_.contains(topic) && matches(topic)) take_in(topic, runtime::after_cursor{at});
-    }
+  if (is_now_) output_->pattern_started(places_, complete_);
+  // A cursor of a topic that is gone: the client must hear of it.
+  for (const auto& [topic, at] : std::exchange(start_.cursors, {})) {
+    if (matches(topic)) adopt(topic, runtime::after_cursor{at});
   }
-  const auto held = std::exchange(held_, {});
-  for (const auto& [topic, one] : held)
-    on_active(one.first, one.second);
+  for (const auto& [topic, active] : std::exchange(held_, {}))
+    on_active(active);
 }
 
-void pattern_subscription::on_active(const topic_active& active, topic_news news) {
+void pattern_subscription::on_active(const topic_active& active) {
   const auto& topic = active.topic.topic.str();
-  if (failed_ || !matches(topic) || topics_.contains(topic)) return;
+  if (failed_ || !matches(topic) || topics_.contains(topic) || waiting_.contains(topic)) return;
   if (!ready_) {
     const auto held = held_.find(topic);
     if (held != held_.end()) {
       // The first word counts; it lies furthest back.
-      if (held->second.second == topic_news::known_before) held->second = {active, news};
-    } else if (held_.size() < std::size_t{10} * topics_max_) {
-      held_.emplace(topic, std::pair{active, news});
-    } else {
+      held->second.is_quiet &= active.is_quiet;
+    } else if (held_.size() < waiting_per_place * topics_max_) {
+      held_.emplace(topic, active);
+    } else if (!active.is_quiet) {
+      left_out_ = true;
       output_->topic_left_out(topic, {errc::overloaded, "too many topics became active at once"});
     }
     return;
   }
   runtime::cursor at{active.epoch, active.last_seq};
-  const auto listed = listed_.find(topic);
-  if (listed != listed_.end() && listed->second.epoch == at.epoch) {
-    at.seq = news == topic_news::known_before ? listed->second.seq
-                                              : std::min(at.seq, listed->second.seq);
+  bool is_behind = !active.is_quiet;
+  if (const auto place = places_.find(topic); place != places_.end()) {
+    const auto& known = place->second;
+    is_behind |= known.epoch != at.epoch || known.seq < at.seq;
+    // What came while the list was made belongs to now, whether the list has it or not.
+    if (!is_now_ || known.epoch != at.epoch || known.seq < at.seq) at = known;
   }
-  take_in(topic, runtime::after_cursor{std::move(at)});
+  if (is_behind) adopt(topic, runtime::after_cursor{std::move(at)});
 }
 
-void pattern_subscription::take_in(const std::string& topic, runtime::position from) {
-  if (topics_.contains(topic)) return;
-  if (topics_.size() >= topics_max_) {
-    output_->topic_left_out(
+void pattern_subscription::adopt(const std::string& topic, runtime::position from) {
+  if (topics_.contains(topic) || waiting_.contains(topic)) return;
+  places_.erase(topic);
+  held_.erase(topic);
+  if (topics_.size() < topics_max_ && waiting_.empty()) return follow(topic, std::move(from));
+  // Of a list there is only as much as there is room for.
+  if (ready_ && waiting_.size() >= waiting_per_place * topics_max_) {
+    left_out_ = true;
+    return output_->topic_left_out(
         topic,
         {errc::too_many_subscriptions,
          "the pattern already covers " + std::to_string(topics_max_) + " topics"});
-    return;
   }
-  auto& one = topics_[topic];
+  waiting_.emplace(topic, std::move(from));
+  turns_.push_back(topic);
+}
+
+void pattern_subscription::follow(const std::string& topic, runtime::position from) {
+  auto& one = topics_[topic].subscription;
   one = source_->subscribe(
       {tenant_, topic_name::trusted(topic)}, *output_, policy_, *credits_, std::move(from));
   one->open();
@@ -160,14 +168,47 @@ void pattern_subscription::take_in(const std::string& topic, runtime::position f
 
 void pattern_subscription::resume() {
   for (auto& [topic, one] : topics_) {
-    if (one->waits()) one->resume();
+    if (one.subscription->waits()) one.subscription->resume();
   }
 }
 
-void pattern_subscription::on_tick() {
-  std::erase_if(topics_, [](const auto& entry) {
-    return entry.second->has_started() && entry.second->topic_is_gone();
-  });
+bool pattern_subscription::followed::is_quiet(boot_time now) {
+  if (!subscription->is_at_rest() || next != subscription->core().next()) {
+    next = subscription->core().next();
+    quiet_since = now;
+    return false;
+  }
+  return true;
+}
+
+void pattern_subscription::on_tick(boot_time now) {
+  const std::size_t free = topics_max_ - topics_.size();
+  std::size_t wanted = turns_.size() - std::min(turns_.size(), free);
+  bool is_settled = ready_ && turns_.empty() && !left_out_;
+  for (auto entry = topics_.begin(); entry != topics_.end();) {
+    auto& one = entry->second;
+    is_settled &= one.subscription->has_started() && !one.subscription->waits();
+    const bool is_gone = one.subscription->has_started() && one.subscription->topic_is_gone();
+    const bool may_rest = one.is_quiet(now) && (wanted != 0 || now - one.quiet_since >= quiet_max);
+    if (!is_gone && !may_rest) {
+      ++entry;
+      continue;
+    }
+    if (wanted != 0) --wanted;
+    if (!is_gone) source_->let_go(one.subscription->topic());
+    entry = topics_.erase(entry);
+  }
+  while (!turns_.empty() && topics_.size() < topics_max_) {
+    const auto topic = std::move(turns_.front());
+    turns_.pop_front();
+    auto next = waiting_.extract(topic);
+    follow(topic, std::move(next.mapped()));
+  }
+  if (left_out_ && turns_.empty()) {
+    left_out_ = false;
+    source_->ask_again(*this);
+  }
+  if (is_settled) output_->pattern_settled();
 }
 
 }  // namespace callboard::actors

@@ -1,21 +1,30 @@
 // One subscription to all topics of a tenant that match a pattern, those there are and those to
 // come. No CAF; I/O thread only.
+//
+// However many topics match, it follows at most `topics_max` at a time: those that have something
+// for it. One that has been quiet for a while after everything was sent is let go; its next event
+// is told (`topic_active`), and it goes on exactly there. Topics beyond the bound wait for their
+// turn, which costs no event, as each has its place: those that rest go at once then.
 #pragma once
 
 #include "actors/relay_messages.hpp"
 #include "actors/requests.hpp"
 #include "actors/topic_subscription.hpp"
+#include "base/ids.hpp"
 #include "runtime/subscription/subscription_core.hpp"
 
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <map>
 #include <memory>
 #include <string>
 #include <unordered_map>
-#include <utility>
+#include <vector>
 
 namespace callboard::actors {
+
+class pattern_subscription;
 
 /// Where the topics of a pattern come from; implemented by the hub.
 class pattern_source {
@@ -28,15 +37,25 @@ public:
       runtime::slow_policy policy,
       runtime::credit_account& credits,
       runtime::position from) = 0;
+
+  /// A subscription is about to go that has had everything: the next event is told by `on_active`.
+  virtual void let_go(const topic_ref& topic) = 0;
+
+  /// `on_active` follows for all topics that are active now, and once more for their next events.
+  virtual void ask_again(const pattern_subscription& one) = 0;
 };
 
 /// Also told of the pattern as a whole.
 class pattern_output : public subscription_output {
 public:
-  /// The existing topics are known. `cursors` names up to `pattern_topics_max` of them, `complete`
-  /// says whether that is all; resuming with them misses nothing.
+  /// It has begun. From now: `cursors` names up to `pattern_topics_max` of the topics there are,
+  /// and `complete` says whether that is all. Else `cursors` are those that the client came with.
+  /// Resuming with them misses nothing, if they are complete.
   virtual void
   pattern_started(const std::map<std::string, runtime::cursor>& cursors, bool complete) = 0;
+
+  /// Nothing waits: everything that was heard of has been sent. Again and again.
+  virtual void pattern_settled() = 0;
 
   /// It could not begin, or a topic could not be taken in: it is over, or goes on without `topic`.
   virtual void pattern_failed(const error& why) = 0;
@@ -47,15 +66,12 @@ public:
 struct pattern_start {
   /// now, first or a time; not a seq or a cursor, which belong to one topic.
   runtime::position from = runtime::from_now{};
-  /// Resume: topics in here go on after their cursor, others from their first event.
+  /// Resume: topics in here go on after their cursor, others at `from`, of which `now` means their
+  /// first event.
   std::map<std::string, runtime::cursor> cursors;
 };
 
-/// How a subscription hears of a topic: it became active now, or was heard of before the
-/// subscription was made, so that only the list says where its news begin.
-enum class topic_news : std::uint8_t { active_now, known_before };
-
-/// Made by a hub. Bounds: `topics_max` topics, also while the list is awaited.
+/// Made by a hub. Bounds: `topics_max` topics at a time, and ten times as many that wait.
 class pattern_subscription {
 public:
   pattern_subscription(
@@ -78,6 +94,7 @@ public:
 
   [[nodiscard]] const topic_pattern& pattern() const { return pattern_; }
 
+  /// Topics that it follows now.
   [[nodiscard]] std::size_t topic_count() const { return topics_.size(); }
 
   /// Channels of runs are matched only by patterns that name them first.
@@ -88,24 +105,40 @@ public:
   /// The list is complete, or will never be.
   [[nodiscard]] bool is_ready() const { return ready_ || failed_; }
 
+  /// For another page of topics.
+  [[nodiscard]] bool has_room() const { return waiting_.size() < topics_max_; }
+
   /// The name after which listing begins, and whether it can end at `topic`.
   [[nodiscard]] std::string list_after() const;
   [[nodiscard]] bool list_ends_before(const std::string& topic) const;
   /// One page of topics; `last` with the last one.
   void on_listed(const std::vector<topic_description>& topics, bool last);
   void on_list_failed(const error& why);
-  void on_active(const topic_active& active, topic_news news);
-  /// Lets go of topics that were deleted.
-  void on_tick();
+  void on_active(const topic_active& active);
+  /// Lets go of topics that are quiet or were deleted, for those that wait.
+  void on_tick(boot_time now);
 
   /// Called by the destructor; set by the hub.
   std::function<void()> on_end;
 
 private:
+  /// One that is followed.
+  struct followed {
+    std::unique_ptr<topic_subscription> subscription;
+    sequence next{};
+    boot_time quiet_since{};
+
+    /// Everything was sent, and nothing came since the tick before.
+    [[nodiscard]] bool is_quiet(boot_time now);
+  };
+
   [[nodiscard]] bool matches(const std::string& topic) const;
-  [[nodiscard]] bool is_now() const;
-  void take_in(const std::string& topic, runtime::position from);
+  void list_for_now(const std::vector<topic_description>& topics);
+  void list_to_replay(const std::vector<topic_description>& topics);
   void finish_list();
+  /// Follows it, or lets it wait for its turn.
+  void adopt(const std::string& topic, runtime::position from);
+  void follow(const std::string& topic, runtime::position from);
 
   pattern_source* source_;
   tenant_name tenant_;
@@ -113,17 +146,25 @@ private:
   pattern_output* output_;
   runtime::slow_policy policy_;
   runtime::credit_account* credits_;
+  /// Cursors of topics that have not been listed.
   pattern_start start_;
+  bool is_now_;
   std::uint32_t topics_max_;
   std::string literal_;
 
-  std::map<std::string, runtime::cursor> listed_;
+  /// Where topics that have had nothing for us yet go on.
+  std::map<std::string, runtime::cursor> places_;
+  bool begun_ = false;
   bool complete_ = true;
   bool ready_ = false;
   bool failed_ = false;
-  /// Became active before the list was complete.
-  std::unordered_map<std::string, std::pair<topic_active, topic_news>> held_;
-  std::unordered_map<std::string, std::unique_ptr<topic_subscription>> topics_;
+  bool left_out_ = false;
+  /// Heard of before the list was complete.
+  std::unordered_map<std::string, topic_active> held_;
+  std::unordered_map<std::string, followed> topics_;
+  /// In this order.
+  std::deque<std::string> turns_;
+  std::unordered_map<std::string, runtime::position> waiting_;
 };
 
 }  // namespace callboard::actors

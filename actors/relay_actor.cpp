@@ -19,6 +19,7 @@ relay_actor::relay_actor(
 void relay_actor::attach_to_topic() {
   enter();
   owed_credits_ = 0;
+  released_ = false;
   shared_.broker.attach({relay_.topic(), shared_.credits}, caf::actor_cast<caf::actor>(this));
 }
 
@@ -27,6 +28,29 @@ void relay_actor::leave_topic() {
   enter();
   shared_.broker.detach({relay_.topic()}, caf::actor_cast<caf::actor>(this));
   end({});
+}
+
+void relay_actor::let_go() {
+  const auto& head = relay_.head();
+  if (!let_go_at_) let_go_at_ = runtime::cursor{head.epoch, head.last_seq};
+}
+
+bool relay_actor::try_to_leave() {
+  if (let_go_at_ && !has_ended()) {
+    // The next actor of the topic is asked once it has said what it has.
+    if (topic_ == nullptr) return false;
+    enter();
+    caf::anon_send(topic_, box(release_relay{let_go_at_->seq}), caf::actor_cast<caf::actor>(this));
+    return false;
+  }
+  leave_topic();
+  return true;
+}
+
+void relay_actor::tell_news() {
+  if (!let_go_at_) return;
+  const auto at = *std::exchange(let_go_at_, std::nullopt);
+  shared_.on_news({relay_.topic(), at.epoch, at.seq});
 }
 
 void relay_actor::on_tick(boot_time now) {
@@ -68,24 +92,37 @@ caf::behavior relay_actor::make_behavior() {
   set_down_handler([this](caf::down_msg& down) {
     if (topic_ == nullptr || down.source != topic_.address()) return;
     topic_ = nullptr;
-    attach_again_ = true;
+    attach_again_ = !released_;
   });
   return {
       [this](boxed<relay_attached>& message) {
         if (message->exists) note_sender();
         if (message->ask_again) attach_again_ = true;
+        // What came between two of its lives.
+        if (let_go_at_ && message->exists && message->last_seq != let_go_at_->seq) tell_news();
+        if (!message->exists && !message->is_unknown) let_go_at_.reset();
         relay_.on_attached(*message);
+      },
+      [this](boxed<relay_released>&) {
+        if (relay_.subscription_count() != 0) return attach_to_topic();
+        released_ = true;
+        let_go_at_.reset();
       },
       [this](boxed<deliver>& message) {
         note_sender();
         ++owed_credits_;
+        tell_news();
         relay_.on_deliver(std::move(message->batch), shared_.time.boot());
       },
       [this](boxed<relay_skipped>& message) {
         note_sender();
+        tell_news();
         relay_.on_skipped(*message);
       },
-      [this](boxed<topic_gone>&) { relay_.on_gone(); },
+      [this](boxed<topic_gone>&) {
+        let_go_at_.reset();
+        relay_.on_gone();
+      },
       [this](boxed<control_reply>& message) {
         if (!message->outcome) {
           return relay_.on_page(

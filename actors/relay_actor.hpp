@@ -7,6 +7,9 @@
 
 #include <caf/actor.hpp>
 
+#include <functional>
+#include <optional>
+
 namespace callboard::actors {
 
 class router;
@@ -17,6 +20,8 @@ struct relay_setup {
   const clock& time;
   relay_limits limits;
   relay_counts& counts;
+  /// Told of the next event after `let_go`, before it is offered.
+  const std::function<void(const topic_active&)>& on_news;
   std::uint32_t credits = 0;
   std::uint32_t page_events_max = 0;
   std::uint64_t page_bytes_max = 0;
@@ -39,6 +44,16 @@ public:
   /// Tells the topic and ends. On the loop.
   void leave_topic();
 
+  /// A subscription goes that has had everything and relies on hearing of the next event.
+  void let_go();
+
+  /// For a relay without subscriptions: true if it has ended. One that was `let_go` first makes
+  /// sure that the topic tells of its next event, which takes a while.
+  [[nodiscard]] bool try_to_leave();
+
+  /// The topic sends nothing any more: attach again before it is subscribed to.
+  [[nodiscard]] bool is_released() const { return released_; }
+
   void on_tick(boot_time now);
 
   caf::behavior make_behavior() override;
@@ -51,6 +66,7 @@ private:
   void ask_snapshot() override;
   void after_messages() override;
   void note_sender();
+  void tell_news();
 
   relay_setup shared_;
   relay relay_;
@@ -58,6 +74,9 @@ private:
   caf::actor topic_;
   std::uint32_t owed_credits_ = 0;
   bool attach_again_ = false;
+  /// Where those stand who have let go.
+  std::optional<runtime::cursor> let_go_at_;
+  bool released_ = false;
 };
 
 }  // namespace callboard::actors

@@ -31,7 +31,7 @@ constexpr std::uint64_t page_bytes_max = 512U << 10;
 /// The HUB actor: hears from shards of topics that match the patterns watched here.
 class hub_actor final : public io_actor {
 public:
-  std::function<void(topic_active&)> on_active;
+  std::function<void(const topic_active&)> on_active;
   std::function<void(control_reply&)> on_reply;
 
   hub_actor(caf::actor_config& setup, boost::asio::io_context& loop)
@@ -65,6 +65,7 @@ public:
             from.time,
             relay_limits{},
             counts,
+            on_news,
             from.settings.topics.relay_credits,
             from.settings.limits.page_events_max,
             std::min(page_bytes_max, from.settings.limits.output_bytes_max)},
@@ -81,7 +82,8 @@ public:
             {{"thread", std::to_string(from.thread)}})} {
     hub = from.system.spawn<hub_actor>(from.loop);
     actor = static_cast<hub_actor*>(caf::actor_cast<caf::abstract_actor*>(hub));
-    actor->on_active = [this](topic_active& active) { handle_active(active); };
+    on_news = [this](const topic_active& active) { handle_active(active); };
+    actor->on_active = on_news;
     actor->on_reply = [this](control_reply& reply) { handle_list(reply); };
   }
 
@@ -96,15 +98,27 @@ public:
       entry.handle = given.system.spawn<relay_actor>(given.loop, shared, topic);
       entry.actor = static_cast<relay_actor*>(caf::actor_cast<caf::abstract_actor*>(entry.handle));
       entry.actor->attach_to_topic();
+    } else if (entry.actor->is_released()) {
+      entry.actor->attach_to_topic();
     }
     entry.idle_since.reset();
     return std::make_unique<topic_subscription>(
         entry.actor->get(), output, policy, credits, std::move(from));
   }
 
+  void let_go(const topic_ref& topic) override {
+    const auto found = relays.find(topic);
+    if (found != relays.end()) found->second.actor->let_go();
+  }
+
+  void ask_again(const pattern_subscription& one) override {
+    given.broker.watch({one.tenant(), one.pattern()}, hub);
+  }
+
   void handle_active(const topic_active& active);
   void handle_list(control_reply& reply);
   [[nodiscard]] result<void> list(pattern_subscription& one, std::string after);
+  void list_on();
   void forget(pattern_subscription& one);
   void tick_relays(boot_time now);
   void tick_members(boot_time now);
@@ -121,6 +135,7 @@ public:
   boost::asio::steady_timer timer;
   relay_counts counts;
   relay_counts published;
+  std::function<void(const topic_active&)> on_news;
   relay_setup shared;
   prometheus::Counter& batches;
   prometheus::Counter& reads;
@@ -131,20 +146,12 @@ public:
   hub_actor* actor = nullptr;
   std::unordered_map<topic_ref, relay_entry> relays;
 
-  /// One pattern that this thread's subscriptions watch together.
-  struct watched {
-    std::vector<pattern_subscription*> watchers;
-    /// Topics heard of, for subscriptions that join later.
-    std::unordered_map<std::string, topic_active> known;
-  };
-
-  [[nodiscard]] std::size_t known_max() const {
-    return std::size_t{10} * given.settings.limits.pattern_topics_max;
-  }
-
-  std::map<std::pair<tenant_name, std::string>, watched> patterns;
+  /// Patterns, and the subscriptions of this thread that watch each together.
+  std::map<std::pair<tenant_name, std::string>, std::vector<pattern_subscription*>> patterns;
   std::unordered_map<std::uint64_t, pattern_subscription*> lists;
   std::uint64_t next_list = 1;
+  /// Lists that go on behind this topic, once there is room for more of them.
+  std::vector<std::pair<pattern_subscription*, std::string>> paused_lists;
 
   std::vector<thread_member*> members;
   bool walking = false;
@@ -164,12 +171,10 @@ public:
 
 void relay_hub::parts::handle_active(const topic_active& active) {
   const auto& topic = active.topic.topic.str();
-  for (auto& [key, entry] : patterns) {
-    if (key.first != active.topic.tenant || entry.watchers.empty()) continue;
-    if (!entry.watchers.front()->pattern().matches(topic)) continue;
-    if (entry.known.size() < known_max()) entry.known.insert_or_assign(topic, active);
-    for (auto* one : entry.watchers)
-      one->on_active(active, topic_news::active_now);
+  for (auto& [key, watchers] : patterns) {
+    if (key.first != active.topic.tenant || !watchers.front()->pattern().matches(topic)) continue;
+    for (auto* one : watchers)
+      one->on_active(active);
   }
 }
 
@@ -193,16 +198,27 @@ void relay_hub::parts::handle_list(control_reply& reply) {
                     || (!page->topics.empty() && one.list_ends_before(page->topics.back().topic));
   one.on_listed(page->topics, last);
   if (last || one.is_ready()) return;
-  const auto asked = list(one, page->next_after);
-  if (!asked) one.on_list_failed(asked.error());
+  paused_lists.emplace_back(&one, page->next_after);
+  list_on();
+}
+
+void relay_hub::parts::list_on() {
+  for (auto& [one, after] : std::exchange(paused_lists, {})) {
+    if (!one->has_room()) {
+      paused_lists.emplace_back(one, std::move(after));
+    } else if (const auto asked = list(*one, std::move(after)); !asked) {
+      one->on_list_failed(asked.error());
+    }
+  }
 }
 
 void relay_hub::parts::forget(pattern_subscription& one) {
   std::erase_if(lists, [&](const auto& entry) { return entry.second == &one; });
+  std::erase_if(paused_lists, [&](const auto& entry) { return entry.first == &one; });
   const auto entry = patterns.find({one.tenant(), one.pattern().str()});
   if (entry == patterns.end()) return;
-  std::erase(entry->second.watchers, &one);
-  if (!entry->second.watchers.empty()) return;
+  std::erase(entry->second, &one);
+  if (!entry->second.empty()) return;
   patterns.erase(entry);
   if (!stopped) given.broker.unwatch({one.tenant(), one.pattern()}, hub);
 }
@@ -225,18 +241,10 @@ result<std::unique_ptr<pattern_subscription>> relay_hub::subscribe_pattern(
       credits,
       std::move(start),
       p.given.settings.limits.pattern_topics_max);
-  auto& entry = p.patterns[{tenant, pattern.str()}];
-  if (entry.known.size() >= p.known_max()) {
-    return fail(
-        errc::too_many_subscriptions,
-        "too many topics match " + pattern.str() + " to join in: narrow the pattern");
-  }
-  entry.watchers.push_back(one.get());
+  p.patterns[{tenant, pattern.str()}].push_back(one.get());
   one->on_end = [&p, target = one.get()] { p.forget(*target); };
-  // Shards answer the first watcher with the topics that are active; those are kept for the others.
-  if (entry.watchers.size() == 1) p.given.broker.watch({tenant, pattern}, p.hub);
-  for (const auto& [topic, active] : entry.known)
-    one->on_active(active, topic_news::known_before);
+  // Also if others here watch it: topics tell once, and this one was not there yet.
+  p.ask_again(*one);
   if (const auto asked = p.list(*one, one->list_after()); !asked) {
     return std::unexpected{asked.error()};
   }
@@ -263,8 +271,12 @@ void relay_hub::parts::tick_relays(boot_time now) {
       ++entry;
       continue;
     }
-    one.actor->leave_topic();
-    entry = relays.erase(entry);
+    if (one.actor->try_to_leave()) {
+      entry = relays.erase(entry);
+    } else {
+      one.idle_since = now;
+      ++entry;
+    }
   }
 }
 
@@ -324,10 +336,11 @@ void relay_hub::tick(boot_time now) {
   std::erase(p.members, nullptr);
   for (std::size_t i = 0; i < p.members.size(); ++i)
     p.members[i]->place_ = i;
-  for (auto& [key, entry] : p.patterns) {
-    for (auto* one : entry.watchers)
-      one->on_tick();
+  for (auto& [key, watchers] : p.patterns) {
+    for (auto* one : watchers)
+      one->on_tick(now);
   }
+  p.list_on();
   p.tick_relays(now);
   p.publish_counts();
 }

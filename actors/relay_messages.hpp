@@ -64,12 +64,23 @@ struct detach_relay {
   topic_ref topic;
 };
 
+/// RELAY -> TOPIC: nobody here wants more than to hear of the next event, which comes after
+/// `heard`. Answered by `relay_released` if that is the last one and nothing is under way, else not
+/// at all: then something comes.
+struct release_relay {
+  sequence heard{};
+};
+
+/// TOPIC -> RELAY: detached. Those who watch patterns are told of the next event (`topic_active`).
+struct relay_released {};
+
 /// TOPIC -> RELAY: deleted. The shard attaches the relay again if it is made anew.
 struct topic_gone {
   topic_ref topic;
 };
 
-/// HUB -> every SHARD: tell me of topics of this tenant that match, now active or from now on.
+/// HUB -> every SHARD: tell me of topics of this tenant that match, each at once how far it is if
+/// it is active, and once when its next event comes. May be sent again, to be told of all anew.
 struct watch_pattern {
   tenant_name tenant;
   topic_pattern pattern;
@@ -80,11 +91,14 @@ struct unwatch_pattern {
   topic_pattern pattern;
 };
 
-/// SHARD -> HUB: a watched topic became active. Events after `last_seq` are news to the watcher.
+/// SHARD or TOPIC -> HUB: an event of a watched topic is about to come, after `last_seq`. A topic
+/// says so once, then again after a relay was released or somebody began to watch.
 struct topic_active {
   topic_ref topic;
   std::string epoch;
   sequence last_seq{};
+  /// Nothing comes just now: the answer to `watch_pattern`.
+  bool is_quiet = false;
 };
 
 }  // namespace callboard::actors

@@ -89,6 +89,7 @@ public:
         [this](const boxed<topic_deleted>& message) { on_deleted(*message); },
         [this](const boxed<companion_append_failed>& message) { on_failed(message->activation); },
         [this](const boxed<topic_active>& message) { companions_.tell(*message); },
+        [this](const boxed<topic_stirs>& message) { interest_.tell(message->news); },
         [this](boxed<held_floor>& message) {
           const auto found = topics_.find(message->topic);
           if (found != topics_.end() && found->second.actor) send(found->second.actor, message);
@@ -364,8 +365,10 @@ private:
     const auto found = topics_.find(message.topic);
     if (found == topics_.end() || found->second.stage != topic_stage::making) return;
     if (message.activation != current()) return;
+    const topic_active news{message.topic, message.epoch, sequence{}};
     // As of its making: who watches gets its first events, too.
-    become_active(message.topic, found->second, {message.topic, message.epoch, sequence{}});
+    interest_.tell(news);
+    become_active(message.topic, found->second, news);
   }
 
   void make(const topic_ref& name, topic_slot& slot) {
@@ -453,7 +456,6 @@ private:
       send(slot.actor, std::move(one.message), one.relay);
     // Channels ask when something of theirs is to go: most never have anything.
     if (!is_channel(name.topic)) companions_.tell(news);
-    interest_.tell(news);
     release(slot);
   }
 
@@ -537,11 +539,9 @@ private:
   void on_watch(const watch_pattern& message, const caf::actor& hub) {
     interest_.watch(message, hub);
     for (const auto& [name, slot] : topics_) {
-      if (slot.may_go_on() && name.tenant == message.tenant
-          && message.pattern.matches(name.topic.str())) {
-        // The topic itself knows how far it is; if it ends instead, its next activation is told.
-        send(slot.actor, box(report_active{}), hub);
-      }
+      if (!slot.may_go_on() || name.tenant != message.tenant) continue;
+      // The topic itself knows how far it is; if it ends instead, the next one tells.
+      if (message.pattern.matches(name.topic.str())) send(slot.actor, box(report_active{}), hub);
     }
   }
 

@@ -90,6 +90,7 @@ public:
           if (run_) run_->show_so_far(key_of(from).raw());
         },
         [this](const boxed<detach_relay>&, const caf::actor& from) { on_detach(from); },
+        [this](const boxed<release_relay>& by, const caf::actor& from) { on_release(*by, from); },
         [this](boxed<control_request>& message, const caf::actor& reply_to) {
           on_change(std::move(*message), reply_to);
         },
@@ -102,7 +103,8 @@ public:
         },
         [this](const boxed<topic_tick>&) { on_tick(); },
         [this](const boxed<report_active>&, const caf::actor& hub) {
-          send(hub, box(news_of(core_.image())));
+          is_unheard_ = true;
+          send(hub, box(news_of(core_.image(), true)));
         },
         [this](const boxed<passivate_topic>&) { on_passivate(); },
         [this](const boxed<retire_topic>& message) {
@@ -158,6 +160,7 @@ private:
     auto& from = publishers_[reply_to.id()];
     if (!from.handle) from.handle = reply_to;
     from.waiting += static_cast<std::uint32_t>(requests.size());
+    tell_watchers();
     auto effects = core_.publish(publisher_key{reply_to.id()}, std::move(requests), now());
     charges_.keep(std::move(charge), core_);
     carry_out(std::move(effects));
@@ -332,6 +335,19 @@ private:
     core_.detach(key_of(from));
     if (relays_.erase(from.id()) != 0) demonitor(from.address());
     touch();
+  }
+
+  void on_release(const release_relay& by, const caf::actor& from) {
+    if (!core_.is_settled() || core_.image().last_seq != by.heard) return;
+    on_detach(from);
+    is_unheard_ = true;
+    send(from, box(relay_released{}));
+  }
+
+  /// Of a topic that is not made yet its shard tells, once it is.
+  void tell_watchers() {
+    if (core_.is_unmade() || !std::exchange(is_unheard_, false)) return;
+    send(parent_, box(topic_stirs{news_of(core_.image())}));
   }
 
   void on_credit(std::uint32_t credits) {
@@ -521,6 +537,7 @@ private:
     }
     std::vector<runtime::publish_request> requests;
     requests.push_back(std::move(transition));
+    tell_watchers();
     carry_out(core_.publish(own_key(), std::move(requests), now()));
   }
 
@@ -557,6 +574,8 @@ private:
   runtime::topic_core& core_;
   std::unordered_map<std::uint64_t, publisher> publishers_;
   std::unordered_map<std::uint64_t, relay> relays_;
+  /// There may be who watches a pattern and has not been told that there are events now.
+  bool is_unheard_ = true;
   topic_charges charges_;
   lazy_deque<change> changes_;
   /// The front of `changes_` is on its way to the journal; it is the deletion.

@@ -53,6 +53,11 @@ struct topic_born {
   std::string epoch;
 };
 
+/// TOPIC -> SHARD: its next event comes; not all who watch patterns may hear of it otherwise.
+struct topic_stirs {
+  topic_active news;
+};
+
 /// TOPIC -> SHARD: nothing to do for a while; may be passivated.
 struct topic_idle {
   topic_ref topic;

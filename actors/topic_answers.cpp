@@ -15,8 +15,8 @@ topic_description describe(const runtime::topic_image& image) {
       .bytes = image.stored_bytes};
 }
 
-topic_active news_of(const runtime::topic_image& image) {
-  return {image.name, image.epoch, image.last_seq};
+topic_active news_of(const runtime::topic_image& image, bool is_quiet) {
+  return {image.name, image.epoch, image.last_seq, is_quiet};
 }
 
 relay_attached attached_to(const runtime::topic_image& image, bool has_streams) {

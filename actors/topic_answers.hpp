@@ -14,7 +14,7 @@ namespace callboard::actors {
 
 [[nodiscard]] topic_description describe(const runtime::topic_image& image);
 
-[[nodiscard]] topic_active news_of(const runtime::topic_image& image);
+[[nodiscard]] topic_active news_of(const runtime::topic_image& image, bool is_quiet = false);
 
 [[nodiscard]] relay_attached attached_to(const runtime::topic_image& image, bool has_streams);
 

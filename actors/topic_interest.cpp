@@ -42,7 +42,10 @@ std::vector<waiting_attach> topic_interest::take(const topic_ref& topic) {
 
 void topic_interest::watch(const watch_pattern& what, const caf::actor& hub) {
   monitor(hub);
-  watchers_.push_back({what.tenant, what.pattern, hub});
+  const bool is_known = std::ranges::any_of(watchers_, [&](const watcher& one) {
+    return one.hub == hub && one.tenant == what.tenant && one.pattern == what.pattern;
+  });
+  if (!is_known) watchers_.push_back({what.tenant, what.pattern, hub});
 }
 
 void topic_interest::unwatch(const unwatch_pattern& what, const caf::actor& hub) {

@@ -31,6 +31,11 @@ bool topic_subscription::topic_is_gone() const {
   return source_ == nullptr || !source_->head().exists;
 }
 
+bool topic_subscription::is_at_rest() const {
+  return started_ && !over_ && !reading_ && !waits() && !topic_is_gone()
+         && !source_->head().ephemeral;
+}
+
 void topic_subscription::abandon() {
   source_ = nullptr;
   over_ = true;

@@ -92,6 +92,9 @@ public:
 
   [[nodiscard]] bool has_started() const { return started_; }
 
+  /// Everything there is was sent, and what comes next can be had by its seq.
+  [[nodiscard]] bool is_at_rest() const;
+
   /// The topic was deleted, or never was, and its relay is told when it is made.
   [[nodiscard]] bool topic_is_gone() const;
 

@@ -136,7 +136,7 @@ void visit_limit_settings(Config& c, Visit&& visit) {
   visit("limits.requests_in_flight_max", l.requests_in_flight_max, bounds{1}, "unanswered requests of one connection");
   visit("limits.connections_max", l.connections_max, bounds{1}, "client connections of the node");
   visit("limits.subscriptions_max", l.subscriptions_max, bounds{1}, "subscriptions of one connection");
-  visit("limits.pattern_topics_max", l.pattern_topics_max, bounds{1}, "topics that one pattern may replay or resume");
+  visit("limits.pattern_topics_max", l.pattern_topics_max, bounds{1}, "topics that one pattern follows at a time; others wait for their turn");
   visit("limits.output_frames_max", l.output_frames_max, bounds{1}, "frames waiting for one connection");
   visit("limits.output_bytes_max", l.output_bytes_max, bounds{4096}, "bytes waiting for one connection");
   visit("limits.handshake_timeout_ms", l.handshake_timeout_ms, bounds{10, day_ms}, "time for TLS and the first request's headers");

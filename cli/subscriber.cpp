@@ -16,41 +16,25 @@ namespace callboard::cli {
 using namespace std::chrono_literals;
 
 resume_point::resume_point(const subscribe_options& options)
-    : is_pattern_{options.topic.find_first_of("*>") != std::string::npos}, from_{options.from} {}
+    : is_pattern_{options.topic.find_first_of("*>") != std::string::npos},
+      from_{options.from},
+      places_{options.from} {}
 
-std::string resume_point::from_json() const {
-  if (!is_pattern_ && !last_cursor_.empty()) return client::json_quoted(last_cursor_);
-  if (is_pattern_ && !cursors_.empty()) {
-    std::string object;
-    for (const auto& [topic, cursor] : cursors_) {
-      object += object.empty() ? "{" : ",";
-      object += client::json_quoted(topic) + ":" + client::json_quoted(cursor);
-    }
-    return object + "}";
-  }
-  const bool is_number =
-      !from_.empty() && from_.find_first_not_of("0123456789") == std::string::npos;
-  return is_number ? from_ : client::json_quoted(from_);
+std::string resume_point::members() const {
+  if (is_pattern_) return places_.members();
+  const auto& from = last_cursor_.empty() ? from_ : last_cursor_;
+  const bool is_number = !from.empty() && from.find_first_not_of("0123456789") == std::string::npos;
+  return "\"from\":" + (is_number ? from : client::json_quoted(from));
 }
 
 void resume_point::passed(const std::string& topic, const std::string& cursor) {
   if (cursor.empty()) return;
   last_cursor_ = cursor;
-  if (is_pattern_) cursors_[topic] = cursor;
+  if (is_pattern_) places_.pass(topic, cursor);
 }
 
 void resume_point::begins_at(const std::string& cursor) {
   if (!is_pattern_ && last_cursor_.empty() && from_ == "now") last_cursor_ = cursor;
-}
-
-void resume_point::begins_at_each(std::string_view cursors) {
-  const auto members = client::json_members(cursors);
-  if (!members || from_ != "now") return;
-  // No topic yet: whatever there is later is new from its first event.
-  if (members->empty()) from_ = "first";
-  for (const auto& [topic, cursor] : *members) {
-    cursors_.emplace(topic, client::json_text(cursor));
-  }
 }
 
 subscriber::subscriber(const context& run, client::account who, const subscribe_options& options)
@@ -97,9 +81,9 @@ result<void> subscriber::subscribe() {
   if (!connected) return std::unexpected{connected.error()};
   socket_ = std::move(*connected);
   auto frame = fmt::format(
-      R"({{"op":"subscribe","id":1,"topic":{},"from":{})",
+      R"({{"op":"subscribe","id":1,"topic":{},{})",
       client::json_quoted(options_.topic),
-      resume_.from_json());
+      resume_.members());
   if (!options_.slow.empty()) frame += fmt::format(R"(,"slow":"{}")", options_.slow);
   return socket_->send_text(frame + "}");
 }
@@ -131,14 +115,17 @@ result<subscriber::step> subscriber::take(std::string_view frame) {
     give_up_.reset();
     backoff_.reset();
     resume_.begins_at(client::json_text(member("cursor")));
-    resume_.begins_at_each(member("cursors"));
+    resume_.places().begin(member("cursors"), client::json_text(member("since")));
     if (member("recovered") == "false") {
       run_.io.err << "callboard: events were missed: " << client::json_text(member("reason"))
                   << "; first available seq " << member("first_seq") << std::endl;
     }
     return step::more;
   }
-  if (op == "error") {
+  if (op == "mark") resume_.places().mark(client::json_text(member("since")));
+  // With a topic it is about that one alone: the pattern goes on.
+  const bool is_notice = op == "error" && !member("topic").empty();
+  if (op == "error" && !is_notice) {
     const auto code = client::json_text(member("code"));
     return fail(errc_named(code).value_or(errc::internal), client::json_text(member("detail")));
   }
@@ -153,7 +140,8 @@ result<subscriber::step> subscriber::take(std::string_view frame) {
   if (op == "gap") {
     resume_.passed(client::json_text(member("topic")), client::json_text(member("cursor")));
   }
-  if (op == "lagging" || op == "gap") run_.io.err << "callboard: " << frame << std::endl;
+  if (op == "lagging" || op == "gap" || is_notice)
+    run_.io.err << "callboard: " << frame << std::endl;
   return step::more;
 }
 

@@ -3,10 +3,10 @@
 
 #include "cli/backoff.hpp"
 #include "cli/client/api.hpp"
+#include "cli/client/pattern_place.hpp"
 #include "cli/command.hpp"
 
 #include <cstdint>
-#include <map>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -28,16 +28,16 @@ class resume_point {
 public:
   explicit resume_point(const subscribe_options& options);
 
-  /// The JSON value of `from`.
-  [[nodiscard]] std::string from_json() const;
+  /// The members of a `subscribe` operation that say so.
+  [[nodiscard]] std::string members() const;
 
   void passed(const std::string& topic, const std::string& cursor);
 
   /// The answer to a subscribe operation names where "now" is.
   void begins_at(const std::string& cursor);
 
-  /// The same of a pattern: an object of topics and cursors.
-  void begins_at_each(std::string_view cursors);
+  /// Of a pattern.
+  [[nodiscard]] client::pattern_place& places() { return places_; }
 
   [[nodiscard]] const std::string& last_cursor() const { return last_cursor_; }
 
@@ -45,7 +45,7 @@ private:
   bool is_pattern_;
   std::string from_;
   std::string last_cursor_;
-  std::map<std::string, std::string> cursors_;
+  client::pattern_place places_;
 };
 
 /// One run over a WebSocket.

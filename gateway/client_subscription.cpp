@@ -1,8 +1,22 @@
 #include "gateway/client_subscription.hpp"
 
+#include "base/rfc3339.hpp"
+
+#include <algorithm>
 #include <utility>
 
 namespace callboard::gateway {
+
+namespace {
+
+/// How much older than what was sent last a mark is: no event takes so long from its shard to here.
+constexpr std::chrono::seconds mark_margin{60};
+
+std::string position_of(time_ms when) {
+  return "time:" + format_time(when);
+}
+
+}  // namespace
 
 client_subscription::~client_subscription() {
   for (; lagging_topics_ > 0; --lagging_topics_)
@@ -76,6 +90,7 @@ std::uint32_t client_subscription::write(
       format, sub_, planned, output.room_bytes(), output.room_frames(), output.is_empty());
   if (made.events != 0) {
     owner_->queued(batch.batch->events[planned.skip].time);
+    newest_ = std::max(newest_, batch.batch->events[planned.skip + made.events - 1].time);
     owner_->state().delivered(made.events);
     output.push(made.bytes, made.frame_count);
   }
@@ -137,8 +152,19 @@ void client_subscription::disconnect(actors::topic_subscription&) {
 void client_subscription::pattern_started(
     const std::map<std::string, runtime::cursor>& cursors, bool complete) {
   answered_ = true;
+  // Nothing that an earlier subscription of this client was sent is newer.
+  marked_ = asked_time;
   owner_->answer([&](std::string& out) {
-    owner_->protocol().pattern_subscribed(out, asked_, sub_, cursors, complete);
+    const auto since = complete ? std::string{} : position_of(asked_time);
+    owner_->protocol().pattern_subscribed(out, asked_, sub_, cursors, since);
+  });
+}
+
+void client_subscription::pattern_settled() {
+  if (newest_ - marked_ <= mark_margin) return;
+  marked_ = newest_;
+  owner_->answer([&](std::string& out) {
+    owner_->protocol().mark(out, sub_, position_of(newest_ - mark_margin));
   });
 }
 

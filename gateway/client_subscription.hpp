@@ -98,6 +98,8 @@ public:
 
   /// When the client asked, for the timeout of the answer.
   boot_time asked_at{};
+  /// The same by the wall clock: where topics begin that the answer does not name.
+  time_ms asked_time{};
 
 private:
   void started(
@@ -121,6 +123,7 @@ private:
   void disconnect(actors::topic_subscription& which) override;
   void
   pattern_started(const std::map<std::string, runtime::cursor>& cursors, bool complete) override;
+  void pattern_settled() override;
   void pattern_failed(const error& why) override;
   void topic_left_out(const std::string& topic, const error& why) override;
 
@@ -133,6 +136,9 @@ private:
   std::unique_ptr<actors::pattern_subscription> pattern_;
   bool answered_ = false;
   std::uint32_t lagging_topics_ = 0;
+  /// Of a pattern: the time of the newest event that was sent, and what it was at the last mark.
+  time_ms newest_{};
+  time_ms marked_{};
 };
 
 }  // namespace callboard::gateway

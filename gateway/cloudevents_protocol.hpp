@@ -48,7 +48,7 @@ public:
       const op_id&,
       std::uint64_t,
       const std::map<std::string, runtime::cursor>&,
-      bool) const override {}
+      std::string_view) const override {}
 
   void answered(std::string&, const op_id&, const actors::control_answer&) const override {}
 

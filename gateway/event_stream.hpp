@@ -93,6 +93,9 @@ private:
 
   void
   pattern_started(const std::map<std::string, runtime::cursor>& cursors, bool complete) override;
+
+  void pattern_settled() override {}
+
   void pattern_failed(const error& why) override;
   void topic_left_out(const std::string& topic, const error& why) override;
   void report(const error& why, std::string_view topic);

@@ -196,7 +196,7 @@ void json_protocol::pattern_subscribed(
     const op_id& id,
     std::uint64_t sub,
     const std::map<std::string, runtime::cursor>& cursors,
-    bool complete) const {
+    std::string_view since) const {
   begin(out, "ok", id);
   add(out, R"(,"sub":{},"cursors":{{)", sub);
   bool first = true;
@@ -204,7 +204,13 @@ void json_protocol::pattern_subscribed(
     if (!std::exchange(first, false)) out += ',';
     add(out, R"("{}":"{}:{}")", topic, epoch_or_none(at.epoch), at.seq.raw());
   }
-  add(out, R"(}},"complete":{}}})", complete);
+  add(out, R"(}},"complete":{})", since.empty());
+  if (!since.empty()) add(out, R"(,"since":"{}")", since);
+  out += '}';
+}
+
+void json_protocol::mark(std::string& out, std::uint64_t sub, std::string_view since) const {
+  add(out, R"({{"op":"mark","sub":{},"since":"{}"}})", sub, since);
 }
 
 void json_protocol::answered(

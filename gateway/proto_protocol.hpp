@@ -38,7 +38,8 @@ public:
       const op_id& id,
       std::uint64_t sub,
       const std::map<std::string, runtime::cursor>& cursors,
-      bool complete) const override;
+      std::string_view since) const override;
+  void mark(std::string& out, std::uint64_t sub, std::string_view since) const override;
   void
   answered(std::string& out, const op_id& id, const actors::control_answer& answer) const override;
   void deliveries(

@@ -114,10 +114,16 @@ void proto_protocol::pattern_subscribed(
     const op_id& id,
     std::uint64_t sub,
     const std::map<std::string, runtime::cursor>& cursors,
-    bool complete) const {
+    std::string_view since) const {
   std::string text;
-  json().pattern_subscribed(text, {}, sub, cursors, complete);
+  json().pattern_subscribed(text, {}, sub, cursors, since);
   put_op(out, id, op_json, text);
+}
+
+void proto_protocol::mark(std::string& out, std::uint64_t sub, std::string_view since) const {
+  std::string text;
+  json().mark(text, sub, since);
+  put_op(out, {}, op_json, text);
 }
 
 void proto_protocol::answered(

@@ -235,9 +235,6 @@ websocket_session::start_subscription(client_subscription& one, const ops::subsc
     if (auto name = topic_name::parse(topic); !name) return std::unexpected{name.error()};
     cursors.emplace(topic, cursor->cursor);
   }
-  if (cursors.size() > environment_.settings.limits.pattern_topics_max) {
-    return fail(errc::too_large, "more cursors than limits.pattern_topics_max");
-  }
   auto& hub = port_.thread().hub;
   if (!pattern->is_wildcard()) {
     if (const auto at = cursors.find(op.topic); at != cursors.end()) {
@@ -268,6 +265,7 @@ void websocket_session::perform(const op_id& id, const ops::subscribe& op) {
   auto& one = *subscriptions_.emplace_back(std::make_unique<client_subscription>(
       static_cast<subscription_owner&>(*this), ++last_sub_, id, op.topic));
   one.asked_at = environment_.time.boot();
+  one.asked_time = environment_.time.wall();
   if (const auto begun = start_subscription(one, op); !begun) {
     subscriptions_.pop_back();
     fail_op(id, begun.error());

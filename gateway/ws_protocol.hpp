@@ -87,12 +87,18 @@ public:
       bool together) const = 0;
   virtual void
   subscribed(std::string& out, const op_id& id, const subscribed_facts& facts) const = 0;
+  /// `since`: where topics begin that `cursors` does not name; empty: at their first event.
   virtual void pattern_subscribed(
       std::string& out,
       const op_id& id,
       std::uint64_t sub,
       const std::map<std::string, runtime::cursor>& cursors,
-      bool complete) const = 0;
+      std::string_view since) const = 0;
+
+  /// Everything before `since` was sent, of all topics.
+  virtual void mark(std::string& /*out*/, std::uint64_t /*sub*/, std::string_view /*since*/) const {
+  }
+
   /// An answer of the broker to a control request; `op` is the operation's name.
   virtual void
   answered(std::string& out, const op_id& id, const actors::control_answer& answer) const = 0;

@@ -1,12 +1,14 @@
 #include "cli/client/public_subscription.hpp"
 
 #include "cli/client/public_answers.hpp"
+#include "cli/client/raw_json.hpp"
 
 #include <boost/json/serialize.hpp>
 
 #include <algorithm>
 #include <callboard/json_text.hpp>
 #include <thread>
+#include <utility>
 
 namespace callboard {
 
@@ -44,20 +46,14 @@ subscription::state::state(client::account who, std::string topic, subscribe_opt
     : api_{std::move(who)},
       topic_{std::move(topic)},
       options_{std::move(options)},
-      is_pattern_{topic_.find_first_of("*>") != std::string::npos} {}
+      is_pattern_{topic_.find_first_of("*>") != std::string::npos},
+      places_{options_.from} {}
 
 std::string subscription::state::subscribe_frame() const {
-  boost::json::object frame{{"op", "subscribe"}, {"id", 1}, {"topic", topic_}};
-  if (is_pattern_ && has_begun_) {
-    boost::json::object cursors;
-    for (const auto& [name, at] : cursors_)
-      cursors[name] = at;
-    // The empty map, too, means: topics that it does not name from their first event.
-    frame["from"] = std::move(cursors);
-  } else {
-    frame["from"] = cursor.empty() ? options_.from : cursor;
-  }
-  return boost::json::serialize(frame);
+  const auto place =
+      is_pattern_ ? places_.members()
+                  : "\"from\":" + client::json_quoted(cursor.empty() ? options_.from : cursor);
+  return R"({"op":"subscribe","id":1,"topic":)" + client::json_quoted(topic_) + "," + place + "}";
 }
 
 result<void> subscription::state::connect(client::deadline until) {
@@ -76,7 +72,7 @@ std::optional<received_event> subscription::state::take_ready() {
   auto one = std::move(ready_.front());
   ready_.pop_front();
   if (!one.cursor.empty() && !is_pattern_) cursor = one.cursor;
-  if (!one.cursor.empty() && is_pattern_) cursors_[one.topic] = one.cursor;
+  if (is_pattern_) places_.pass(one.topic, one.cursor);
   return one;
 }
 
@@ -126,14 +122,14 @@ void subscription::state::begin_at(const boost::json::object& ok) {
         .message = topic_ + ": history is gone (" + text_of(ok, "reason") + "); it goes on at seq "
                    + std::to_string(number_of(ok, "first_seq"))};
   }
-  if (has_begun_) return;
-  has_begun_ = true;
   // With `now` the place is known before the first event: what is published meanwhile is not lost.
-  if (!is_pattern_ && options_.from == "now") cursor = text_of(ok, "cursor");
-  const auto* places = ok.if_contains("cursors");
-  if (options_.from != "now" || places == nullptr || !places->is_object()) return;
-  for (const auto& one : places->as_object())
-    cursors_[one.key()] = text_of(places->as_object(), one.key());
+  if (!std::exchange(has_begun_, true) && !is_pattern_ && options_.from == "now") {
+    cursor = text_of(ok, "cursor");
+  }
+  const auto* cursors = ok.if_contains("cursors");
+  if (is_pattern_ && cursors != nullptr) {
+    places_.begin(boost::json::serialize(*cursors), text_of(ok, "since"));
+  }
 }
 
 result<void> subscription::state::take(const boost::json::object& frame) {
@@ -152,12 +148,20 @@ result<void> subscription::state::take(const boost::json::object& frame) {
   } else if (op == "gap") {
     const auto name = text_of(frame, "topic");
     if (!is_pattern_) cursor = text_of(frame, "cursor");
-    if (is_pattern_) cursors_[name] = text_of(frame, "cursor");
+    if (is_pattern_) places_.pass(name, text_of(frame, "cursor"));
     gap_ = failure{
         .kind = failure_class::permanent,
         .code = "gap",
         .message = name + ": history is gone (" + text_of(frame, "reason") + "); it goes on at seq "
                    + std::to_string(number_of(frame, "first_seq"))};
+  } else if (op == "mark") {
+    places_.mark(text_of(frame, "since"));
+  } else if (op == "error" && is_pattern_ && frame.contains("topic")) {
+    gap_ = failure{
+        .kind = failure_class::permanent,
+        .code = "gap",
+        .message = text_of(frame, "topic") + ": left out (" + text_of(frame, "detail")
+                   + "); the other topics go on"};
   } else if (op == "error") {
     return fail(
         errc_named(text_of(frame, "code")).value_or(errc::internal), text_of(frame, "detail"));

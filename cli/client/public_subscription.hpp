@@ -4,13 +4,13 @@
 #include "cli/backoff.hpp"
 #include "cli/client/api.hpp"
 #include "cli/client/byte_stream.hpp"
+#include "cli/client/pattern_place.hpp"
 
 #include <boost/json/object.hpp>
 
 #include <callboard/client.hpp>
 #include <chrono>
 #include <deque>
-#include <map>
 #include <optional>
 #include <string>
 
@@ -39,8 +39,7 @@ private:
   std::string topic_;
   subscribe_options options_;
   bool is_pattern_;
-  /// Patterns: of each topic.
-  std::map<std::string, std::string> cursors_;
+  client::pattern_place places_;
   bool has_begun_ = false;
   std::optional<client::websocket> socket_;
   std::deque<received_event> ready_;

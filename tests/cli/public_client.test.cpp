@@ -169,3 +169,21 @@ TEST_CASE("a short wait for the next event stays short while the node is away", 
   CHECK(clock.boot() - began < 5s);
   over = true;
 }
+
+TEST_CASE("an error that names a topic of a pattern is told, and the others go on", "[client]") {
+  tiny_server server{[&](tiny_connection& c) {
+    (void)take_subscription(c);
+    c.write_frame(
+        1, R"({"op":"error","sub":1,"topic":"a.x","code":"too_many_subscriptions","detail":"no"})");
+    send_event(c, 1);
+    until_it_goes(c);
+  }};
+  auto live = client_of(server).subscribe("*");
+  REQUIRE(live);
+  const auto told = live->next(9s);
+  REQUIRE_FALSE(told);
+  CHECK(told.error().code == "gap");
+  const auto one = live->next(9s);
+  REQUIRE((one && *one));
+  CHECK(server.accepted() == 1);
+}

@@ -289,17 +289,49 @@ TEST_CASE("close codes that refuse exit with 1 and say why", "[cli]") {
 }
 
 TEST_CASE("a pattern resumes from the cursor of each topic", "[cli]") {
-  const cli::subscribe_options options{.topic = "a.*"};
-  cli::resume_point resume{options};
-  CHECK(resume.from_json() == R"("now")");
-  resume.begins_at_each(R"({"a.x":"e:7"})");
-  resume.passed("a.y", "f:1");
-  resume.passed("a.y", "f:2");
+  client::pattern_place places{"now"};
+  CHECK(places.members() == R"("from":"now")");
+  places.begin(R"({"a.x":"e:7"})", "");
+  places.pass("a.y", "f:1");
+  places.pass("a.y", "f:2");
   // An ephemeral event has no cursor and moves nothing.
-  resume.passed("a.y", "");
-  CHECK(resume.from_json() == R"({"a.x":"e:7","a.y":"f:2"})");
+  places.pass("a.y", "");
+  CHECK(places.members() == R"("cursors":{"a.x":"e:7","a.y":"f:2"})");
   // There was no topic: all of what is there later is new.
-  cli::resume_point early{options};
-  early.begins_at_each("{}");
-  CHECK(early.from_json() == R"("first")");
+  client::pattern_place early{"now"};
+  early.begin("{}", "");
+  CHECK(early.members() == R"("cursors":{})");
+  // More topics than the answer names.
+  client::pattern_place many{"now"};
+  many.begin(R"({"a.x":"e:7"})", "time:T");
+  CHECK(many.members() == R"("from":"time:T","cursors":{"a.x":"e:7"})");
+}
+
+TEST_CASE("topics are forgotten once all of theirs is older than a mark", "[cli]") {
+  client::pattern_place places{"first"};
+  places.begin("{}", "");
+  places.pass("a.x", "e:1");
+  places.mark("time:1");
+  places.pass("a.y", "e:1");
+  places.mark("time:2");
+  CHECK(places.members() == R"("from":"time:2","cursors":{"a.y":"e:1"})");
+  places.mark("time:3");
+  CHECK(places.members() == R"("from":"time:3","cursors":{})");
+}
+
+TEST_CASE("an error that names a topic of a pattern does not end it", "[cli]") {
+  tiny_server server{[&](tiny_connection& c) {
+    (void)c.upgrade("callboard.v1.json");
+    int opcode = 0;
+    (void)c.read_frame(opcode);
+    c.write_frame(1, R"({"op":"ok","id":1,"sub":1,"cursors":{},"complete":true})");
+    c.write_frame(
+        1, R"({"op":"error","sub":1,"topic":"a.x","code":"too_many_subscriptions","detail":"no"})");
+    send_event(c, 1);
+    (void)c.read_frame(opcode);
+  }};
+  const auto done = call({"subscribe", "a.*", "--limit", "1", "--server", server.url()});
+  CHECK(done.code == 0);
+  CHECK(lines_of(done.out) == 1);
+  CHECK_THAT(done.err, Catch::Contains("a.x"));
 }

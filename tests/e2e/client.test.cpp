@@ -4,8 +4,10 @@
 #include "tests/support/chat_provider.hpp"
 #include "tests/support/server_process.hpp"
 
+#include <algorithm>
 #include <callboard/client.hpp>
 #include <csignal>
+#include <map>
 #include <set>
 #include <thread>
 
@@ -118,6 +120,76 @@ TEST_CASE("a subscription goes through kill -9 without gap or repeat", "[e2e][cl
   auto again = acme.subscribe("orders", {.from = place});
   REQUIRE(again);
   CHECK(next_of(*again).what.id == "o3");
+}
+
+TEST_CASE("a pattern follows any number of topics, through kill -9", "[e2e][client]") {
+  constexpr int topics = 20;
+  server_process node{{.arguments = {"--set", "limits.pattern_topics_max=3"}, .keeps_port = true}};
+  auto acme = client_of(node);
+  auto live = acme.subscribe("room.*");
+  REQUIRE(live);
+  CHECK(live->next(500ms)->has_value() == false);
+  const auto publish_all = [&](const std::string& round) {
+    for (int i = 0; i < topics; ++i) {
+      const auto topic = "room.r" + std::to_string(i);
+      REQUIRE(acme.publish(topic, {.id = round + topic, .type = "said"}));
+    }
+  };
+  std::vector<std::string> got;
+  const auto read = [&](subscription& from, int count) {
+    got.clear();
+    for (int i = 0; i < count; ++i)
+      got.push_back(next_of(from).what.id);
+    CHECK(std::set<std::string>{got.begin(), got.end()}.size() == got.size());
+  };
+  publish_all("a");
+  read(*live, topics);
+  publish_all("b");
+  read(*live, topics / 2);
+  const auto before = got;
+  node.kill();
+  node.start();
+  publish_all("c");
+  read(*live, topics / 2 + topics);
+  for (const auto& id : before)
+    CHECK(std::ranges::find(got, id) == got.end());
+  CHECK(live->next(1s)->has_value() == false);
+
+  // Who joins has more topics than places from the first moment.
+  auto second = acme.subscribe("room.*");
+  REQUIRE(second);
+  CHECK(second->next(500ms)->has_value() == false);
+  REQUIRE(acme.publish("room.r19", {.id = "d", .type = "said"}));
+  REQUIRE(acme.publish("room.new", {.id = "e", .type = "said"}));
+  read(*second, 2);
+  node.kill();
+  node.start();
+  REQUIRE(acme.publish("room.r7", {.id = "f", .type = "said"}));
+  read(*second, 1);
+  CHECK(got.front() == "f");
+  CHECK(second->next(1s)->has_value() == false);
+  read(*live, 3);
+  auto all = acme.subscribe("room.*", {.from = "first"});
+  REQUIRE(all);
+  read(*all, 3 * topics + 3);
+}
+
+TEST_CASE("whoever watches all workflows sees each of any number end", "[e2e][client]") {
+  constexpr int runs = 20;
+  server_process node{{.arguments = {"--set", "limits.pattern_topics_max=3"}, .keeps_port = true}};
+  auto acme = client_of(node);
+  auto live = acme.subscribe("workflow.*");
+  REQUIRE(live);
+  CHECK(live->next(500ms)->has_value() == false);
+  for (int i = 0; i < runs; ++i)
+    REQUIRE(acme.start("support", "no object", {.id = "w" + std::to_string(i)}));
+  std::map<std::string, std::uint64_t> last;
+  std::set<std::string> ended;
+  while (ended.size() < runs) {
+    const auto one = next_of(*live);
+    CHECK(one.seq == ++last[one.topic]);
+    if (one.what.type == "workflow.failed") ended.insert(one.topic);
+  }
 }
 
 TEST_CASE("a subscription notices that its node stands still", "[e2e][client]") {

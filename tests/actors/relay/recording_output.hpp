@@ -46,6 +46,8 @@ public:
   void disconnect(actors::topic_subscription& which) override;
   void pattern_started(const std::map<std::string, runtime::cursor>& known, bool complete) override;
   void pattern_failed(const error& why) override;
+  void pattern_settled() override {}
+
   void topic_left_out(const std::string& topic, const error& why) override;
 };
 

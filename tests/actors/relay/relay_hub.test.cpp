@@ -162,7 +162,7 @@ TEST_CASE_METHOD(
   auto second =
       hub.subscribe_pattern(tenant, pattern, other, runtime::slow_policy::lag, credits, {});
   REQUIRE(second);
-  CHECK(router.watched.size() == 1);
+  CHECK(router.watched.size() == 2);
   topic_list known;
   known.topics.emplace_back();
   known.topics[0].topic = "a.x";
@@ -171,15 +171,75 @@ TEST_CASE_METHOD(
   self->send(hub_actor, box(control_reply{router.controls[1].first.correlation, known}));
   run();
   self->send(router.attached[0].second, box(attached("a.x", 6)));
+  // How far it is says nothing new; an event does, which begins where the list says.
+  self->send(hub_actor, box(topic_active{topic_named("a.x"), "e", sequence{6}, true}));
   run();
-  // Known to be active, it begins where the list says, not where the first watcher began.
-  CHECK(other.take() == lines{"pattern started", "started e:6"});
+  CHECK(other.take() == lines{"pattern started"});
+  self->send(hub_actor, box(topic_active{topic_named("a.x"), "e", sequence{6}}));
+  run();
+  CHECK(other.take() == lines{"started e:6"});
   CHECK(output.take() == lines{"started e:4"});
 
   first->reset();
   CHECK(router.unwatched.empty());
   second->reset();
   CHECK(router.unwatched == std::vector<std::string>{"a.*"});
+}
+
+TEST_CASE_METHOD(
+    thread_of_one,
+    "a pattern lets go of a quiet topic and hears of its next event",
+    "[relay_hub]") {
+  auto topic = self->spawn([](caf::event_based_actor*) -> caf::behavior {
+    return {
+        [](const boxed<relay_credit>&) {},
+        [](const boxed<release_relay>& message, const caf::actor& relay) {
+          if (message->heard == sequence{6}) caf::anon_send(relay, box(relay_released{}));
+        }};
+  });
+  auto watch = hub.subscribe_pattern(
+      tenant_name::trusted("acme"),
+      topic_pattern::parse("a.*").value(),
+      output,
+      runtime::slow_policy::lag,
+      credits,
+      {});
+  REQUIRE(watch);
+  run();
+  const auto hub_actor = router.controls[0].second;
+  self->send(hub_actor, box(control_reply{router.controls[0].first.correlation, topic_list{}}));
+  self->send(hub_actor, box(topic_active{topic_named("a.x"), "e", sequence{4}}));
+  run();
+  const auto relay = router.attached.at(0).second;
+  caf::send_as(topic, relay, box(attached("a.x", 4)));
+  caf::send_as(topic, relay, box(deliver{make_batch(topic_named("a.x"), "e", 5, 5)}));
+  run();
+  CHECK(output.take() == lines{"pattern started", "started e:4", "e:5"});
+  tick();
+  tick(std::chrono::seconds{11});
+  CHECK((*watch)->topic_count() == 0);
+  // An event for a relay that nobody reads is told of, and offered at once.
+  caf::send_as(topic, relay, box(deliver{make_batch(topic_named("a.x"), "e", 6, 6)}));
+  run();
+  CHECK(output.take() == lines{"started e:5", "e:6"});
+  tick();
+  tick(std::chrono::seconds{11});
+  CHECK((*watch)->topic_count() == 0);
+  // It stays until the topic has let it go.
+  tick(std::chrono::seconds{3});
+  CHECK(hub.relay_count() == 1);
+  run();
+  tick(std::chrono::seconds{3});
+  CHECK(hub.relay_count() == 0);
+  self->send(hub_actor, box(topic_active{topic_named("a.x"), "e", sequence{6}}));
+  run();
+  REQUIRE(router.attached.size() == 2);
+  caf::send_as(topic, router.attached[1].second, box(attached("a.x", 6)));
+  caf::send_as(
+      topic, router.attached[1].second, box(deliver{make_batch(topic_named("a.x"), "e", 7, 7)}));
+  run();
+  CHECK(output.take() == lines{"started e:6", "e:7"});
+  caf::anon_send_exit(topic, caf::exit_reason::kill);
 }
 
 TEST_CASE_METHOD(thread_of_one, "everything ready is flushed once, at the end", "[relay_hub]") {

@@ -166,6 +166,45 @@ TEST_CASE_METHOD(broker_fixture, "a pattern hears of active and of later topics"
 }
 
 TEST_CASE_METHOD(
+    broker_fixture, "a topic tells of its next event once its relay was released", "[actors]") {
+  REQUIRE(publish("room.1", {"a"}));
+  router->watch({topic("x").tenant, topic_pattern::parse("room.*").value()}, self());
+  CHECK(next<topic_active>(*this).is_quiet);
+  const auto send = [&](const char* text, std::uint64_t correlation) {
+    actors::publish_batch batch{.topic = topic("room.1")};
+    batch.requests.push_back(testing::make_request(correlation, {text}));
+    REQUIRE(router->publish(std::move(batch), self()));
+  };
+  // Once for all who watch: then it waits until somebody has nothing of it.
+  send("b", 81);
+  const auto told = next<topic_active>(*this);
+  CHECK(told.last_seq == sequence{1});
+  CHECK_FALSE(told.is_quiet);
+  (void)next<publish_replies>(*this);
+  router->attach({topic("room.1"), 10}, self());
+  CHECK(next<relay_attached>(*this).last_seq == sequence{2});
+  send("c", 82);
+  caf::actor the_topic;
+  (*client)->receive(
+      [&](boxed<deliver>& message) {
+        CHECK(message->batch->events.at(0).seq == sequence{3});
+        the_topic = caf::actor_cast<caf::actor>((*client)->current_sender());
+      },
+      caf::after(patience) >> [] { FAIL("no event"); });
+  (void)next<publish_replies>(*this);
+  // Something came that the relay has not heard of: it stays.
+  caf::anon_send(the_topic, box(release_relay{sequence{2}}), self());
+  send("d", 83);
+  CHECK(next<deliver>(*this).batch->events.at(0).seq == sequence{4});
+  (void)next<publish_replies>(*this);
+  caf::anon_send(the_topic, box(release_relay{sequence{4}}), self());
+  (void)next<relay_released>(*this);
+  send("e", 84);
+  CHECK(next<topic_active>(*this).last_seq == sequence{4});
+  (void)next<publish_replies>(*this);
+}
+
+TEST_CASE_METHOD(
     broker_fixture, "retention lets old events go, also of passive topics", "[actors]") {
   settings.topics.retention_check_ms = 20;
   settings.topics.passivate_after_ms = 20;

@@ -153,10 +153,10 @@ TEST_CASE_METHOD(
   begin("open.*");
   list({{"open.a", 3}, {"open.b", 5}, {"open.c", 2}});
   const auto text = take_text();
-  CHECK_THAT(text, Contains("id: open.a/e:3,open.b/e:4,open.c/e:0\nevent: callboard.subscribed"));
+  CHECK_THAT(text, Contains("id: open.a/e:3,open.b/e:4\nevent: callboard.subscribed"));
   CHECK_THAT(text, !Contains("callboard.gap"));
-  // b goes on after 4; c was made while the client was away, and comes from its first event.
-  attach("open.a", 3);
+  // b goes on after 4; c was made while the client was away, and comes from its first event. Of a
+  // there is nothing new.
   attach("open.b", 5);
   attach("open.c", 2);
   std::map<std::string, std::uint64_t> reads;
@@ -178,7 +178,7 @@ TEST_CASE_METHOD(stream_client, "a pattern that had no topic misses none", "[sse
   last_event_id = "/";
   begin("open.*");
   list({{"open.a", 3}});
-  CHECK_THAT(take_text(), Contains("id: open.a/e:0\nevent: callboard.subscribed\n"));
+  CHECK_THAT(take_text(), Contains("id: /\nevent: callboard.subscribed\n"));
   CHECK(router.attached.size() == 1);
 }
 
