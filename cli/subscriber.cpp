@@ -10,10 +10,21 @@
 #include <charconv>
 #include <ostream>
 #include <thread>
+#include <utility>
 
 namespace callboard::cli {
 
 using namespace std::chrono_literals;
+
+namespace {
+
+std::int64_t number_of(std::string_view text) {
+  std::int64_t value = 0;
+  std::from_chars(text.data(), text.data() + text.size(), value);
+  return value;
+}
+
+}  // namespace
 
 resume_point::resume_point(const subscribe_options& options)
     : is_pattern_{options.topic.find_first_of("*>") != std::string::npos},
@@ -54,11 +65,9 @@ exit_code subscriber::run_to_end() {
     }
     if (next && *next == step::more) continue;
     if (!next) {
-      const auto why = next.error().code;
-      const bool may_retry =
-          why == errc::draining || why == errc::unreachable || why == errc::too_many_connections;
       // Whoever was never connected most likely has the wrong address.
-      if (!may_retry || !was_subscribed_) return run_.refuse(next.error());
+      if (!is_retryable(next.error().code) || !was_subscribed_) return run_.refuse(next.error());
+      retry_after_ = std::chrono::milliseconds{next.error().retry_after_ms};
     }
     socket_.reset();
     if (!wait_to_reconnect()) {
@@ -70,8 +79,7 @@ exit_code subscriber::run_to_end() {
 bool subscriber::wait_to_reconnect() {
   if (!give_up_) give_up_ = client::deadline::after(std::chrono::seconds{options_.retry_for_s});
   if (give_up_->passed()) return false;
-  std::this_thread::sleep_for(goaway_wait_ + backoff_.next());
-  goaway_wait_ = 0ms;
+  std::this_thread::sleep_for(std::max(std::exchange(retry_after_, 0ms), backoff_.next()));
   return true;
 }
 
@@ -127,13 +135,13 @@ result<subscriber::step> subscriber::take(std::string_view frame) {
   const bool is_notice = op == "error" && !member("topic").empty();
   if (op == "error" && !is_notice) {
     const auto code = client::json_text(member("code"));
-    return fail(errc_named(code).value_or(errc::internal), client::json_text(member("detail")));
+    return fail(
+        errc_named(code).value_or(errc::internal),
+        client::json_text(member("detail")),
+        static_cast<std::uint32_t>(number_of(member("retry_after_ms"))));
   }
   if (op == "goaway") {
-    std::int64_t ms = 0;
-    const auto text = member("reconnect_after_ms");
-    std::from_chars(text.data(), text.data() + text.size(), ms);
-    goaway_wait_ = std::chrono::milliseconds{ms};
+    retry_after_ = std::chrono::milliseconds{number_of(member("reconnect_after_ms"))};
     socket_->close();
     return step::reconnect;
   }
@@ -245,13 +253,12 @@ subscribe_over_sse(const context& run, client::account who, const subscribe_opti
     } else {
       ended = std::unexpected{stream.error()};
     }
-    const auto code = ended.error().code;
-    if (!was_open || (code != errc::unreachable && code != errc::draining)) {
-      return run.refuse(ended.error());
-    }
+    const auto& why = ended.error();
+    if (!was_open || !is_retryable(why.code)) return run.refuse(why);
     if (!give_up) give_up = client::deadline::after(std::chrono::seconds{options.retry_for_s});
-    if (give_up->passed()) return run.refuse(ended.error());
-    std::this_thread::sleep_for(wait.next());
+    if (give_up->passed()) return run.refuse(why);
+    std::this_thread::sleep_for(
+        std::max(std::chrono::milliseconds{why.retry_after_ms}, wait.next()));
   }
 }
 

@@ -73,7 +73,8 @@ private:
   bool was_subscribed_ = false;
   std::uint64_t printed_ = 0;
   std::optional<client::deadline> give_up_;
-  std::chrono::milliseconds goaway_wait_{0};
+  /// As the server asked.
+  std::chrono::milliseconds retry_after_{0};
 };
 
 /// The same over `text/event-stream`, resuming with Last-Event-ID.

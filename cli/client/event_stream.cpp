@@ -90,7 +90,7 @@ result<event_stream> event_stream::open(const endpoint& server, http_request req
                               reader->status(), reader->headers(), reader->take_body()}}
                         : read_response(*connected, *reader, leftover, until);
     if (!response) return std::unexpected{response.error()};
-    return std::unexpected{problem_of(*response)};
+    return std::unexpected{refusal_of(*response)};
   }
   event_stream made{std::move(*connected), std::move(reader), std::move(leftover)};
   made.headers_ = made.reader_->headers();

@@ -117,4 +117,12 @@ error problem_of(const http_response& response) {
   return problem;
 }
 
+error refusal_of(const http_response& response) {
+  auto problem = problem_of(response);
+  if (response.status < 500 || is_retryable(problem.code)) return problem;
+  problem.detail = fmt::format("{}: {}", name_of(problem.code), problem.detail);
+  problem.code = errc::unreachable;
+  return problem;
+}
+
 }  // namespace callboard::client

@@ -59,4 +59,8 @@ read_response(byte_stream& stream, response_reader& reader, std::string& leftove
 /// What a response of status 400 or above says: its problem document, else its status.
 [[nodiscard]] error problem_of(const http_response& response);
 
+/// The same of an answer to what was to stay open. A server that fails to (5xx) may do so later, as
+/// one that is unreachable: there is nothing that a client did wrong.
+[[nodiscard]] error refusal_of(const http_response& response);
+
 }  // namespace callboard::client

@@ -21,11 +21,6 @@ using std::chrono::milliseconds;
 /// What an attempt to reach the node may take at least, however short the wait is.
 constexpr milliseconds connect_min{1'000};
 
-/// The errors after which the same subscription may be had from the node again, or from the next.
-bool is_passing(errc code) {
-  return code == errc::unreachable || code == errc::draining || code == errc::too_many_connections;
-}
-
 }  // namespace
 
 subscription::subscription(std::unique_ptr<state> made) : state_{std::move(made)} {}
@@ -101,11 +96,12 @@ outcome<std::optional<received_event>> subscription::state::next(milliseconds wa
     // What was read before the connection broke is given first.
     socket_.reset();
     if (!give_up_) give_up_ = client::deadline::after(options_.retry_for);
-    if (!is_passing(done.error().code) || give_up_->passed()) {
+    if (!is_retryable(done.error().code) || give_up_->passed()) {
       give_up_.reset();
       return std::unexpected{client::failure_of(done.error())};
     }
-    look_again_ = client::deadline::after(backoff_.next());
+    look_again_ = client::deadline::after(
+        std::max(backoff_.next(), milliseconds{done.error().retry_after_ms}));
     if (ready_.empty() && until.passed()) return std::nullopt;
   }
 }
@@ -164,9 +160,14 @@ result<void> subscription::state::take(const boost::json::object& frame) {
                    + "); the other topics go on"};
   } else if (op == "error") {
     return fail(
-        errc_named(text_of(frame, "code")).value_or(errc::internal), text_of(frame, "detail"));
+        errc_named(text_of(frame, "code")).value_or(errc::internal),
+        text_of(frame, "detail"),
+        static_cast<std::uint32_t>(number_of(frame, "retry_after_ms")));
   } else if (op == "goaway") {
-    return fail(errc::draining, "the node shuts down");
+    return fail(
+        errc::draining,
+        "the node shuts down",
+        static_cast<std::uint32_t>(number_of(frame, "reconnect_after_ms")));
   }
   return {};
 }

@@ -73,7 +73,7 @@ result<websocket> websocket::connect(const endpoint& server, const websocket_opt
   auto response = read_response(*stream, reader, leftover, until);
   if (!response) return fail(errc::unreachable, response.error().detail);
   if (response->status != 101) {
-    auto problem = problem_of(*response);
+    auto problem = refusal_of(*response);
     if (response->status < 400) problem = {errc::bad_request, "the server did not upgrade", 0};
     return std::unexpected{std::move(problem)};
   }

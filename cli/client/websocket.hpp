@@ -40,7 +40,8 @@ struct websocket_close {
 /// `close` ends it properly.
 class websocket {
 public:
-  /// Errors: unreachable; what the problem document says if the upgrade is refused.
+  /// Errors: unreachable (also for a server that fails); what the problem document says if the
+  /// upgrade is refused.
   [[nodiscard]] static result<websocket>
   connect(const endpoint& server, const websocket_options& options);
 

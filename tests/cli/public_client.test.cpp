@@ -187,3 +187,44 @@ TEST_CASE("an error that names a topic of a pattern is told, and the others go o
   REQUIRE((one && *one));
   CHECK(server.accepted() == 1);
 }
+
+TEST_CASE("a subscription outlives refusals that may pass, and waits as long as told", "[client]") {
+  std::vector<std::string> from;
+  int connection = 0;
+  const callboard::system_clock clock;
+  callboard::boot_time away{};
+  callboard::boot_time back{};
+  tiny_server server{[&](tiny_connection& c) {
+    switch (++connection) {
+    case 1:
+      from.push_back(member(take_subscription(c), "from"));
+      away = clock.boot();
+      return c.write_frame(1, R"({"op":"goaway","reconnect_after_ms":300})");
+    case 2:
+      back = clock.boot();
+      (void)c.read_head();
+      return c.write("HTTP/1.1 502 Bad Gateway\r\nContent-Length: 5\r\n\r\noops!");
+    case 3:
+      (void)c.read_head();
+      return c.write(refusal("internal"));
+    case 4: {
+      (void)c.upgrade("callboard.v1.json");
+      int opcode = 0;
+      (void)c.read_frame(opcode);
+      return c.write_frame(
+          1, R"({"op":"error","id":1,"code":"overloaded","detail":"busy","retry_after_ms":20})");
+    }
+    default:
+      from.push_back(member(take_subscription(c), "from"));
+      send_event(c, 5);
+      until_it_goes(c);
+    }
+  }};
+  auto live = client_of(server).subscribe("a");
+  REQUIRE(live);
+  const auto one = live->next(9s);
+  REQUIRE((one && *one));
+  CHECK((*one)->seq == 5);
+  CHECK(from == std::vector<std::string>{R"("now")", R"("e:4")"});
+  CHECK(back - away >= 300ms);
+}
