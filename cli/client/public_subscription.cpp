@@ -62,6 +62,25 @@ result<void> subscription::state::connect(client::deadline until) {
   return sent;
 }
 
+result<bool> subscription::state::receive(client::deadline until) {
+  auto message = socket_->receive(milliseconds{until.remaining_ms()});
+  if (!message) return std::unexpected{message.error()};
+  if (!*message) return false;
+  const auto frame = read_json((*message)->data);
+  if (!frame || !frame->is_object()) return true;
+  return take(frame->as_object()).transform([] { return true; });
+}
+
+result<void> subscription::state::open(client::deadline until) {
+  auto done = connect(until);
+  while (done && !has_begun_) {
+    const auto came = receive(until);
+    if (!came) return std::unexpected{came.error()};
+    if (!*came) return fail(errc::unreachable, "the node did not answer the subscription in time");
+  }
+  return done;
+}
+
 std::optional<received_event> subscription::state::take_ready() {
   if (ready_.empty()) return std::nullopt;
   auto one = std::move(ready_.front());
@@ -84,12 +103,9 @@ outcome<std::optional<received_event>> subscription::state::next(milliseconds wa
         if (until.passed() && !look_again_->passed()) return std::nullopt;
       }
       done = connect(std::max(until, client::deadline::after(connect_min)));
-    } else if (auto message = socket_->receive(milliseconds{until.remaining_ms()}); !message) {
-      done = std::unexpected{message.error()};
-    } else if (*message) {
-      const auto frame = read_json((*message)->data);
-      if (frame && frame->is_object()) done = take(frame->as_object());
-    } else if (until.passed()) {
+    } else if (const auto came = receive(until); !came) {
+      done = std::unexpected{came.error()};
+    } else if (!*came && until.passed()) {
       return std::nullopt;
     }
     if (done) continue;

@@ -19,8 +19,8 @@ namespace callboard {
 struct subscription::state {
   state(client::account who, std::string topic, subscribe_options options);
 
-  /// Errors: as of `client::websocket::connect`; unreachable after `until`.
-  [[nodiscard]] result<void> connect(client::deadline until);
+  /// Until the node has taken the subscription. Errors: what it refuses it with; unreachable.
+  [[nodiscard]] result<void> open(client::deadline until);
 
   [[nodiscard]] outcome<std::optional<received_event>> next(std::chrono::milliseconds wait);
 
@@ -28,6 +28,10 @@ struct subscription::state {
   std::string cursor;
 
 private:
+  /// Does not wait for the node's answer.
+  [[nodiscard]] result<void> connect(client::deadline until);
+  /// Takes one message: whether there was one before `until`.
+  [[nodiscard]] result<bool> receive(client::deadline until);
   /// Events of a frame go to `ready_`. Errors: what the server refused; draining for a goaway.
   [[nodiscard]] result<void> take(const boost::json::object& frame);
   /// `ok` of the subscription.

@@ -171,8 +171,8 @@ tenant_client::read(const std::string& topic, const std::string& from, std::uint
 outcome<subscription>
 tenant_client::subscribe(const std::string& topic, subscribe_options options) {
   auto made = std::make_unique<subscription::state>(state_->api.who(), topic, std::move(options));
-  if (auto connected = made->connect(client::deadline::after(call_timeout)); !connected) {
-    return std::unexpected{client::failure_of(connected.error())};
+  if (auto opened = made->open(client::deadline::after(call_timeout)); !opened) {
+    return std::unexpected{client::failure_of(opened.error())};
   }
   return subscription{std::move(made)};
 }

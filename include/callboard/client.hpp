@@ -194,7 +194,8 @@ public:
   [[nodiscard]] outcome<event_page>
   read(const std::string& topic, const std::string& from = "first", std::uint32_t limit = 100);
 
-  /// A subscription on a connection of its own. The topic need not be there yet.
+  /// A subscription on a connection of its own. The topic need not be there yet. The node has taken
+  /// it when this returns: what is published from now on comes. Failures: `forbidden`, `unauthorized`.
   [[nodiscard]] outcome<subscription>
   subscribe(const std::string& topic, subscribe_options options = {});
 

@@ -228,3 +228,18 @@ TEST_CASE("a subscription outlives refusals that may pass, and waits as long as 
   CHECK(from == std::vector<std::string>{R"("now")", R"("e:4")"});
   CHECK(back - away >= 300ms);
 }
+
+TEST_CASE("a subscription that is refused is no subscription", "[client]") {
+  tiny_server server{[&](tiny_connection& c) {
+    (void)c.upgrade("callboard.v1.json");
+    c.write_frame(1, R"({"op":"welcome"})");
+    int opcode = 0;
+    (void)c.read_frame(opcode);
+    c.write_frame(1, R"({"op":"error","id":1,"code":"forbidden","detail":"not yours"})");
+    until_it_goes(c);
+  }};
+  const auto refused = client_of(server).subscribe("a");
+  REQUIRE_FALSE(refused);
+  CHECK(refused.error().code == "forbidden");
+  CHECK(refused.error().message == "not yours");
+}

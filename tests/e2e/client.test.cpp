@@ -96,10 +96,10 @@ TEST_CASE("a subscription goes through kill -9 without gap or repeat", "[e2e][cl
   auto pattern = acme.subscribe("ord*", {.from = "first"});
   REQUIRE(live);
   // The grammar of patterns has whole tokens only.
-  CHECK_FALSE(pattern->next(1s));
+  REQUIRE_FALSE(pattern);
+  CHECK(pattern.error().code == "invalid_name");
   auto all = acme.subscribe(">");
   REQUIRE(all);
-  CHECK(all->next(100ms)->has_value() == false);
   CHECK(next_of(*live).what.id == "o1");
   REQUIRE(acme.publish("orders", order(2)));
   CHECK(next_of(*live).seq == 2);
@@ -128,7 +128,6 @@ TEST_CASE("a pattern follows any number of topics, through kill -9", "[e2e][clie
   auto acme = client_of(node);
   auto live = acme.subscribe("room.*");
   REQUIRE(live);
-  CHECK(live->next(500ms)->has_value() == false);
   const auto publish_all = [&](const std::string& round) {
     for (int i = 0; i < topics; ++i) {
       const auto topic = "room.r" + std::to_string(i);
@@ -158,7 +157,6 @@ TEST_CASE("a pattern follows any number of topics, through kill -9", "[e2e][clie
   // Who joins has more topics than places from the first moment.
   auto second = acme.subscribe("room.*");
   REQUIRE(second);
-  CHECK(second->next(500ms)->has_value() == false);
   REQUIRE(acme.publish("room.r19", {.id = "d", .type = "said"}));
   REQUIRE(acme.publish("room.new", {.id = "e", .type = "said"}));
   read(*second, 2);
@@ -180,7 +178,6 @@ TEST_CASE("whoever watches all workflows sees each of any number end", "[e2e][cl
   auto acme = client_of(node);
   auto live = acme.subscribe("workflow.*");
   REQUIRE(live);
-  CHECK(live->next(500ms)->has_value() == false);
   for (int i = 0; i < runs; ++i)
     REQUIRE(acme.start("support", "no object", {.id = "w" + std::to_string(i)}));
   std::map<std::string, std::uint64_t> last;
