@@ -1,5 +1,7 @@
 #include "cli/client/public_answers.hpp"
 
+#include <boost/json/serialize.hpp>
+
 #include <array>
 #include <callboard/json_text.hpp>
 
@@ -91,6 +93,16 @@ std::uint64_t number_of(const boost::json::object& from, std::string_view name) 
 bool flag_of(const boost::json::object& from, std::string_view name) {
   const auto* found = from.if_contains(name);
   return found != nullptr && found->is_bool() && found->as_bool();
+}
+
+failure failure_in(const boost::json::object& told) {
+  failure why{
+      .kind = failure_class_named(text_of(told, "class")).value_or(failure_class::permanent),
+      .code = text_of(told, "code"),
+      .message = text_of(told, "message"),
+      .retry_after_ms = static_cast<std::uint32_t>(number_of(told, "retry_after_ms"))};
+  if (const auto* more = told.if_contains("details")) why.details = boost::json::serialize(*more);
+  return why;
 }
 
 received_event received_from(const boost::json::object& delivery, std::string_view topic) {

@@ -24,6 +24,9 @@ namespace callboard::client {
 [[nodiscard]] std::uint64_t number_of(const boost::json::object& from, std::string_view name);
 [[nodiscard]] bool flag_of(const boost::json::object& from, std::string_view name);
 
+/// `{"class", "code", "message", "retry_after_ms", "details"}` of a workflow that failed.
+[[nodiscard]] failure failure_in(const boost::json::object& told);
+
 /// `{"seq", "cursor", "event"}` of a page or a frame.
 [[nodiscard]] received_event
 received_from(const boost::json::object& delivery, std::string_view topic);

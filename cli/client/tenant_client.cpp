@@ -204,11 +204,7 @@ outcome<workflow_end> tenant_client::result(const std::string& id, time_span wai
       workflow_end ended{.status = text_of(answer->body, "status"), .result = {}, .error = {}};
       if (const auto* value = answer->body.if_contains("result")) ended.result = *value;
       if (const auto* why = answer->body.if_contains("error"); why && why->is_object()) {
-        const auto& told = why->as_object();
-        ended.error = failure{
-            .kind = failure_class_named(text_of(told, "class")).value_or(failure_class::permanent),
-            .code = text_of(told, "code"),
-            .message = text_of(told, "message")};
+        ended.error = client::failure_in(why->as_object());
       }
       return ended;
     }

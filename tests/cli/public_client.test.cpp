@@ -243,3 +243,22 @@ TEST_CASE("a subscription that is refused is no subscription", "[client]") {
   CHECK(refused.error().code == "forbidden");
   CHECK(refused.error().message == "not yours");
 }
+
+TEST_CASE("a workflow's failure comes with all that it tells", "[client]") {
+  tiny_server server{[&](tiny_connection& c) {
+    (void)c.read_head();
+    c.write(json_response(
+        R"({"status":"failed","error":{"class":"quota","code":"no_money","message":"later",)"
+        R"("retry_after_ms":1500,"details":{"left":0}}})"));
+  }};
+  const auto ended = client_of(server).result("w", 1s);
+  REQUIRE(ended);
+  CHECK(
+      ended->error
+      == callboard::failure{
+          .kind = failure_class::quota,
+          .code = "no_money",
+          .message = "later",
+          .retry_after_ms = 1500,
+          .details = R"({"left":0})"});
+}
