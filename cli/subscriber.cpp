@@ -173,12 +173,13 @@ subscriber::step subscriber::print(std::string_view topic, std::string_view deli
 namespace {
 
 bool is_notice(std::string_view type) {
-  static constexpr std::array<std::string_view, 6> known{
+  static constexpr std::array<std::string_view, 7> known{
       "callboard.subscribed",
       "callboard.lagging",
       "callboard.caught_up",
       "callboard.gap",
       "callboard.error",
+      "callboard.omitted",
       "callboard.goaway"};
   return std::ranges::find(known, type) != known.end();
 }
@@ -204,7 +205,8 @@ result<bool> follow_stream(
     if (!members) continue;
     // Of the stream itself: a user's event of such a type has a specversion.
     if (is_notice((*event)->type) && client::find_member(*members, "specversion").empty()) {
-      if ((*event)->type == "callboard.gap" || (*event)->type == "callboard.error") {
+      const auto& type = (*event)->type;
+      if (type == "callboard.gap" || type == "callboard.error" || type == "callboard.omitted") {
         run.io.err << "callboard: " << (*event)->type << ": " << (*event)->data << std::endl;
       }
       continue;

@@ -11,6 +11,9 @@ namespace callboard::gateway {
 
 namespace {
 
+/// A stream that nothing is taken from ends after so many times `limits.idle_timeout_ms`: a client
+/// has nothing to say on one, so it is given longer than a WebSocket, which answers pings.
+constexpr int stall_factor = 3;
 constexpr std::string_view default_retry = "retry: 2000\n";
 constexpr std::chrono::seconds finish_patience{5};
 
@@ -108,6 +111,13 @@ void event_stream::notice(std::string_view type, std::string_view data, std::str
   output_.push(text);
 }
 
+void event_stream::notice_of_topic(
+    std::string_view type, std::string_view data, std::string_view id) {
+  if (output_.has_room()) return notice(type, data, id);
+  ++omitted_;
+  stalled_ = true;
+}
+
 // -- the end ---------------------------------------------------------------------------------
 
 void event_stream::finish() {
@@ -137,6 +147,7 @@ void event_stream::on_stop() {
 
 void event_stream::on_written() {
   if (ended_) return;
+  taken_at_ = environment_.time.boot();
   if (timed_event_ != time_ms{}) {
     state_.note_latency(environment_.time.wall() - std::exchange(timed_event_, {}));
   }
@@ -145,6 +156,9 @@ void event_stream::on_written() {
     return;
   }
   if (!output_.has_drained() || !std::exchange(stalled_, false)) return;
+  if (omitted_ != 0) {
+    notice("callboard.omitted", fmt::format(R"({{"notices":{}}})", std::exchange(omitted_, 0)));
+  }
   if (single_) single_->resume();
   if (many_) many_->resume();
 }
@@ -169,8 +183,11 @@ void event_stream::on_tick(boot_time now) {
     return;
   }
   if (failed_) return finish();
+  if (output_.is_empty()) taken_at_ = now;
+  const std::chrono::milliseconds idle{environment_.settings.limits.idle_timeout_ms};
+  if (now - taken_at_ >= stall_factor * idle) return end();
   if (who_.expires && environment_.time.wall() >= *who_.expires) {
-    report({errc::unauthorized, "token expired"}, {});
+    notice("callboard.error", text_of({errc::unauthorized, "token expired"}, {}));
     return finish();
   }
   if (drain_at_ != boot_time{} && now >= drain_at_) {
@@ -307,21 +324,23 @@ void event_stream::gap(
         "callboard.gap", data, fmt::format("{}:{}", epoch_or_none(head.epoch), before.raw()));
   }
   place_.set(topic, head.epoch, before);
-  notice("callboard.gap", data, place_.text(topic));
+  notice_of_topic("callboard.gap", data, place_.text(topic));
 }
 
-void event_stream::report(const error& why, std::string_view topic) {
+std::string event_stream::text_of(const error& why, std::string_view topic) {
   std::string data = "{";
   if (!topic.empty()) data += fmt::format(R"("topic":"{}",)", topic);
   append_error_members(data, why);
   data += '}';
-  notice("callboard.error", data);
+  return data;
 }
 
 void event_stream::failed(actors::topic_subscription& which, const error& why) {
-  report(why, which.topic().topic.str());
+  const auto data = text_of(why, which.topic().topic.str());
+  if (pattern_.is_wildcard()) return notice_of_topic("callboard.error", data);
+  notice("callboard.error", data);
   // Ends with the next tick: the caller is still inside the subscription.
-  if (!pattern_.is_wildcard()) failed_ = true;
+  failed_ = true;
 }
 
 void event_stream::pattern_started(
@@ -339,12 +358,12 @@ void event_stream::pattern_started(
 }
 
 void event_stream::pattern_failed(const error& why) {
-  report(why, {});
+  notice("callboard.error", text_of(why, {}));
   failed_ = true;
 }
 
 void event_stream::topic_left_out(const std::string& topic, const error& why) {
-  report(why, topic);
+  notice_of_topic("callboard.error", text_of(why, topic));
 }
 
 }  // namespace callboard::gateway

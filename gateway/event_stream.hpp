@@ -32,8 +32,9 @@ struct stream_start {
 
 /// Lifecycle: headers and a comment at once; then events, and a comment every 15 quiet seconds.
 /// What the client must know of the stream itself comes as events `callboard.gap`,
-/// `callboard.lagging`, `callboard.caught_up` and `callboard.error`. Ends when the client goes, the
-/// token expires, or the node drains (after a `retry:` hint).
+/// `callboard.lagging`, `callboard.caught_up`, `callboard.omitted` and `callboard.error`. Ends when
+/// the client goes or takes nothing for long, the token expires, or the node drains (after a
+/// `retry:` hint).
 class event_stream final : public session,
                            public std::enable_shared_from_this<event_stream>,
                            private output_queue::listener,
@@ -61,6 +62,9 @@ public:
 private:
   void read();
   void notice(std::string_view type, std::string_view data, std::string_view id = {});
+  /// The same of one topic of a pattern. There may be any number of those, so that they need room;
+  /// what is left out is counted and told together.
+  void notice_of_topic(std::string_view type, std::string_view data, std::string_view id = {});
   /// Writes what is queued, then ends orderly.
   void finish();
   void end();
@@ -98,7 +102,8 @@ private:
 
   void pattern_failed(const error& why) override;
   void topic_left_out(const std::string& topic, const error& why) override;
-  void report(const error& why, std::string_view topic);
+  /// What `callboard.error` says.
+  [[nodiscard]] static std::string text_of(const error& why, std::string_view topic);
   void tell_lost();
 
   std::uint32_t write_one_topic(actors::offered_batch& batch, runtime::portion planned);
@@ -118,6 +123,10 @@ private:
   std::unique_ptr<actors::pattern_subscription> many_;
   std::array<char, 64> ignored_;
   std::uint32_t lagging_topics_ = 0;
+  /// Notices that were left out since the last one that says so.
+  std::uint64_t omitted_ = 0;
+  /// When the client took something, or owed nothing.
+  boot_time taken_at_{};
   bool stalled_ = false;
   bool finishing_ = false;
   bool ended_ = false;

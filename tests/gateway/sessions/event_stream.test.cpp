@@ -224,6 +224,42 @@ TEST_CASE_METHOD(
   CHECK_THAT(text, Contains("callboard.lagging") && Contains("callboard.caught_up"));
 }
 
+TEST_CASE_METHOD(
+    stream_client, "notices for who does not read are counted, not kept", "[sse][pattern]") {
+  settings.limits.output_bytes_max = 4096;
+  settings.limits.pattern_topics_max = 1;
+  begin("open.*");
+  list({});
+  take_text();
+  socket.blocked = true;
+  for (int i = 0; i < 1000; ++i) {
+    const auto topic = topic_named("open.t" + std::to_string(i));
+    self->send(asker, actors::box(actors::topic_active{topic, "e", sequence{1}}));
+  }
+  run();
+  socket.blocked = false;
+  stream->release();
+  run();
+  const auto text = take_text();
+  CHECK(text.size() < 2 * 4096);
+  CHECK_THAT(text, Contains("event: callboard.error\n"));
+  CHECK_THAT(text, Contains("event: callboard.omitted\ndata: {\"notices\":9"));
+}
+
+TEST_CASE_METHOD(stream_client, "a stream that nothing is taken from ends", "[sse]") {
+  begin("open.t");
+  attach("open.t", 0);
+  take_text();
+  tick_after(300s);
+  CHECK_FALSE(ended);
+  socket.blocked = true;
+  deliver("open.t", 1, "1");
+  tick_after(100s);
+  CHECK_FALSE(ended);
+  tick_after(100s);
+  CHECK(ended);
+}
+
 TEST_CASE_METHOD(stream_client, "a quiet stream has comments", "[sse]") {
   begin("open.t");
   attach("open.t", 0);
