@@ -127,8 +127,7 @@ caf::behavior bindings_actor::make_behavior() {
       },
       [this](const boxed<binding_news>& news) { on_news(*news); },
       [this](const boxed<control_reply>& reply) { on_reply(*reply); },
-      [this](const boxed<publish_replies>& replies) { on_published(*replies); },
-      [](const boxed<topic_gone>&) {});
+      [this](const boxed<publish_replies>& replies) { on_published(*replies); });
 }
 
 void bindings_actor::on_exit() {

@@ -27,6 +27,13 @@ public:
     }
   }
 
+  /// What others keep does not go with a topic.
+  void tell(const topic_gone& news) {
+    for (const auto* one : {&groups_, &presence_}) {
+      if (*one) shard_.send(*one, box(topic_gone{news}));
+    }
+  }
+
   /// Only groups do anything about it; there is one of these for each topic that wakes.
   void tell(const topic_active& news) {
     if (groups_) shard_.send(groups_, box(topic_active{news}));

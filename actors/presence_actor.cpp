@@ -363,6 +363,8 @@ void presence_actor::on_appended(
 void presence_actor::tell(const presence_room& room, const runtime::presence_batch& batch) {
   publish_batch publish;
   publish.topic = room.ref;
+  // Who leaves a topic that was deleted must not make another one.
+  publish.makes_topic = false;
   for (std::size_t n = 0; n < batch.changes.size(); ++n) {
     if (n % events_per_publish_max == 0) {
       correlations_ = correlations_.next();

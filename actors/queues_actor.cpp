@@ -42,7 +42,6 @@ caf::behavior queues_actor::make_behavior() {
         on_request({request->correlation, std::move(request->body), reply_to, boot()});
       },
       [this](const boxed<control_reply>& reply) { on_told(*reply); },
-      [](const boxed<topic_gone>&) {},
       [this](const boxed<gauges_tick>&) {
         gauges_armed_ = false;
         on_gauges_tick();

@@ -37,6 +37,8 @@ using runtime::publish_request;
 struct publish_batch {
   topic_ref topic;
   std::vector<publish_request> requests;
+  /// A topic that is not there is made; else the events are refused.
+  bool makes_topic = true;
   /// Payload bytes taken from the node's budget; given back at commit or refusal.
   byte_charge charge;
 };

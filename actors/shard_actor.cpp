@@ -87,6 +87,7 @@ public:
         [this](const boxed<topic_busy>& message) { on_busy(message->topic); },
         [this](const boxed<topic_failed>& message) { on_failed(message->activation); },
         [this](const boxed<topic_deleted>& message) { on_deleted(*message); },
+        [this](const boxed<topic_in_doubt>& message) { wake({message->topic}, true); },
         [this](const boxed<companion_append_failed>& message) { on_failed(message->activation); },
         [this](const boxed<topic_active>& message) { companions_.tell(*message); },
         [this](const boxed<topic_stirs>& message) { interest_.tell(message->news); },
@@ -273,10 +274,7 @@ private:
 
   void refuse(const waiting& one, const error& why) {
     if (const auto* publish = std::get_if<waiting_publish>(&one)) {
-      publish_replies replies;
-      for (const auto& request : publish->message->batch.requests)
-        replies.replies.push_back({request.correlation, std::unexpected{why}});
-      send(publish->reply_to, box(std::move(replies)));
+      send(publish->reply_to, box(refusals_of(publish->message->batch.requests, why)));
     } else if (const auto* control = std::get_if<waiting_control>(&one)) {
       send(
           control->reply_to,
@@ -314,17 +312,14 @@ private:
     if (message.outcome->core) {
       return start(message.topic, found->second, std::move(*message.outcome));
     }
+    // Of a deletion whose outcome is not known nobody else may have heard.
+    companions_.tell(topic_gone{message.topic});
     make_or_refuse(message.topic, found->second);
   }
 
   /// There is no such topic: the first publish or put makes it, the rest hears that it is not
   /// there.
   void make_or_refuse(const topic_ref& name, topic_slot& slot) {
-    const auto makes = [](const waiting& one) {
-      if (std::holds_alternative<waiting_publish>(one)) return true;
-      const auto* control = std::get_if<waiting_control>(&one);
-      return control != nullptr && makes_topic(control->message->body);
-    };
     const auto maker = std::ranges::find_if(slot.held, makes);
     const auto absent = not_there(name);
     for (auto one = slot.held.begin(); one != maker; ++one)

@@ -8,7 +8,8 @@
 //   boxed<shard_activated>  SHARD: first message of all, and again after every new activation
 //   boxed<topic_active>     SHARD, to groups only: a topic of this shard became active (or was
 //                           made), or retention would take something of a channel
-//   boxed<topic_gone>       SHARD: a topic was deleted; its groups and presence go with it
+//   boxed<topic_gone>       SHARD, to groups and presence: a topic was deleted, and they go with
+//                           it; or it was to be read and is not there
 //   boxed<deliver>, boxed<relay_attached>, boxed<relay_skipped>   as any relay: groups and presence
 //                                                   may attach to topics through the router
 //   boxed<binding_news>     GROUPS to BINDINGS: a binding is there, has changed, or is gone

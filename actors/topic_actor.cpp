@@ -457,6 +457,7 @@ private:
       return end_if_retired();
     }
     if (!told.outcome) {
+      if (was_deletion) send(parent_, box(topic_in_doubt{core_.image().name}));
       answer(done_change, std::unexpected{told_to_client(told.outcome.error())});
       return carry_out(core_.failed(append_key{}, told_to_client(told.outcome.error())));
     }

@@ -76,6 +76,11 @@ struct topic_deleted {
   std::vector<std::pair<caf::actor, std::uint32_t>> relays;
 };
 
+/// TOPIC -> SHARD: the topic's deletion failed, and may be on disk all the same: read it again.
+struct topic_in_doubt {
+  topic_ref topic;
+};
+
 /// SHARD -> TOPIC, with the hub: tell it `topic_active` as of now.
 struct report_active {};
 

@@ -29,7 +29,7 @@ patch_settings(runtime::topic_settings settings, const topic_settings_patch& wit
 
 /// A bound on the events in flight, and the setting that it is.
 struct events_bound {
-  std::uint64_t events_max = 0;
+  std::uint64_t events_max = UINT64_MAX;
   std::string_view setting;
 };
 
@@ -41,6 +41,6 @@ is_beyond(const std::vector<runtime::publish_request>& requests, const events_bo
 [[nodiscard]] publish_replies refusals_of(
     const std::vector<runtime::publish_request>& requests,
     const error& why,
-    const events_bound& bound);
+    const events_bound& bound = {});
 
 }  // namespace callboard::actors

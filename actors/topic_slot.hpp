@@ -5,6 +5,7 @@
 #include "actors/requests.hpp"
 #include "actors/topic_actor.hpp"
 #include "actors/topic_interest.hpp"
+#include "actors/topic_loading.hpp"
 #include "base/lazy_deque.hpp"
 #include "runtime/workflow/agent_names.hpp"
 
@@ -31,6 +32,14 @@ struct waiting_control {
 };
 
 using waiting = std::variant<waiting_publish, waiting_control, waiting_attach>;
+
+/// What is held for a topic that is not there makes it.
+[[nodiscard]] inline bool makes(const waiting& one) {
+  const auto* publish = std::get_if<waiting_publish>(&one);
+  if (publish != nullptr) return publish->message->batch.makes_topic;
+  const auto* control = std::get_if<waiting_control>(&one);
+  return control != nullptr && makes_topic(control->message->body);
+}
 
 enum class topic_stage : std::uint8_t { loading, making, active, passivating };
 

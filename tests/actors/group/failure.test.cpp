@@ -245,6 +245,22 @@ TEST_CASE_METHOD(
   CHECK(deleted() == 1);
 }
 
+TEST_CASE_METHOD(
+    group_client, "groups of a topic that was deleted though that failed go", "[actors][group]") {
+  const auto which = group("orders", "billing");
+  publish_many("orders", 2);
+  REQUIRE(make_group({.group = which}).created);
+  const auto waiting = ask(actors::fetch_deliveries{group("orders", "billing"), "a", 1, 20'000});
+  settle();
+  journal.fail_next({errc::outcome_unknown, "the fsync failed"}, true);
+  CHECK(refusal(actors::delete_topic{topic("orders")}) == errc::outcome_unknown);
+  settle();
+  CHECK(got.answered.contains(waiting));
+  CHECK(refusal(actors::get_group{which}) == errc::topic_not_found);
+  publish_many("orders", 1, "anew");
+  CHECK(refusal(actors::get_group{which}) == errc::group_not_found);
+}
+
 TEST_CASE_METHOD(group_client, "a dead letter waits for its topic", "[actors][group]") {
   const auto which = group("orders", "billing");
   publish_many("orders", 1);

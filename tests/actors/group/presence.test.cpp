@@ -347,6 +347,41 @@ TEST_CASE_METHOD(
 
 TEST_CASE_METHOD(
     presence_client,
+    "presence of a topic that was deleted though that failed goes with it",
+    "[actors][presence]") {
+  REQUIRE(join("room", "ann"));
+  REQUIRE(join("room", "bob"));
+  journal.fail_next({errc::outcome_unknown, "the fsync failed"}, true);
+  CHECK(refusal(actors::delete_topic{topic("room")}) == errc::outcome_unknown);
+  SECTION("at once") {
+    CHECK(members("room").empty());
+  }
+  SECTION("who leaves does not make it anew") {
+    (void)ask_now(actors::presence_leave{topic("room"), "ann", false});
+    advance(20s);
+    CHECK(refusal(actors::get_topic{topic("room")}) == errc::topic_not_found);
+  }
+  SECTION("who joins makes another one") {
+    REQUIRE(join("room", "cid"));
+    CHECK(members("room").size() == 1);
+  }
+}
+
+TEST_CASE_METHOD(presence_client, "a change of presence makes no topic", "[actors][presence]") {
+  REQUIRE(join("room", "ann"));
+  const auto leaving = ask(actors::presence_leave{topic("room"), "ann", false});
+  run();
+  // Behind the record of the leave, and before it is told.
+  (void)ask(actors::delete_topic{topic("room")});
+  run();
+  settle();
+  advance(20s);
+  CHECK(got.answered.contains(leaving));
+  CHECK(refusal(actors::get_topic{topic("room")}) == errc::topic_not_found);
+}
+
+TEST_CASE_METHOD(
+    presence_client,
     "a room that cannot be read again at once keeps who is there",
     "[actors][presence]") {
   REQUIRE(join("room", "ann"));
