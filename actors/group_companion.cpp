@@ -10,6 +10,8 @@ namespace {
 
 /// How precisely holds, retries and waits are kept.
 constexpr std::chrono::milliseconds tick_interval{50};
+/// A tick that is later than that tells that the node stood still.
+constexpr boot_time pause_min = std::chrono::seconds{1};
 
 }  // namespace
 
@@ -77,6 +79,7 @@ void companion::answer(const pending_request& to, result<control_answer> outcome
 
 void companion::arm_tick() {
   if (is_stopping_ || std::exchange(tick_armed_, true)) return;
+  tick_due_ = boot() + tick_interval;
   delayed_send(this, tick_interval, box(companion_tick{}));
 }
 
@@ -85,6 +88,7 @@ caf::message_handler companion::common_handlers() {
       [this](const boxed<continuation>& rest) { on_continuation(*rest); },
       [this](const boxed<companion_tick>&) {
         tick_armed_ = false;
+        if (const auto late = boot() - tick_due_; late >= pause_min) on_pause(late);
         on_tick();
       },
       [this](const boxed<shard_activated>& message) {

@@ -96,6 +96,10 @@ protected:
   void arm_tick();
   virtual void on_tick() = 0;
 
+  /// The node stood still (SIGSTOP, suspended) for about that long: what others sent in time may
+  /// not be read yet. Comes before the tick that would end what has run out meanwhile.
+  virtual void on_pause(boot_time) {}
+
   /// The handlers every companion has; derived behaviours add theirs.
   [[nodiscard]] caf::message_handler common_handlers();
 
@@ -125,6 +129,7 @@ private:
   void on_continuation(continuation& rest);
 
   bool tick_armed_ = false;
+  boot_time tick_due_{};
   /// Reads and appends whose continuation has not run. They hold this actor, which must therefore
   /// not end before them: nothing may outlive the actor system.
   std::size_t under_way_ = 0;

@@ -382,6 +382,14 @@ void groups_actor::on_tick() {
   if (!hot_.empty() || !left_behind_.empty()) arm_tick();
 }
 
+void groups_actor::on_pause(boot_time pause) {
+  for (const auto& ref : hot_) {
+    for (auto& [name, slot] : topics_.at(ref).groups) {
+      if (slot.unit) slot.unit->core.paused(pause, now());
+    }
+  }
+}
+
 void groups_actor::tick_topic(group_topic& topic) {
   const auto patience =
       boot_time{std::chrono::milliseconds{parts_.settings.topics.passivate_after_ms}};
@@ -391,7 +399,10 @@ void groups_actor::tick_topic(group_topic& topic) {
       slot.look_again.reset();
       look_up(topic.ref, name, slot.row.topic_entity);
     }
-    if (slot.unit) pump(topic, name);
+    if (slot.unit) {
+      slot.unit->core.tick(now());
+      pump(topic, name);
+    }
     if (slot.unit && slot.unit->core.idle() && !slot.changing && !slot.unit->appending
         && !slot.unit->writing && slot.unit->on_next_record.empty()
         && boot() - slot.unit->used >= patience) {

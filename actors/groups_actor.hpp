@@ -121,6 +121,7 @@ private:
   // groups_actor.cpp: life of the actor, topics and their links
   void on_activated(bool first) override;
   void on_tick() override;
+  void on_pause(boot_time pause) override;
   void load_directory();
   void on_directory(result<group_directory> found);
   void on_request(pending_request request);

@@ -103,7 +103,6 @@ void groups_actor::pump(group_topic& topic, const group_name& name) {
   auto& slot = topic.groups.at(name);
   auto& unit = *slot.unit;
   const auto time = now();
-  unit.core.tick(time);
   unit.core.match(time);
   if (topic.state == group_topic::link::attached) {
     if (auto plan = unit.core.plan_read(time)) {

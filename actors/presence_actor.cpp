@@ -385,6 +385,12 @@ void presence_actor::tell(const presence_room& room, const runtime::presence_bat
   }
 }
 
+void presence_actor::on_pause(boot_time pause) {
+  for (auto& [ref, room] : rooms_) {
+    if (room.core) room.core->paused(pause, boot());
+  }
+}
+
 void presence_actor::on_tick() {
   if (!ready_ && load_retry_ != boot_time{}) {
     if (boot() < load_retry_) return arm_tick();

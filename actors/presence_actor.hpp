@@ -64,6 +64,7 @@ public:
 private:
   void on_activated(bool first) override;
   void on_tick() override;
+  void on_pause(boot_time pause) override;
   void load_all();
   void on_loaded(result<known_rooms> known);
   void on_request(pending_request request);

@@ -144,6 +144,13 @@ void queues_actor::on_tick() {
   if (!hot_.empty()) arm_tick();
 }
 
+void queues_actor::on_pause(boot_time pause) {
+  for (const auto& ref : hot_) {
+    if (auto* slot = find_slot(ref); slot != nullptr && slot->unit)
+      slot->unit->core.paused(pause, now());
+  }
+}
+
 void queues_actor::tick_slot(const queue_ref& ref, queue_slot& slot) {
   if (slot.look_again && *slot.look_again <= boot()) look_up(ref, slot);
   if (!slot.unit) {

@@ -117,6 +117,7 @@ private:
   // queues_actor.cpp: life of the actor, the directory
   void on_activated(bool first) override;
   void on_tick() override;
+  void on_pause(boot_time pause) override;
   void load_directory();
   void on_directory(result<std::vector<named_queue>> queues);
   void on_request(pending_request request);

@@ -189,6 +189,15 @@ void group_core::tick(group_time now) {
   }
 }
 
+void group_core::paused(boot_time pause, group_time now) {
+  const auto anew = now.boot + std::chrono::milliseconds{settings_.hold_ms};
+  for (const auto& [deadline, seq] : std::exchange(holds_, {})) {
+    auto& event = entries_.at(seq);
+    event.deadline = std::max(deadline, std::min(deadline + pause, anew));
+    holds_.emplace(event.deadline, seq);
+  }
+}
+
 void group_core::change_settings(const group_settings& settings, group_time now) {
   settings_ = settings;
   // Deliveries may have become too many by the new count.

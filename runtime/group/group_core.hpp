@@ -161,6 +161,10 @@ public:
   /// Holds that have run out.
   void tick(group_time now);
 
+  /// The node stood still for `pause`, up to now: holds are as long as they were before, at most
+  /// granted anew.
+  void paused(boot_time pause, group_time now);
+
   /// The topic now ends at `last`.
   void topic_grew(sequence last) { last_seq_ = std::max(last_seq_, last); }
 

@@ -101,6 +101,13 @@ void presence_core::tick(boot_time now) {
   }
 }
 
+void presence_core::paused(boot_time pause, boot_time now) {
+  for (auto& [name, one] : members_) {
+    const auto anew = now + (one.present ? limits_.lease : limits_.grace);
+    arm(name, one, std::max(one.deadline, std::min(one.deadline + pause, anew)));
+  }
+}
+
 presence_batch presence_core::take_changes() {
   presence_batch batch;
   batch.version = ++version_;

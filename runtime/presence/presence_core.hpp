@@ -94,6 +94,10 @@ public:
   /// Runs leases and graces out.
   void tick(boot_time now);
 
+  /// The node stood still for `pause`, up to now: leases and graces are as long as they were
+  /// before, at most granted anew.
+  void paused(boot_time pause, boot_time now);
+
   [[nodiscard]] bool has_changes() const { return !changes_.empty(); }
 
   /// The changes, and with those who came or changed now and then some members that have not

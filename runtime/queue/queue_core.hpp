@@ -82,6 +82,10 @@ public:
   /// Leases that have run out.
   void tick(queue_time now);
 
+  /// The node stood still for `pause`, up to now: leases are as long as they were before, at most
+  /// granted anew.
+  void paused(boot_time pause, queue_time now);
+
   /// Settings that are on disk now.
   void change_settings(const queue_settings& settings);
 

@@ -293,6 +293,14 @@ void queue_core::tick(queue_time now) {
   }
 }
 
+void queue_core::paused(boot_time pause, queue_time now) {
+  for (auto& [task, lease] : leases_) {
+    if (!lease.deadline) continue;
+    const auto anew = now.boot + std::chrono::milliseconds{lease.lease.duration_ms};
+    set_deadline(lease, std::max(*lease.deadline, std::min(*lease.deadline + pause, anew)));
+  }
+}
+
 void queue_core::expire_waiters(queue_time now) {
   const bool may_come = reading_ && (!reading_->segments.empty() || !reading_->keys.empty());
   std::erase_if(waiters_, [&](const waiter& one) {

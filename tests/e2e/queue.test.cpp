@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 
 #include <chrono>
+#include <csignal>
 #include <cstdlib>
 #include <fstream>
 #include <future>
@@ -109,6 +110,28 @@ TEST_CASE("a task goes from its producer through one worker") {
   CHECK(late.code() == "lease_lost");
   CHECK(q.http().get(q.path("/tasks/" + std::to_string(id))).status == 404);
   CHECK(number_of(q.describe(), "in_flight") == 0);
+}
+
+TEST_CASE("a node that was stopped for longer than a lease takes what came in time") {
+  server_process stopped;
+  work q{stopped.where(), "paused"};
+  CHECK(q.http().put(q.path(""), R"({"attempts_max":1})").status == 201);
+  for (int n = 0; n < 8; ++n)
+    q.push(n);
+  const auto tasks = q.lease(8, 0, 2000);
+  REQUIRE(tasks.size() == 8);
+  REQUIRE(::kill(stopped.pid(), SIGSTOP) == 0);
+  std::vector<std::future<int>> answers;
+  for (const auto& task : tasks) {
+    answers.push_back(std::async(std::launch::async, [&stopped, &task] {
+      return work{stopped.where(), "paused"}.end(task, "complete").status;
+    }));
+  }
+  CHECK_FALSE(stopped.wait(4s));
+  REQUIRE(::kill(stopped.pid(), SIGCONT) == 0);
+  for (auto& answer : answers)
+    CHECK(answer.get() == 204);
+  CHECK(number_of(q.describe(), "dead") == 0);
 }
 
 TEST_CASE("tasks come by priority, after their delay, and once per dedupe key") {

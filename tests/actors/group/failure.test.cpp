@@ -261,6 +261,30 @@ TEST_CASE_METHOD(
   CHECK(refusal(actors::get_group{which}) == errc::group_not_found);
 }
 
+TEST_CASE_METHOD(
+    group_client,
+    "a node that stood still ends no hold that was acked in time",
+    "[actors][group]") {
+  const auto which = group("orders", "billing");
+  publish_many("orders", 2);
+  REQUIRE(make_group({.group = which, .hold_ms = 30'000}).created);
+  const auto held = fetch(which, "a", 1);
+  advance(20s);
+  tick(1h);
+  settle();
+  // What comes before the tick has nothing end either.
+  advance(5s);
+  CHECK(describe(which).in_flight == 1);
+  SECTION("what the consumer sent counts") {
+    CHECK(ack(which, held).lost.empty());
+  }
+  SECTION("it ends when it would have ended") {
+    advance(6s);
+    CHECK(describe(which).in_flight == 0);
+    CHECK(ack(which, held).lost.size() == 1);
+  }
+}
+
 TEST_CASE_METHOD(group_client, "a dead letter waits for its topic", "[actors][group]") {
   const auto which = group("orders", "billing");
   publish_many("orders", 1);

@@ -367,6 +367,20 @@ TEST_CASE_METHOD(
   }
 }
 
+TEST_CASE_METHOD(
+    presence_client, "a node that stood still has nobody leave", "[actors][presence]") {
+  REQUIRE(join("room", "ann"));
+  advance(8s);
+  tick(1h);
+  settle();
+  advance(1s);
+  REQUIRE(members("room").size() == 1);
+  CHECK(members("room").front().present);
+  advance(2s);
+  REQUIRE(members("room").size() == 1);
+  CHECK_FALSE(members("room").front().present);
+}
+
 TEST_CASE_METHOD(presence_client, "a change of presence makes no topic", "[actors][presence]") {
   REQUIRE(join("room", "ann"));
   const auto leaving = ask(actors::presence_leave{topic("room"), "ann", false});

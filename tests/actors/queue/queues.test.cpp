@@ -276,6 +276,31 @@ TEST_CASE_METHOD(queue_client, "the same dedupe key is the same task", "[actors]
   CHECK(again.task == first.task);
 }
 
+TEST_CASE_METHOD(
+    queue_client,
+    "a node that stood still ends no lease that was answered in time",
+    "[actors][queue]") {
+  (void)get<actors::queue_description>(
+      actors::put_queue{.queue = queue("q"), .lease_ms = 30'000, .attempts_max = 1});
+  push("q", "one");
+  const auto tasks = lease("q", 1);
+  REQUIRE(tasks.size() == 1);
+  advance(20s);
+  tick(1h);
+  settle();
+  advance(5s);
+  CHECK(describe("q").leased == 1);
+  SECTION("what the worker sent counts") {
+    (void)get<actors::done>(done_with(tasks[0]));
+    CHECK(describe("q").dead == 0);
+  }
+  SECTION("it ends when it would have ended") {
+    advance(6s);
+    CHECK(describe("q").leased == 0);
+    CHECK(describe("q").dead == 1);
+  }
+}
+
 // -- when the journal fails -------------------------------------------------------------------
 
 TEST_CASE_METHOD(
