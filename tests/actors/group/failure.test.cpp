@@ -285,6 +285,29 @@ TEST_CASE_METHOD(
   }
 }
 
+TEST_CASE_METHOD(
+    group_client, "who leaves while its group is read gets nothing of it", "[actors][group]") {
+  const auto which = group("orders", "billing");
+  publish_many("orders", 2);
+  REQUIRE(make_group({.group = which}).created);
+  crash();
+  settle();
+  const auto gone = ask(actors::fetch_deliveries{which, "gone", 1, 20'000});
+  const auto there = ask(actors::fetch_deliveries{which, "there", 1, 20'000});
+  const bool is_topic_read = GENERATE(false, true);
+  // The topic is attached to first, then the group is read.
+  for (int i = 0; is_topic_read && i < 3; ++i)
+    run();
+  (void)ask(actors::leave_group{which, "gone"});
+  settle();
+  REQUIRE(got.answered.contains(gone));
+  REQUIRE(got.answered.at(gone));
+  CHECK(std::get<actors::delivery_list>(*got.answered.at(gone)).deliveries.empty());
+  REQUIRE(got.answered.contains(there));
+  CHECK(seqs(std::get<actors::delivery_list>(*got.answered.at(there)).deliveries) == seq_list{1});
+  CHECK(describe(which).in_flight == 1);
+}
+
 TEST_CASE_METHOD(group_client, "a dead letter waits for its topic", "[actors][group]") {
   const auto which = group("orders", "billing");
   publish_many("orders", 1);
