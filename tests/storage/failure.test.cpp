@@ -379,6 +379,8 @@ TEST_CASE("a disk that fills under a write recovers without a restart", "[storag
   const auto ballast = f.settings.data_dir + "/ballast";
   while (!std::filesystem::exists(ballast))
     std::this_thread::yield();
+  // Else the ballast is back within a millisecond, and nobody sees that it was gone.
+  f.free = f.settings.ballast_bytes / 2;
   f.disk->set_full(true);
   const auto failed = f.append(shard_id{0}, {event(topic, 2, "two")});
   REQUIRE_FALSE(failed);
@@ -388,6 +390,7 @@ TEST_CASE("a disk that fills under a write recovers without a restart", "[storag
     std::this_thread::yield();
   CHECK(f.journal->status().damage);
   f.disk->set_full(false);
+  f.free = 1ULL << 40;
   const auto last = f.recover(shard_id{0}, topic);
   REQUIRE(f.append(shard_id{0}, {event(topic, last + 1, "again")}));
   CHECK_FALSE(f.journal->status().damage);
