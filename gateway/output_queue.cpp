@@ -74,13 +74,14 @@ void output_queue::written(const boost::system::error_code& failed) {
   }
   owner_->on_written();
   // What came meanwhile leaves at once: it has waited for a whole write already.
-  if (!abandoned_ && (!waiting_.empty() || !own_.empty())) flush();
+  if (!abandoned_ && (held_bytes_ != 0 || !waiting_.empty() || !own_.empty())) flush();
 }
 
 void output_queue::abandon() {
   abandoned_ = true;
   waiting_ = {};
   own_ = {};
+  held_bytes_ = 0;
   bytes_ = in_flight_bytes_;
   frames_ = in_flight_frames_;
   hub_->cancel_flush(*this);

@@ -57,17 +57,20 @@ public:
   /// Queues one WebSocket frame of our own.
   void push_message(ws_opcode opcode, std::string_view payload);
 
-  /// `before_flush` has something to say.
-  void want_flush() { hub_->request_flush(*this); }
+  /// `before_flush` has so many bytes to append; they count as if they were. 0: no more.
+  void hold(std::size_t bytes) {
+    held_bytes_ = bytes;
+    if (bytes != 0) hub_->request_flush(*this);
+  }
 
   void flush() override;
 
   [[nodiscard]] bool has_room() const {
-    return bytes_ < bounds_.bytes_max && frames_ < bounds_.frames_max;
+    return bytes() < bounds_.bytes_max && frames_ < bounds_.frames_max;
   }
 
   [[nodiscard]] std::uint64_t room_bytes() const {
-    return bytes_ < bounds_.bytes_max ? bounds_.bytes_max - bytes_ : 0;
+    return bytes() < bounds_.bytes_max ? bounds_.bytes_max - bytes() : 0;
   }
 
   [[nodiscard]] std::uint64_t room_frames() const {
@@ -76,15 +79,15 @@ public:
 
   /// Half empty again: time to go on after it was full.
   [[nodiscard]] bool has_drained() const {
-    return bytes_ <= bounds_.bytes_max / 2 && frames_ <= bounds_.frames_max / 2;
+    return bytes() <= bounds_.bytes_max / 2 && frames_ <= bounds_.frames_max / 2;
   }
 
   [[nodiscard]] bool is_empty() const { return bytes_ == 0; }
 
   [[nodiscard]] bool is_writing() const { return writing_; }
 
-  /// Bytes that wait or are being written.
-  [[nodiscard]] std::uint64_t bytes() const { return bytes_; }
+  /// Bytes that wait, are held back, or are being written.
+  [[nodiscard]] std::uint64_t bytes() const { return bytes_ + held_bytes_; }
 
   [[nodiscard]] std::uint64_t written_bytes() const { return written_bytes_; }
 
@@ -106,6 +109,7 @@ private:
   std::vector<shared_bytes> in_flight_;
   std::string own_;
   std::uint64_t bytes_ = 0;
+  std::uint64_t held_bytes_ = 0;
   std::uint64_t frames_ = 0;
   std::uint64_t in_flight_bytes_ = 0;
   std::uint64_t in_flight_frames_ = 0;

@@ -286,7 +286,7 @@ void websocket_session::answer(answer_call write) {
   if (stage_ != stage::open) return;
   if (protocol_->joins_answers()) {
     write(joined_);
-    output_.want_flush();
+    output_.hold(joined_.size());
     if (joined_.size() >= joined_bytes_max) before_events();
     return;
   }
@@ -298,6 +298,7 @@ void websocket_session::answer(answer_call write) {
 
 void websocket_session::before_events() {
   if (joined_.empty()) return;
+  output_.hold(0);
   output_.push_message(protocol_->opcode(), joined_);
   joined_.clear();
   if (joined_.capacity() > joined_bytes_max / 16) joined_ = {};

@@ -253,6 +253,28 @@ TEST_CASE_METHOD(proto_client, "groups and presence over proto", "[ws][proto]") 
   CHECK(only_op().has_done());
 }
 
+TEST_CASE_METHOD(
+    proto_client, "answers that wait to share a frame count as output", "[ws][proto]") {
+  settings.limits.output_bytes_max = 2000;
+  begin();
+  socket.blocked = true;
+  ask(publish_op(1, "closed"));
+  v1::ClientFrame frame;
+  for (std::uint64_t id = 2; id <= 100; ++id)
+    *frame.add_ops() = publish_op(id, "closed");
+  send(frame);
+  work();
+  // Who does not read the answers is not read from.
+  ask(publish_op(101, "open.t"));
+  CHECK(published.empty());
+  socket.blocked = false;
+  stream->release();
+  run();
+  CHECK(told().size() == 100);
+  CHECK(frame_count == 2);
+  CHECK(published.size() == 1);
+}
+
 TEST_CASE_METHOD(proto_client, "a proto client is told to go before it is closed", "[ws][proto]") {
   begin();
   current->on_drain(std::chrono::milliseconds{0});
