@@ -20,7 +20,7 @@ namespace callboard::cli {
 namespace {
 
 constexpr std::uint32_t page_size = 1000;
-/// A million tasks take some twenty seconds.
+/// A million tasks may take a minute.
 constexpr std::chrono::minutes purge_patience{10};
 
 struct queue_options {

@@ -14,7 +14,7 @@ namespace callboard::gateway {
 namespace {
 
 constexpr std::uint32_t page_max = 1000;
-/// A million tasks take some twenty seconds; the client is waited for, and may go.
+/// A million tasks may take a minute; the client is waited for, and may go.
 constexpr std::chrono::minutes purge_wait{10};
 
 queue_ref queue_of(const exchange& now) {
