@@ -1,6 +1,7 @@
 #include "node/module_loader.hpp"
 
 #include "base/build_id.hpp"
+#include "node/library_file.hpp"
 #include "runtime/workflow/workflow_registry.hpp"
 
 #include <fmt/format.h>
@@ -25,6 +26,7 @@ Function function_of(void* library, const char* name) {
 result<void> load_module(const std::string& path, runtime::workflow_registry& into) {
   // Without a slash the loader would look in the system's folders only.
   const auto file = std::filesystem::absolute(path).string();
+  if (auto whole = check_library_file(path); !whole) return whole;
   // Never closed: objects of its classes live as long as the process.
   void* library = ::dlopen(file.c_str(), RTLD_NOW | RTLD_LOCAL);
   if (library == nullptr) {

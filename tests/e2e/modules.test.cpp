@@ -1,9 +1,11 @@
 // Classes from shared libraries: `callboard dev --load`, and the same of a program of one's own.
 #include "tests/e2e/broker.hpp"
 #include "tests/support/catch.hpp"
+#include "tests/support/temp_dir.hpp"
 
 #include <callboard/module.hpp>
 #include <cstdlib>
+#include <filesystem>
 #include <string>
 
 using namespace callboard::testing;
@@ -39,6 +41,24 @@ TEST_CASE("a program of one's own loads modules, too", "[e2e][agent]") {
   CHECK(client.post("/workflows", R"({"type":"reminder","id":"r1","input":1})").status == 201);
 }
 
+TEST_CASE("a module that was cut is refused at every length", "[e2e]") {
+  const temp_dir folder;
+  const auto cut = (folder.path() / "cut.so").string();
+  std::filesystem::copy_file(CALLBOARD_COUNTER_MODULE, cut);
+  auto size = std::filesystem::file_size(cut);
+  for (const auto length :
+       {size - 1, size - size / 8, size / 2, size / 8, size / 64, 4096UL, 64UL, 1UL, 0UL}) {
+    CAPTURE(length);
+    std::filesystem::resize_file(cut, length);
+    const auto ran = run_callboard({"dev", "--listen", "127.0.0.1:0", "--load", cut});
+    CHECK(ran.status == 1);
+    CHECK_THAT(
+        ran.err,
+        Catch::Contains("cannot load " + cut)
+            && Catch::Contains("it ends after " + std::to_string(length) + " bytes"));
+  }
+}
+
 TEST_CASE("what is no fitting module is refused with the reason", "[e2e]") {
   const auto refused = [](const std::string& file) {
     const auto ran = run_callboard({"dev", "--listen", "127.0.0.1:0", "--load", file});
@@ -46,6 +66,7 @@ TEST_CASE("what is no fitting module is refused with the reason", "[e2e]") {
     return ran.err;
   };
   CHECK_THAT(refused("/nowhere/libx.so"), Catch::Contains("cannot load /nowhere/libx.so"));
+  CHECK_THAT(refused("/etc/hostname"), Catch::Contains("cannot load /etc/hostname"));
   CHECK_THAT(refused(CALLBOARD_KILL_AT_JOURNAL), Catch::Contains("is no callboard module"));
   CHECK_THAT(
       refused(CALLBOARD_STRANGE_MODULE),

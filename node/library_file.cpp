@@ -1,0 +1,123 @@
+#include "node/library_file.hpp"
+
+#include <fmt/format.h>
+
+#include <array>
+#include <cstdint>
+#include <cstring>
+#include <elf.h>
+#include <filesystem>
+#include <fstream>
+#include <optional>
+#include <system_error>
+
+namespace callboard::node {
+
+namespace {
+
+constexpr Elf64_Half own_machine =
+#if defined(__x86_64__)
+    EM_X86_64;
+#elif defined(__aarch64__)
+    EM_AARCH64;
+#else
+    EM_NONE;
+#endif
+
+/// A file of known size, read in pieces.
+class library_bytes {
+public:
+  library_bytes(const std::string& path, std::uint64_t size)
+      : file_{path, std::ios::binary}, size_{size} {}
+
+  [[nodiscard]] bool has(std::uint64_t offset, std::uint64_t count) const {
+    return offset <= size_ && count <= size_ - offset;
+  }
+
+  template <class Header>
+  std::optional<Header> at(std::uint64_t offset) {
+    std::array<char, sizeof(Header)> bytes{};
+    if (!has(offset, bytes.size())) return std::nullopt;
+    file_.seekg(static_cast<std::streamoff>(offset));
+    if (!file_.read(bytes.data(), bytes.size())) return std::nullopt;
+    Header header;
+    std::memcpy(&header, bytes.data(), bytes.size());
+    return header;
+  }
+
+  [[nodiscard]] std::uint64_t size() const { return size_; }
+
+private:
+  std::ifstream file_;
+  std::uint64_t size_;
+};
+
+result<void> cut(const std::string& path, const library_bytes& bytes) {
+  return fail(
+      errc::corruption,
+      fmt::format(
+          "cannot load {}: it ends after {} bytes, before what its headers speak of; copy or build "
+          "it again",
+          path,
+          bytes.size()));
+}
+
+std::unexpected<error> no_library(const std::string& path) {
+  return fail(errc::not_found, fmt::format("cannot load {}: it is no shared library", path));
+}
+
+result<void> check_kind(const std::string& path, const Elf64_Ehdr& header) {
+  const auto* ident = header.e_ident;
+  const bool is_own_kind = ident[EI_CLASS] == ELFCLASS64 && ident[EI_DATA] == ELFDATA2LSB
+                           && (own_machine == EM_NONE || header.e_machine == own_machine);
+  if (!is_own_kind) {
+    return fail(
+        errc::incompatible,
+        fmt::format(
+            "cannot load {}: it was built for another machine ({}), this node runs on {}",
+            path,
+            header.e_machine,
+            own_machine));
+  }
+  if (header.e_type != ET_DYN) return no_library(path);
+  const bool is_sound = header.e_ehsize == sizeof(Elf64_Ehdr) && header.e_phnum != 0
+                        && header.e_phentsize == sizeof(Elf64_Phdr)
+                        && (header.e_shnum == 0 || header.e_shentsize == sizeof(Elf64_Shdr));
+  if (is_sound) return {};
+  return fail(
+      errc::corruption,
+      fmt::format("cannot load {}: its headers are damaged; copy or build it again", path));
+}
+
+}  // namespace
+
+result<void> check_library_file(const std::string& path) {
+  std::error_code problem;
+  const bool is_file = std::filesystem::is_regular_file(path, problem);
+  const auto size = is_file ? std::filesystem::file_size(path, problem) : 0;
+  if (!is_file || problem) {
+    const auto why = problem ? problem.message() : std::string{"it is no file"};
+    return fail(errc::not_found, fmt::format("cannot load {}: {}", path, why));
+  }
+  library_bytes bytes{path, size};
+  const auto magic = bytes.at<std::array<char, SELFMAG>>(0);
+  if (magic && std::memcmp(magic->data(), ELFMAG, SELFMAG) != 0) return no_library(path);
+  const auto header = bytes.at<Elf64_Ehdr>(0);
+  if (!header) return cut(path, bytes);
+  if (auto kind = check_kind(path, *header); !kind) return kind;
+  for (std::uint64_t i = 0; i < header->e_phnum; ++i) {
+    const auto segment = bytes.at<Elf64_Phdr>(header->e_phoff + i * sizeof(Elf64_Phdr));
+    if (!segment || !bytes.has(segment->p_offset, segment->p_filesz)) return cut(path, bytes);
+  }
+  // Stands at the end of the file, so that one that has lost only what no segment has is told, too.
+  for (std::uint64_t i = 0; i < header->e_shnum; ++i) {
+    const auto section = bytes.at<Elf64_Shdr>(header->e_shoff + i * sizeof(Elf64_Shdr));
+    const bool has_bytes = section && section->sh_type != SHT_NOBITS;
+    if (!section || (has_bytes && !bytes.has(section->sh_offset, section->sh_size))) {
+      return cut(path, bytes);
+    }
+  }
+  return {};
+}
+
+}  // namespace callboard::node
