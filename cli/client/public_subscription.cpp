@@ -68,7 +68,8 @@ result<bool> subscription::state::receive(client::deadline until) {
   if (!*message) return false;
   const auto frame = read_json((*message)->data);
   if (!frame || !frame->is_object()) return true;
-  return take(frame->as_object()).transform([] { return true; });
+  if (auto taken = take(frame->as_object()); !taken) return std::unexpected{taken.error()};
+  return true;
 }
 
 result<void> subscription::state::open(client::deadline until) {
