@@ -6,6 +6,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 
 namespace callboard::actors {
 
@@ -20,6 +21,11 @@ std::optional<std::size_t> place_of(const runtime::workflow_row& row, bool is_bl
   std::size_t state = row.needs_wake ? 0 : 1;
   if (is_blocked || row.status == runtime::run_status::blocked) state = 2;
   return (runtime::is_agent_type(row.type) ? states.size() : 0) + state;
+}
+
+void add_to(run_census::counts& to, const run_census::counts& more, std::int64_t sign) {
+  for (std::size_t i = 0; i < to.size(); ++i)
+    to[i] += sign * more[i];
 }
 
 }  // namespace
@@ -50,35 +56,66 @@ void run_census::add(
 }
 
 void run_census::moved(
-    shard_id shard, const runtime::workflow_row* before, const runtime::workflow_row& after) {
+    shard_id shard,
+    const topic_ref& channel,
+    const runtime::workflow_row* before,
+    const runtime::workflow_row* after) {
   counts change{};
+  counts now{};
   if (before != nullptr) add(change, *before, false, -1);
-  add(change, after, false);
-  if (change == counts{}) return;
+  if (after != nullptr) add(now, *after, false);
+  add_to(change, now, 1);
   const std::lock_guard guard{mutex_};
   auto& here = shards_[shard.raw()];
-  for (std::size_t i = 0; i < change.size(); ++i)
-    here.moved[i] += change[i];
+  if (here.is_being_counted) here.moved_meanwhile[channel] = now;
+  if (change == counts{}) return;
+  add_to(here.moved, change, 1);
   if (here.is_counted) report(change, 1);
 }
 
-run_census::counts run_census::moved_so_far(shard_id shard) const {
-  const std::lock_guard guard{mutex_};
-  return shards_[shard.raw()].moved;
-}
-
-void run_census::counted(shard_id shard, const counts& rows, const counts& mark) {
+void run_census::begin_count(shard_id shard) {
   const std::lock_guard guard{mutex_};
   auto& here = shards_[shard.raw()];
-  if (here.is_counted) {
-    report(here.base, -1);
-  } else {
-    report(here.moved, 1);
+  here.is_being_counted = true;
+  here.moved_meanwhile.clear();
+}
+
+void run_census::end_count(shard_id shard, const counts& rows, const count_of& seen) {
+  auto& here = shards_[shard.raw()];
+  std::map<topic_ref, counts> looked_at;
+  for (;;) {
+    std::vector<topic_ref> others;
+    {
+      const std::lock_guard guard{mutex_};
+      for (const auto& [channel, now] : here.moved_meanwhile) {
+        if (!looked_at.contains(channel)) others.push_back(channel);
+      }
+      if (others.empty()) {
+        auto base = rows;
+        for (const auto& [channel, now] : std::exchange(here.moved_meanwhile, {})) {
+          add_to(base, looked_at.at(channel), -1);
+          add_to(base, now, 1);
+        }
+        add_to(base, here.moved, -1);
+        report(here.is_counted ? here.base : here.moved, here.is_counted ? -1 : 1);
+        here.base = base;
+        here.is_counted = true;
+        here.is_being_counted = false;
+        return report(here.base, 1);
+      }
+    }
+    for (auto& channel : others) {
+      auto was = seen(channel);
+      looked_at.emplace(std::move(channel), was);
+    }
   }
-  for (std::size_t i = 0; i < rows.size(); ++i)
-    here.base[i] = rows[i] - mark[i];
-  here.is_counted = true;
-  report(here.base, 1);
+}
+
+void run_census::give_up_count(shard_id shard) {
+  const std::lock_guard guard{mutex_};
+  auto& here = shards_[shard.raw()];
+  here.is_being_counted = false;
+  here.moved_meanwhile.clear();
 }
 
 void run_census::report(const counts& change, std::int64_t sign) {
@@ -90,10 +127,11 @@ void run_census::report(const counts& change, std::int64_t sign) {
 void count_moved(
     const broker_parts& parts,
     shard_id shard,
+    const topic_ref& channel,
     const std::optional<runtime::workflow_row>& before,
-    const runtime::workflow_row& after) {
+    const std::optional<runtime::workflow_row>& after) {
   if (parts.census == nullptr) return;
-  parts.census->moved(shard, before ? &*before : nullptr, after);
+  parts.census->moved(shard, channel, before ? &*before : nullptr, after ? &*after : nullptr);
 }
 
 }  // namespace callboard::actors

@@ -9,6 +9,8 @@
 
 #include <array>
 #include <cstdint>
+#include <functional>
+#include <map>
 #include <mutex>
 #include <optional>
 #include <vector>
@@ -33,16 +35,27 @@ public:
   static void
   add(counts& to, const runtime::workflow_row& row, bool is_blocked, std::int64_t by = 1);
 
-  /// A row was committed in place of `before`; null: there was none.
-  void
-  moved(shard_id shard, const runtime::workflow_row* before, const runtime::workflow_row& after);
+  /// Of the workflow with this channel a row was committed in place of `before`, or it was deleted.
+  /// Null: there was none, or there is none.
+  void moved(
+      shard_id shard,
+      const topic_ref& channel,
+      const runtime::workflow_row* before,
+      const runtime::workflow_row* after);
 
-  /// What has moved so far: to be taken before the rows of a shard are read.
-  [[nodiscard]] counts moved_so_far(shard_id shard) const;
+  /// The rows of the shard are about to be read: from now on it is noted which of them move.
+  void begin_count(shard_id shard);
 
-  /// The rows of the shard say `rows`; they were read behind `mark`. A row that was committed
-  /// meanwhile may count twice until the next time.
-  void counted(shard_id shard, const counts& rows, const counts& mark);
+  /// What one workflow was counted as.
+  using count_of = std::function<counts(const topic_ref& channel)>;
+
+  /// The rows that were read say `rows`. Which of those that have moved meanwhile were read as they
+  /// were before, and which as they are now, `seen` tells of each, from the same reading; it is
+  /// called without a lock.
+  void end_count(shard_id shard, const counts& rows, const count_of& seen);
+
+  /// They could not be read.
+  void give_up_count(shard_id shard);
 
 private:
   struct shard_counts {
@@ -50,6 +63,10 @@ private:
     /// Of the rows, less what had moved before they were read.
     counts base{};
     bool is_counted = false;
+    bool is_being_counted = false;
+    /// Meanwhile: what those that have moved are now. Bound: what is committed while the rows of a
+    /// shard are read.
+    std::map<topic_ref, counts> moved_meanwhile;
   };
 
   void report(const counts& change, std::int64_t sign);
@@ -63,7 +80,8 @@ private:
 void count_moved(
     const broker_parts& parts,
     shard_id shard,
+    const topic_ref& channel,
     const std::optional<runtime::workflow_row>& before,
-    const runtime::workflow_row& after);
+    const std::optional<runtime::workflow_row>& after);
 
 }  // namespace callboard::actors

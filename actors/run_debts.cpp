@@ -242,7 +242,7 @@ void run_host::put_off_settlement() {
 /// False: what was committed is a transition.
 bool run_host::takes_settlement() {
   if (!std::exchange(is_settling_, false)) return false;
-  count_moved(parts_, shard_, shown_, *row_);
+  count_moved(parts_, shard_, channel_, shown_, row_);
   shown_ = row_;
   batch_timers_set_.clear();
   batch_timers_cleared_.clear();

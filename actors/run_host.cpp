@@ -424,7 +424,7 @@ void run_host::commit(sequence first) {
   if (takes_settlement()) return;
   last_seq_ = sequence{first.raw() + batch_.size() - 1};
   note_history(row_->history_bytes);
-  count_moved(parts_, shard_, shown_, *row_);
+  count_moved(parts_, shard_, channel_, shown_, row_);
   shown_ = row_;
   bool is_of_earlier = false;
   for (const auto& one : std::exchange(batch_, {})) {
@@ -501,6 +501,7 @@ void run_host::give_up() {
 
 void run_host::leave_for_good() {
   const turn here{*this};
+  count_moved(parts_, shard_, channel_, shown_, std::nullopt);
   wake_callers();
   abandon({errc::overloaded, "the workflow was deleted meanwhile; retry", 50});
 }

@@ -87,6 +87,16 @@ bool has_listeners(
   return true;
 }
 
+run_census::counts counted_as(
+    storage::shard_reader& reader,
+    const topic_ref& channel,
+    const runtime::workflow_registry* code) {
+  run_census::counts one{};
+  const auto row = read_workflow_row(reader, channel);
+  if (row && *row) run_census::add(one, **row, stuck_because(**row, code).has_value());
+  return one;
+}
+
 }  // namespace
 
 failure unreadable_history(std::string_view detail) {
@@ -221,20 +231,25 @@ void run_sweep::seen::look(
     order.parked = parked;
   }
   if (kept.count() != 0) order.cutoff = parts.journal.shard_time(shard) - kept;
+  if (parts.census != nullptr) parts.census->begin_count(shard);
   const auto find = [&]() -> result<sweep_found> {
     auto reader = parts.journal.read(shard);
     if (!reader) return std::unexpected{reader.error()};
-    return look_through(**reader, order);
+    auto looked = look_through(**reader, order);
+    if (looked && parts.census != nullptr) {
+      parts.census->end_count(shard, looked->counts, [&](const topic_ref& channel) {
+        return counted_as(**reader, channel, parts.workflows);
+      });
+    }
+    return looked;
   };
-  const auto moved =
-      parts.census == nullptr ? run_census::counts{} : parts.census->moved_so_far(shard);
   auto found = find();
   if (!found) {
+    if (parts.census != nullptr) parts.census->give_up_count(shard);
     log::channel("actors")->warn(
         "workflows of shard {} cannot be looked through: {}", shard.raw(), found.error().detail);
     return;
   }
-  if (parts.census != nullptr) parts.census->counted(shard, found->counts, moved);
   if (is_whole) take_pages(parts, shard, *found);
   count_stuck(*found);
   for (auto& channel : found->expired) {

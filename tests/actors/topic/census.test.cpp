@@ -1,4 +1,6 @@
 // How many runs do what, in gauges: by what is committed, and again after a restart.
+#include "actors/run_census.hpp"
+
 #include "tests/actors/topic/virtual_broker.hpp"
 
 #include <callboard/agent.hpp>
@@ -101,6 +103,63 @@ TEST_CASE_METHOD(census_fixture, "runs are counted by what they do", "[actors][w
     signal("b");
     CHECK(runs() == std::vector{2, 1, 0});
   }
+}
+
+TEST_CASE_METHOD(
+    census_fixture, "an agent that is deleted is counted no more", "[actors][workflow]") {
+  start("a", true);
+  signal("a");
+  REQUIRE(runs("agent") == std::vector{0, 1, 0});
+  // Else it would call it again.
+  REQUIRE(broker->ask_now(
+      terminate_workflow{virtual_broker::topic("workflow.a"), "calls no more", "ann"}));
+  REQUIRE(broker->ask_now(delete_topic{virtual_broker::topic("workflow.agent.tally.x")}));
+  CHECK(runs("agent") == std::vector{0, 0, 0});
+  broker->advance(3min);
+  CHECK(runs("agent") == std::vector{0, 0, 0});
+}
+
+TEST_CASE("what moves while rows are read is counted once", "[actors][workflow]") {
+  metrics counters;
+  run_census census{counters, 1};
+  const shard_id shard{0};
+  const auto channel = virtual_broker::topic("workflow.a");
+  runtime::workflow_row waits;
+  waits.type = "test";
+  auto works = waits;
+  works.needs_wake = true;
+  run_census::counts waiting{};
+  run_census::counts working{};
+  run_census::add(waiting, waits, false);
+  run_census::add(working, works, false);
+  const auto shown = [&] {
+    const auto text = counters.expose();
+    const auto at = [&](const std::string& state) {
+      const auto line = "callboard_workflow_runs{kind=\"workflow\",state=\"" + state + "\"} ";
+      const auto found = text.find(line);
+      REQUIRE(found != std::string::npos);
+      return text[found + line.size()] - '0';
+    };
+    return std::vector<int>{at("running"), at("waiting")};
+  };
+  // Read as it was before, as it became, or not at all as it began meanwhile.
+  const auto read_as = GENERATE(0, 1, 2);
+  if (read_as != 2) census.moved(shard, channel, nullptr, &waits);
+  census.begin_count(shard);
+  if (read_as == 2) census.moved(shard, channel, nullptr, &waits);
+  census.moved(shard, channel, &waits, &works);
+  const auto read = read_as == 0 ? waiting : read_as == 1 ? working : run_census::counts{};
+  int asked = 0;
+  census.end_count(shard, read, [&](const topic_ref& which) {
+    CHECK(which == channel);
+    // Goes on moving.
+    if (++asked == 1) census.moved(shard, channel, &works, &waits);
+    return read;
+  });
+  CHECK(asked == 1);
+  CHECK(shown() == std::vector{0, 1});
+  census.moved(shard, channel, &waits, nullptr);
+  CHECK(shown() == std::vector{0, 0});
 }
 
 TEST_CASE("runs without code are counted as blocked", "[actors][workflow]") {
