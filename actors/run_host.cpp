@@ -282,6 +282,7 @@ void run_host::end_turn(runtime::run_outputs outputs) {
     owe_if_left(event);
     batch_.push_back({std::move(event), row_->run});
   }
+  if (engine_->blocked() && fails_on_mismatch()) return fail_mismatched(when);
   if (engine_->blocked()) note_blocked();
   batch_issued_.insert(batch_issued_.end(), outputs.issued.begin(), outputs.issued.end());
   for (const auto command : outputs.issued) {
@@ -324,6 +325,23 @@ void run_host::go_on_after_replay() {
     if (!has_timer(one.request.kind)) wait_again(command);
     if (std::ranges::find(batch_issued_, command) == batch_issued_.end()) send_again(command);
   }
+}
+
+bool run_host::fails_on_mismatch() const {
+  const auto* code = parts_.workflows->find(start_->identity.type, start_->identity.version);
+  const auto& why = engine_->blocked()->code;
+  return code != nullptr && code->on_mismatch == mismatch::fail
+         && (why == runtime::command_differs_code || why == runtime::command_missing_code);
+}
+
+void run_host::fail_mismatched(time_ms when) {
+  run_event ended;
+  ended.kind = run_event_kind::ended;
+  ended.status = run_status::failed;
+  ended.time = when;
+  ended.why = runtime::with_builds(*engine_->blocked(), builds_, build_of(start_->identity));
+  ended.why->kind = failure_class::permanent;
+  end_at_once(std::move(ended));
 }
 
 void run_host::note_blocked() {

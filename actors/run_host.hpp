@@ -238,6 +238,9 @@ private:
   void note_heard(std::uint32_t command, time_ms when);
   /// All that is open when the run ends.
   void note_left(time_ms when);
+  /// By what its class declares. Precondition: `engine_->blocked()`.
+  [[nodiscard]] bool fails_on_mismatch() const;
+  void fail_mismatched(time_ms when);
   void note_blocked();
   void end_run(const runtime::run_end& end, time_ms when);
   /// Model calls and steps under way are for nobody.

@@ -17,7 +17,7 @@
 namespace callboard {
 
 /// To be raised whenever a public header changes what compiled code relies on.
-inline constexpr int module_interface = 11;
+inline constexpr int module_interface = 12;
 
 /// What node and library must agree on to exchange C++ objects. Of each of them its own: were it
 /// `inline`, the library's would be replaced by the node's when it is loaded.

@@ -26,16 +26,22 @@ public:
   virtual flow<json> run_with(context& ctx, json input) = 0;
 };
 
+/// What becomes of a run whose code does something else than its record tells: it waits for code
+/// that fits, or it fails (permanent) with the code of the mismatch.
+enum class mismatch : std::uint8_t { block, fail };
+
 /// What is registered: runs are pinned to the version they began with.
 struct workflow_definition {
   std::string type;
   std::uint32_t version = 1;
+  mismatch on_mismatch = mismatch::block;
   std::unique_ptr<workflow_instance> (*make)() = nullptr;
 };
 
 /// Base of a workflow class. `Derived` has `type` (a name of the same grammar as topics), may have
-/// `version` (default 1), and `flow<R> run(context&, Input)` with JSON-convertible types.
-/// An input that is no `Input` ends the run as failed: `input_invalid`, permanent.
+/// `version` (default 1) and `on_mismatch` (default `mismatch::block`), and has `flow<R>
+/// run(context&, Input)` with JSON-convertible types. An input that is no `Input` ends the run as
+/// failed: `input_invalid`, permanent.
 template <class Derived>
 class workflow : public workflow_instance {
 public:
@@ -43,6 +49,7 @@ public:
     workflow_definition made;
     made.type = std::string{Derived::type};
     if constexpr (requires { Derived::version; }) made.version = Derived::version;
+    if constexpr (requires { Derived::on_mismatch; }) made.on_mismatch = Derived::on_mismatch;
     made.make = []() -> std::unique_ptr<workflow_instance> { return std::make_unique<Derived>(); };
     return made;
   }

@@ -358,7 +358,7 @@ bool run_engine::agrees(std::uint32_t index, const detail::command_request& requ
   if (recorded == recorded_.end()) return true;
   if (recorded->second.kind == request.kind && recorded->second.name == request.name) return true;
   park(
-      "command_differs",
+      std::string{command_differs_code},
       fmt::format(
           "command {} was {} '{}' when it was recorded; the code that runs now does {} '{}' there",
           index,
@@ -377,7 +377,7 @@ bool run_engine::park_if_commands_are_missing() {
   const auto missing = recorded_.upper_bound(last_index_);
   if (missing == recorded_.end()) return false;
   park(
-      "command_missing",
+      std::string{command_missing_code},
       fmt::format(
           "command {} was {} '{}' when it was recorded; the code that runs now does not come to it",
           missing->first,

@@ -17,10 +17,15 @@
 #include <set>
 #include <span>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
 namespace callboard::runtime {
+
+/// What a run is blocked with whose code does something else than its record tells, or less.
+inline constexpr std::string_view command_differs_code = "command_differs";
+inline constexpr std::string_view command_missing_code = "command_missing";
 
 /// A command that is neither answered nor cancelled.
 struct open_command {

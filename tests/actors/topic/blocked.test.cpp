@@ -75,6 +75,19 @@ struct mistaken_workflow : workflow<mistaken_workflow> {
   }
 };
 
+bool does_otherwise = false;
+
+/// Fails where others are blocked.
+struct hasty_workflow : workflow<hasty_workflow> {
+  static constexpr std::string_view type = "test.hasty";
+  static constexpr auto on_mismatch = mismatch::fail;
+
+  flow<json> run(context& ctx, json) {
+    if (does_otherwise) co_return co_await ctx.step("other", [] { return json(1); }).required();
+    co_return co_await ctx.child("test.kid", 1, {.id = "kid"}).required();
+  }
+};
+
 /// Leaves all the others when the first of them has ended.
 struct impatient_workflow : workflow<impatient_workflow> {
   static constexpr std::string_view type = "test.turned";
@@ -229,6 +242,37 @@ TEST_CASE("a mismatch names the build that recorded the command", "[actors][work
   differs("1", "build-1");
   here.use<stepping_workflow<3>>("build-9");
   differs("3", "build-2");
+}
+
+TEST_CASE("a run fails whose class does not wait for code that fits", "[actors][workflow]") {
+  runtime::workflow_registry workflows;
+  REQUIRE(workflows.add(hasty_workflow::definition()));
+  REQUIRE(workflows.add(kid_workflow::definition()));
+  virtual_broker broker{config{}, &workflows};
+  const auto channel = virtual_broker::topic("workflow.w");
+  REQUIRE(broker.ask_now(start_workflow{channel, "test.hasty", "null", {}, {}}));
+  broker.advance(100ms);
+  const auto shown = [&] {
+    auto answer = broker.ask_now(get_workflow{channel});
+    return std::get<workflow_answer>(answer.value()).body;
+  };
+  REQUIRE(shown().contains(R"("status":"running")"));
+  does_otherwise = true;
+  broker.crash();
+  broker.advance(2s);
+  // It is read when somebody asks for it, or by the look at all runs.
+  (void)broker.ask_now(signal_workflow{channel, "go", "1", "s"});
+  broker.advance(1s);
+  CHECK(shown().contains(R"("status":"failed")"));
+  CHECK(shown().contains(R"("class":"permanent","code":"command_differs")"));
+  CHECK(shown().contains(R"("recorded":{"kind":"child")"));
+  // Its child is cancelled with it.
+  auto kid = broker.ask_now(get_workflow{virtual_broker::topic("workflow.kid")});
+  CHECK(std::get<workflow_answer>(kid.value()).body.contains(R"("status":"cancelled")"));
+  does_otherwise = false;
+  broker.crash();
+  broker.advance(2s);
+  CHECK(shown().contains(R"("status":"failed")"));
 }
 
 TEST_CASE("what ends a command of a blocked run is recorded once", "[actors][workflow]") {
