@@ -6,6 +6,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <map>
 
 namespace callboard::actors {
@@ -231,12 +232,16 @@ result<group_backlog> read_backlog(
     storage::shard_reader& reader,
     const runtime::group_row& row,
     std::optional<sequence> needed_after) {
+  group_backlog backlog;
   if (!needed_after) {
     auto group = read_group(reader, row);
     if (!group) return std::unexpected{group.error()};
     needed_after = group->ledger.needed_after();
+    backlog.has_letters = std::ranges::any_of(group->ledger.pending(), [&](const auto& one) {
+      return one.second.nonce == 0 && one.second.attempts >= row.settings.deliveries_max;
+    });
   }
-  group_backlog backlog{.needed_after = *needed_after};
+  backlog.needed_after = *needed_after;
   const auto span = reader.entity_span(row.topic_entity);
   if (!span) return std::unexpected{span.error()};
   if (!*span || (*span)->last <= *needed_after) return backlog;

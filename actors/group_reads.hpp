@@ -46,6 +46,8 @@ struct group_backlog {
   std::uint64_t events = 0;
   /// Of the first of them.
   std::optional<time_ms> oldest;
+  /// It was read, and has a dead letter that may not be published.
+  bool has_letters = false;
 };
 
 /// `needed_after`: of the group, if it is known; else it is read. What retention has taken waits

@@ -78,6 +78,7 @@ caf::behavior groups_actor::make_behavior() {
       [this](const boxed<deliver>& message) { on_deliver(*message); },
       [this](const boxed<relay_skipped>& message) { on_skipped(*message); },
       [this](const boxed<publish_replies>& replies) { on_letters(*replies); },
+      [this](const boxed<control_reply>& reply) { on_letter_found(*reply); },
       [this](const boxed<group_gauges_tick>&) {
         gauges_armed_ = false;
         on_gauges_tick();

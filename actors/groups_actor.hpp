@@ -110,11 +110,15 @@ public:
 private:
   using group_names = std::vector<group_name>;
 
+  /// It is being published, or looked for.
   struct letter_in_flight {
     topic_ref topic;
     group_name group;
     std::uint64_t unit = 0;
     sequence seq{};
+    topic_ref target;
+    runtime::encoded_event event;
+    time_ms died{};
     boot_time deadline{};
   };
 
@@ -185,9 +189,6 @@ private:
   void
   start_read(group_topic& topic, const group_name& name, group_unit& unit, runtime::read_plan plan);
   void send_answers(group_topic& topic, group_unit& unit);
-  void publish_letters(group_topic& topic, const group_name& name, group_slot& slot);
-  void on_letters(const publish_replies& replies);
-  void expire_letters();
   void start_append(group_topic& topic, const group_name& name, group_slot& slot);
   void on_appended(
       const topic_ref& ref,
@@ -196,6 +197,17 @@ private:
       const result<storage::append_receipt>& outcome);
   void fail_unit(group_topic& topic, const group_name& name, const error& why);
   void drop_unit(group_slot& slot, const error& why);
+
+  // groups_letters.cpp: dead letters
+  void publish_letters(group_topic& topic, const group_name& name, group_slot& slot);
+  void publish_letter(letter_in_flight letter);
+  void look_for_letter(letter_in_flight letter, control_body ask);
+  void note_letter(letter_in_flight letter, const result<void>& sent);
+  void fail_letter(const letter_in_flight& letter);
+  void end_letter(const letter_in_flight& letter);
+  void on_letter_found(const control_reply& reply);
+  void on_letters(const publish_replies& replies);
+  void expire_letters();
 
   // groups_gauges.cpp: what waits, and for how long
   void arm_gauges();

@@ -96,7 +96,12 @@ void groups_actor::look_at_backlogs() {
           // Another may have its name by now.
           if (slot == nullptr || slot->row.entity != entity) continue;
           slot->backlog = backlog;
-          if (!slot->needed_after) slot->needed_after = backlog.needed_after;
+          if (backlog.has_letters && !slot->unit) {
+            // Nobody may ask for the group; its letters are published all the same.
+            with_topic(*find_topic(key.topic), {{}, get_group{{key.topic, key.group}}, {}});
+          } else if (!slot->needed_after) {
+            slot->needed_after = backlog.needed_after;
+          }
         }
         report_backlogs();
       });

@@ -1,10 +1,8 @@
 // Active groups: loaded, fed, written, dropped.
 #include "actors/groups_actor.hpp"
-#include "actors/router.hpp"
 #include "base/hash.hpp"
 #include "base/log.hpp"
 #include "base/uuid.hpp"
-#include "runtime/group/dead_letter.hpp"
 
 #include <spdlog/spdlog.h>
 
@@ -20,8 +18,6 @@ using namespace std::chrono_literals;
 constexpr std::uint64_t read_bytes_max = 1 << 20;
 /// Progress records between two snapshots: what a restart replays at most, and a bit.
 constexpr std::uint32_t snapshot_interval = 256;
-/// A dead letter whose answer was lost is published again; the topic knows it by its id.
-constexpr boot_time letter_patience = 60s;
 
 /// A random number from the one source there is: the random bits of a UUID.
 std::uint64_t random_number(time_ms now) {
@@ -160,70 +156,6 @@ void groups_actor::send_answers(group_topic& topic, group_unit& unit) {
     redeliveries_.Increment(static_cast<double>(again));
     answer(node.mapped(), control_answer{std::move(list)});
   }
-}
-
-void groups_actor::publish_letters(group_topic& topic, const group_name& name, group_slot& slot) {
-  for (const auto& letter : slot.unit->core.take_dead_letters()) {
-    const auto seq = letter.event.seq;
-    auto event = runtime::make_dead_letter(letter, {topic.ref, topic.epoch, name});
-    if (!event) {
-      log::channel("actors")->error("dead letter: {}", event.error().detail);
-      slot.unit->core.dead_letter_failed(seq, now());
-      continue;
-    }
-    const auto target =
-        runtime::dead_letter_topic(topic.ref.topic, name, slot.row.settings.dead_letter_topic);
-    correlations_ = correlations_.next();
-    publish_batch batch;
-    batch.topic = {topic.ref.tenant, target};
-    publish_request request;
-    request.correlation = correlations_;
-    request.events.push_back(std::move(*event));
-    batch.requests.push_back(std::move(request));
-    auto sent = parts_.router->publish(std::move(batch), caf::actor_cast<caf::actor>(this));
-    if (!sent) {
-      slot.unit->core.dead_letter_failed(seq, now());
-      continue;
-    }
-    letters_.emplace(
-        correlations_,
-        letter_in_flight{topic.ref, name, slot.unit->number, seq, boot() + letter_patience});
-    arm_tick();
-  }
-}
-
-void groups_actor::on_letters(const publish_replies& replies) {
-  for (const auto& reply : replies.replies) {
-    const auto node = letters_.extract(reply.correlation);
-    if (!node) continue;
-    const auto& letter = node.mapped();
-    auto* unit = find_unit(letter.topic, letter.group, letter.unit);
-    if (unit == nullptr) continue;
-    // A conflict means that it was published by an activation that knew less of its history.
-    if (reply.outcome || reply.outcome.error().code == errc::id_conflict) {
-      unit->core.dead_letter_published(letter.seq);
-      dead_letters_.Increment();
-    } else {
-      log::channel("actors")->warn(
-          "event {} of topic {} waits for its dead-letter topic: {}",
-          letter.seq.raw(),
-          letter.topic.topic.str(),
-          reply.outcome.error().detail);
-      unit->core.dead_letter_failed(letter.seq, now());
-    }
-    pump(*find_topic(letter.topic), letter.group);
-  }
-}
-
-void groups_actor::expire_letters() {
-  std::erase_if(letters_, [this](const auto& entry) {
-    const auto& letter = entry.second;
-    if (letter.deadline > boot()) return false;
-    if (auto* unit = find_unit(letter.topic, letter.group, letter.unit)) {
-      unit->core.dead_letter_failed(letter.seq, now());
-    }
-    return true;
-  });
 }
 
 void groups_actor::start_append(group_topic& topic, const group_name& name, group_slot& slot) {

@@ -56,6 +56,8 @@ void group_core::restore(group_time now) {
     event.deadline = now.boot + std::chrono::milliseconds{settings_.hold_ms};
     holds_.emplace(event.deadline, seq);
   }
+  for (auto& [seq, event] : dying_)
+    event.is_restored = true;
 }
 
 result<void> group_core::fetch(fetch_command command, group_time now) {

@@ -100,6 +100,8 @@ struct dead_letter {
   delivered_event event;
   std::uint32_t attempts = 0;
   std::vector<attempt_record> history;
+  /// It was one already when the group was read: it may have been published.
+  bool is_restored = false;
 };
 
 struct group_counts {
@@ -261,6 +263,7 @@ private:
     boot_time retry_at{};
     std::uint32_t failures = 0;
     bool publishing = false;
+    bool is_restored = false;
     std::optional<delivered_event> loaded;
   };
 

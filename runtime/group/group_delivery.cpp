@@ -249,7 +249,11 @@ std::vector<dead_letter> group_core::take_dead_letters() {
   for (auto& [seq, event] : dying_) {
     if (!event.loaded) continue;
     const auto& entry = entries_.at(seq);
-    letters.push_back({*std::exchange(event.loaded, std::nullopt), entry.attempts, entry.history});
+    letters.push_back(
+        {*std::exchange(event.loaded, std::nullopt),
+         entry.attempts,
+         entry.history,
+         event.is_restored});
     event.publishing = true;
   }
   return letters;

@@ -309,6 +309,38 @@ TEST_CASE_METHOD(
   CHECK(describe(which).in_flight == 1);
 }
 
+TEST_CASE_METHOD(
+    group_client,
+    "a dead letter is published once, however long the node was down",
+    "[actors][group]") {
+  const auto which = group("orders", "billing");
+  publish_many("orders", 1);
+  REQUIRE(ask_now(actors::put_topic{topic("grave"), {}}));
+  (void)make_group({.group = which, .deliveries_max = 1, .dead_letter_topic = "grave"});
+  const auto held = fetch(which, "a", 1);
+  advance(500ms);
+  (void)ask(actors::nack_deliveries{which, tokens(held), 0, "no luck"});
+  run();
+  // The record that it is dead, and the letter, of which nothing is recorded yet.
+  REQUIRE(journal.queued() == 2);
+  const bool is_published = GENERATE(true, false);
+  REQUIRE(journal.commit(is_published ? 2 : 1) == (is_published ? 2 : 1));
+  const auto letters = [&] {
+    const auto page =
+        ask_now(actors::read_events{topic("grave"), runtime::from_first{}, 10, 1 << 20});
+    REQUIRE(page);
+    return std::get<actors::event_page>(*page).batch->events.size();
+  };
+  time.advance(24h);
+  crash();
+  settle();
+  // Nobody asks for the group.
+  advance(10s);
+  CHECK(letters() == 1);
+  CHECK(describe(which).dead_lettered == 1);
+  CHECK(letters() == 1);
+}
+
 TEST_CASE_METHOD(group_client, "a dead letter waits for its topic", "[actors][group]") {
   const auto which = group("orders", "billing");
   publish_many("orders", 1);
