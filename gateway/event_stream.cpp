@@ -49,6 +49,7 @@ event_stream::~event_stream() {
 }
 
 void event_stream::begin(stream_start start, const std::string& extra_headers) {
+  taken_at_ = environment_.time.boot();
   next_comment_ = environment_.time.boot()
                   + std::chrono::milliseconds{environment_.settings.limits.sse_comment_interval_ms};
   output_.push(fmt::format(
