@@ -97,7 +97,7 @@ struct topic_active {
   topic_ref topic;
   std::string epoch;
   sequence last_seq{};
-  /// Nothing comes just now: the answer to `watch_pattern`.
+  /// Nothing comes just now: the answer to `watch_pattern` of one that has nothing under way.
   bool is_quiet = false;
 };
 

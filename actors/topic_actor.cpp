@@ -104,7 +104,8 @@ public:
         [this](const boxed<topic_tick>&) { on_tick(); },
         [this](const boxed<report_active>&, const caf::actor& hub) {
           is_unheard_ = true;
-          send(hub, box(news_of(core_.image(), true)));
+          // What is on its way to the journal is told to nobody else.
+          send(hub, box(news_of(core_.image(), core_.is_settled())));
         },
         [this](const boxed<passivate_topic>&) { on_passivate(); },
         [this](const boxed<retire_topic>& message) {
