@@ -131,8 +131,8 @@ result<subscriber::step> subscriber::take(std::string_view frame) {
     return step::more;
   }
   if (op == "mark") resume_.places().mark(client::json_text(member("since")));
-  // With a topic it is about that one alone: the pattern goes on.
-  const bool is_notice = op == "error" && !member("topic").empty();
+  // Of a pattern one with a topic is about that one alone: the others go on.
+  const bool is_notice = resume_.is_pattern() && op == "error" && !member("topic").empty();
   if (op == "error" && !is_notice) {
     const auto code = client::json_text(member("code"));
     return fail(

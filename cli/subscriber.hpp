@@ -37,6 +37,8 @@ public:
   void begins_at(const std::string& cursor);
 
   /// Of a pattern.
+  [[nodiscard]] bool is_pattern() const { return is_pattern_; }
+
   [[nodiscard]] client::pattern_place& places() { return places_; }
 
   [[nodiscard]] const std::string& last_cursor() const { return last_cursor_; }

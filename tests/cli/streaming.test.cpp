@@ -335,3 +335,17 @@ TEST_CASE("an error that names a topic of a pattern does not end it", "[cli]") {
   CHECK(lines_of(done.out) == 1);
   CHECK_THAT(done.err, Catch::Contains("a.x"));
 }
+
+TEST_CASE("an error that names the only topic ends the subscription", "[cli]") {
+  tiny_server server{[&](tiny_connection& c) {
+    (void)c.upgrade("callboard.v1.json");
+    int opcode = 0;
+    (void)c.read_frame(opcode);
+    c.write_frame(1, R"({"op":"ok","id":1,"sub":1,"cursor":"e:0"})");
+    c.write_frame(1, R"({"op":"error","sub":1,"topic":"a.x","code":"quarantined","detail":"no"})");
+    (void)c.read_frame(opcode);
+  }};
+  const auto done = call({"subscribe", "a.x", "--wait", "5", "--server", server.url()});
+  CHECK(done.code == 1);
+  CHECK_THAT(done.err, Catch::Contains("quarantined"));
+}
