@@ -88,7 +88,7 @@ caf::message_handler companion::common_handlers() {
       [this](const boxed<continuation>& rest) { on_continuation(*rest); },
       [this](const boxed<companion_tick>&) {
         tick_armed_ = false;
-        if (const auto late = boot() - tick_due_; late >= pause_min) on_pause(late);
+        note_late(boot() - tick_due_);
         on_tick();
       },
       [this](const boxed<shard_activated>& message) {
@@ -97,6 +97,16 @@ caf::message_handler companion::common_handlers() {
         on_activated(first);
       },
   };
+}
+
+/// Busy is late as well, but again and again: between two pauses it was on time for as long as the
+/// first took. So what ends by the clock does, at the latest after twice its time.
+void companion::note_late(boot_time late) {
+  if (late < pause_min) return;
+  const bool is_pause = !late_at_ || tick_due_ - *late_at_ >= late_by_;
+  late_at_ = boot();
+  late_by_ = late;
+  if (is_pause) on_pause(late);
 }
 
 void companion::resume(caf::actor self, std::move_only_function<void()> rest) {

@@ -127,9 +127,13 @@ private:
   static void resume(caf::actor self, std::move_only_function<void()> rest);
   void on_exit_asked(const caf::exit_msg& message);
   void on_continuation(continuation& rest);
+  void note_late(boot_time late);
 
   bool tick_armed_ = false;
   boot_time tick_due_{};
+  /// The last tick that came late, and by how much.
+  std::optional<boot_time> late_at_;
+  boot_time late_by_{};
   /// Reads and appends whose continuation has not run. They hold this actor, which must therefore
   /// not end before them: nothing may outlive the actor system.
   std::size_t under_way_ = 0;

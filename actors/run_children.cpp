@@ -145,6 +145,8 @@ void run_host::begin_for(const workflow_parent& parent, waiter from) {
   start.parent_command = parent.command;
   start.parent_incarnation = parent.incarnation;
   start.parent_above = parent.above;
+  // A cancel that its run before was begun with is not meant for this one.
+  start.is_cancelled = false;
   runtime::rerun_plan plan;
   plan.start = runtime::make_started(start);
   plan.first = shown_->first_seq;

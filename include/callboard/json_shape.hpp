@@ -6,6 +6,7 @@
 #include <boost/json/array.hpp>
 #include <boost/json/conversion.hpp>
 #include <boost/json/object.hpp>
+#include <boost/json/string.hpp>
 #include <boost/json/value.hpp>
 #include <boost/json/value_to.hpp>
 #include <boost/mp11/algorithm.hpp>
@@ -13,6 +14,7 @@
 
 #include <cstddef>
 #include <exception>
+#include <iterator>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -35,6 +37,12 @@ concept converts_itself = requires(const boost::json::value& from) {
   tag_invoke(boost::json::try_value_to_tag<T>{}, from);
 };
 
+/// Any of its kind is one: there is nothing to look at inside.
+template <class T>
+inline constexpr bool is_json_itself =
+    std::is_same_v<T, boost::json::value> || std::is_same_v<T, boost::json::object>
+    || std::is_same_v<T, boost::json::array> || std::is_same_v<T, boost::json::string>;
+
 template <class T>
 concept object_shaped =
     boost::json::is_described_class<T>::value || boost::json::is_map_like<T>::value;
@@ -54,6 +62,10 @@ template <class T>
                                : "an integer of " + bits + " bits, not below 0,";
   } else if constexpr (std::is_floating_point_v<T>) {
     return "a number";
+  } else if constexpr (std::is_same_v<T, boost::json::object>) {
+    return "an object";
+  } else if constexpr (std::is_same_v<T, boost::json::array>) {
+    return "an array";
   } else if constexpr (converts_itself<T> || std::is_enum_v<T>) {
     return "a " + boost::core::demangle(typeid(T).name());
   } else if constexpr (boost::json::is_string_like<T>::value) {
@@ -101,6 +113,7 @@ flaw_in_parts(const boost::json::value& value, const std::string& place) {
     return place.empty() ? std::string{name} : place + "." + std::string{name};
   };
   std::optional<std::string> flaw;
+  std::optional<std::string> missing;
   const auto look =
       [&]<class Part>(std::type_identity<Part>, const boost::json::value& part, std::string at) {
         if (!flaw && refusal_of<Part>(part)) flaw = flaw_in_shape<Part>(part, at);
@@ -114,10 +127,14 @@ flaw_in_parts(const boost::json::value& value, const std::string& place) {
     boost::mp11::mp_for_each<members>([&](auto member) {
       using part = std::remove_cvref_t<decltype(std::declval<T&>().*member.pointer)>;
       const auto* found = object->if_contains(member.name);
-      if (found == nullptr && !flaw) flaw = inner(member.name) + " is missing";
+      // Nor may one be missing that may be empty, for older versions of Boost.
+      if (found == nullptr && (!missing || !is_optional<part>)) {
+        missing = inner(member.name) + " is missing";
+      }
       if (found != nullptr) look(std::type_identity<part>{}, *found, inner(member.name));
       unknown.erase(member.name);
     });
+    if (!flaw) flaw = std::move(missing);
     if (!flaw && !unknown.empty()) flaw = inner(unknown.begin()->key()) + " is not known there";
   } else if constexpr (boost::json::is_map_like<T>::value) {
     const auto* object = value.if_object();
@@ -129,7 +146,7 @@ flaw_in_parts(const boost::json::value& value, const std::string& place) {
     if (array == nullptr) return std::nullopt;
     for (std::size_t i = 0; i < array->size(); ++i) {
       look(
-          std::type_identity<std::remove_cvref_t<decltype(*std::declval<T&>().begin())>>{},
+          std::type_identity<std::iter_value_t<decltype(std::declval<T&>().begin())>>{},
           (*array)[i],
           place + "[" + std::to_string(i) + "]");
     }
@@ -143,7 +160,8 @@ std::string flaw_in_shape(const boost::json::value& value, const std::string& pl
   if constexpr (is_optional<T>) {
     return flaw_in_shape<typename T::value_type>(value, place);
   } else {
-    constexpr bool has_parts = !converts_itself<T> && !boost::json::is_string_like<T>::value
+    constexpr bool has_parts = !converts_itself<T> && !is_json_itself<T>
+                               && !boost::json::is_string_like<T>::value
                                && (object_shaped<T> || boost::json::is_sequence_like<T>::value);
     if constexpr (has_parts) {
       if (auto flaw = flaw_in_parts<T>(value, place)) return *std::move(flaw);

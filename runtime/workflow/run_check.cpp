@@ -11,6 +11,7 @@
 #include <algorithm>
 #include <array>
 #include <map>
+#include <string_view>
 #include <utility>
 
 namespace callboard::runtime {
@@ -26,7 +27,13 @@ std::string in_words(command_kind kind, const std::string& name) {
 std::optional<run_event> end_of_code(const std::vector<run_event>& events) {
   for (const auto& one : events) {
     if (one.kind != run_event_kind::ended || one.status == run_status::blocked) continue;
-    constexpr std::array by_others = {"terminated", "restarted", "transition_too_large"};
+    // The last two are of classes whose runs fail where code does not fit (`on_mismatch`).
+    constexpr std::array<std::string_view, 5> by_others = {
+        "terminated",
+        "restarted",
+        "transition_too_large",
+        command_differs_code,
+        command_missing_code};
     const bool is_by_others =
         one.why && std::ranges::find(by_others, one.why->code) != by_others.end();
     return is_by_others ? std::nullopt : std::optional{one};

@@ -301,6 +301,19 @@ TEST_CASE_METHOD(
   }
 }
 
+TEST_CASE_METHOD(queue_client, "a lease ends, too, where every tick is late", "[actors][queue]") {
+  (void)get<actors::queue_description>(
+      actors::put_queue{.queue = queue("q"), .lease_ms = 30'000, .attempts_max = 1});
+  push("q", "one");
+  REQUIRE(lease("q", 1).size() == 1);
+  for (int i = 0; i < 15; ++i) {
+    tick(5s);
+    settle();
+  }
+  CHECK(describe("q").leased == 0);
+  CHECK(describe("q").dead == 1);
+}
+
 // -- when the journal fails -------------------------------------------------------------------
 
 TEST_CASE_METHOD(

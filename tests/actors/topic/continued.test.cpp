@@ -39,6 +39,15 @@ struct ceaseless_workflow : workflow<ceaseless_workflow> {
   }
 };
 
+/// Waits for a child that does so.
+struct ceaseless_parent : workflow<ceaseless_parent> {
+  static constexpr std::string_view type = "test.ceaseless_parent";
+
+  flow<json> run(context& ctx, json) {
+    co_return co_await ctx.child("test.ceaseless", 1, {.id = "kid"}).required();
+  }
+};
+
 /// Reads one note in each of its runs, of as many as it is told.
 struct reading_workflow : workflow<reading_workflow> {
   static constexpr std::string_view type = "test.reading";
@@ -74,6 +83,7 @@ public:
     turns = steps = 0;
     REQUIRE(code.add(chain_workflow::definition()));
     REQUIRE(code.add(ceaseless_workflow::definition()));
+    REQUIRE(code.add(ceaseless_parent::definition()));
     REQUIRE(code.add(reading_workflow::definition()));
     REQUIRE(code.add(stepping_workflow::definition()));
     broker.journal.on_write = [this](const storage::record_draft& one) {
@@ -152,6 +162,23 @@ TEST_CASE("a run that goes on as new for ever is cancelled", "[actors][workflow]
   node.broker.crash();
   CHECK(node.described("w").at("status") == "cancelled");
   CHECK(node.described("w").at("run") == run);
+}
+
+TEST_CASE("a cancel between two runs is not meant for a child begun anew", "[actors][workflow]") {
+  continued_runs node;
+  const auto parent = continued_runs::channel("p");
+  node.broker.ask(start_workflow{parent, "test.ceaseless_parent", "1", {}, {}});
+  node.write(20);
+  node.broker.ask(cancel_workflow{continued_runs::channel("kid"), "enough", {}, "ann"});
+  node.write(20);
+  CHECK(node.described("kid").at("status") == "cancelled");
+  CHECK(node.described("p").at("status") == "failed");
+  turns = 0;
+  node.broker.ask(restart_workflow{parent, {.from = "1", .reason = "again", .who = "ann"}});
+  node.write(20);
+  CHECK(node.described("p").at("status") == "running");
+  CHECK(node.described("kid").at("status") == "running");
+  CHECK(turns > 1);
 }
 
 TEST_CASE("what is unread is written again in parts, too", "[actors][workflow]") {

@@ -150,6 +150,8 @@ TEST_CASE("code fits a run that it did not end", "[workflow][replay]") {
   CHECK_FALSE(ended_by("terminated").mismatch);
   CHECK_FALSE(ended_by("restarted").mismatch);
   CHECK_FALSE(ended_by("transition_too_large").mismatch);
+  CHECK_FALSE(ended_by("command_differs").mismatch);
+  CHECK_FALSE(ended_by("command_missing").mismatch);
   const auto by_code = ended_by("sold_out");
   REQUIRE(by_code.mismatch);
   CHECK(by_code.mismatch->code == "end_differs");

@@ -36,9 +36,11 @@ struct order {
   std::vector<item> items;
   std::map<std::string, place> places;
   bool is_gift = false;
+  std::vector<bool> ticks;
+  std::vector<boost::json::object> notes;
 };
 
-BOOST_DESCRIBE_STRUCT(order, (), (customer, items, places, is_gift))
+BOOST_DESCRIBE_STRUCT(order, (), (customer, items, places, is_gift, ticks, notes))
 
 /// Says itself what it wants.
 struct amount {
@@ -62,8 +64,9 @@ struct paying : workflow<paying> {
   flow<void> run(context& ctx, amount) { co_await ctx.task<order>("orders", nullptr).required(); }
 };
 
-constexpr std::string_view sound = R"({"customer":"a","items":[{"name":"x","count":1}],)"
-                                   R"("places":{"home":{"city":"Rome"}},"is_gift":false})";
+constexpr std::string_view sound =
+    R"({"customer":"a","items":[{"name":"x","count":1}],)"
+    R"("places":{"home":{"city":"Rome"}},"is_gift":false,"ticks":[true],"notes":[{}]})";
 
 std::string why_not(const scripted_run& run, std::string_view code) {
   REQUIRE(run.end);
@@ -96,6 +99,8 @@ TEST_CASE("an input of another shape fails the run and names the member", "[work
       == begin + "places.home.city is null where a string is expected");
   CHECK(with("/items", "x") == begin + "items is a string where an array is expected");
   CHECK(with("/is_gift", {}) == begin + "is_gift is missing");
+  CHECK(with("/notes/0", 1) == begin + "notes[0] is a number where an object is expected");
+  CHECK(with("/ticks/0", 1) == begin + "ticks[0] is a number where a boolean is expected");
   CHECK(with("", 5) == begin + "it is a number where an object is expected");
   auto more = read_json(sound).value();
   more.as_object()["note"] = "x";
