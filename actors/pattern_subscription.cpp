@@ -173,8 +173,8 @@ void pattern_subscription::resume() {
 }
 
 bool pattern_subscription::followed::is_quiet(boot_time now) {
-  if (!subscription->is_at_rest() || next != subscription->core().next()) {
-    next = subscription->core().next();
+  if (!subscription->is_at_rest() || offered != subscription->offered()) {
+    offered = subscription->offered();
     quiet_since = now;
     return false;
   }

@@ -125,7 +125,7 @@ private:
   /// One that is followed.
   struct followed {
     std::unique_ptr<topic_subscription> subscription;
-    sequence next{};
+    std::uint64_t offered = 0;
     boot_time quiet_since{};
 
     /// Everything was sent, and nothing came since the tick before.

@@ -16,11 +16,12 @@ relay_actor::relay_actor(
       shared_{shared},
       relay_{std::move(topic), shared.limits, *this, shared.counts} {}
 
-void relay_actor::attach_to_topic() {
+void relay_actor::attach_to_topic(bool is_told) {
   enter();
   owed_credits_ = 0;
   released_ = false;
-  shared_.broker.attach({relay_.topic(), shared_.credits}, caf::actor_cast<caf::actor>(this));
+  shared_.broker.attach(
+      {relay_.topic(), shared_.credits, is_told}, caf::actor_cast<caf::actor>(this));
 }
 
 void relay_actor::leave_topic() {
@@ -56,7 +57,7 @@ void relay_actor::tell_news() {
 void relay_actor::on_tick(boot_time now) {
   if (has_ended()) return;
   enter();
-  if (std::exchange(attach_again_, false)) attach_to_topic();
+  if (std::exchange(attach_again_, false)) attach_to_topic(false);
   relay_.on_tick(now);
 }
 
@@ -104,7 +105,7 @@ caf::behavior relay_actor::make_behavior() {
         relay_.on_attached(*message);
       },
       [this](boxed<relay_released>&) {
-        if (relay_.subscription_count() != 0) return attach_to_topic();
+        if (relay_.subscription_count() != 0) return attach_to_topic(true);
         released_ = true;
         let_go_at_.reset();
       },

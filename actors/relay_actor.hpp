@@ -38,8 +38,9 @@ public:
 
   [[nodiscard]] relay& get() { return relay_; }
 
-  /// Asks for events. Call once, on the loop.
-  void attach_to_topic();
+  /// Asks for events; with `is_told` also for the ephemeral ones since the news of the topic. On
+  /// the loop.
+  void attach_to_topic(bool is_told);
 
   /// Tells the topic and ends. On the loop.
   void leave_topic();

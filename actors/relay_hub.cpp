@@ -93,17 +93,22 @@ public:
       runtime::slow_policy policy,
       runtime::credit_account& credits,
       runtime::position from) override {
+    return std::make_unique<topic_subscription>(
+        relay_of(topic, true).get(), output, policy, credits, std::move(from));
+  }
+
+  /// `is_told`: whoever wants it has heard of the topic just now.
+  relay_actor& relay_of(const topic_ref& topic, bool is_told) {
     auto& entry = relays[topic];
     if (entry.actor == nullptr) {
       entry.handle = given.system.spawn<relay_actor>(given.loop, shared, topic);
       entry.actor = static_cast<relay_actor*>(caf::actor_cast<caf::abstract_actor*>(entry.handle));
-      entry.actor->attach_to_topic();
+      entry.actor->attach_to_topic(is_told);
     } else if (entry.actor->is_released()) {
-      entry.actor->attach_to_topic();
+      entry.actor->attach_to_topic(is_told);
     }
     entry.idle_since.reset();
-    return std::make_unique<topic_subscription>(
-        entry.actor->get(), output, policy, credits, std::move(from));
+    return *entry.actor;
   }
 
   void let_go(const topic_ref& topic) override {
@@ -380,7 +385,8 @@ std::unique_ptr<topic_subscription> relay_hub::subscribe(
     runtime::slow_policy policy,
     runtime::credit_account& credits,
     runtime::position from) {
-  return parts_->subscribe(topic, output, policy, credits, std::move(from));
+  return std::make_unique<topic_subscription>(
+      parts_->relay_of(topic, false).get(), output, policy, credits, std::move(from));
 }
 
 void relay_hub::join(thread_member& member) {

@@ -17,6 +17,8 @@ struct attach_relay {
   topic_ref topic;
   /// Batches the topic may send before it needs `relay_credit`.
   std::uint32_t credits = 0;
+  /// Because of news (`topic_active`): the ephemeral events since come, too.
+  bool is_told = false;
 };
 
 /// TOPIC -> RELAY (from the shard with `exists` false while there is no such topic). Every event

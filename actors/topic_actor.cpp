@@ -1,13 +1,14 @@
 #include "actors/topic_actor.hpp"
 
 #include "actors/guest_turn.hpp"
-#include "actors/reader_pool.hpp"
 #include "actors/run_alarms.hpp"
 #include "actors/run_timers.hpp"
+#include "actors/shard_reading.hpp"
 #include "actors/topic_answers.hpp"
 #include "actors/topic_charges.hpp"
 #include "actors/topic_messages.hpp"
 #include "actors/topic_reads.hpp"
+#include "actors/unheard_events.hpp"
 #include "base/lazy_deque.hpp"
 #include "runtime/topic/topic_codec.hpp"
 
@@ -162,6 +163,7 @@ private:
     if (!from.handle) from.handle = reply_to;
     from.waiting += static_cast<std::uint32_t>(requests.size());
     tell_watchers();
+    unheard_.expect(requests, used_);
     auto effects = core_.publish(publisher_key{reply_to.id()}, std::move(requests), now());
     charges_.keep(std::move(charge), core_);
     carry_out(std::move(effects));
@@ -175,6 +177,7 @@ private:
     }
     send_replies(std::move(effects.replies));
     for (auto& one : effects.deliveries) {
+      unheard_.keep(one);
       const auto found = relays_.find(one.relay.raw());
       if (found != relays_.end()) send(found->second.handle, box(deliver{std::move(one.batch)}));
     }
@@ -276,24 +279,13 @@ private:
 
   // -- reads ---------------------------------------------------------------------------------
 
-  template <class Message, class Work>
-  void read(Work work) {
-    auto posted = parts_.readers.post(
-        reader_pool::lane::control,
-        [self = self_handle(), &parts = parts_, shard = shard_, work = std::move(work)]() mutable {
-          auto reader = parts.journal.read(shard);
-          if (!reader) return caf::anon_send(self, box(Message{std::unexpected{reader.error()}}));
-          caf::anon_send(self, box(Message{work(**reader)}));
-        });
-    if (!posted) send(this, box(Message{std::unexpected{posted.error()}}));
-  }
-
   void read_candidates(std::vector<sequence> seqs) {
     // Candidates may still be on their way to the disk; those are found in the tail of commits.
-    read<candidates_told>(
-        [entity = core_.image().entity, seqs = std::move(seqs)](storage::shard_reader& reader) {
-          return read_window_rows(reader, entity, seqs);
-        });
+    const auto entity = core_.image().entity;
+    auto look = [entity, seqs = std::move(seqs)](storage::shard_reader& reader) {
+      return read_window_rows(reader, entity, seqs);
+    };
+    read_shard<candidates_told>(parts_, shard_, self_handle(), std::move(look));
   }
 
   void on_candidates(candidates_told& told) {
@@ -308,10 +300,10 @@ private:
 
   void plan_trim(const topic_effects::plan_trim& plan) {
     const auto& image = core_.image();
-    read<trim_told>(
-        [entity = image.entity, first = image.first_seq, plan](storage::shard_reader& reader) {
-          return find_trim_target(reader, entity, first, plan);
-        });
+    auto look = [entity = image.entity, first = image.first_seq, plan](auto& reader) {
+      return find_trim_target(reader, entity, first, plan);
+    };
+    read_shard<trim_told>(parts_, shard_, self_handle(), std::move(look));
   }
 
   void on_trim(trim_told& told) {
@@ -328,8 +320,11 @@ private:
     touch();
     if (!relays_.contains(from.id())) monitor(from);
     relays_[from.id()] = {from, message.credits};
-    const auto image = core_.attach(key_of(from), message.credits);
-    send(from, box(attached_to(image, run_ != nullptr)));
+    const auto unheard = unheard_.since_news(used_, message.is_told ? message.credits : 0);
+    const auto left = message.credits - static_cast<std::uint32_t>(unheard.size());
+    send(from, box(attached_to(core_.attach(key_of(from), left), run_ != nullptr)));
+    for (const auto& batch : unheard)
+      send(from, box(deliver{batch}));
   }
 
   void on_detach(const caf::actor& from) {
@@ -342,6 +337,7 @@ private:
     if (!core_.is_settled() || core_.image().last_seq != by.heard) return;
     on_detach(from);
     is_unheard_ = true;
+    unheard_.forget();
     send(from, box(relay_released{}));
   }
 
@@ -349,6 +345,7 @@ private:
   void tell_watchers() {
     if (core_.is_unmade() || !std::exchange(is_unheard_, false)) return;
     send(parent_, box(topic_stirs{news_of(core_.image())}));
+    unheard_.told(used_);
   }
 
   void on_credit(std::uint32_t credits) {
@@ -502,6 +499,7 @@ private:
 
   void on_tick() {
     apply_retention();
+    unheard_.age(parts_.time.boot());
     say_if_rested();
     arm_tick();
   }
@@ -559,7 +557,7 @@ private:
 
   void leave_if_idle() {
     say_if_idle();
-    if (run_->is_idle() && relays_.empty() && !is_idle())
+    if (run_->is_idle() && relays_.empty() && !unheard_.is_kept() && !is_idle())
       run_at_leisure([this] { leave_if_idle(); });
   }
 
@@ -578,6 +576,7 @@ private:
   std::unordered_map<std::uint64_t, relay> relays_;
   /// There may be who watches a pattern and has not been told that there are events now.
   bool is_unheard_ = true;
+  unheard_events unheard_{core_, relay_key{id()}};
   topic_charges charges_;
   lazy_deque<change> changes_;
   /// The front of `changes_` is on its way to the journal; it is the deletion.

@@ -32,8 +32,7 @@ bool topic_subscription::topic_is_gone() const {
 }
 
 bool topic_subscription::is_at_rest() const {
-  return started_ && !over_ && !reading_ && !waits() && !topic_is_gone()
-         && !source_->head().ephemeral;
+  return started_ && !over_ && !reading_ && !waits() && !topic_is_gone();
 }
 
 void topic_subscription::abandon() {
@@ -73,6 +72,7 @@ void topic_subscription::deliver(
 
 void topic_subscription::offer(const offered_batch_ptr& batch) {
   if (!started_ || over_) return;
+  ++offered_;
   if (batch->batch->ephemeral) return offer_ephemeral(batch);
   if (!waiting_.empty()) flush_ephemeral();
   const auto planned = core_.offer(batch->first_seq(), batch->count());

@@ -92,8 +92,11 @@ public:
 
   [[nodiscard]] bool has_started() const { return started_; }
 
-  /// Everything there is was sent, and what comes next can be had by its seq.
+  /// Everything there is was sent.
   [[nodiscard]] bool is_at_rest() const;
+
+  /// Batches that came while it was there, ephemeral ones too.
+  [[nodiscard]] std::uint64_t offered() const { return offered_; }
 
   /// The topic was deleted, or never was, and its relay is told when it is made.
   [[nodiscard]] bool topic_is_gone() const;
@@ -136,6 +139,7 @@ private:
   runtime::position from_;
   std::vector<waiting_batch> waiting_;
   std::uint64_t dropped_ = 0;
+  std::uint64_t offered_ = 0;
   bool started_ = false;
   /// What streams of the topic told before is not known to the client.
   bool lacks_snapshot_ = true;

@@ -325,3 +325,28 @@ TEST_CASE("credit is shared by all topics of a pattern", "[pattern]") {
   w.subscription.resume();
   CHECK(w.output.take() == lines{"a.x e:3"});
 }
+
+TEST_CASE(
+    "a topic with ephemeral events only is not quiet, and is let go when it is", "[pattern]") {
+  fake_source source;
+  source.last = {{"a.x", 1}};
+  watcher w{source, "a.*", {}};
+  w.subscription.on_listed(source.list(), true);
+  w.active("a.x", 1);
+  boot_time now{};
+  const auto pass = [&](int seconds, bool with_events) {
+    for (int i = 0; i < seconds; ++i) {
+      if (with_events) {
+        source.relays.at("a.x")->one.on_deliver(
+            make_batch(topic_named("a.x"), "e", 1, 1, true), boot_time{});
+      }
+      now += std::chrono::seconds{1};
+      w.subscription.on_tick(now);
+    }
+  };
+  pass(30, true);
+  CHECK(w.subscription.topic_count() == 1);
+  pass(12, false);
+  CHECK(w.subscription.topic_count() == 0);
+  CHECK(source.unheard.contains("a.x"));
+}

@@ -66,6 +66,7 @@ TEST_CASE_METHOD(thread_of_one, "one relay per topic, whoever subscribes", "[rel
   run();
   REQUIRE(router.attached.size() == 2);
   CHECK(router.attached[0].first.credits == settings.topics.relay_credits);
+  CHECK_FALSE(router.attached[0].first.is_told);
   CHECK(hub.relay_count() == 2);
 }
 
@@ -215,6 +216,7 @@ TEST_CASE_METHOD(
   caf::send_as(topic, relay, box(deliver{make_batch(topic_named("a.x"), "e", 5, 5)}));
   run();
   CHECK(output.take() == lines{"pattern started", "started e:4", "e:5"});
+  CHECK(router.attached[0].first.is_told);
   tick();
   tick(std::chrono::seconds{11});
   CHECK((*watch)->topic_count() == 0);

@@ -34,3 +34,39 @@ TEST_CASE_METHOD(watched_broker, "an event under way is told to who begins to wa
   CHECK(told.active[1].last_seq == sequence{2});
   CHECK(told.active[1].is_quiet);
 }
+
+TEST_CASE_METHOD(
+    watched_broker, "an ephemeral event reaches those who attach because of it", "[actors]") {
+  const auto say = [this](const char* text) {
+    auto request = testing::make_request(0, {text});
+    request.ephemeral = true;
+    (void)publish("room.1", std::move(request));
+  };
+  (void)publish("room.1", {"a"});
+  settle();
+  watch();
+  settle();
+  say("b");
+  say("c");
+  settle();
+  REQUIRE(told.active.size() == 2);
+  CHECK_FALSE(told.active[1].is_quiet);
+  router->attach({topic("room.1"), 10, true}, hub);
+  settle();
+  say("d");
+  settle();
+  CHECK(told.delivered.size() == 3);
+  CHECK(told.attached.at(0).last_seq == sequence{1});
+  // Who was not told was not there.
+  received late;
+  router->attach({topic("room.1"), 10}, make_probe(late));
+  settle();
+  CHECK(late.attached.size() == 1);
+  CHECK(late.delivered.empty());
+  // And it is for a moment only.
+  advance(std::chrono::seconds{6});
+  received later;
+  router->attach({topic("room.1"), 10, true}, make_probe(later));
+  settle();
+  CHECK(later.delivered.empty());
+}
