@@ -11,6 +11,8 @@ namespace {
 constexpr std::string_view run_channels = "workflow.";
 /// How long a topic is followed after its last event when nobody waits for its place.
 constexpr boot_time quiet_max = std::chrono::seconds{10};
+/// How long a topic may take to answer before others get its place.
+constexpr boot_time silent_max = std::chrono::seconds{5};
 /// Topics that wait for one of so many places.
 constexpr std::size_t waiting_per_place = 10;
 
@@ -146,7 +148,7 @@ void pattern_subscription::adopt(const std::string& topic, runtime::position fro
   if (topics_.contains(topic) || waiting_.contains(topic)) return;
   places_.erase(topic);
   held_.erase(topic);
-  if (topics_.size() < topics_max_ && waiting_.empty()) return follow(topic, std::move(from));
+  if (topics_.size() < topics_max_ && waiting_.empty()) return follow(topic, {std::move(from)});
   // Of a list there is only as much as there is room for.
   if (ready_ && waiting_.size() >= waiting_per_place * topics_max_) {
     left_out_ = true;
@@ -155,15 +157,26 @@ void pattern_subscription::adopt(const std::string& topic, runtime::position fro
         {errc::too_many_subscriptions,
          "the pattern already covers " + std::to_string(topics_max_) + " topics"});
   }
-  waiting_.emplace(topic, std::move(from));
+  wait_for_turn(topic, {std::move(from)});
+}
+
+void pattern_subscription::wait_for_turn(const std::string& topic, turn place) {
+  waiting_.emplace(topic, std::move(place));
   turns_.push_back(topic);
 }
 
-void pattern_subscription::follow(const std::string& topic, runtime::position from) {
-  auto& one = topics_[topic].subscription;
-  one = source_->subscribe(
-      {tenant_, topic_name::trusted(topic)}, *output_, policy_, *credits_, std::move(from));
-  one->open();
+void pattern_subscription::follow(const std::string& topic, turn place) {
+  auto& one = topics_[topic];
+  one.place = std::move(place);
+  one.subscription = source_->subscribe(
+      {tenant_, topic_name::trusted(topic)}, *output_, policy_, *credits_, one.place.from);
+  one.subscription->open();
+}
+
+void pattern_subscription::say_silent(const std::string& topic, turn& place) {
+  if (std::exchange(place.is_told, true)) return;
+  output_->topic_left_out(
+      topic, {errc::timeout, "the topic cannot be read now; it comes as soon as it can", 0});
 }
 
 void pattern_subscription::resume() {
@@ -181,21 +194,32 @@ bool pattern_subscription::followed::is_quiet(boot_time now) {
   return true;
 }
 
+bool pattern_subscription::followed::is_silent(boot_time now) {
+  if (subscription->has_started()) return false;
+  if (!asked) asked = now;
+  return now - *asked >= silent_max;
+}
+
 void pattern_subscription::on_tick(boot_time now) {
   const std::size_t free = topics_max_ - topics_.size();
   std::size_t wanted = turns_.size() - std::min(turns_.size(), free);
   bool is_settled = ready_ && turns_.empty() && !left_out_;
   for (auto entry = topics_.begin(); entry != topics_.end();) {
     auto& one = entry->second;
-    is_settled &= one.subscription->has_started() && !one.subscription->waits();
-    const bool is_gone = one.subscription->has_started() && one.subscription->topic_is_gone();
+    const auto& it = *one.subscription;
+    is_settled &= it.has_started() && !it.waits();
+    lacks_some_ |= it.is_over();
+    const bool is_gone = it.is_over() || (it.has_started() && it.topic_is_gone());
     const bool may_rest = one.is_quiet(now) && (wanted != 0 || now - one.quiet_since >= quiet_max);
-    if (!is_gone && !may_rest) {
+    const bool is_silent = one.is_silent(now);
+    if (is_silent) say_silent(entry->first, one.place);
+    if (!is_gone && !may_rest && !(is_silent && wanted != 0)) {
       ++entry;
       continue;
     }
     if (wanted != 0) --wanted;
-    if (!is_gone) source_->let_go(one.subscription->topic());
+    if (may_rest) source_->let_go(it.topic());
+    if (is_silent) wait_for_turn(entry->first, std::move(one.place));
     entry = topics_.erase(entry);
   }
   while (!turns_.empty() && topics_.size() < topics_max_) {
@@ -208,7 +232,7 @@ void pattern_subscription::on_tick(boot_time now) {
     left_out_ = false;
     source_->ask_again(*this);
   }
-  if (is_settled) output_->pattern_settled();
+  if (is_settled && !lacks_some_) output_->pattern_settled();
 }
 
 }  // namespace callboard::actors

@@ -122,14 +122,25 @@ public:
   std::function<void()> on_end;
 
 private:
+  /// Where a topic goes on, and whether it was told that it waits for the topic itself.
+  struct turn {
+    runtime::position from;
+    bool is_told = false;
+  };
+
   /// One that is followed.
   struct followed {
     std::unique_ptr<topic_subscription> subscription;
+    turn place;
     std::uint64_t offered = 0;
     boot_time quiet_since{};
+    std::optional<boot_time> asked;
 
     /// Everything was sent, and nothing came since the tick before.
     [[nodiscard]] bool is_quiet(boot_time now);
+
+    /// Nobody has answered for a while: its shard cannot be read.
+    [[nodiscard]] bool is_silent(boot_time now);
   };
 
   [[nodiscard]] bool matches(const std::string& topic) const;
@@ -138,7 +149,9 @@ private:
   void finish_list();
   /// Follows it, or lets it wait for its turn.
   void adopt(const std::string& topic, runtime::position from);
-  void follow(const std::string& topic, runtime::position from);
+  void follow(const std::string& topic, turn place);
+  void wait_for_turn(const std::string& topic, turn place);
+  void say_silent(const std::string& topic, turn& place);
 
   pattern_source* source_;
   tenant_name tenant_;
@@ -159,12 +172,14 @@ private:
   bool ready_ = false;
   bool failed_ = false;
   bool left_out_ = false;
+  /// A topic could not be read: not everything has been sent, nor will be.
+  bool lacks_some_ = false;
   /// Heard of before the list was complete.
   std::unordered_map<std::string, topic_active> held_;
   std::unordered_map<std::string, followed> topics_;
   /// In this order.
   std::deque<std::string> turns_;
-  std::unordered_map<std::string, runtime::position> waiting_;
+  std::unordered_map<std::string, turn> waiting_;
 };
 
 }  // namespace callboard::actors

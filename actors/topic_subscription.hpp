@@ -95,6 +95,9 @@ public:
   /// Everything there is was sent.
   [[nodiscard]] bool is_at_rest() const;
 
+  /// It failed, or ends the connection.
+  [[nodiscard]] bool is_over() const { return over_; }
+
   /// Batches that came while it was there, ephemeral ones too.
   [[nodiscard]] std::uint64_t offered() const { return offered_; }
 

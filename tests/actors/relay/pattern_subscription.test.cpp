@@ -44,6 +44,8 @@ public:
   /// Topics whose next event is to be told.
   std::set<std::string> unheard;
   int asked_again = 0;
+  /// Topics whose relays are never attached.
+  std::set<std::string> silent;
 
   std::unique_ptr<topic_subscription> subscribe(
       const topic_ref& topic,
@@ -54,7 +56,7 @@ public:
     auto& at = relays[topic.topic.str()];
     if (at == nullptr) {
       at = std::make_unique<stand_in>(topic, counts);
-      attach(topic.topic.str());
+      if (!silent.contains(topic.topic.str())) attach(topic.topic.str());
     }
     return std::make_unique<topic_subscription>(at->one, output, policy, credits, std::move(from));
   }
@@ -349,4 +351,65 @@ TEST_CASE(
   pass(12, false);
   CHECK(w.subscription.topic_count() == 0);
   CHECK(source.unheard.contains("a.x"));
+}
+
+TEST_CASE("topics that do not answer take no place from others for ever", "[pattern]") {
+  fake_source source;
+  source.silent = {"a.s1", "a.s2", "a.s3"};
+  std::map<std::string, runtime::cursor> cursors;
+  for (const auto& topic : source.silent)
+    cursors[topic] = {"e", sequence{1}};
+  watcher w{source, "a.*", {.from = runtime::from_now{}, .cursors = cursors}, 2};
+  w.output.tells_settled = true;
+  w.subscription.on_listed({}, true);
+  source.last["a.x"] = 1;
+  w.active("a.x", 0);
+  std::multiset<std::string> got;
+  boot_time now{};
+  const auto pass = [&](int seconds) {
+    for (int i = 0; i < seconds; ++i) {
+      source.read_all();
+      now += std::chrono::seconds{1};
+      w.subscription.on_tick(now);
+      CHECK(w.subscription.topic_count() <= 2);
+      for (auto& line : w.output.take())
+        got.insert(line);
+    }
+  };
+  pass(40);
+  CHECK(got.count("a.x e:1") == 1);
+  // Each told of once; there is no mark while one waits.
+  for (const auto& topic : std::set{source.silent}) {
+    CHECK(got.count("left out " + topic) == 1);
+    source.last[topic] = 2;
+    CHECK(got.count("settled") == 0);
+    source.attach(topic);
+    source.silent.erase(topic);
+  }
+  pass(20);
+  for (const auto* topic : {"a.s1", "a.s2", "a.s3"})
+    CHECK(got.count(std::string{topic} + " e:2") == 1);
+  CHECK(got.count("settled") > 0);
+}
+
+TEST_CASE("a topic that cannot be read gives its place back, and ends the marks", "[pattern]") {
+  fake_source source;
+  source.last = {{"a.x", 1}, {"a.y", 1}};
+  watcher w{source, "a.*", {.from = runtime::from_first{}, .cursors = {}}, 1};
+  w.output.tells_settled = true;
+  w.subscription.on_listed(source.list(), true);
+  auto& asked = source.relays.at("a.x")->asked;
+  REQUIRE(asked.size() == 1);
+  source.relays.at("a.x")->one.on_page(
+      asked.front().first, std::unexpected{error{errc::quarantined, "broken", 0}});
+  asked.clear();
+  std::multiset<std::string> got;
+  for (int i = 0; i < 9; ++i) {
+    w.subscription.on_tick(boot_time{} + i * std::chrono::seconds{1});
+    source.read_all();
+    for (auto& line : w.output.take())
+      got.insert(line);
+  }
+  CHECK(got.count("a.y e:1") == 1);
+  CHECK(got.count("settled") == 0);
 }

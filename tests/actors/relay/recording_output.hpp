@@ -21,6 +21,7 @@ public:
   std::optional<error> refused;
   std::map<std::string, runtime::cursor> cursors;
   bool name_topics = false;
+  bool tells_settled = false;
 
   /// What was told since the last call.
   std::vector<std::string> take() { return std::exchange(lines, {}); }
@@ -46,7 +47,10 @@ public:
   void disconnect(actors::topic_subscription& which) override;
   void pattern_started(const std::map<std::string, runtime::cursor>& known, bool complete) override;
   void pattern_failed(const error& why) override;
-  void pattern_settled() override {}
+
+  void pattern_settled() override {
+    if (tells_settled) lines.emplace_back("settled");
+  }
 
   void topic_left_out(const std::string& topic, const error& why) override;
 };
