@@ -108,7 +108,14 @@ void pattern_subscription::on_list_failed(const error& why) {
 
 void pattern_subscription::finish_list() {
   ready_ = true;
-  if (is_now_) output_->pattern_started(places_, complete_);
+  if (is_now_) output_->pattern_started(places_, complete_ && !lacks_shards_);
+  if (lacks_shards_) {
+    output_->topic_left_out(
+        pattern_.str(),
+        {errc::quarantined,
+         "topics of a quarantined shard are left out: subscribe again once it is repaired",
+         0});
+  }
   // A cursor of a topic that is gone: the client must hear of it.
   for (const auto& [topic, at] : std::exchange(start_.cursors, {})) {
     if (matches(topic)) adopt(topic, runtime::after_cursor{at});
@@ -232,7 +239,7 @@ void pattern_subscription::on_tick(boot_time now) {
     left_out_ = false;
     source_->ask_again(*this);
   }
-  if (is_settled && !lacks_some_) output_->pattern_settled();
+  if (is_settled && !lacks_some_ && !lacks_shards_) output_->pattern_settled();
 }
 
 }  // namespace callboard::actors

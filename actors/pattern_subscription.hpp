@@ -111,6 +111,10 @@ public:
   /// The name after which listing begins, and whether it can end at `topic`.
   [[nodiscard]] std::string list_after() const;
   [[nodiscard]] bool list_ends_before(const std::string& topic) const;
+
+  /// The page that follows does not name all that it should.
+  void on_shards_left_out() { lacks_shards_ = true; }
+
   /// One page of topics; `last` with the last one.
   void on_listed(const std::vector<topic_description>& topics, bool last);
   void on_list_failed(const error& why);
@@ -172,6 +176,7 @@ private:
   bool ready_ = false;
   bool failed_ = false;
   bool left_out_ = false;
+  bool lacks_shards_ = false;
   /// A topic could not be read: not everything has been sent, nor will be.
   bool lacks_some_ = false;
   /// Heard of before the list was complete.

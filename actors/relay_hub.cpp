@@ -201,6 +201,7 @@ void relay_hub::parts::handle_list(control_reply& reply) {
   if (page == nullptr) return;
   const bool last = page->next_after.empty()
                     || (!page->topics.empty() && one.list_ends_before(page->topics.back().topic));
+  if (!page->shards_left_out.empty()) one.on_shards_left_out();
   one.on_listed(page->topics, last);
   if (last || one.is_ready()) return;
   paused_lists.emplace_back(&one, page->next_after);

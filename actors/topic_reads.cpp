@@ -377,7 +377,12 @@ result<topic_list> list_topics_page(storage::journal& journal, const list_topics
       break;
     }
     auto reader = journal.read(place.first);
-    if (!reader && reader.error().code == errc::quarantined) continue;
+    if (!reader && reader.error().code == errc::quarantined) {
+      auto& left_out = list.shards_left_out;
+      const auto shard = place.first.raw();
+      if (std::ranges::find(left_out, shard) == left_out.end()) left_out.push_back(shard);
+      continue;
+    }
     if (!reader) return std::unexpected{reader.error()};
     const auto image =
         read_topic_image(**reader, place.second, journal.state(place.first).incarnation);

@@ -413,3 +413,18 @@ TEST_CASE("a topic that cannot be read gives its place back, and ends the marks"
   CHECK(got.count("a.y e:1") == 1);
   CHECK(got.count("settled") == 0);
 }
+
+TEST_CASE("topics that the list does not know are told of, and there are no marks", "[pattern]") {
+  fake_source source;
+  source.last = {{"a.x", 1}};
+  watcher w{source, "a.*", {}};
+  w.output.tells_settled = true;
+  w.subscription.on_shards_left_out();
+  w.subscription.on_listed(source.list(), true);
+  w.subscription.on_tick(boot_time{} + std::chrono::seconds{1});
+  CHECK(w.output.take() == lines{"pattern started in part", "left out a.*"});
+  watcher resumed{source, "a.*", {.from = runtime::from_first{}, .cursors = {}}};
+  resumed.subscription.on_shards_left_out();
+  resumed.subscription.on_listed({}, true);
+  CHECK(resumed.output.take() == lines{"pattern started", "left out a.*"});
+}

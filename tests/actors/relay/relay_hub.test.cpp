@@ -244,6 +244,24 @@ TEST_CASE_METHOD(
   caf::anon_send_exit(topic, caf::exit_reason::kill);
 }
 
+TEST_CASE_METHOD(thread_of_one, "a pattern says that shards were left out", "[relay_hub]") {
+  auto watch = hub.subscribe_pattern(
+      tenant_name::trusted("acme"),
+      topic_pattern::parse("a.*").value(),
+      output,
+      runtime::slow_policy::lag,
+      credits,
+      {});
+  REQUIRE(watch);
+  run();
+  topic_list known;
+  known.shards_left_out = {1};
+  const auto& [request, hub_actor] = router.controls.at(0);
+  self->send(hub_actor, box(control_reply{request.correlation, known}));
+  run();
+  CHECK(output.take() == lines{"pattern started in part", "left out a.*"});
+}
+
 TEST_CASE_METHOD(thread_of_one, "everything ready is flushed once, at the end", "[relay_hub]") {
   struct counted final : flushable {
     int flushes = 0;
