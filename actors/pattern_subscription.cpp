@@ -128,16 +128,17 @@ void pattern_subscription::on_active(const topic_active& active) {
   const auto& topic = active.topic.topic.str();
   if (failed_ || !matches(topic) || topics_.contains(topic) || waiting_.contains(topic)) return;
   if (!ready_) {
-    const auto held = held_.find(topic);
-    if (held != held_.end()) {
-      // The first word counts; it lies furthest back.
-      held->second.is_quiet &= active.is_quiet;
-    } else if (held_.size() < waiting_per_place * topics_max_) {
-      held_.emplace(topic, active);
-    } else if (!active.is_quiet) {
-      left_out_ = true;
-      output_->topic_left_out(topic, {errc::overloaded, "too many topics became active at once"});
+    // How far topics are says nothing yet: that is asked for again. The first word counts of the
+    // rest; it lies furthest back.
+    left_out_ |= active.is_quiet;
+    if (active.is_quiet || held_.contains(topic)) return;
+    if (held_.size() >= waiting_per_place * topics_max_) {
+      return leave_out(
+          topic,
+          {active.epoch, active.last_seq},
+          {errc::overloaded, "too many topics became active at once"});
     }
+    held_.emplace(topic, active);
     return;
   }
   runtime::cursor at{active.epoch, active.last_seq};
@@ -158,13 +159,22 @@ void pattern_subscription::adopt(const std::string& topic, runtime::position fro
   if (topics_.size() < topics_max_ && waiting_.empty()) return follow(topic, {std::move(from)});
   // Of a list there is only as much as there is room for.
   if (ready_ && waiting_.size() >= waiting_per_place * topics_max_) {
-    left_out_ = true;
-    return output_->topic_left_out(
+    const auto* at = std::get_if<runtime::after_cursor>(&from);
+    return leave_out(
         topic,
+        at == nullptr ? runtime::cursor{} : at->cursor,
         {errc::too_many_subscriptions,
          "the pattern already covers " + std::to_string(topics_max_) + " topics"});
   }
   wait_for_turn(topic, {std::move(from)});
+}
+
+void pattern_subscription::leave_out(
+    const std::string& topic, runtime::cursor at, const error& why) {
+  left_out_ = true;
+  // From there on, when it is asked for again.
+  if (places_.size() < waiting_per_place * topics_max_) places_.try_emplace(topic, std::move(at));
+  output_->topic_left_out(topic, why);
 }
 
 void pattern_subscription::wait_for_turn(const std::string& topic, turn place) {
@@ -235,7 +245,7 @@ void pattern_subscription::on_tick(boot_time now) {
     auto next = waiting_.extract(topic);
     follow(topic, std::move(next.mapped()));
   }
-  if (left_out_ && turns_.empty()) {
+  if (ready_ && left_out_ && turns_.empty()) {
     left_out_ = false;
     source_->ask_again(*this);
   }

@@ -154,6 +154,7 @@ private:
   /// Follows it, or lets it wait for its turn.
   void adopt(const std::string& topic, runtime::position from);
   void follow(const std::string& topic, turn place);
+  void leave_out(const std::string& topic, runtime::cursor at, const error& why);
   void wait_for_turn(const std::string& topic, turn place);
   void say_silent(const std::string& topic, turn& place);
 
@@ -175,6 +176,7 @@ private:
   bool complete_ = true;
   bool ready_ = false;
   bool failed_ = false;
+  /// How far some topics are is to be asked for again.
   bool left_out_ = false;
   bool lacks_shards_ = false;
   /// A topic could not be read: not everything has been sent, nor will be.

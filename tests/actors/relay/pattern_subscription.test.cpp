@@ -297,6 +297,13 @@ TEST_CASE("what is left out is told, and asked for once there is room", "[patter
   for (int i = 0; i < 40; ++i)
     w.subscription.on_tick(boot_time{} + i * std::chrono::milliseconds{250});
   CHECK(source.asked_again == 1);
+  // It goes on where it was refused.
+  source.last["a.t12"] = 2;
+  w.output.take();
+  w.subscription.on_active({topic_named("a.t12"), "e", sequence{2}, true});
+  for (int i = 40; i < 44; ++i)
+    w.subscription.on_tick(boot_time{} + i * std::chrono::milliseconds{250});
+  CHECK(w.output.take() == lines{"started a.t12 e:1"});
 }
 
 TEST_CASE("channels of runs are matched only by patterns that name them", "[pattern]") {
@@ -427,4 +434,23 @@ TEST_CASE("topics that the list does not know are told of, and there are no mark
   resumed.subscription.on_shards_left_out();
   resumed.subscription.on_listed({}, true);
   CHECK(resumed.output.take() == lines{"pattern started", "left out a.*"});
+}
+
+TEST_CASE("topics that are only there take no room from news before the list", "[pattern]") {
+  fake_source source;
+  source.last = {{"a.x", 3}, {"a.y", 7}};
+  watcher w{source, "a.*", {}, 2};
+  for (int i = 0; i < 50; ++i)
+    w.subscription.on_active({topic_named("a.q" + std::to_string(i)), "e", sequence{1}, true});
+  w.active("a.x", 3);
+  w.subscription.on_tick(boot_time{});
+  CHECK(source.asked_again == 0);
+  w.subscription.on_listed(source.list(), true);
+  CHECK(w.output.take() == lines{"pattern started", "started a.x e:3"});
+  w.subscription.on_tick(boot_time{} + std::chrono::seconds{1});
+  CHECK(source.asked_again == 1);
+  // What came between the list and the answer.
+  source.last["a.y"] = 8;
+  w.subscription.on_active({topic_named("a.y"), "e", sequence{8}, true});
+  CHECK(w.output.take() == lines{"started a.y e:7"});
 }
