@@ -261,6 +261,13 @@ void local_router::unwatch(const unwatch_pattern& message, const caf::actor& hub
     caf::anon_send(shard, box(unwatch_pattern{message}), hub);
 }
 
+time_ms local_router::event_time() const {
+  auto earliest = time_ms::max();
+  for (std::uint32_t i = 0; i < parts_.journal.shard_count(); ++i)
+    earliest = std::min(earliest, parts_.journal.shard_time(shard_id{i}));
+  return earliest;
+}
+
 void local_router::drain() {
   draining_ = true;
 }

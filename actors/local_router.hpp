@@ -35,6 +35,7 @@ public:
   void detach(detach_relay message, const caf::actor& relay) override;
   void watch(const watch_pattern& message, const caf::actor& hub) override;
   void unwatch(const unwatch_pattern& message, const caf::actor& hub) override;
+  [[nodiscard]] time_ms event_time() const override;
 
   /// New publishes and changes are refused with `draining`; what is in flight goes on.
   void drain();

@@ -451,6 +451,10 @@ boot_time relay_hub::now() const {
   return parts_->given.time.boot();
 }
 
+time_ms relay_hub::event_time() const {
+  return parts_->given.broker.event_time();
+}
+
 std::shared_ptr<void>& relay_hub::companion() {
   return parts_->companion;
 }

@@ -118,6 +118,9 @@ public:
 
   [[nodiscard]] boot_time now() const;
 
+  /// Of the broker: events that are yet to come are not older.
+  [[nodiscard]] time_ms event_time() const;
+
   /// A place for what the gateway keeps per I/O thread.
   [[nodiscard]] std::shared_ptr<void>& companion();
 

@@ -4,6 +4,7 @@
 #include "actors/boxed.hpp"
 #include "actors/relay_messages.hpp"
 #include "actors/requests.hpp"
+#include "base/clock.hpp"
 
 #include <caf/actor.hpp>
 
@@ -32,6 +33,10 @@ public:
   /// Tells every shard that `hub` wants to hear of matching topics.
   virtual void watch(const watch_pattern& message, const caf::actor& hub) = 0;
   virtual void unwatch(const unwatch_pattern& message, const caf::actor& hub) = 0;
+
+  /// Events that are yet to come are not older than this, whatever the machine's clock says. Any
+  /// thread.
+  [[nodiscard]] virtual time_ms event_time() const = 0;
 };
 
 }  // namespace callboard::actors

@@ -42,6 +42,8 @@ result<void> client_subscription::begin_pattern(
     std::optional<std::uint64_t> credits,
     actors::pattern_start start) {
   credits_.left = credits;
+  // Nothing that an earlier subscription of this client was sent is newer.
+  marked_ = hub.event_time();
   auto made = hub.subscribe_pattern(tenant, pattern, *this, policy, credits_, std::move(start));
   if (!made) return std::unexpected{made.error()};
   pattern_ = std::move(*made);
@@ -152,10 +154,8 @@ void client_subscription::disconnect(actors::topic_subscription&) {
 void client_subscription::pattern_started(
     const std::map<std::string, runtime::cursor>& cursors, bool complete) {
   answered_ = true;
-  // Nothing that an earlier subscription of this client was sent is newer.
-  marked_ = asked_time;
   owner_->answer([&](std::string& out) {
-    const auto since = complete ? std::string{} : position_of(asked_time);
+    const auto since = complete ? std::string{} : position_of(marked_ - mark_margin);
     owner_->protocol().pattern_subscribed(out, asked_, sub_, cursors, since);
   });
 }

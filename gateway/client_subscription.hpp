@@ -98,8 +98,6 @@ public:
 
   /// When the client asked, for the timeout of the answer.
   boot_time asked_at{};
-  /// The same by the wall clock: where topics begin that the answer does not name.
-  time_ms asked_time{};
 
 private:
   void started(

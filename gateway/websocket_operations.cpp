@@ -265,7 +265,6 @@ void websocket_session::perform(const op_id& id, const ops::subscribe& op) {
   auto& one = *subscriptions_.emplace_back(std::make_unique<client_subscription>(
       static_cast<subscription_owner&>(*this), ++last_sub_, id, op.topic));
   one.asked_at = environment_.time.boot();
-  one.asked_time = environment_.time.wall();
   if (const auto begun = start_subscription(one, op); !begun) {
     subscriptions_.pop_back();
     fail_op(id, begun.error());

@@ -49,6 +49,7 @@ public:
   std::vector<std::string> watched;
   std::vector<std::string> unwatched;
   std::optional<error> refuse;
+  time_ms now{};
 
   result<void> publish(actors::publish_batch batch, const caf::actor& reply_to) override {
     if (refuse) return std::unexpected{*refuse};
@@ -77,6 +78,8 @@ public:
   void unwatch(const actors::unwatch_pattern& message, const caf::actor&) override {
     unwatched.push_back(message.pattern.str());
   }
+
+  time_ms event_time() const override { return now; }
 
   /// Lets go of handles, so that their actors can end.
   void forget() {

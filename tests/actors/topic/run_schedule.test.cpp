@@ -169,6 +169,8 @@ TEST_CASE("a sweep comes to every run in a lap, a few at a time", "[actors][topi
 
     void detach(detach_relay, const caf::actor&) override {}
 
+    time_ms event_time() const override { return {}; }
+
     void watch(const watch_pattern&, const caf::actor&) override {}
 
     void unwatch(const unwatch_pattern&, const caf::actor&) override {}

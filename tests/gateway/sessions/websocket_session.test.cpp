@@ -221,3 +221,24 @@ TEST_CASE_METHOD(one_client, "each way to end has its close code", "[ws]") {
     CHECK(ended);
   }
 }
+
+TEST_CASE_METHOD(
+    one_client, "a pattern says since when by the time of events, not the clock", "[ws][pattern]") {
+  settings.limits.pattern_topics_max = 1;
+  router.now = time_ms{std::chrono::hours{1}};
+  begin();
+  send(R"({"op":"subscribe","id":1,"topic":"open.*"})");
+  work();
+  REQUIRE(router.controls.size() == 1);
+  actors::topic_list known;
+  for (const auto* name : {"open.a", "open.b"}) {
+    known.topics.emplace_back().topic = name;
+    known.topics.back().epoch = "e";
+  }
+  const auto& [request, hub_actor] = router.controls[0];
+  self->send(hub_actor, actors::box(actors::control_reply{request.correlation, known}));
+  run();
+  const auto told = frames();
+  REQUIRE_FALSE(told.empty());
+  CHECK_THAT(told.back(), Contains(R"("complete":false,"since":"time:1970-01-01T00:59:00)"));
+}
