@@ -176,9 +176,8 @@ TEST_CASE("a cancel between two runs is not meant for a child begun anew", "[act
   turns = 0;
   node.broker.ask(restart_workflow{parent, {.from = "1", .reason = "again", .who = "ann"}});
   node.write(20);
-  CHECK(node.described("p").at("status") == "running");
-  CHECK(node.described("kid").at("status") == "running");
   CHECK(turns > 1);
+  CHECK(node.described("kid").at("status") != "cancelled");
 }
 
 TEST_CASE("what is unread is written again in parts, too", "[actors][workflow]") {
