@@ -513,7 +513,7 @@ TEST_CASE("workers that do not read take neither memory nor tasks from others") 
     REQUIRE(eventually([&] { return held_bytes() > 800'000; }));
     CHECK(held_bytes() <= budget / 2.0);
     // The others are still there to be leased, as far as an answer goes.
-    const auto next = q.lease(100);
+    const auto next = q.lease(100, 5000);
     REQUIRE(next.size() == 1);
     CHECK(next[0].attempt == 1);
     CHECK(q.end(next[0], "complete").status == 204);
