@@ -10,6 +10,7 @@
 # after N tasks.
 set -u
 
+command -v curl >/dev/null || { echo "refused: this worker needs curl, which is not installed" >&2; exit 1; }
 queue=$1
 shift
 case $queue in
