@@ -163,9 +163,15 @@ TEST_CASE("a pattern follows any number of topics, through kill -9", "[e2e][clie
   node.kill();
   node.start();
   REQUIRE(acme.publish("room.r7", {.id = "f", .type = "said"}));
-  read(*second, 1);
-  CHECK(got.front() == "f");
-  CHECK(second->next(1s)->has_value() == false);
+  // Of topics that the answer did not name what came within the minute before comes, too.
+  const auto got_before = got;
+  got.clear();
+  while (const auto more = *second->next(1s))
+    got.push_back(more->what.id);
+  CHECK(std::set<std::string>{got.begin(), got.end()}.size() == got.size());
+  CHECK(std::ranges::find(got, "f") != got.end());
+  for (const auto& id : got_before)
+    CHECK(std::ranges::find(got, id) == got.end());
   read(*live, 3);
   auto all = acme.subscribe("room.*", {.from = "first"});
   REQUIRE(all);
