@@ -202,7 +202,13 @@ std::expected<void, broken_request> request_reader::read_head(std::size_t size) 
 std::expected<request_reader::progress, broken_request> request_reader::advance_body() {
   auto& beast = *parser_->beast;
   beast.eager(true);
-  while (!beast.is_done() && begin_ < end_) {
+  // When the first chunk is the last the parser asserts that it is asked again with no less than
+  // the shortest end of a body, "0\r\n\r\n". Less than that, beginning so, ends none.
+  const auto has_enough = [&] {
+    const auto size = end_ - begin_;
+    return size >= 5 || (size > 0 && !(beast.chunked() && memory_[begin_] == '0'));
+  };
+  while (!beast.is_done() && has_enough()) {
     error_code failed;
     const auto used =
         beast.put(boost::asio::const_buffer{memory_.get() + begin_, end_ - begin_}, failed);

@@ -87,6 +87,27 @@ TEST_CASE_METHOD(http_fixture, "chunked bodies are put together", "[gateway][htt
 }
 
 TEST_CASE_METHOD(
+    http_fixture, "an empty chunked body may be cut in two anywhere", "[gateway][http]") {
+  auto client = connect();
+  const auto head =
+      fmt::format("POST {} HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n", events_path);
+  for (const std::string body : {"0\r\n\r\n", "0\r\nT: x\r\n\r\n", "00;e=1\r\nT: x\r\n\r\n"}) {
+    for (std::size_t cut = 1; cut < body.size(); ++cut) {
+      client.send(head);
+      for (const auto& part : {body.substr(0, cut), body.substr(cut)}) {
+        // What came before must have been read by itself.
+        run([] {});
+        CHECK(connect().ask(get("/livez")).status == 200);
+        client.send(part);
+      }
+      INFO(body << " cut at " << cut);
+      // No JSON, but a whole request.
+      CHECK(client.read().status == 400);
+    }
+  }
+}
+
+TEST_CASE_METHOD(
     http_fixture, "framing that cannot be trusted ends the connection", "[gateway][http]") {
   const std::string start = fmt::format("POST {} HTTP/1.1\r\n", events_path);
   const std::pair<std::string, unsigned> vectors[] = {
