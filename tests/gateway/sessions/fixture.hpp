@@ -50,7 +50,9 @@ public:
       wire_.from_server.append(static_cast<const char*>(one.data()), one.size());
       size += one.size();
     }
-    writer_ = [then = std::move(then), size]() mutable { then({}, size); };
+    writer_ = [then = std::move(then), size](boost::system::error_code failed) mutable {
+      then(failed, failed ? 0 : size);
+    };
     release();
   }
 
@@ -61,6 +63,7 @@ public:
   void close() override {
     wire_.closed = true;
     if (reader_) finish_read(boost::asio::error::operation_aborted, 0);
+    if (writer_) finish_write(boost::asio::error::operation_aborted);
   }
 
   boost::asio::io_context& context() override { return loop_; }
@@ -79,8 +82,7 @@ public:
   }
 
   void release() {
-    if (wire_.blocked || !writer_) return;
-    boost::asio::post(loop_, std::exchange(writer_, nullptr));
+    if (!wire_.blocked && writer_) finish_write({});
   }
 
 private:
@@ -90,11 +92,16 @@ private:
     });
   }
 
+  void finish_write(boost::system::error_code failed) {
+    boost::asio::post(
+        loop_, [done = std::exchange(writer_, nullptr), failed]() mutable { done(failed); });
+  }
+
   boost::asio::io_context& loop_;
   wire& wire_;
   boost::asio::mutable_buffer into_;
   on_transfer reader_;
-  std::move_only_function<void()> writer_;
+  std::move_only_function<void(boost::system::error_code)> writer_;
   std::string peer_ = "memory";
 };
 
