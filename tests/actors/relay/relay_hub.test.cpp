@@ -39,6 +39,20 @@ struct thread_of_one : quiet_system {
     return one;
   }
 
+  /// From now, once the hub has asked which there are.
+  std::unique_ptr<pattern_subscription> watch_all_of_a() {
+    auto watch = hub.subscribe_pattern(
+        tenant_name::trusted("acme"),
+        topic_pattern::parse("a.*").value(),
+        output,
+        runtime::slow_policy::lag,
+        credits,
+        {});
+    REQUIRE(watch);
+    run();
+    return std::move(*watch);
+  }
+
   static relay_attached attached(const std::string& topic, std::uint64_t last) {
     return {
         .topic = topic_named(topic),
@@ -198,15 +212,7 @@ TEST_CASE_METHOD(
           if (message->heard == sequence{6}) caf::anon_send(relay, box(relay_released{}));
         }};
   });
-  auto watch = hub.subscribe_pattern(
-      tenant_name::trusted("acme"),
-      topic_pattern::parse("a.*").value(),
-      output,
-      runtime::slow_policy::lag,
-      credits,
-      {});
-  REQUIRE(watch);
-  run();
+  const auto watch = watch_all_of_a();
   const auto hub_actor = router.controls[0].second;
   self->send(hub_actor, box(control_reply{router.controls[0].first.correlation, topic_list{}}));
   self->send(hub_actor, box(topic_active{topic_named("a.x"), "e", sequence{4}}));
@@ -219,14 +225,14 @@ TEST_CASE_METHOD(
   CHECK(router.attached[0].first.is_told);
   tick();
   tick(std::chrono::seconds{11});
-  CHECK((*watch)->topic_count() == 0);
+  CHECK(watch->topic_count() == 0);
   // An event for a relay that nobody reads is told of, and offered at once.
   caf::send_as(topic, relay, box(deliver{make_batch(topic_named("a.x"), "e", 6, 6)}));
   run();
   CHECK(output.take() == lines{"started e:5", "e:6"});
   tick();
   tick(std::chrono::seconds{11});
-  CHECK((*watch)->topic_count() == 0);
+  CHECK(watch->topic_count() == 0);
   // It stays until the topic has let it go.
   tick(std::chrono::seconds{3});
   CHECK(hub.relay_count() == 1);
@@ -245,15 +251,7 @@ TEST_CASE_METHOD(
 }
 
 TEST_CASE_METHOD(thread_of_one, "a pattern says that shards were left out", "[relay_hub]") {
-  auto watch = hub.subscribe_pattern(
-      tenant_name::trusted("acme"),
-      topic_pattern::parse("a.*").value(),
-      output,
-      runtime::slow_policy::lag,
-      credits,
-      {});
-  REQUIRE(watch);
-  run();
+  const auto watch = watch_all_of_a();
   topic_list known;
   known.shards_left_out = {1};
   const auto& [request, hub_actor] = router.controls.at(0);
