@@ -204,6 +204,7 @@ private:
   void look_for_letter(letter_in_flight letter, control_body ask);
   void note_letter(letter_in_flight letter, const result<void>& sent);
   void fail_letter(const letter_in_flight& letter);
+  void keep_letter(const letter_in_flight& letter, const error& why);
   void end_letter(const letter_in_flight& letter);
   void on_letter_found(const control_reply& reply);
   void on_letters(const publish_replies& replies);

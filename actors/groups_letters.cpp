@@ -90,6 +90,15 @@ void groups_actor::fail_letter(const letter_in_flight& letter) {
   if (unit != nullptr) unit->core.dead_letter_failed(letter.seq, now());
 }
 
+void groups_actor::keep_letter(const letter_in_flight& letter, const error& why) {
+  log::channel("actors")->warn(
+      "event {} of topic {} waits for its dead-letter topic: {}",
+      letter.seq.raw(),
+      letter.topic.topic.str(),
+      why.detail);
+  fail_letter(letter);
+}
+
 void groups_actor::end_letter(const letter_in_flight& letter) {
   auto* unit = find_unit(letter.topic, letter.group, letter.unit);
   if (unit == nullptr) return;
@@ -109,12 +118,7 @@ void groups_actor::on_letter_found(const control_reply& reply) {
   if (!reply.outcome) {
     const auto& why = reply.outcome.error();
     if (is_not_there(why.code)) return publish_letter(std::move(letter));
-    log::channel("actors")->warn(
-        "event {} of topic {} waits for its dead-letter topic: {}",
-        letter.seq.raw(),
-        letter.topic.topic.str(),
-        why.detail);
-    return fail_letter(letter);
+    return keep_letter(letter, why);
   }
   if (const auto* topic = std::get_if<topic_description>(&*reply.outcome)) {
     const std::chrono::seconds window{topic->settings.dedupe_window_s};
@@ -142,12 +146,7 @@ void groups_actor::on_letters(const publish_replies& replies) {
       end_letter(letter);
       continue;
     }
-    log::channel("actors")->warn(
-        "event {} of topic {} waits for its dead-letter topic: {}",
-        letter.seq.raw(),
-        letter.topic.topic.str(),
-        reply.outcome.error().detail);
-    fail_letter(letter);
+    keep_letter(letter, reply.outcome.error());
   }
 }
 
