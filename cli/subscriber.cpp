@@ -24,6 +24,20 @@ std::int64_t number_of(std::string_view text) {
   return value;
 }
 
+/// One printed event: members as JSON text, without those that are empty.
+std::string line_of(
+    std::string_view topic, std::string_view seq, std::string_view cursor, std::string_view event) {
+  std::string line;
+  const auto add = [&](std::string_view name, std::string_view value) {
+    if (!value.empty()) line += fmt::format("{}\"{}\":{}", line.empty() ? "{" : ",", name, value);
+  };
+  add("topic", topic);
+  add("seq", seq);
+  add("cursor", cursor);
+  add("event", event);
+  return line + '}';
+}
+
 }  // namespace
 
 resume_point::resume_point(const subscribe_options& options)
@@ -158,15 +172,14 @@ subscriber::step subscriber::print(std::string_view topic, std::string_view deli
   if (!members) return step::more;
   const auto own_topic = client::find_member(*members, "topic");
   if (!own_topic.empty()) topic = own_topic;
-  std::string line = "{\"topic\":";
-  line += topic.empty() ? client::json_quoted(options_.topic) : std::string{topic};
-  for (const std::string_view name : {"seq", "cursor", "event"}) {
-    const auto value = client::find_member(*members, name);
-    if (!value.empty()) line += fmt::format(R"(,"{}":{})", name, value);
-  }
-  run_.io.out << line << "}" << std::endl;
-  resume_.passed(
-      client::json_text(topic), client::json_text(client::find_member(*members, "cursor")));
+  const auto member = [&](std::string_view name) { return client::find_member(*members, name); };
+  run_.io.out << line_of(
+      topic.empty() ? client::json_quoted(options_.topic) : std::string{topic},
+      member("seq"),
+      member("cursor"),
+      member("event"))
+              << std::endl;
+  resume_.passed(client::json_text(topic), client::json_text(member("cursor")));
   return options_.limit != 0 && ++printed_ >= options_.limit ? step::end : step::more;
 }
 
@@ -182,6 +195,32 @@ bool is_notice(std::string_view type) {
       "callboard.omitted",
       "callboard.goaway"};
   return std::ranges::find(known, type) != known.end();
+}
+
+/// What a delivery over a WebSocket says in members of its own, an event stream says in the id.
+std::string
+stream_line(const client::stream_event& event, const std::string& topic, bool is_pattern) {
+  // Of a pattern an event without an id of its own does not say of which topic it is.
+  if (!event.id_is_own) {
+    return line_of(is_pattern ? "" : client::json_quoted(topic), "", "", event.data);
+  }
+  if (!is_pattern) {
+    // Pieces of a model's answer stand between two events: "<cursor>/<step>.<attempt>.<index>".
+    const bool has_seq = !event.id.contains('/');
+    return line_of(
+        client::json_quoted(topic),
+        has_seq ? event.id.substr(event.id.rfind(':') + 1) : "",
+        client::json_quoted(event.id),
+        event.data);
+  }
+  // An id of a pattern names all topics, that of its event first: "<topic>/<cursor>,…".
+  const auto first = event.id.substr(0, event.id.find(','));
+  const auto slash = first.find('/');
+  return line_of(
+      client::json_quoted(first.substr(0, slash)),
+      first.substr(first.rfind(':') + 1),
+      client::json_quoted(first.substr(slash + 1)),
+      event.data);
 }
 
 /// Prints until the stream breaks or the limit is reached; true: reached.
@@ -211,15 +250,7 @@ result<bool> follow_stream(
       }
       continue;
     }
-    // Of a pattern an id names all topics, that of its event first.
-    const auto slash = id.find('/');
-    run.io.out << fmt::format(
-        R"({{"topic":{},"cursor":{},"event":{}}})",
-        client::json_quoted(slash == std::string::npos ? options.topic : id.substr(0, slash)),
-        client::json_quoted(
-            slash == std::string::npos ? id : id.substr(slash + 1, id.find(',') - slash - 1)),
-        (*event)->data)
-               << std::endl;
+    run.io.out << stream_line(**event, options.topic, resume.is_pattern()) << std::endl;
     if (options.limit != 0 && ++printed >= options.limit) return true;
   }
 }

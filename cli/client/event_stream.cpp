@@ -43,7 +43,9 @@ void event_stream_parser::take_line(std::string_view line) {
   } else if (field == "event") {
     current_.type = value;
   } else if (field == "id") {
-    if (!value.contains('\0')) last_id_ = value;
+    if (value.contains('\0')) return;
+    last_id_ = value;
+    current_.id_is_own = true;
   } else if (field == "retry") {
     std::int64_t ms = 0;
     const auto [end, problem] = std::from_chars(value.data(), value.data() + value.size(), ms);

@@ -14,6 +14,8 @@ namespace callboard::client {
 struct stream_event {
   /// The last id that was sent, as the standard has it.
   std::string id;
+  /// The id came with this event, not with an earlier one.
+  bool id_is_own = false;
   std::string type = "message";
   std::string data;
 };

@@ -252,7 +252,7 @@ TEST_CASE("an event stream resumes with Last-Event-ID", "[cli]") {
   CHECK_THAT(heads[0], Catch::Contains("/topics/a/events?from=first "));
   CHECK_THAT(heads[0], !Catch::Contains("Last-Event-ID"));
   CHECK_THAT(heads[1], Catch::Contains("Last-Event-ID: e:1\r\n"));
-  CHECK_THAT(done.out, Catch::Contains(R"({"topic":"a","cursor":"e:2","event":{"n":2}})"));
+  CHECK_THAT(done.out, Catch::Contains(R"({"topic":"a","seq":2,"cursor":"e:2","event":{"n":2}})"));
 }
 
 TEST_CASE("an event stream of a pattern names topics, and notices are no events", "[cli]") {
@@ -267,9 +267,28 @@ TEST_CASE("an event stream of a pattern names topics, and notices are no events"
   CHECK(done.code == 0);
   CHECK(
       done.out
-      == R"({"topic":"a.y","cursor":"e:3","event":{"specversion":"1.0"}})"
+      == R"({"topic":"a.y","seq":3,"cursor":"e:3","event":{"specversion":"1.0"}})"
          "\n");
   CHECK_THAT(done.err, Catch::Contains("callboard.gap") && Catch::Contains("recovered"));
+}
+
+TEST_CASE("events of a stream that are not stored have no seq, and no place of others", "[cli]") {
+  const auto [topic, line] = GENERATE(
+      std::pair{std::string{"a"}, R"({"topic":"a","event":{"n":2}})"},
+      std::pair{std::string{"a.*"}, R"({"event":{"n":2}})"});
+  tiny_server server{[](tiny_connection& c) {
+    (void)c.read_head();
+    c.write("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n"
+            "id: e:7\n\ndata: {\"n\":2}\n\n"
+            "id: e:7/1.1.0\nevent: model.delta\ndata: {\"n\":3}\n\n");
+  }};
+  const auto one = call({"subscribe", topic, "--sse", "--limit", "1", "--server", server.url()});
+  CHECK(one.out == line + std::string{"\n"});
+  if (topic != "a") return;
+  const auto two = call({"subscribe", topic, "--sse", "--limit", "2", "--server", server.url()});
+  CHECK(
+      two.out
+      == line + std::string{"\n"} + R"({"topic":"a","cursor":"e:7/1.1.0","event":{"n":3}})" + "\n");
 }
 
 TEST_CASE("close codes that refuse exit with 1 and say why", "[cli]") {
