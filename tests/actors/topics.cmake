@@ -1,5 +1,5 @@
 callboard_test(actors_topic_test
-  SOURCES topic/agents.test.cpp topic/asked_again.test.cpp topic/backlogs.test.cpp topic/begun_again.test.cpp topic/blocked.test.cpp topic/broker.test.cpp topic/costs.test.cpp topic/debts.test.cpp topic/deep_json.test.cpp topic/endings.test.cpp topic/left_channels.test.cpp topic/model_feed.test.cpp topic/models.test.cpp topic/repair.test.cpp topic/resting.test.cpp topic/rows_behind.test.cpp topic/step_stops.test.cpp topic/stuck.test.cpp topic/taken_over.test.cpp topic/trees.test.cpp topic/guest_turn.test.cpp topic/waiting.test.cpp topic/workflows.test.cpp
+  SOURCES topic/agents.test.cpp topic/asked_again.test.cpp topic/backlogs.test.cpp topic/begun_again.test.cpp topic/blocked.test.cpp topic/broker.test.cpp topic/costs.test.cpp topic/debts.test.cpp topic/deep_json.test.cpp topic/endings.test.cpp topic/left_channels.test.cpp topic/model_feed.test.cpp topic/models.test.cpp topic/repair.test.cpp topic/resting.test.cpp topic/rows_behind.test.cpp topic/step_stops.test.cpp topic/stuck.test.cpp topic/taken_over.test.cpp topic/throwing_steps.test.cpp topic/trees.test.cpp topic/guest_turn.test.cpp topic/waiting.test.cpp topic/workflows.test.cpp
   LINKS callboard_actors_topics callboard_runtime_projection callboard_storage
   LABELS unit)
 callboard_test(actors_topic_failure_test
