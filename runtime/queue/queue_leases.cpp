@@ -243,10 +243,7 @@ void queue_core::bury(live_lease lease, task_attempt attempt) {
   auto origin = std::exchange(lease.state.origin, {});
   auto& change = note(lease.state, task_phase::dead);
   if (!origin.empty()) {
-    auto text = !attempt.error.empty()         ? attempt.error
-                : attempt.outcome == "expired" ? std::string{"its last lease expired"}
-                                               : std::string{};
-    end_for_origin(change, std::move(origin), task_end::dead, std::move(text));
+    end_for_origin(change, std::move(origin), task_end::dead, attempt.error);
   }
   change.ended.push_back(std::move(attempt));
 }
@@ -274,7 +271,10 @@ void queue_core::leave(const std::string& worker, queue_time now) {
     const auto before = lease.state.attempts;
     // The worker that vanished may have died of the task: the next one should not at once, too.
     const auto ready = before == 0 ? now.shard : backoff(before, now);
-    end_attempt(std::move(lease), {"released", {}, ready}, now);
+    end_attempt(
+        std::move(lease),
+        {"released", "worker_left: the worker went away before it had ended the task", ready},
+        now);
   }
 }
 
@@ -289,7 +289,11 @@ void queue_core::put_back(const std::string& worker) {
 
 void queue_core::tick(queue_time now) {
   while (!deadlines_.empty() && deadlines_.begin()->first <= now.boot) {
-    end_attempt(end_lease(deadlines_.begin()->second), {"expired", {}, now.shard}, now);
+    auto lease = end_lease(deadlines_.begin()->second);
+    const auto why = fmt::format(
+        "lease_expired: the worker neither ended the task nor extended its lease of {} ms",
+        lease.lease.duration_ms);
+    end_attempt(std::move(lease), {"expired", why, now.shard}, now);
   }
 }
 

@@ -113,6 +113,23 @@ TEST_CASE_METHOD(
   CHECK(take_error(beat) == errc::lease_lost);
   CHECK(row(made.task)->history.back().outcome == "expired");
   CHECK(row(made.task)->history.back().worker == "w1");
+  CHECK(
+      row(made.task)->history.back().error
+      == "lease_expired: the worker neither ended the task nor extended its lease of 1000 ms");
+}
+
+TEST_CASE_METHOD(
+    leases, "whoever waits for a task hears that its last lease ran out", "[runtime][queue]") {
+  auto command = task("x");
+  command.attempts_max = 1;
+  command.origin = "o";
+  enqueue(command);
+  REQUIRE(lease("w1", 1, 1000).size() == 1);
+  advance(1s);
+  run();
+  REQUIRE(endings.size() == 1);
+  CHECK(endings[0].end == task_end::dead);
+  CHECK(endings[0].text.starts_with("lease_expired: "));
 }
 
 TEST_CASE_METHOD(leases, "only a lease of another length is written down", "[runtime][queue]") {
@@ -185,6 +202,7 @@ TEST_CASE_METHOD(leases, "a worker that leaves gives everything back at once", "
   CHECK(take<granted_tasks>(waiting).tasks.size() == 3);
   CHECK(take_error(complete(given[0])) == errc::lease_lost);
   CHECK(row(given[0].token.task)->history.back().outcome == "released");
+  CHECK(row(given[0].token.task)->history.back().error.starts_with("worker_left: "));
 }
 
 TEST_CASE_METHOD(
