@@ -1,6 +1,7 @@
 #include "actors/groups_actor.hpp"
 
 #include "actors/router.hpp"
+#include "actors/topic_loading.hpp"
 #include "base/log.hpp"
 #include "runtime/binding/binding_names.hpp"
 
@@ -185,8 +186,9 @@ void groups_actor::on_topic_gone(const topic_ref& ref) {
     drop_group(ref, name, slot, gone);
   }
   delete_left_behind(std::move(groups));
+  // They would be refused the same had they come now: nobody knows whether it ever was there.
   for (const auto& request : std::exchange(topic->waiting, {})) {
-    answer(request, std::unexpected{gone});
+    answer(request, std::unexpected{not_there(ref)});
   }
   if (topic->state != group_topic::link::detached) unlink_from(*topic);
   topics_.erase(ref);
@@ -272,7 +274,7 @@ void groups_actor::on_attached(const relay_attached& message) {
   }
   if (!message.exists) {
     for (const auto& request : waiting) {
-      answer(request, fail(errc::topic_not_found, "there is no such topic"));
+      answer(request, std::unexpected{not_there(topic_ref{message.topic})});
     }
     on_topic_gone(topic_ref{message.topic});
     return;

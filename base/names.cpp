@@ -37,18 +37,19 @@ bool is_plain_token(std::string_view token) {
 /// Client text shown back in a message: short, and printable ASCII only.
 std::string shown(std::string_view text) {
   std::string out;
-  for (const char c : text.substr(0, 64)) out += c >= 0x20 && c < 0x7f ? c : '?';
+  for (const char c : text.substr(0, 64))
+    out += c >= 0x20 && c < 0x7f ? c : '?';
   if (text.size() > 64) out += "...";
   return out;
 }
 
-} // namespace
+}  // namespace
 
 template <>
 result<tenant_name> tenant_name::parse(std::string_view text) {
-  const bool fits = !text.empty() && text.size() <= tenant_size_max && is_lower_alnum(text[0])
-                    && std::ranges::all_of(
-                        text, [](char c) { return is_lower_alnum(c) || c == '-'; });
+  const bool fits =
+      !text.empty() && text.size() <= tenant_size_max && is_lower_alnum(text[0])
+      && std::ranges::all_of(text, [](char c) { return is_lower_alnum(c) || c == '-'; });
   if (!fits) {
     return fail(
         errc::invalid_name,
@@ -73,9 +74,9 @@ result<topic_name> topic_name::parse(std::string_view text) {
 
 template <>
 result<group_name> group_name::parse(std::string_view text) {
-  const bool fits = !text.empty() && text.size() <= name_size_max
-                    && std::ranges::all_of(
-                        text, [](char c) { return is_token_char(c) || c == '.'; });
+  const bool fits =
+      !text.empty() && text.size() <= name_size_max
+      && std::ranges::all_of(text, [](char c) { return is_token_char(c) || c == '.'; });
   if (!fits) {
     return fail(
         errc::invalid_name,
@@ -86,9 +87,9 @@ result<group_name> group_name::parse(std::string_view text) {
 
 template <>
 result<queue_name> queue_name::parse(std::string_view text) {
-  const bool fits = !text.empty() && text.size() <= name_size_max
-                    && std::ranges::all_of(
-                        text, [](char c) { return is_token_char(c) || c == '.'; });
+  const bool fits =
+      !text.empty() && text.size() <= name_size_max
+      && std::ranges::all_of(text, [](char c) { return is_token_char(c) || c == '.'; });
   if (!fits) {
     return fail(
         errc::invalid_name,
@@ -99,11 +100,14 @@ result<queue_name> queue_name::parse(std::string_view text) {
 
 result<topic_pattern> topic_pattern::parse(std::string_view text) {
   bool wildcard = false;
-  const bool fits = text.size() <= name_size_max
-                    && every_token(text, [&](std::string_view token, bool is_last) {
-                         if (token == "*" || (token == ">" && is_last)) return wildcard = true;
-                         return is_plain_token(token);
-                       });
+  const bool fits =
+      text.size() <= name_size_max && every_token(text, [&](std::string_view token, bool is_last) {
+        if (token == "*" || (token == ">" && is_last)) return wildcard = true;
+        return is_plain_token(token);
+      });
+  if (!fits && !text.contains('*') && !text.contains('>')) {
+    return std::unexpected{topic_name::parse(text).error()};
+  }
   if (!fits) {
     return fail(
         errc::invalid_name,
@@ -139,4 +143,4 @@ bool topic_pattern::matches(std::string_view topic) const {
   return fits && exhausted;
 }
 
-} // namespace callboard
+}  // namespace callboard

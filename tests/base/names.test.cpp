@@ -46,6 +46,8 @@ TEST_CASE("patterns match one token with * and the rest with >", "[base][names]"
   CHECK_FALSE(matches("*", "a.b"));
   CHECK_FALSE(topic_pattern::parse(">.a"));
   CHECK_FALSE(topic_pattern::parse("a.b*"));
+  CHECK(topic_pattern::parse("a.b*").error().detail.starts_with("pattern 'a.b*' must"));
+  CHECK(topic_pattern::parse("bad topic").error().detail.starts_with("topic 'bad topic' must"));
   CHECK_FALSE(topic_pattern::parse("a.b").value().is_wildcard());
   CHECK(topic_pattern::parse("a.*").value().is_wildcard());
 }

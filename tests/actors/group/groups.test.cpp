@@ -51,6 +51,11 @@ TEST_CASE_METHOD(
   CHECK(groups[0].lag == 0);
   CHECK(groups[1].lag == 3);
 
+  const auto none = ask_now(actors::list_groups{topic("nothing")});
+  REQUIRE_FALSE(none);
+  CHECK(none.error().code == errc::topic_not_found);
+  CHECK(none.error().detail == "there is no topic 'nothing'");
+
   REQUIRE(ask_now(actors::delete_group{which}));
   CHECK(refusal(actors::get_group{which}) == errc::group_not_found);
   // Made anew, it knows nothing of its predecessor.
