@@ -4,7 +4,6 @@
 #include "runtime/workflow/run_event.hpp"
 
 #include <boost/json/serialize.hpp>
-#include <fmt/format.h>
 
 #include <algorithm>
 #include <utility>
@@ -56,7 +55,7 @@ failure failure_of(const model::failure& why) {
   to.kind = class_of(why.kind);
   const bool is_ours = why.provider_code.empty() || why.provider_code == runtime::interrupted_code;
   to.code = is_ours ? std::string{name_of(why.code)} : why.provider_code;
-  to.message = why.provider.empty() ? why.detail : fmt::format("{}: {}", why.provider, why.detail);
+  to.message = why.detail;
   if (why.retry_after) to.retry_after_ms = static_cast<std::uint32_t>(why.retry_after->count());
   return to;
 }

@@ -203,8 +203,10 @@ void dispatcher::on_timer(call& one, boot_time now) {
 failure dispatcher::out_of_time(const call& one) const {
   const auto given = std::chrono::duration_cast<milliseconds>(one.deadline - one.began);
   if (one.attempt == 0) {
-    return overloaded(
-        fmt::format("its turn did not come within {} ms: others wait before it", given.count()));
+    return overloaded(fmt::format(
+        "{}: its turn did not come within {} ms: others wait before it",
+        one.where().name(),
+        given.count()));
   }
   auto out = one.last_failure.value_or(retryable_failure(errc::timeout, "none"));
   out.code = errc::timeout;

@@ -265,6 +265,9 @@ TEST_CASE("a refusal is final and says why", "[e2e][model]") {
   CHECK(text_of(ended, "status") == "failed");
   CHECK(text_of(ended.at("error"), "class") == "quota");
   CHECK(text_of(ended.at("error"), "code") == "insufficient_quota");
+  CHECK(
+      text_of(ended.at("error"), "message")
+      == "main: status 429 (insufficient_quota): no money left");
   CHECK(node.provider.query_count() == 1);
 }
 
