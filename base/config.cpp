@@ -340,14 +340,20 @@ std::size_t distance(std::string_view a, std::string_view b) {
 std::unexpected<error> unknown_key(const config& target, std::string_view key) {
   std::string nearest;
   std::size_t best = std::numeric_limits<std::size_t>::max();
+  const bool has_section = key.contains('.');
   for (const auto& known : list_settings(target)) {
-    const auto d = distance(key, known.key);
+    const std::string_view all = known.key;
+    const auto d = distance(key, has_section ? all : all.substr(all.rfind('.') + 1));
     if (d < best) {
       best = d;
       nearest = known.key;
     }
   }
-  return bad_setting(key, fmt::format("is not known; did you mean {}?", nearest));
+  return bad_setting(
+      key,
+      has_section ? fmt::format("is not known; did you mean {}?", nearest)
+                  : fmt::format(
+                        "is not of the form section.key=value; the nearest known is {}", nearest));
 }
 
 /// Bytes that follow the first one of a UTF-8 sequence; nothing if it cannot begin one.
@@ -473,7 +479,7 @@ result<void> set_setting(config& target, std::string_view assignment) {
   if (equals == std::string_view::npos) {
     return fail(
         errc::invalid_setting,
-        fmt::format("'{}' is not of the form key=value", assignment));
+        fmt::format("'{}' is not of the form section.key=value", assignment));
   }
   const auto key = assignment.substr(0, equals);
   const auto text = assignment.substr(equals + 1);

@@ -211,8 +211,8 @@ struct setting_info {
 [[nodiscard]] result<config>
 parse_config(std::string_view text, std::string_view origin, config base = {});
 
-/// Applies one `key=value` as given with `--set`; `models.NAME.key` makes the provider NAME.
-/// Errors: invalid_setting.
+/// Applies one `section.key=value` as given with `--set`; `models.NAME.key` makes the provider
+/// NAME. Errors: invalid_setting.
 [[nodiscard]] result<void> set_setting(config& target, std::string_view assignment);
 
 /// Checks relations between settings, for example that `disk_hard_bytes <= disk_soft_bytes`.

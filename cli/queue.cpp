@@ -380,7 +380,8 @@ void add_tasks(CLI::App& family, context& run) {
       about::queue);
   push_command.add_option("payload", p->json, "what to do, as JSON")->type_name("PAYLOAD");
   push_command.add_flag("--text", p->is_text, "PAYLOAD is a string, not JSON");
-  push_command.add_option("--priority", p->priority, "control, interactive, normal or bulk");
+  push_command.add_option("--priority", p->priority, "how urgent it is; normal unless said")
+      ->check(CLI::IsMember({"control", "interactive", "normal", "bulk"}));
   push_command.add_option("--delay-ms", p->delay_ms, "not before so long from now");
   push_command.add_option("--dedupe-key", p->dedupe_key, "once per key within the queue's window");
   push_command.add_option("--fairness-key", p->fairness_key, "whose task it is, to share fairly");

@@ -1,9 +1,13 @@
 #include "cli/run.hpp"
 
+#include "cli/number_range.hpp"
+
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
+#include <array>
 #include <ostream>
 #include <string>
 #include <string_view>
@@ -40,6 +44,18 @@ void add_global_options(CLI::App& app, context& run) {
       ->type_name("FILE")
       ->group(group);
   app.add_flag("--tls-insecure", run.tls_insecure, "accept any certificate")->group(group);
+}
+
+/// All options with numbers, whatever their help calls them, take only what is one.
+void check_numbers(CLI::App& app) {
+  constexpr std::array<std::string_view, 4> numbers{"UINT", "TASK", "SEQ", "INDEX"};
+  for (auto* option : app.get_options()) {
+    const auto type = option->get_type_name();
+    const auto name = std::string_view{type}.substr(0, type.find(':'));
+    if (std::ranges::find(numbers, name) != numbers.end()) option->check(whole_number);
+  }
+  for (auto* command : app.get_subcommands([](CLI::App*) { return true; }))
+    check_numbers(*command);
 }
 
 bool asks_for_json(std::span<const char* const> arguments) {
@@ -99,6 +115,7 @@ int run(
   add_global_options(app, run);
   for (const auto add : families)
     add(app, run);
+  check_numbers(app);
   try {
     app.parse(static_cast<int>(arguments.size()), arguments.data());
   } catch (const CLI::ParseError& stop) {

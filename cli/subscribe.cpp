@@ -22,7 +22,12 @@ void add_subscribe(CLI::App& app, context& run) {
         if (o->over_sse) return subscribe_over_sse(run, std::move(*who), *o);
         return subscriber{run, std::move(*who), *o}.run_to_end();
       });
-  command.add_option("topic", o->topic, "topic, or a pattern with * and >")
+  command
+      .add_option(
+          "topic",
+          o->topic,
+          "topic, or a pattern with * and >; channels of runs match only patterns that begin with "
+          "workflow.")
       ->required()
       ->type_name("TOPIC");
   command.add_option("--from", o->from, "now, first, a seq, a cursor, or time:RFC3339")

@@ -119,6 +119,18 @@ void add_how(CLI::App& command, repair_options& o) {
       "--without-signals", o.without_signals, "leave out what was signalled behind the command");
 }
 
+void add_command_index(CLI::App& command, repair_options& o) {
+  command
+      .add_option("command", o.command, "index of an open command, as `workflow explain` lists it")
+      ->required()
+      ->type_name("INDEX")
+      ->check([](const std::string& text) {
+        return text != "0" ? std::string{}
+                           : "commands are numbered from 1; `workflow explain` lists those that "
+                             "are open and can be ended by hand";
+      });
+}
+
 }  // namespace
 
 void add_workflow_repair(CLI::App& family, context& run) {
@@ -151,9 +163,7 @@ void add_workflow_repair(CLI::App& family, context& run) {
       "end an open command with null as its result",
       "callboard workflow skip o1 3 --reason 'done by hand'",
       skip);
-  skip_command.add_option("command", s->command, "index of the command")
-      ->required()
-      ->type_name("INDEX");
+  add_command_index(skip_command, *s);
   auto [resolve_command, e] = add_one(
       family,
       run,
@@ -161,15 +171,14 @@ void add_workflow_repair(CLI::App& family, context& run) {
       "end an open command with a result or a failure",
       "callboard workflow resolve o1 3 --result '{\"receipt\":17}' --reason 'asked the bank'",
       resolve);
-  resolve_command.add_option("command", e->command, "index of the command")
-      ->required()
-      ->type_name("INDEX");
+  add_command_index(resolve_command, *e);
   auto* result = resolve_command.add_option("--result", e->result, "JSON value");
   auto* failed = resolve_command.add_option("--error", e->error_code, "code of a failure");
   resolve_command.add_option("--message", e->error_message, "of the failure, for people")
       ->needs(failed);
   resolve_command
       .add_option("--class", e->error_class, "retryable, rate, quota, permanent (default) or bug")
+      ->check(CLI::IsMember({"retryable", "rate", "quota", "permanent", "bug"}))
       ->needs(failed);
   resolve_command.add_flag("--text", e->is_text, "the result is text, not JSON")->needs(result);
   result->excludes(failed);

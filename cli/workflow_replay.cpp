@@ -192,8 +192,23 @@ result<program_end> run_program(std::vector<std::string> words) {
   return end;
 }
 
+/// Errors: wrong_kind, for whatever takes the words of `callboard` for something else.
+result<void> check_program(const std::string& path) {
+  const auto end = run_program({path, "--version"});
+  if (!end) return std::unexpected{end.error()};
+  if (end->output.starts_with("callboard ")) return {};
+  return fail(
+      errc::wrong_kind,
+      fmt::format(
+          "{} is no program of Callboard: give --against a program whose main is "
+          "callboard::node's, "
+          "or a module (a file that ends with .so)",
+          path));
+}
+
 /// The same command in another program, which has the classes.
 exit_code replay_there(const context& run, const replay_options& o, const std::string& history) {
+  if (auto sound = check_program(o.against); !sound) return run.refuse(sound.error());
   const auto file = history_file::write(history);
   if (!file) return run.refuse(file.error());
   std::vector<std::string> words{
@@ -214,7 +229,7 @@ exit_code replay_there(const context& run, const replay_options& o, const std::s
     if (has_refused && end->output.empty()) return exit_code::refused;
     return run.refuse(
         {errc::wrong_kind,
-         fmt::format("{} does not answer as a program of Callboard does", o.against),
+         fmt::format("{} did not answer whether the history fits", o.against),
          0});
   }
   print_object(run, boost::json::serialize(*answer));

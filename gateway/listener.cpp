@@ -71,7 +71,7 @@ result<void> listener::open() {
     return fail(
         errc::io_error,
         fmt::format(
-            "cannot listen on {} port {}: {}",
+            "cannot listen on {} port {}: {}; name another with --listen or listen.port",
             settings_.listen.address,
             at->port(),
             failed.message()));

@@ -205,6 +205,18 @@ result<void> presence_route(const std::vector<std::string>& path, route_match& m
   return check_label("member", match.member);
 }
 
+result<void> take_command(const std::string& text, route_match& match, endpoint at) {
+  const auto* end = text.data() + text.size();
+  const auto [stopped, failed] = std::from_chars(text.data(), end, match.command);
+  if (failed != std::errc{} || stopped != end || match.command == 0) {
+    return fail(
+        errc::bad_request,
+        "a command is known by its index, a number from 1; `workflow explain` lists those that are "
+        "open");
+  }
+  return found(match, at);
+}
+
 /// Below `/v1/tenants/{tenant}/workflows`: the topic is the workflow's channel.
 result<void> workflow_route(const std::vector<std::string>& path, route_match& match) {
   match.at = endpoint::workflows;
@@ -228,13 +240,8 @@ result<void> workflow_route(const std::vector<std::string>& path, route_match& m
     return found(match, endpoint::workflow_signal);
   }
   if (path.size() == 8 && path[5] == "commands") {
-    const auto& index = path[6];
-    const auto* end = index.data() + index.size();
-    const auto [stop, failed] = std::from_chars(index.data(), end, match.command);
-    if (failed == std::errc{} && stop == end && match.command != 0) {
-      if (path[7] == "skip") return found(match, endpoint::workflow_skip);
-      if (path[7] == "resolve") return found(match, endpoint::workflow_resolve);
-    }
+    if (path[7] == "skip") return take_command(path[6], match, endpoint::workflow_skip);
+    if (path[7] == "resolve") return take_command(path[6], match, endpoint::workflow_resolve);
   }
   return nothing_here();
 }

@@ -125,6 +125,7 @@ public:
 
   bool stop(std::chrono::milliseconds patience) override {
     if (stopped_) return true;
+    const bool has_served = gateway_ != nullptr;
     const auto until = clock_.boot() + patience;
     if (gateway_) gateway_->stop();
     if (router_) router_->stop();
@@ -151,7 +152,7 @@ public:
     user_code_.reset();
     readers_.reset();
     journal_.reset();
-    log_->info("stopped");
+    if (has_served) log_->info("stopped");
     return true;
   }
 

@@ -45,6 +45,9 @@ TEST_CASE("--set takes every kind of value", "[base][config]") {
   CHECK(set_setting(c, "listen.allowed_origins=https://a,https://b"));
   CHECK(c.listen.allowed_origins.size() == 2);
   CHECK_FALSE(set_setting(c, "listen.port"));
+  CHECK(
+      set_setting(c, "prt=1").error().detail
+      == "setting prt: is not of the form section.key=value; the nearest known is listen.port");
   CHECK_FALSE(set_setting(c, "listen.port=abc"));
   CHECK_FALSE(set_setting(c, "listen.port=-1"));
   CHECK_FALSE(set_setting(c, "auth.required=yes"));

@@ -92,6 +92,17 @@ TEST_CASE("wrong usage exits with 2 and says why", "[cli]") {
            {"workflow", "result", "o1", "--wait-ms", "60001"},
            {"publish"},
            {"publish", "a", "not json"},
+           {"publish", "a", "1", "--expected-seq", "18446744073709551616"},
+           {"subscribe", "a", "--limit", "-1"},
+           {"subscribe", "a", "--limit", "010"},
+           {"queue", "push", "q", "1", "--priority", "urgent"},
+           {"queue", "push", "q", "1", "--delay-ms", "99999999999999999999"},
+           {"queue", "task", "q", "18446744073709551616"},
+           {"queue", "redrive", "q", "1", "18446744073709551616"},
+           {"binding", "edit", "a", "b", "18446744073709551616", "{}"},
+           {"workflow", "skip", "o1", "0"},
+           {"workflow", "resolve", "o1", "0"},
+           {"workflow", "resolve", "o1", "1", "--error", "e", "--class", "bad"},
            {"subscribe", "a", "--slow", "never"},
            {"topic", "list", "--server", "localhost"},
            {"completion", "tcsh"}}) {
@@ -126,6 +137,27 @@ TEST_CASE("wrong usage names the word and where to look", "[cli]") {
     CHECK_THAT(said, Catch::Contains(words[words.size() - 2]) && Catch::Contains(words.back()));
     CHECK(said.size() < 150);
   }
+}
+
+TEST_CASE("wrong usage says what would be right", "[cli]") {
+  const auto says = [](const std::vector<std::string>& words) { return call(words).err; };
+  CHECK_THAT(
+      says({"queue", "push", "q", "1", "--priority", "urgent"}),
+      Catch::Contains("control") && Catch::Contains("interactive") && Catch::Contains("normal")
+          && Catch::Contains("bulk"));
+  CHECK_THAT(
+      says({"queue", "task", "q", "18446744073709551616"}),
+      Catch::Contains("between 0 and 18446744073709551615"));
+  CHECK_THAT(says({"workflow", "skip", "o1", "0"}), Catch::Contains("`workflow explain`"));
+}
+
+TEST_CASE("the highest number is one", "[cli]") {
+  fixed_answer with{json_response("{}")};
+  CHECK(
+      call({"queue", "task", "q", "18446744073709551615", "--server", with.server.url()}).code
+      == 0);
+  REQUIRE(with.requests.size() == 1);
+  CHECK_THAT(with.requests[0], Catch::Contains("/tasks/18446744073709551615 "));
 }
 
 TEST_CASE("with --output json what went wrong is an object, for every command", "[cli]") {

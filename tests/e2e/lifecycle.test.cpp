@@ -177,4 +177,11 @@ TEST_CASE("mistakes on the command line are told with exit code 2, an absent ser
   const auto unknown = run_callboard({"dev", "--listen", "127.0.0.1:0", "--set", "topics.nope=1"});
   CHECK(unknown.status != 0);
   CHECK_THAT(unknown.err + unknown.out, Catch::Contains("topics.nope"));
+  const server_process other;
+  const auto port = std::to_string(other.where().port);
+  const auto taken = run_callboard({"dev", "--listen", "127.0.0.1:" + port});
+  CHECK(taken.status == 1);
+  CHECK(taken.out.empty());
+  CHECK(taken.err.starts_with("callboard: io_error: cannot listen on 127.0.0.1 port " + port));
+  CHECK(std::ranges::count(taken.err, '\n') == 1);
 }

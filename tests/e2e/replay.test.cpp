@@ -62,7 +62,11 @@ TEST_CASE("a replay tells whether code fits, and changes nothing", "[e2e][replay
   CHECK(replay(node, {"t1", "--against", "/nonexistent"}).status == 1);
   // Programs that know nothing of workflows.
   CHECK(replay(node, {"t1", "--against", "/bin/true"}).status == 1);
-  CHECK(replay(node, {"t1", "--against", "/bin/echo"}).status == 1);
+  for (const std::string program : {"/bin/cat", "/bin/echo"}) {
+    const auto other = replay(node, {"t1", "--against", program});
+    CHECK(other.status == 1);
+    CHECK_THAT(other.err, Catch::Contains(program + " is no program of Callboard"));
+  }
   CHECK(replay(node, {"nobody"}).status == 1);
 
   // From a file, without the node; and of a run that has ended.
