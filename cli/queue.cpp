@@ -164,7 +164,7 @@ result<void> remove(const context& run, client::api& api, const queue_options& o
 
 result<void> push(const context& run, client::api& api, const queue_options& o) {
   object_text body;
-  if (!o.json.empty() || o.is_text) body.raw("payload", json_of(o));
+  body.raw("payload", json_of(o));
   if (!o.priority.empty()) body.text("priority", o.priority);
   body.number("delay_ms", o.delay_ms);
   if (!o.dedupe_key.empty()) body.text("dedupe_key", o.dedupe_key);
@@ -378,7 +378,9 @@ void add_tasks(CLI::App& family, context& run) {
       run,
       {"push", "enqueue a task", R"(callboard queue push llm '{"prompt":"hello"}')", push},
       about::queue);
-  push_command.add_option("payload", p->json, "what to do, as JSON")->type_name("PAYLOAD");
+  push_command.add_option("payload", p->json, "what to do, as JSON")
+      ->required()
+      ->type_name("PAYLOAD");
   push_command.add_flag("--text", p->is_text, "PAYLOAD is a string, not JSON");
   push_command.add_option("--priority", p->priority, "how urgent it is; normal unless said")
       ->check(CLI::IsMember({"control", "interactive", "normal", "bulk"}));

@@ -51,6 +51,7 @@ runtime::task_priority priority_of(json_members& body) {
 }
 
 shared_bytes payload_of(json_members& body) {
+  if (!body.has("payload")) body.refuse("'payload' is missing: the task's, any JSON, also null");
   return shared_bytes{body.value("payload").value_or("null")};
 }
 
@@ -268,9 +269,6 @@ result<actors::change_dead> parse_dead_edit(
   actors::change_dead edit{queue, {}};
   edit.change.what = runtime::dead_command::action::edit;
   edit.change.tasks = {task};
-  if (!body.has("payload")) {
-    body.refuse("'payload' must say what the task shall have as its payload");
-  }
   edit.change.payload = payload_of(body);
   if (auto sound = check_size(edit.change.payload, payload_max); !sound) {
     return std::unexpected{sound.error()};

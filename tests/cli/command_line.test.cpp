@@ -95,6 +95,7 @@ TEST_CASE("wrong usage exits with 2 and says why", "[cli]") {
            {"publish", "a", "1", "--expected-seq", "18446744073709551616"},
            {"subscribe", "a", "--limit", "-1"},
            {"subscribe", "a", "--limit", "010"},
+           {"queue", "push", "q"},
            {"queue", "push", "q", "1", "--priority", "urgent"},
            {"queue", "push", "q", "1", "--delay-ms", "99999999999999999999"},
            {"queue", "task", "q", "18446744073709551616"},

@@ -164,6 +164,10 @@ TEST_CASE("wrong requests for queues are refused with their reason") {
   CHECK(q.http().put(q.path(""), R"({"attempts_max":0})").status == 400);
   CHECK(q.http().post(q.path("/lease"), R"({"max":101})").status == 400);
   CHECK(q.try_push({{"payload", std::string(2 << 20, 'x')}}).status == 413);
+  const auto empty = q.http().post(q.path("/tasks"), "{}");
+  CHECK(empty.status == 400);
+  CHECK_THAT(empty.body, Catch::Contains("'payload' is missing"));
+  CHECK(q.http().post(q.path("/tasks"), R"({"payload":null})").status == 201);
   const auto broken = q.http().post(q.path("/tasks"), R"({"payload": nope})");
   CHECK(broken.code() == "invalid_json");
   CHECK(text_of(broken.json(), "detail") == "the body is not valid JSON at byte 12: syntax error");
