@@ -297,6 +297,10 @@ void bindings_actor::hand_on(binding_unit& unit, const std::string& epoch, deliv
     return;
   }
   start_work();
+  if (unit.is_redrive && event->is_replacement() && !one.root) {
+    unit.done.push_back(take_work(unit, seq).token);
+    return;
+  }
   auto id = event->key_at_death();
   if (!unit.is_redrive || !runtime::is_binding_event_id(unit.group.group, id)) {
     id = runtime::binding_event_id(unit.group.group, epoch, seq);
@@ -305,7 +309,7 @@ void bindings_actor::hand_on(binding_unit& unit, const std::string& epoch, deliv
   if (!effect) return give_back(unit, seq, effect.error(), nack_kind::give_up);
   ask_for(
       unit,
-      request_of(unit.group, epoch, seq, *std::move(effect)),
+      request_of(unit.group, epoch, one.root.value_or(seq), *std::move(effect)),
       patience,
       [this, seq](binding_unit& after, const result<control_answer>& answered) {
         on_target(after, seq, answered);

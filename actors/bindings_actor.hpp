@@ -92,6 +92,7 @@ struct dead_work {
   sequence next{};
   sequence last{};
   runtime::seq_set settled;
+  std::map<sequence, sequence> roots;
   std::vector<runtime::delivered_event> chosen;
   /// Of their topic.
   std::string epoch;
@@ -116,13 +117,19 @@ struct dead_work {
 /// What is said of that; `done` were settled before.
 [[nodiscard]] error too_many_gaps(std::uint32_t most, std::uint64_t done);
 
+/// False for one that was written to take another's place, and never took it: its edit was cut
+/// short. `roots`: as their ledger has them.
+[[nodiscard]] bool
+is_letter(const runtime::delivered_event& stored, const std::map<sequence, sequence>& roots);
+
 /// What is said of a dead letter that is not there, or not any more.
 [[nodiscard]] std::unexpected<error> no_such_letter(sequence seq);
 
 /// True if it says that the topic or the binding does not exist.
 [[nodiscard]] bool is_absent(const result<control_answer>& outcome);
 
-/// What the target of a binding is asked for the event that `from` delivers.
+/// What the target of a binding is asked for the event that `from` delivers; `seq` is that of the
+/// first whose place it has.
 [[nodiscard]] control_body request_of(
     const group_ref& from, const std::string& epoch, sequence seq, runtime::binding_effect effect);
 

@@ -79,6 +79,11 @@ runtime::seq_set settled_in(const group_description& ledger) {
   return settled;
 }
 
+bool is_letter(const runtime::delivered_event& stored, const std::map<sequence, sequence>& roots) {
+  const auto event = runtime::bound_event::read(stored.stored, stored.time);
+  return !event || !event->is_replacement() || roots.contains(stored.seq);
+}
+
 bool opens_too_many_gaps(
     const runtime::seq_set& settled, std::span<const sequence> seqs, std::uint32_t most) {
   auto after = settled;
@@ -188,6 +193,7 @@ void bindings_actor::begin_dead(
   work->last = known.last_seq;
   work->next = known.floor.next();
   work->settled = settled_in(known);
+  work->roots = known.roots;
   for (const auto seq : seqs) {
     if (seq < work->next || seq > work->last || work->settled.contains(seq)) {
       return answer(work->request, no_such_letter(seq));
@@ -228,6 +234,7 @@ void bindings_actor::on_dead_page(const std::shared_ptr<dead_work>& work, const 
   work->epoch = page.batch->epoch;
   for (const auto& stored : page.batch->events) {
     if (stored.seq > work->last || work->settled.contains(stored.seq)) continue;
+    if (!is_letter(stored, work->roots)) continue;
     if (fits(work->filter, stored.seq, runtime::bound_event::read(stored.stored, stored.time))) {
       work->chosen.push_back(stored);
     }
@@ -289,7 +296,9 @@ void bindings_actor::hand_on_chosen(const std::shared_ptr<dead_work>& work) {
       refused(effect.error());
       continue;
     }
-    ask(request_of(redrive_of(work->binding), work->epoch, one.seq, *std::move(effect)),
+    const auto root = work->roots.find(one.seq);
+    const auto place = root == work->roots.end() ? one.seq : root->second;
+    ask(request_of(redrive_of(work->binding), work->epoch, place, *std::move(effect)),
         patience,
         [taken, ended, refused, seq = one.seq](const result<control_answer>& answered) {
           if (!answered) return refused(answered.error());

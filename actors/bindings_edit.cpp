@@ -1,9 +1,13 @@
-// A dead letter of a binding that is given other data: a new letter takes its place, and the old
-// one is given up in the ledger of redrives. It keeps the key under which its target knows the
-// event, so that of both at most one is ever taken. What a crash leaves undone is done when the
-// same is asked for again: the new letter's id is made of the old one's and of the data.
+// A dead letter of a binding that is given other data: a new letter is written, and in one record
+// the ledger of redrives lets it take the place of the old one. Until then it is no letter, and
+// from then on the old one is none: a crash between leaves the old one as it was.
+//
+// The new one keeps the key under which its target knows the event, and for a queue the place of
+// the first: a task that a redrive cut short has made of the old letter is known for as long as the
+// new one may be handed on.
 #include "actors/bindings_actor.hpp"
 #include "base/hash.hpp"
+#include "base/uuid.hpp"
 #include "proto/event.pb.h"
 
 #include <fmt/format.h>
@@ -19,16 +23,27 @@ namespace {
 using namespace std::chrono_literals;
 
 constexpr std::chrono::milliseconds patience = 10s;
+constexpr std::string_view replaces = "deadletterreplaces";
 
 /// The letter with other data. Errors: corruption.
-result<runtime::encoded_event>
-edited_letter(const runtime::delivered_event& letter, const std::string& data) {
+result<runtime::encoded_event> edited_letter(
+    const runtime::delivered_event& letter, const std::string& data, const std::string& id) {
   v1::Event event;
   const auto bytes = runtime::event_proto(letter.stored);
   if (!event.ParseFromArray(bytes.data(), static_cast<int>(bytes.size()))) {
     return fail(errc::corruption, fmt::format("dead letter {} is unreadable", letter.seq.raw()));
   }
-  event.set_id(fmt::format("{}.{:016x}", event.id(), hash_64(data)));
+  event.set_id(id);
+  auto& extensions = *event.mutable_extensions();
+  const auto is_stale = [](const auto& one) { return one.name() == replaces; };
+  extensions.erase(
+      std::remove_if(extensions.begin(), extensions.end(), is_stale), extensions.end());
+  auto& told = *event.add_extensions();
+  told.set_name(std::string{replaces});
+  told.set_text(std::to_string(letter.seq.raw()));
+  std::sort(extensions.begin(), extensions.end(), [](const auto& a, const auto& b) {
+    return a.name() < b.name();
+  });
   event.set_datacontenttype("application/json");
   event.set_json(data);
   std::string stored(runtime::event_prefix_size, '\0');
@@ -60,6 +75,7 @@ void bindings_actor::read_edited(
   if (!ledger) return answer(work->request, std::unexpected{ledger.error()});
   const auto& known = std::get<group_description>(*ledger);
   work->settled = settled_in(known);
+  work->roots = known.roots;
   if (work->next <= known.floor || work->settled.contains(work->next)) {
     return answer(work->request, no_such_letter(work->next));
   }
@@ -74,7 +90,8 @@ void bindings_actor::read_edited(
   ask(std::move(read), patience, [this, work](result<control_answer> page) {
     if (!page) return answer(work->request, std::move(page));
     const auto& found = std::get<event_page>(*page).batch->events;
-    if (found.empty() || found.front().seq != work->next) {
+    const bool is_there = !found.empty() && found.front().seq == work->next;
+    if (!is_there || !is_letter(found.front(), work->roots)) {
       return answer(work->request, no_such_letter(work->next));
     }
     write_edited(work, found.front());
@@ -83,7 +100,9 @@ void bindings_actor::read_edited(
 
 void bindings_actor::write_edited(
     const std::shared_ptr<dead_work>& work, const runtime::delivered_event& letter) {
-  auto edited = edited_letter(letter, std::get<edit_binding_dead>(work->request.body).data);
+  // An edit that is asked for again writes another: nobody may have waited for the first.
+  auto edited = edited_letter(
+      letter, std::get<edit_binding_dead>(work->request.body).data, make_uuid(parts_.time.wall()));
   if (!edited) return answer(work->request, std::unexpected{edited.error()});
   auto batch = std::make_shared<publish_batch>();
   batch->topic = redrive_of(work->binding).topic;
@@ -102,9 +121,8 @@ void bindings_actor::write_edited(
 
 void bindings_actor::replace_edited(
     const std::shared_ptr<dead_work>& work, const binding_edited& by) {
-  ack_deliveries ack{redrive_of(work->binding), {}, {}};
-  ack.seqs = {work->next};
-  ask(std::move(ack), patience, [this, work, by](result<control_answer> settled) {
+  replace_event replace{redrive_of(work->binding), work->next, by.seq};
+  ask(std::move(replace), patience, [this, work, by](result<control_answer> settled) {
     if (!settled) return answer(work->request, std::move(settled));
     answer(work->request, control_answer{by});
   });

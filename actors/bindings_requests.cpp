@@ -58,13 +58,13 @@ bool is_list_of_bindings(const pending_request& request) {
   return std::holds_alternative<list_bindings>(request.body);
 }
 
-/// Leaves out what was redriven or given up by hand.
-control_answer without(event_page page, const std::vector<runtime::seq_range>& settled) {
-  if (settled.empty()) return page;
+/// Leaves out what was redriven or given up by hand, and what never was one.
+control_answer only_letters(event_page page, const group_description& ledger) {
   auto kept = std::make_shared<runtime::event_batch>(*page.batch);
+  const auto& settled = ledger.acked;
   std::erase_if(kept->events, [&](const auto& one) {
     const auto range = std::ranges::lower_bound(settled, one.seq, {}, &runtime::seq_range::last);
-    return range != settled.end() && range->first <= one.seq;
+    return (range != settled.end() && range->first <= one.seq) || !is_letter(one, ledger.roots);
   });
   page.batch = std::move(kept);
   return page;
@@ -215,9 +215,10 @@ void bindings_actor::read_dead(pending_request request, const group_description&
   if (from == nullptr || from->seq <= after) read.from = runtime::from_seq{after.next()};
   ask(std::move(read),
       patience,
-      [this, request = std::move(request), settled = ledger.acked](
-          result<control_answer> page) mutable {
-        if (page) return answer(request, without(std::get<event_page>(*std::move(page)), settled));
+      [this, request = std::move(request), ledger](result<control_answer> page) mutable {
+        if (page) {
+          return answer(request, only_letters(std::get<event_page>(*std::move(page)), ledger));
+        }
         if (!is_absent(page)) return answer(request, std::move(page));
         auto nothing = std::make_shared<runtime::event_batch>();
         nothing->topic = dead_topic_of(group_of(request));

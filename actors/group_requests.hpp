@@ -12,6 +12,7 @@
 
 #include <concepts>
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <span>
 #include <string>
@@ -83,6 +84,8 @@ struct group_description {
   std::string last_error;
   /// What is acked above the floor; of the groups that redrive dead letters.
   std::vector<runtime::seq_range> acked{};
+  /// Of what is not acked: the first of those whose place it took. Of such groups, too.
+  std::map<sequence, sequence> roots{};
   bool created = false;
 };
 
@@ -108,6 +111,8 @@ struct delivery {
   std::string token;
   std::uint32_t attempt = 1;
   runtime::delivered_event event;
+  /// The first of those whose place it took, if any.
+  std::optional<sequence> root{};
 };
 
 struct delivery_list {
@@ -124,6 +129,14 @@ struct ack_deliveries {
   std::optional<sequence> up_to;
   /// Whoever holds them, and whether anybody does.
   std::vector<sequence> seqs{};
+};
+
+/// Acks an event whose place another of the topic takes from then on. Answered once durable.
+/// Errors: overloaded (one of both was acked, or is under way: nothing was done).
+struct replace_event {
+  group_ref group;
+  sequence seq{};
+  sequence by{};
 };
 
 struct nack_deliveries {

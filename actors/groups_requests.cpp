@@ -110,7 +110,11 @@ describe_slot(const group_name& name, const group_slot& slot, const runtime::gro
   made.missed = counts.missed;
   made.members = counts.members;
   made.last_error = slot.unit->core.last_error();
-  if (runtime::is_redrive_group(name)) made.acked = slot.unit->core.ledger().acked().ranges();
+  if (runtime::is_redrive_group(name)) {
+    const auto& ledger = slot.unit->core.ledger();
+    made.acked = ledger.acked().ranges();
+    made.roots = ledger.roots();
+  }
   return made;
 }
 
@@ -274,6 +278,16 @@ void groups_actor::handle_active(
     unit.core.ack_events(ack->seqs, now());
     acks_.Increment(static_cast<double>(ack->tokens.size() - lost.size()));
     answer_when_durable(unit, std::move(request), std::move(lost));
+  } else if (const auto* edit = std::get_if<replace_event>(&request.body)) {
+    if (!unit.core.replace(edit->seq, edit->by, now())) {
+      return answer(
+          request,
+          fail(
+              errc::overloaded,
+              "the dead letter is being redriven: edit it again if it is still there then",
+              1000));
+    }
+    answer_when_durable(unit, std::move(request), {});
   } else if (const auto* nack = std::get_if<nack_deliveries>(&request.body)) {
     auto lost = unit.core.nack({nack->tokens, nack->delay_ms, nack->error, nack->kind}, now());
     answer_when_durable(unit, std::move(request), std::move(lost));

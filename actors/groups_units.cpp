@@ -150,7 +150,10 @@ void groups_actor::send_answers(group_topic& topic, group_unit& unit) {
     for (auto& one : ready.deliveries) {
       if (one.token.attempt > 1) ++again;
       list.deliveries.push_back(
-          {runtime::format_token(one.token), one.token.attempt, std::move(one.event)});
+          {runtime::format_token(one.token),
+           one.token.attempt,
+           std::move(one.event),
+           unit.core.root_of(one.token.seq)});
     }
     deliveries_.Increment(static_cast<double>(list.deliveries.size()));
     redeliveries_.Increment(static_cast<double>(again));

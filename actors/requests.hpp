@@ -357,6 +357,7 @@ using control_body = std::variant<
     list_groups,
     fetch_deliveries,
     ack_deliveries,
+    replace_event,
     nack_deliveries,
     leave_group,
     check_settled,

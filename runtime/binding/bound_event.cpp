@@ -53,6 +53,7 @@ result<bound_event> bound_event::read(const shared_bytes& stored, time_ms record
     if (one.name() == "deadletterid") id_at_death = one.text();
     if (one.name() == "deadletterkey") event.key_at_death_ = one.text();
     if (one.name() == "deadletterhistory") event.history_at_death_ = one.text();
+    if (one.name() == "deadletterreplaces") event.is_replacement_ = true;
     auto& kept = event.extensions_.emplace_back(one.name(), one.text());
     if (one.value_case() == v1::Extension::kInteger) kept.second = one.integer();
     if (one.value_case() == v1::Extension::kBoolean) kept.second = one.boolean();

@@ -40,6 +40,9 @@ public:
   /// Attempts and reasons, as the dead letter tells them; empty for other events.
   [[nodiscard]] const std::string& history_at_death() const { return history_at_death_; }
 
+  /// True for a dead letter that was written to take the place of another.
+  [[nodiscard]] bool is_replacement() const { return is_replacement_; }
+
   /// The data as JSON; null if there is none, or it is binary or no JSON that a target may get. A
   /// text is a JSON string.
   [[nodiscard]] const boost::json::value* data();
@@ -69,6 +72,7 @@ private:
   std::string correlation_id_;
   std::string key_at_death_;
   std::string history_at_death_;
+  bool is_replacement_ = false;
   data_form form_ = data_form::none;
   std::string data_;
   bool is_parsed_ = false;

@@ -127,7 +127,8 @@ make_dead_letter(const dead_letter& letter, const dead_letter_origin& origin) {
     if (counted != event.extensions().end()) attempts_before = std::max(0, counted->integer());
     // Its target must know it again, so it stays the letter of the event that died first.
     erase_letter_attributes(event, [](std::string_view name) {
-      return name != "deadletterattempts" && name != "deadletterhistory";
+      return name != "deadletterattempts" && name != "deadletterhistory"
+             && name != "deadletterreplaces";
     });
   } else {
     // A letter that dies again in a group of the dead-letter topic tells of its last death only.

@@ -95,6 +95,19 @@ std::vector<seq_range> read_ranges(const Ranges& from) {
   return to;
 }
 
+void write_replacement(journal::Replacement& to, sequence by, sequence root) {
+  to.set_by(by.raw());
+  to.set_root(root.raw());
+}
+
+template <class Message>
+std::vector<replacement> read_replaced(const Message& from) {
+  std::vector<replacement> to;
+  for (const auto& one : from.replaced())
+    to.push_back({sequence{one.by()}, sequence{one.root()}});
+  return to;
+}
+
 template <class Message>
 bool parse(Message& to, std::string_view bytes) {
   return to.ParseFromArray(bytes.data(), static_cast<int>(bytes.size()));
@@ -146,6 +159,8 @@ std::string encode_group_progress(const group_progress& progress) {
   to.set_nonce(progress.nonce);
   to.set_floor(progress.floor.raw());
   to.set_missed(progress.missed);
+  for (const auto& one : progress.replaced)
+    write_replacement(*to.add_replaced(), one.by, one.root);
   return to.SerializeAsString();
 }
 
@@ -159,6 +174,8 @@ std::string encode_group_snapshot(const group_ledger& ledger, const group_settin
   write_settings(*to.mutable_settings(), settings);
   to.set_dead_lettered(ledger.dead_lettered());
   to.set_missed(ledger.missed());
+  for (const auto& [by, root] : ledger.roots())
+    write_replacement(*to.add_replaced(), by, root);
   return to.SerializeAsString();
 }
 
@@ -183,6 +200,7 @@ result<group_progress> decode_group_progress(std::string_view payload) {
   to.nonce = from.nonce();
   to.floor = sequence{from.floor()};
   to.missed = from.missed();
+  to.replaced = read_replaced(from);
   return to;
 }
 
@@ -193,12 +211,16 @@ result<group_ledger> decode_group_snapshot(std::string_view payload) {
   for (const auto& event : from.pending()) {
     pending.push_back(read_pending(event));
   }
-  return group_ledger{
+  group_ledger ledger{
       sequence{from.floor()},
       read_ranges(from.acked()),
       std::move(pending),
       from.dead_lettered(),
       from.missed()};
+  group_progress then;
+  then.replaced = read_replaced(from);
+  ledger.apply(then);
+  return ledger;
 }
 
 result<group_row> decode_group_row(std::string_view value) {

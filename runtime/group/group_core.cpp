@@ -29,7 +29,8 @@ group_core::group_core(options with, group_ledger committed, sequence last_seq, 
       ledger_{std::move(committed)},
       last_seq_{last_seq},
       next_read_{ledger_.floor().next()},
-      settled_{ledger_.acked()} {
+      settled_{ledger_.acked()},
+      roots_{ledger_.roots()} {
   restore(now);
 }
 
@@ -112,12 +113,33 @@ void group_core::ack_events(std::span<const sequence> seqs, group_time now) {
       settle(seq);
     } else {
       std::erase_if(fresh_, [&](const auto& one) { return one.event.seq == seq; });
-      settled_.add(seq);
-      newly_settled_.add(seq);
+      note_settled({seq, seq});
     }
     urgent_ = true;
   }
   changed_at_ = std::max(changed_at_, now.boot);
+}
+
+bool group_core::replace(sequence seq, sequence by, group_time now) {
+  const auto is_open = [this](sequence one) {
+    return one > ledger_.floor() && !settled_.contains(one);
+  };
+  const auto known = entries_.find(seq);
+  const bool is_dying = known != entries_.end() && known->second.at == stage::dying;
+  if (!is_open(seq) || seq > last_seq_ || is_dying || !is_open(by) || entries_.contains(by)) {
+    return false;
+  }
+  topic_grew(by);
+  const auto root = root_of(seq).value_or(seq);
+  roots_.emplace(by, root);
+  newly_replaced_.push_back({by, root});
+  ack_events({&seq, 1}, now);
+  return true;
+}
+
+std::optional<sequence> group_core::root_of(sequence seq) const {
+  const auto found = roots_.find(seq);
+  return found == roots_.end() ? std::nullopt : std::optional{found->second};
 }
 
 std::vector<std::string> group_core::nack(const nack_command& command, group_time now) {
@@ -280,8 +302,7 @@ void group_core::settle(sequence seq) {
   entries_.erase(it);
   unknown_.erase(seq);
   dirty_.erase(seq);
-  settled_.add(seq);
-  newly_settled_.add(seq);
+  note_settled({seq, seq});
   if (!settings_.ordered_by_subject || !subject || *subject == 0) return;
   auto& queue = subjects_[*subject];
   queue.erase(seq);
@@ -299,10 +320,14 @@ void group_core::settle_up_to(sequence last) {
   while (!fresh_.empty() && fresh_.front().event.seq <= last) {
     fresh_.pop_front();
   }
-  const seq_range range{ledger_.floor().next(), last};
+  note_settled({ledger_.floor().next(), last});
+  next_read_ = std::max(next_read_, last.next());
+}
+
+void group_core::note_settled(seq_range range) {
   settled_.add(range);
   newly_settled_.add(range);
-  next_read_ = std::max(next_read_, last.next());
+  roots_.erase(roots_.lower_bound(range.first), roots_.upper_bound(range.last));
 }
 
 std::uint64_t group_core::unsettled_up_to(sequence last) const {
@@ -386,6 +411,7 @@ group_progress group_core::take_progress() {
   progress.acked = newly_settled_.ranges();
   progress.dead_lettered = std::exchange(newly_dead_, {});
   progress.missed = std::exchange(newly_missed_, 0);
+  progress.replaced = std::exchange(newly_replaced_, {});
   newly_settled_.clear();
   dirty_.clear();
   urgent_ = false;

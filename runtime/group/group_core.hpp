@@ -145,6 +145,10 @@ public:
   /// them.
   void ack_events(std::span<const sequence> seqs, group_time now);
 
+  /// Settles `seq`, whose place the topic's event `by` takes. False, and nothing is done, if either
+  /// is settled, or is where that may come of it: `seq` is dying, `by` was delivered.
+  [[nodiscard]] bool replace(sequence seq, sequence by, group_time now);
+
   struct nack_command {
     std::span<const std::string> tokens;
     /// Nothing: the backoff of the attempt.
@@ -223,6 +227,9 @@ public:
 
   [[nodiscard]] group_counts counts() const;
 
+  /// The first of those whose place an event has that is not settled; nothing if it took none.
+  [[nodiscard]] std::optional<sequence> root_of(sequence seq) const;
+
   /// Of the latest nack with one.
   [[nodiscard]] const std::string& last_error() const { return last_error_; }
 
@@ -277,6 +284,7 @@ private:
   void schedule(sequence seq, entry& event, time_ms not_before);
   void settle(sequence seq);
   void settle_up_to(sequence last);
+  void note_settled(seq_range range);
   [[nodiscard]] std::uint64_t unsettled_up_to(sequence last) const;
   void unlink(sequence seq, const entry& event);
   void unblock(std::uint64_t subject);
@@ -303,6 +311,8 @@ private:
   std::map<sequence, entry> entries_;
   /// Settled by a record or by one to be written; only above the floor.
   seq_set settled_;
+  /// As in the ledger, with what is to be written.
+  std::map<sequence, sequence> roots_;
   std::deque<loaded_event> fresh_;
   std::map<sequence, loaded_event> retry_loaded_;
 
@@ -320,6 +330,7 @@ private:
   std::set<sequence> dirty_;
   seq_set newly_settled_;
   std::vector<sequence> newly_dead_;
+  std::vector<replacement> newly_replaced_;
   std::uint64_t newly_missed_ = 0;
   std::string last_error_;
   bool urgent_ = false;

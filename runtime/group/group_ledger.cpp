@@ -50,6 +50,8 @@ void group_ledger::apply(const group_progress& progress) {
     event.nonce = change.nonce;
     append_history(event.history, change.history);
   }
+  for (const auto& one : progress.replaced)
+    roots_.insert_or_assign(one.by, one.root);
   for (const auto& range : progress.acked) {
     settle(range);
   }
@@ -71,8 +73,15 @@ bool group_ledger::clamp(sequence last) {
   const bool was_ahead = floor_ > last || ahead != pending_.end();
   pending_.erase(ahead, pending_.end());
   acked_.erase_after(last);
+  roots_.erase(roots_.upper_bound(last), roots_.end());
   floor_ = std::min(floor_, last);
   return was_ahead || acked_.count() != had_acked;
+}
+
+bool group_ledger::is_settled(sequence seq) const {
+  const bool is_acked = !pending_.contains(seq) && (seq <= floor_ || acked_.contains(seq));
+  return is_acked
+         && std::ranges::none_of(roots_, [seq](const auto& one) { return one.second == seq; });
 }
 
 sequence group_ledger::needed_after() const {
@@ -91,6 +100,7 @@ std::uint64_t group_ledger::lag(sequence last) const {
 
 void group_ledger::settle(seq_range range) {
   pending_.erase(pending_.lower_bound(range.first), pending_.upper_bound(range.last));
+  roots_.erase(roots_.lower_bound(range.first), roots_.upper_bound(range.last));
   if (range.last <= floor_) return;
   acked_.add({std::max(range.first, floor_.next()), range.last});
 }

@@ -43,6 +43,15 @@ struct pending_event {
   friend bool operator==(const pending_event&, const pending_event&) = default;
 };
 
+/// An event that took the place of another, maybe of one that had taken somebody's place.
+struct replacement {
+  sequence by{};
+  /// The first of them.
+  sequence root{};
+
+  friend bool operator==(const replacement&, const replacement&) = default;
+};
+
 /// One record: what changed since the record before.
 struct group_progress {
   /// First deliveries, each held with `nonce`.
@@ -56,6 +65,8 @@ struct group_progress {
   sequence floor{};
   /// Of `acked`, those that retention took before they were.
   std::uint64_t missed = 0;
+  /// What they replace is in `acked`.
+  std::vector<replacement> replaced;
 
   [[nodiscard]] bool empty() const {
     return delivered.empty() && pending.empty() && acked.empty() && dead_lettered.empty()
@@ -98,13 +109,14 @@ public:
   /// Events that retention took before they were acked.
   [[nodiscard]] std::uint64_t missed() const { return missed_; }
 
+  /// By events that are not settled: the first of those whose place each has.
+  [[nodiscard]] const std::map<sequence, sequence>& roots() const { return roots_; }
+
   /// Nothing up to here is needed any more; below `floor` if the floor has passed a pending event.
   [[nodiscard]] sequence needed_after() const;
 
-  /// True if it is delivered no more.
-  [[nodiscard]] bool is_settled(sequence seq) const {
-    return !pending_.contains(seq) && (seq <= floor_ || acked_.contains(seq));
-  }
+  /// True if it is delivered no more, nor is what has its place.
+  [[nodiscard]] bool is_settled(sequence seq) const;
 
   /// Unacked events of a topic that ends at `last`.
   [[nodiscard]] std::uint64_t lag(sequence last) const;
@@ -120,6 +132,7 @@ private:
   std::map<sequence, pending_event> pending_;
   std::uint64_t dead_lettered_ = 0;
   std::uint64_t missed_ = 0;
+  std::map<sequence, sequence> roots_;
 };
 
 /// Appends `more` to `history`, dropping the oldest beyond `attempt_history_max`.

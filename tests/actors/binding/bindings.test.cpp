@@ -440,6 +440,7 @@ TEST_CASE_METHOD(
   REQUIRE(letters.size() == 2);
   CHECK(letters[1].id() == "e1");
   CHECK_FALSE(letters[1].history_at_death().empty());
+  CHECK(letters[1].is_replacement());
   CHECK(get<binding_redrive>(redrive_binding{which, {.seqs = {sequence{3}}}, "ada"}).events == 1);
   CHECK(workflow_ids() == std::vector<std::string>{"o-1", "o-3"});
   CHECK(dead() == 1);

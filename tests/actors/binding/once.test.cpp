@@ -18,12 +18,15 @@ namespace {
 
 enum class worker : std::uint8_t { absent, quick };
 
+constexpr const char* to_jobs = R"({"target":{"queue":{"queue":"jobs"}}})";
+
 struct queue_node : bound_node {
-  explicit queue_node(std::uint32_t window_s) : bound_node{config{}} {
+  explicit queue_node(std::uint32_t window_s, const std::string& rule = to_jobs)
+      : bound_node{config{}} {
     put_queue put{.queue = jobs()};
     put.dedupe_window_s = window_s;
     REQUIRE(broker.ask_now(put));
-    bind(R"({"target":{"queue":{"queue":"jobs"}}})");
+    bind(rule);
   }
 
   static queue_ref jobs() {
@@ -122,6 +125,44 @@ TEST_CASE("an event's task is one task wherever the node dies", "[actors][bindin
         const auto left = here.get<queue_description>(get_queue{queue_node::jobs()});
         CHECK(left.waiting == std::array<std::uint64_t, runtime::priority_count>{});
       }
+    }
+  }
+}
+
+TEST_CASE("an edited dead letter is one task wherever the node dies", "[actors][binding]") {
+  const redrive_binding all{queue_node::binding(), {}, "ann"};
+  const redrive_binding some{queue_node::binding(), {.type = "t"}, "ann"};
+  const edit_binding_dead edit{queue_node::binding(), sequence{1}, "2", "ann"};
+  enum class cut : std::uint8_t { edit, redrive_of_all, redrive_of_some };
+  for (const auto what : {cut::edit, cut::redrive_of_all, cut::redrive_of_some}) {
+    for (int commits = 0; commits < 12; ++commits) {
+      INFO("cut " << static_cast<int>(what) << " after commit " << commits);
+      queue_node here{0, R"({"target":{"workflow":{"type":"absent","id":"w"}}})"};
+      here.hand_over(1);
+      here.broker.advance(5s);
+      REQUIRE(here.dead() == std::vector<std::uint64_t>{1});
+      here.bind(to_jobs);
+      if (what == cut::edit) here.broker.ask(edit);
+      if (what == cut::redrive_of_all) here.broker.ask(all);
+      if (what == cut::redrive_of_some) here.broker.ask(some);
+      for (int i = 0; i < commits; ++i) {
+        here.work();
+        here.commit();
+      }
+      here.broker.tick(1h);
+      here.die();
+      here.work_until_nothing_is_left();
+      // By then it may be none any more, or be being redriven.
+      const auto edited = here.broker.ask(edit);
+      here.work_until_nothing_is_left();
+      REQUIRE(here.broker.got.answered.contains(edited));
+      for (int i = 0; i < 3; ++i) {
+        (void)here.get<binding_redrive>(i == 1 ? all : some);
+        here.work_until_nothing_is_left();
+        here.broker.advance(12s);
+      }
+      CHECK(here.dead().empty());
+      CHECK(here.tasks.size() == 1);
     }
   }
 }

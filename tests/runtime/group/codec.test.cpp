@@ -89,6 +89,27 @@ TEST_CASE("a ledger survives its snapshot", "[runtime][group]") {
   CHECK(back->lag(sequence{10}) == 7);
 }
 
+TEST_CASE("what was replaced is settled with what has its place", "[runtime][group]") {
+  group_progress progress;
+  progress.acked = {{sequence{2}, sequence{3}}};
+  progress.replaced = {{sequence{7}, sequence{2}}};
+  const auto read = decode_group_progress(encode_group_progress(progress));
+  REQUIRE(read);
+  CHECK(read->replaced == progress.replaced);
+  group_ledger ledger;
+  ledger.apply(*read);
+  auto back = decode_group_snapshot(encode_group_snapshot(ledger, {}));
+  REQUIRE(back);
+  CHECK(*back == ledger);
+  CHECK_FALSE(back->is_settled(sequence{2}));
+  CHECK(back->is_settled(sequence{3}));
+  progress = {};
+  progress.acked = {{sequence{7}, sequence{7}}};
+  back->apply(progress);
+  CHECK(back->is_settled(sequence{2}));
+  CHECK(back->roots().empty());
+}
+
 TEST_CASE("a text that is no UTF-8 makes no record unreadable", "[runtime][group]") {
   group_progress progress;
   progress.pending = {{sequence{3}, 2, {}, {{1, {}, "\xff", "nack", "\xc3"}}, 0}};
