@@ -5,6 +5,7 @@
 #include "cli/output.hpp"
 #include "runtime/topic/broker_projection.hpp"
 #include "storage/offline.hpp"
+#include "storage/record_names.hpp"
 
 #include <fmt/format.h>
 
@@ -82,57 +83,6 @@ exit_code verify(const context& run, const journal_options& o) {
   return report->damage.empty() ? exit_code::done : exit_code::refused;
 }
 
-std::string_view name_of_kind(storage::record_kind kind) {
-  using enum storage::record_kind;
-  switch (kind) {
-  case topic_created:
-    return "topic_created";
-  case topic_configured:
-    return "topic_configured";
-  case topic_deleted:
-    return "topic_deleted";
-  case event:
-    return "event";
-  case trimmed:
-    return "trimmed";
-  case group_created:
-    return "group_created";
-  case group_configured:
-    return "group_configured";
-  case group_deleted:
-    return "group_deleted";
-  case group_progress:
-    return "group_progress";
-  case presence_changed:
-    return "presence_changed";
-  case presence_restated:
-    return "presence_restated";
-  case workflow_progress:
-    return "workflow_progress";
-  case snapshot:
-    return "snapshot";
-  case queue_created:
-    return "queue_created";
-  case queue_configured:
-    return "queue_configured";
-  case queue_deleted:
-    return "queue_deleted";
-  case task_enqueued:
-    return "task_enqueued";
-  case task_progress:
-    return "task_progress";
-  case task_restated:
-    return "task_restated";
-  case task_audited:
-    return "task_audited";
-  case task_ends_told:
-    return "task_ends_told";
-  case queue_closed:
-    return "queue_closed";
-  }
-  return "unknown";
-}
-
 void print_record(const context& run, shard_id shard, const storage::record& r) {
   const auto time = r.time.time_since_epoch().count();
   if (run.wants_json()) {
@@ -143,7 +93,7 @@ void print_record(const context& run, shard_id shard, const storage::record& r) 
         r.lsn.raw(),
         r.term.raw(),
         time,
-        name_of_kind(r.kind),
+        name_of(r.kind),
         r.entity.raw(),
         r.entity_seq.raw(),
         r.previous.raw(),
@@ -156,7 +106,7 @@ void print_record(const context& run, shard_id shard, const storage::record& r) 
       shard.raw(),
       r.lsn.raw(),
       time,
-      name_of_kind(r.kind),
+      name_of(r.kind),
       r.entity.raw(),
       r.entity_seq.raw(),
       r.payload.size());

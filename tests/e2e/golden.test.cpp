@@ -1,6 +1,10 @@
-// Journals that earlier versions wrote (tests/golden/make.sh): this version goes on from each.
+// Journals that earlier versions wrote (tests/golden/make.sh): this version goes on from each, and
+// the newest has a record of every kind, and an event of every type that the history of a run has.
+#include "storage/record_names.hpp"
+
 #include "tests/e2e/broker.hpp"
 #include "tests/e2e/chores.hpp"
+#include "tests/e2e/event_contract.hpp"
 #include "tests/support/catch.hpp"
 #include "tests/support/eventually.hpp"
 
@@ -8,6 +12,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <set>
+#include <sstream>
 #include <string>
 #include <vector>
 
@@ -16,6 +21,8 @@ using namespace callboard::testing;
 namespace {
 
 namespace fs = std::filesystem;
+
+constexpr auto newest = "0.1-every-record.tar.gz";
 
 std::vector<fs::path> archives() {
   std::vector<fs::path> found;
@@ -102,7 +109,103 @@ void check_second_life(broker& client) {
   CHECK(number_of(client.post("/agents/tally/second/add", "4").json(), "result") == 6);
 }
 
+/// What journals have that were made since every kind of record is in them.
+void check_every_record(broker& client) {
+  for (const auto* gone :
+       {"/topics/passing", "/topics/many/groups/passing", "/queues/passing", "/queues/closed"}) {
+    CHECK(client.get(gone).status == 404);
+  }
+  CHECK(number_of(client.get("/topics/many/groups/slow").json(), "floor") == 290);
+  const auto room = client.get("/presence/room").json().at("members").as_array();
+  REQUIRE(room.size() == 2);
+  CHECK(text_of(room[0].at("state"), "mood") == "glad");
+  const auto letter = client.get("/queues/broken/dead").json().at("tasks").as_array().at(0);
+  const auto task = "/queues/broken/tasks/" + std::to_string(number_of(letter, "task"));
+  CHECK(text_of(client.get(task).json(), "payload") == "mended");
+  const auto edited = client.get("/queues/broken/audit").json().at("changes").as_array().at(0);
+  CHECK(text_of(edited, "action") == "edit");
+  const auto purged = client.get("/queues/purged/audit").json().at("changes").as_array().at(0);
+  CHECK(text_of(purged, "action") == "purge");
+  CHECK(number_of(purged, "up_to") != 0);
+  CHECK_FALSE(flag_of(purged, "dead"));
+  CHECK(text_of(result_of(client, "sent"), "result") == "task_queue_deleted");
+  // Its code is in another build.
+  CHECK(client.get("/workflows/deaf/explain").body.contains("no_code"));
+  CHECK(text_of(client.get("/workflows/skipped").json(), "status") == "completed");
+  CHECK(std::ranges::any_of(client.history("workflow.skipped"), [](const auto& one) {
+    return json::serialize(one.event).contains(R"("how":"skipped")");
+  }));
+  const auto mirrored = client.history("watch");
+  REQUIRE_FALSE(mirrored.empty());
+  CHECK(text_of(mirrored[0].event.at("data"), "at") == "half");
+  CHECK(number_of(client.get("/workflows/dated").json(), "version") == 2);
+  REQUIRE(client.post("/workflows/dated/signals/go", "7").status == 200);
+  CHECK(number_of(result_of(client, "dated"), "result") == 2);
+  REQUIRE(client.post("/workflows/rebuilt/signals/never", "7").status == 200);
+  CHECK(number_of(result_of(client, "rebuilt"), "result") == 7);
+  REQUIRE(client.post("/workflows/fickle/signals/go", "7").status == 200);
+  CHECK(number_of(result_of(client, "fickle"), "result") == 7);
+}
+
+/// A JSON object of each line that a command of `journal` prints about the stopped node.
+std::vector<json::value> journal_lines(const std::string& command, const fs::path& data) {
+  const auto said =
+      run_callboard({"--output", "json", "journal", command, "--data", data.string()});
+  INFO(said.err);
+  REQUIRE(said.status == 0);
+  std::vector<json::value> lines;
+  std::istringstream in{said.out};
+  for (std::string line; std::getline(in, line);)
+    lines.push_back(json::parse(line));
+  return lines;
+}
+
+std::set<std::string> without(std::set<std::string> all, const std::set<std::string>& some) {
+  for (const auto& one : some)
+    all.erase(one);
+  return all;
+}
+
+void unpack(const fs::path& archive, const temp_dir& folder) {
+  const auto command = "tar -C '" + folder.path().string() + "' -xzf '" + archive.string() + "'";
+  REQUIRE(std::system(command.c_str()) == 0);
+}
+
 }  // namespace
+
+TEST_CASE("the newest golden journal has records of every kind", "[e2e][golden]") {
+  temp_dir folder;
+  unpack(fs::path{CALLBOARD_GOLDEN} / newest, folder);
+  std::set<std::string> found;
+  for (const auto& record : journal_lines("dump", folder.path() / "data"))
+    found.insert(text_of(record, "kind"));
+  std::set<std::string> kinds;
+  for (unsigned number = 0; number < 1U << 10; ++number) {
+    const auto name = callboard::storage::name_of(callboard::storage::record_kind(number));
+    if (!name.empty()) kinds.emplace(name);
+  }
+  CHECK(kinds.size() >= 22);
+  CHECK(without(kinds, found) == std::set<std::string>{});
+}
+
+TEST_CASE("the newest golden journal has events of runs of every type", "[e2e][golden]") {
+  temp_dir folder;
+  unpack(fs::path{CALLBOARD_GOLDEN} / newest, folder);
+  std::set<std::string> found;
+  for (const auto& event : journal_lines("export", folder.path() / "data")) {
+    if (text_of(event, "topic").starts_with("workflow.")) {
+      found.insert(text_of(event.at("event"), "type"));
+    }
+  }
+  server_process server;
+  broker client{server.where()};
+  const auto types = event_contract{client.http()}.described();
+  CHECK(types.size() >= 24);
+  // Frames of a model's stream are ephemeral: no history has them.
+  CHECK(
+      without(types, found)
+      == std::set<std::string>{"model.delta", "model.reset", "model.snapshot"});
+}
 
 TEST_CASE("a node goes on from every golden journal", "[e2e][golden]") {
   const auto all = archives();
@@ -117,8 +220,7 @@ TEST_CASE("a node goes on from every golden journal", "[e2e][golden]") {
     // However old the archive is.
     arguments.insert(arguments.end(), {"--set", "workflows.retention_s=0"});
     temp_dir folder;
-    const auto unpack = "tar -C '" + folder.path().string() + "' -xzf '" + archive.string() + "'";
-    REQUIRE(std::system(unpack.c_str()) == 0);
+    unpack(archive, folder);
     server_process server{{.data_dir = folder.path() / "data", .arguments = arguments}};
     broker client{server.where()};
 
@@ -141,9 +243,11 @@ TEST_CASE("a node goes on from every golden journal", "[e2e][golden]") {
     CHECK(text_of(client.get("/workflows/waiting").json(), "status") == "running");
     REQUIRE(client.post("/workflows/waiting/signals/go", "7").status == 200);
     const auto name = archive.filename();
-    const bool has_second_life = name == "0.1-zeroed-logs.tar.gz";
+    const bool is_newest = name == newest;
+    const bool has_second_life = is_newest || name == "0.1-zeroed-logs.tar.gz";
     if (has_second_life || name == "0.1-kept-events.tar.gz") check_by_hand(client);
     if (has_second_life) check_second_life(client);
+    if (is_newest) check_every_record(client);
     if (!is_first) check_the_rest(client);
     const auto waited = result_of(client, "waiting");
     CHECK(text_of(waited, "status") == "completed");

@@ -1,10 +1,13 @@
 #!/usr/bin/env bash
 # Makes a golden journal: a data directory as this version writes it, left by kill -9 in the middle of
-# work. Later versions must go on from it (tests/e2e/golden.test.cpp). Run once for each release:
-#   tests/golden/make.sh build/every_command tests/golden/NAME.tar.gz
+# work, with every kind of record and every event of runs. Later versions must go on from it
+# (tests/e2e/golden.test.cpp, which names the newest). Run once for each release:
+#   ninja -C build every_command every_command_changed
+#   tests/golden/make.sh build/tests/e2e/every_command build/tests/e2e/every_command_changed tests/golden/NAME.tar.gz
 set -euo pipefail
 program=$(realpath "$1")
-archive=$(realpath -m "$2")
+changed=$(realpath "$2")
+archive=$(realpath -m "$3")
 folder=$(mktemp -d)
 node=
 provider=
@@ -42,8 +45,9 @@ for _ in $(seq 100); do
   sleep 0.1
 done
 
-start_node() {
-  "$program" dev --listen 127.0.0.1:0 --data "$folder/data" --set storage.shard_count=4 \
+start_node() { # PROGRAM
+  rm -f "$folder/out"
+  "$1" dev --listen 127.0.0.1:0 --data "$folder/data" --set storage.shard_count=4 \
     --set storage.ballast_bytes=0 --set storage.spare_log_bytes=1048576 --set models.order=main \
     --set models.main.default_model=m --set models.main.use_proxy=false \
     --set "models.main.base_url=http://127.0.0.1:$(cat "$folder/provider")/v1" \
@@ -56,10 +60,16 @@ start_node() {
   done
   base=$(sed -n 's/^ready //p' "$folder/out")/v1/tenants/default
 }
-start_node
+start_node "$program"
+kill_node() {
+  kill -9 "$node"
+  tail --pid="$node" -f /dev/null
+}
 
 call() { # METHOD PATH [BODY]
-  curl -sfS -X "$1" "$base/$2" -H 'content-type: application/json' ${3:+-d "$3"} >/dev/null
+  curl -sfS -X "$1" "$base/$2" -H 'content-type: application/json' ${3:+-d "$3"} >/dev/null && return
+  echo "refused: $*" >&2
+  exit 1
 }
 
 read_member() { # NAME: its first value in the JSON of the input
@@ -147,7 +157,7 @@ done
 call PUT topics/brief/groups/late '{"from":"first"}'
 kill "$node"
 tail --pid="$node" -f /dev/null
-start_node
+start_node "$program"
 call PUT topics/brief '{"retention":{"max_events":2}}'
 for _ in $(seq 200); do
   curl -sfS "$base/topics/brief/groups/late" | grep -q '"missed":[1-9]' && break
@@ -156,6 +166,72 @@ done
 call POST workflows '{"type":"everything","id":"later"}'
 until_told later "the signal 'go'"
 call POST agents/tally/second/add 2
-kill -9 "$node"
+# A group that is changed, and one with a snapshot; who is present, before a start and behind it; dead letters
+# and tasks that were changed by hand; a queue that is gone for all but one of two runs that wait for its tasks.
+call PUT topics/orders/groups/billing '{"hold_ms":60000}'
+events=
+for n in $(seq 300); do
+  events+=",{\"specversion\":\"1.0\",\"id\":\"m$n\",\"source\":\"/golden\",\"type\":\"many\",\"data\":$n}"
+done
+curl -sfS "$base/topics/many/events" -H 'content-type: application/cloudevents-batch+json' \
+  -d "[${events:1}]" >/dev/null
+call PUT topics/many/groups/slow '{"from":"first","hold_ms":600000}'
+for seq in $(seq 290); do
+  call POST topics/many/groups/slow/ack "{\"up_to_seq\":$seq}"
+done
+call PUT presence/room/ann '{"seat":1}'
+letter=$(curl -sfS "$base/queues/broken/dead" | sed -n 's/.*"task":\([0-9]*\).*/\1/p')
+call PUT "queues/broken/dead/$letter" '{"payload":"mended"}'
+call PUT queues/purged '{"attempts_max":2}'
+call PUT queues/purged '{"attempts_max":3}'
+call POST queues/purged/tasks '{"payload":"first"}'
+call POST queues/purged/purge '{}'
+call POST workflows '{"type":"patient","id":"skipped"}'
+until_told skipped "the signal 'never'"
+call POST workflows/skipped/commands/1/skip '{"reason":"golden"}'
+call GET "workflows/skipped/result?wait_ms=20000"
+call POST workflows '{"type":"everything","id":"mirrored","mirror":"watch"}'
+until_told mirrored "the signal 'go'"
+call POST workflows '{"type":"dated","id":"dated"}'
+until_told dated "the signal 'go'"
+call POST workflows '{"type":"fickle","id":"fickle"}'
+until_told fickle "the signal 'go'"
+call POST workflows '{"type":"patient","id":"rebuilt"}'
+until_told rebuilt "the signal 'never'"
+# A third life, by another build, which blocks a run and goes on with one; and a fourth, by the first again.
+kill_node
+start_node "$changed"
+until_told fickle command_differs
+call POST workflows/rebuilt/signals/unread 7
+call POST workflows '{"type":"late_sender","id":"deaf","input":"closed"}'
+until_told deaf "task in queue 'closed'"
+kill_node
+start_node "$program"
+until_told fickle "the signal 'go'"
+call POST workflows '{"type":"sender","id":"sent","input":"closed"}'
+until_told sent "task in queue 'closed'"
+call DELETE queues/closed
+call GET "workflows/sent/result?wait_ms=20000"
+for mood in calm glad; do
+  call PUT presence/room/ann "{\"mood\":\"$mood\"}"
+  call PUT presence/room/bob "{\"mood\":\"$mood\"}"
+done
+# What says that something was deleted is given back at once, so the node must die between the two.
+for _ in $(seq 50); do
+  call PUT topics/passing
+  call PUT topics/many/groups/passing '{"from":"first"}'
+  call PUT queues/passing
+  curl -sfSZ --no-progress-meter -X DELETE "$base/topics/passing" "$base/topics/many/groups/passing" "$base/queues/passing"
+  kill_node
+  "$program" journal dump --data "$folder/data" --output json >"$folder/dump"
+  missing=
+  for kind in topic group queue; do
+    grep -q "\"kind\":\"${kind}_deleted\"" "$folder/dump" || missing=$kind
+  done
+  [ -n "$missing" ] || break
+  echo "no ${missing}_deleted" >&2
+  start_node "$program"
+done
+[ -z "$missing" ]
 tar -C "$folder" --sort=name -czf "$archive" data
 du -h "$archive"

@@ -94,6 +94,52 @@ struct tree : workflow<tree> {
   }
 };
 
+/// Waits for a task in the queue that it is given.
+struct sender : workflow<sender> {
+  static constexpr std::string_view type = "sender";
+
+  flow<json> run(context& ctx, std::string queue) {
+    auto got = co_await ctx.task<json>(std::move(queue), 1);
+    co_return got ? *got : json(got.error().code);
+  }
+};
+
+#ifdef CALLBOARD_CHANGED
+struct late_sender : workflow<late_sender> {
+  static constexpr std::string_view type = "late_sender";
+
+  flow<json> run(context& ctx, std::string queue) {
+    co_return co_await ctx.task<json>(std::move(queue), 1).required();
+  }
+};
+#endif
+
+/// Of two versions.
+template <std::uint32_t Version>
+struct dated : workflow<dated<Version>> {
+  static constexpr std::string_view type = "dated";
+  static constexpr std::uint32_t version = Version;
+
+  flow<json> run(context& ctx, json) {
+    co_await ctx.signal("go").required();
+    co_return Version;
+  }
+};
+
+/// Does something else in the build that tests/golden/make.sh has beside the usual one.
+struct fickle : workflow<fickle> {
+  static constexpr std::string_view type = "fickle";
+
+  flow<json> run(context& ctx, json) {
+#ifdef CALLBOARD_CHANGED
+    co_await ctx.step("two", effect("two", 2)).required();
+#else
+    co_await ctx.step("one", effect("one", 1)).required();
+#endif
+    co_return co_await ctx.signal("go").required();
+  }
+};
+
 /// So many steps, one after the other, and then a signal.
 struct many : workflow<many> {
   static constexpr std::string_view type = "many";
@@ -301,5 +347,12 @@ int main(int argc, char** argv) {
       .add<many>()
       .add<undoer>()
       .add<redone>()
+      .add<sender>()
+      .add<dated<1>>()
+      .add<dated<2>>()
+      .add<fickle>()
+#ifdef CALLBOARD_CHANGED
+      .add<late_sender>()
+#endif
       .main(argc, argv);
 }
