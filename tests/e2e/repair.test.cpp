@@ -72,6 +72,16 @@ json::value data_of(const std::vector<stored_event>& channel, std::string_view t
   return {};
 }
 
+/// What the end of the command says of who did it; null if nobody did.
+json::value by_hand(const std::vector<stored_event>& channel, std::uint64_t command) {
+  for (const auto& one : channel) {
+    const auto* data = one.event.if_contains("data");
+    if (number_of(one.event, "command") != command || data == nullptr) continue;
+    if (const auto* found = data->as_object().if_contains("by_hand")) return *found;
+  }
+  return nullptr;
+}
+
 }  // namespace
 
 TEST_CASE("what was put right is so after kill -9", "[e2e][repair]") {
@@ -134,6 +144,9 @@ TEST_CASE("what was put right is so after kill -9", "[e2e][repair]") {
         "o4/commands/3/resolve", R"({"result":true,"reason":"approved by phone"})");
     CHECK(answer.status == 200);
     CHECK(text_of(node.result("o4"), "status") == "completed");
+    CHECK(
+        by_hand(node.client().history("workflow.o4"), 3)
+        == json::value{{"how", "resolved"}, {"who", "anonymous"}, {"reason", "approved by phone"}});
     CHECK(node.client().post("/workflows/o4/commands/3/skip", "").status == 409);
     node.start("o5", R"({"total":500})");
     REQUIRE(
@@ -143,6 +156,16 @@ TEST_CASE("what was put right is so after kill -9", "[e2e][repair]") {
     CHECK(failed.status == 200);
     CHECK(text_of(node.result("o5"), "status") == "failed");
     CHECK(node.effects().at("release o5.1.4") >= 1);
+    node.start("o7", R"({"total":500})");
+    REQUIRE(
+        eventually([&] { return text_of(node.show("o7"), "state") == "waiting for approval"; }));
+    REQUIRE(
+        node.call_and_crash("o7/commands/3/skip", R"({"reason":"nobody is there"})").status == 200);
+    // As if its time were up.
+    CHECK(text_of(node.result("o7"), "status") == "failed");
+    CHECK(
+        by_hand(node.client().history("workflow.o7"), 3)
+        == json::value{{"how", "skipped"}, {"who", "anonymous"}, {"reason", "nobody is there"}});
   }
   SECTION("what makes no sense is refused") {
     node.start("o6", R"({"total":500})");

@@ -593,9 +593,15 @@ TEST_CASE("a token without repair may signal a workflow and no more", "[gateway]
     CHECK(status("/workflows/w1/terminate", R"({"reason":"x"})") == repaired);
     if (repair) CHECK(last<actors::terminate_workflow>(fixture).who == "ada");
     CHECK(status("/workflows/w1/restart", R"({"from":"1"})") == repaired);
+    if (repair) CHECK(last<actors::restart_workflow>(fixture).order.who == "ada");
     CHECK(status("/workflows/w1/fork", R"({"id":"w2"})") == repaired);
+    if (repair) CHECK(last<actors::fork_workflow>(fixture).order.who == "ada");
     CHECK(status("/workflows/w1/commands/1/skip", "") == repaired);
-    CHECK(status("/workflows/w1/commands/1/resolve", R"({"result":1})") == repaired);
+    if (repair) CHECK(last<actors::resolve_command>(fixture).how == "skipped");
+    if (repair) CHECK(last<actors::resolve_command>(fixture).who == "ada");
+    CHECK(status("/workflows/w1/commands/2/resolve", R"({"result":1})") == repaired);
+    if (repair) CHECK(last<actors::resolve_command>(fixture).how == "resolved");
+    if (repair) CHECK(last<actors::resolve_command>(fixture).who == "ada");
   }
 }
 
