@@ -1,8 +1,11 @@
 // Every sentence that a run says of where it is: on virtual time, where nothing happens by itself.
 #include "tests/actors/topic/virtual_broker.hpp"
 
+#include <boost/json/parse.hpp>
+
 #include <callboard/agent.hpp>
 #include <callboard/workflow.hpp>
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -76,10 +79,18 @@ struct waiting_for_all : workflow<waiting_for_all> {
 struct desk : agent<desk, int> {
   static constexpr std::string_view type = "desk";
 
-  static void handlers(handler_table<desk>& on) { on.message("think", &desk::think); }
+  static void handlers(handler_table<desk>& on) {
+    on.message("think", &desk::think);
+    on.message("leave", &desk::leave);
+  }
 
   flow<int> think(context& ctx, int) {
     co_await ctx.sleep(1h).required();
+    co_return 1;
+  }
+
+  flow<int> leave(context&, int) {
+    throw cancelled{};
     co_return 1;
   }
 };
@@ -111,6 +122,13 @@ public:
     const auto& answer = broker->got.answered.at(id);
     if (!answer) FAIL(answer.error().detail);
     return std::get<workflow_answer>(*answer).body;
+  }
+
+  boost::json::object shown() { return boost::json::parse(explained()).as_object(); }
+
+  /// What the runs of `w1` would record now.
+  std::int64_t now_ms() {
+    return broker->journal.shard_time(broker->shard_of("workflow.w1")).time_since_epoch().count();
   }
 
   bool says(std::string_view what, const std::string& channel = "workflow.w1") {
@@ -210,6 +228,77 @@ TEST_CASE_METHOD(explain_fixture, "an agent says that it waits for a message", "
   REQUIRE(broker->ask_now(std::move(call)));
   CHECK(says(R"("summary":"it waits for a message")", "workflow.agent.desk.bob"));
   CHECK(says(R"("messages_waiting":0)", "workflow.agent.desk.bob"));
+}
+
+TEST_CASE_METHOD(explain_fixture, "an agent says that its code failed", "[actors]") {
+  call_agent call;
+  call.topic = broker->topic("workflow.agent.desk.bob");
+  call.type = "agent:desk";
+  call.message = "leave";
+  call.payload = "1";
+  call.id = "m1";
+  (void)broker->ask(std::move(call));
+  broker->advance(1s);
+  CHECK(says(R"("summary":"its code failed, so nothing of it runs: )", "workflow.agent.desk.bob"));
+}
+
+TEST_CASE_METHOD(explain_fixture, "a run says how much of it is copied", "[actors]") {
+  start("long");
+  REQUIRE(broker->ask_now(terminate_workflow{broker->topic("workflow.w1"), "enough"}));
+  broker->journal.refuse_next({errc::overloaded, "not now", 0}, 1'000'000);
+  (void)broker->ask(restart_workflow{broker->topic("workflow.w1"), {.from = "1400"}});
+  broker->advance(1s);
+  CHECK(says("it is being begun anew: 500 of 1400 events are copied"));
+  let_go();
+  CHECK(says(R"("summary":"it waits for the signal 'never'")"));
+}
+
+TEST_CASE_METHOD(explain_fixture, "a run says that it is replayed", "[actors]") {
+  start("sleep");
+  broker->crash();
+  const auto id = broker->ask(explain_workflow{broker->topic("workflow.w1")});
+  // Of what is read, and then of the replay, nobody does anything while time passes.
+  for (int i = 0; i < 10 && !broker->got.answered.contains(id); ++i) {
+    broker->run_actors();
+    broker->tick(2500ms);
+    broker->run_actors();
+    if (!broker->got.answered.contains(id)) broker->read();
+  }
+  REQUIRE(broker->got.answered.contains(id));
+  const auto& answer = broker->got.answered.at(id);
+  REQUIRE(answer);
+  CHECK(std::get<workflow_answer>(*answer).body.contains(
+      R"("summary":"its history is being replayed")"));
+  broker->settle();
+  CHECK(says("it waits for its timer"));
+}
+
+TEST_CASE_METHOD(explain_fixture, "a run says since when it is so, and when it wakes", "[actors]") {
+  const auto began = now_ms();
+  start("sleep");
+  auto told = shown();
+  const auto wait = [&] { return told.at("waiting_for").at(0).as_object(); };
+  const auto due = began + 3'600'000;
+  CHECK(told.at("since_ms") == began);
+  CHECK(wait().at("since_ms") == began);
+  CHECK(wait().at("due_ms") == due);
+  CHECK(told.at("next_wake_ms") == due);
+  // Something else is recorded meanwhile; the wait is as old as it was, also behind a restart.
+  const auto signalled = now_ms();
+  REQUIRE(signalled > began);
+  REQUIRE(broker->ask_now(signal_workflow{broker->topic("workflow.w1"), "go", "1", ""}));
+  for (const bool is_restarted : {false, true}) {
+    INFO(is_restarted);
+    if (is_restarted) broker->crash();
+    told = shown();
+    CHECK(told.at("since_ms") == signalled);
+    CHECK(wait().at("since_ms") == began);
+    CHECK(told.at("next_wake_ms") == due);
+  }
+  broker->advance(std::chrono::milliseconds{due - now_ms()});
+  told = shown();
+  CHECK(told.at("since_ms").as_int64() >= due);
+  CHECK_FALSE(told.contains("next_wake_ms"));
 }
 
 }  // namespace callboard::testing

@@ -104,7 +104,7 @@ public:
     parts_.workflows = code;
     if (code != nullptr) parts_.user_code = parts_.steps = &readers_;
     if (steps != nullptr) parts_.steps = steps;
-    wait_for_readers();
+    read();
     start();
   }
 
@@ -136,14 +136,39 @@ public:
   /// Lets actors and readers work until nothing is left to do; commits nothing.
   void run() {
     do {
-      while (scheduler_->run() > 0) {
-      }
-      wait_for_readers();
+      run_actors();
+      read();
     } while (scheduler_->has_job() || readers_.depth() > 0);
   }
 
   /// Lets actors handle one message; readers do nothing. False if there was none.
   bool step() { return scheduler_->try_run_once(); }
+
+  /// Lets actors work until they have nothing left to do; readers do nothing.
+  void run_actors() {
+    while (scheduler_->run() > 0) {
+    }
+  }
+
+  /// Lets readers do what they have been asked for; actors do nothing. Their pool answers control
+  /// work in order of arrival with its only thread, which works only while this waits for it: CAF's
+  /// scheduler for tests can be used by one thread at a time.
+  void read() {
+    std::promise<void> ran;
+    std::promise<void> next;
+    auto has_run = ran.get_future();
+    const auto posted = readers_.post(
+        actors::reader_pool::lane::reads,
+        [ran = std::move(ran), opened = next.get_future()]() mutable {
+          ran.set_value();
+          opened.wait();
+        });
+    REQUIRE(posted);
+    if (gate_) gate_->set_value();
+    gate_ = std::move(next);
+    // On a machine that is busy with other things thousands of jobs take their time.
+    REQUIRE(has_run.wait_for(std::chrono::minutes{3}) == std::future_status::ready);
+  }
 
   /// Lets everything happen, commits included, until nothing is left to do.
   void settle() {
@@ -257,25 +282,6 @@ private:
   }
 
   void set_policy() { system_config_.set("scheduler.policy", caf::atom("testing")); }
-
-  /// The pool answers control work in order of arrival with its only thread, which works only
-  /// while this waits for it: CAF's scheduler for tests can be used by one thread at a time.
-  void wait_for_readers() {
-    std::promise<void> ran;
-    std::promise<void> next;
-    auto has_run = ran.get_future();
-    const auto posted = readers_.post(
-        actors::reader_pool::lane::reads,
-        [ran = std::move(ran), opened = next.get_future()]() mutable {
-          ran.set_value();
-          opened.wait();
-        });
-    REQUIRE(posted);
-    if (gate_) gate_->set_value();
-    gate_ = std::move(next);
-    // On a machine that is busy with other things thousands of jobs take their time.
-    REQUIRE(has_run.wait_for(std::chrono::minutes{3}) == std::future_status::ready);
-  }
 
   metrics counters_;
   actors::reader_pool readers_{time, 1, 1000};
