@@ -21,8 +21,8 @@ inline constexpr std::uint64_t earlier_signals_reach = 1000;
 /// Fewer are, if they are larger than this together; the last sixteen in any case.
 inline constexpr std::size_t earlier_signals_bytes_max = 4U << 20;
 
-/// What each said, by its id: of the run that went on as the current one, and of those before that
-/// began and ended in the transition which began the current one. A run that was begun anew by hand
+/// What each said, by its id: of the run that went on as the current one, and those that the
+/// current one names, as runs between have waited for nothing. A run that was begun anew by hand
 /// goes on from what the one it was begun from did. They are a help and no need: what cannot be
 /// decoded is left out.
 /// Errors: those of reading.

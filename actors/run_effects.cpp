@@ -254,6 +254,7 @@ void run_host::on_step_driven(
   is_code_at_work_ = false;
   if (input) stops_.ended(input->command);
   if (input && !is_dead_) {
+    is_fresh_ = false;
     owe_if_left(*input);
     batch_.reserve(1 + outputs.events.size());
     batch_.push_back({std::move(*input), row_->run});

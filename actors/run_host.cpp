@@ -192,6 +192,7 @@ void run_host::pump() {
     // Ended by hand: its child or its task goes on to no purpose.
     if (!next.event.by_hand.is_null()) owe(next.event.command);
     batch_.push_back({next.event, row_->run});
+    is_fresh_ &= next.event.kind == run_event_kind::started;
     unread_bytes_ += next.bytes;
     // Recorded all the same: the code that fits reads it when it comes.
     if (engine_ && engine_->blocked()) engine_->pass_over(next.event);

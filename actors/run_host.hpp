@@ -261,6 +261,7 @@ private:
 
   // -- going on as a new run (run_next.cpp) ----------------------------------------------------
   void begin_next_run(json with);
+  void hand_on_signals(const std::vector<runtime::run_event>& unread);
   [[nodiscard]] std::uint32_t newest_version(const runtime::run_start& start) const;
   /// Takes the first cancel out of what waits.
   [[nodiscard]] std::optional<input> take_cancel();
@@ -497,6 +498,7 @@ private:
   /// it stays in memory, and the latest when it is loaded (`earlier_signals_reach`).
   std::map<std::string, std::uint64_t> signal_ids_;
   std::map<std::string, std::uint64_t> earlier_signal_ids_;
+  bool is_fresh_ = true;  // The run has heard nothing but what it began with.
   runtime::signal_ledger signals_;
   /// Of an agent: messages without reply, and its latest replies by message.
   std::map<std::string, open_message> open_messages_;
@@ -582,8 +584,7 @@ private:
   bool is_dead_ = false;
   bool owes_parent_ = false;  // It is being told.
   std::uint32_t parent_tries_ = 0;
-  /// The current run has recorded a cancel.
-  bool is_being_cancelled_ = false;
+  bool is_being_cancelled_ = false;  // The current run has recorded a cancel.
   bool is_checking_ = false;
   /// When it is free; and because an agent said so.
   bool is_check_wanted_ = false;

@@ -35,10 +35,37 @@ std::uint32_t run_host::newest_version(const runtime::run_start& start) const {
   return code == nullptr ? start.identity.version : code->version;
 }
 
+/// Whoever was not told that a signal counts sends it again, by then maybe many runs later: those
+/// that have waited for nothing count as one with the run before them, and the record of each says
+/// what that took last.
+void run_host::hand_on_signals(const std::vector<run_event>& unread) {
+  auto& taken = start_->signals;
+  if (!std::exchange(is_fresh_, true)) {
+    taken.clear();
+    earlier_signal_ids_.clear();
+    signal_ids_.swap(earlier_signal_ids_);
+  }
+  // Those of an agent that were answered are among its replies.
+  if (is_agent()) {
+    earlier_signal_ids_.clear();
+    return signal_ids_.clear();
+  }
+  taken.insert(signal_ids_.begin(), signal_ids_.end());
+  earlier_signal_ids_.merge(std::exchange(signal_ids_, {}));
+  for (const auto& [event, run] : batch_) {
+    const bool has_id = event.kind == run_event_kind::signalled && !event.id.empty();
+    if (has_id && run == row_->run) taken.emplace(event.id, said_by(event));
+  }
+  // These are recorded again.
+  for (const auto& event : unread)
+    taken.erase(event.id);
+}
+
 /// The next run begins in the batch that ends this one, so that there is always one; the code of an
 /// agent works on it behind that.
 void run_host::begin_next_run(json with) {
   auto unread = engine_->take_unread();
+  hand_on_signals(unread);
   owe_all();
   children_.clear();
   forget_accepted();
@@ -54,9 +81,6 @@ void run_host::begin_next_run(json with) {
   row_->commands = 0;
   steps_.clear();
   signals_ = {};
-  // Those that nobody has read are recorded again; those that were answered are among the replies.
-  earlier_signal_ids_ = std::exchange(signal_ids_, {});
-  if (is_agent()) earlier_signal_ids_.clear();
   batch_issued_.clear();
   // Code that never waits hears of a cancel only before it begins.
   auto cancel = is_agent() ? std::nullopt : take_cancel();
@@ -82,8 +106,7 @@ void run_host::begin_next_run(json with) {
     batch_.push_back({one, row_->run});
   }
   inputs.front().data = start_->input;
-  // What was signalled to a workflow is known as that of the run before, through all that begin in
-  // one batch. Of an agent, which remembers its replies, there may be more than a batch can hold.
+  // Of an agent, which remembers its replies, there may be more than a batch can hold.
   if (!is_agent() && !is_batch_full()) return drive(std::move(inputs));
   next_inputs_ = std::move(inputs);
   append_batch();

@@ -8,6 +8,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <string_view>
 #include <utility>
 
@@ -43,6 +44,10 @@ bool run_host::recall(const std::vector<run_event>& history) {
   start_->identity.workflow_id = id();
   recall_replies(start_->input);
   is_being_cancelled_ = false;
+  const auto is_answered = [](const run_event& before, const run_event& event) {
+    return !runtime::is_input(before.kind) && runtime::is_input(event.kind);
+  };
+  is_fresh_ = std::ranges::adjacent_find(history, is_answered) == history.end();
   for (const auto& event : history) {
     if (!row_->owes && !row_->ended) owe_if_left(event);
     note(event);

@@ -154,6 +154,7 @@ void run_host::begin_copy(std::shared_ptr<const begin_rerun> ask, runtime::run_s
       start.seed,
       when.time_since_epoch().count()));
   if (is_fork) {
+    start.signals.clear();
     start.parent_id.clear();
     start.parent_incarnation = 0;
     start.parent_above.clear();

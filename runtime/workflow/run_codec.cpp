@@ -394,6 +394,12 @@ run_event make_started(const run_start& start) {
   if (!start.identity.mirror.empty()) event.data.get_object()["mirror"] = start.identity.mirror;
   if (start.is_cancelled) event.data.get_object()["cancelled"] = true;
   event.is_cancelled = start.is_cancelled;
+  if (!start.signals.empty()) {
+    object taken;
+    for (const auto& [id, said] : start.signals)
+      taken[id] = fmt::format("{:016x}", said);
+    event.data.get_object()["signals"] = std::move(taken);
+  }
   if (!start.parent_id.empty()) {
     event.data.get_object()["parent"] = object{
         {"id", start.parent_id}, {"run", start.parent_run}, {"command", start.parent_command}};
@@ -427,6 +433,10 @@ result<run_start> read_started(const run_event& event) {
   start.input = value_at(from, "input");
   start.build = text_at(from, "build");
   start.is_cancelled = value_at(from, "cancelled") == json(true);
+  if (const auto* taken = from.if_contains("signals"); taken != nullptr && taken->is_object()) {
+    for (const auto& one : taken->get_object())
+      start.signals.emplace(one.key(), hexadecimal_at(taken->get_object(), one.key()));
+  }
   if (const auto* parent = from.if_contains("parent"); parent != nullptr && parent->is_object()) {
     const auto& of = parent->get_object();
     start.parent_id = text_at(of, "id");

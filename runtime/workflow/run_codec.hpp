@@ -8,6 +8,7 @@
 
 #include <callboard/context.hpp>
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -59,6 +60,9 @@ struct run_start {
   std::vector<std::string> parent_above;
   /// Whoever cancelled the run that went on as this one means it, too.
   bool is_cancelled = false;
+  /// What signals said, by their ids, that were taken since a run last waited for anything: those
+  /// of the transition in which that one went on, and what runs have read that went on at once.
+  std::map<std::string, std::uint64_t> signals{};
 };
 
 [[nodiscard]] run_event make_started(const run_start& start);

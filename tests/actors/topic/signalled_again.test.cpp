@@ -38,15 +38,35 @@ struct turnstile_workflow : workflow<turnstile_workflow> {
   }
 };
 
+/// Goes on as new with each signal, and as often again at once as it says.
+struct running_workflow : workflow<running_workflow> {
+  static constexpr std::string_view type = "test.running";
+
+  flow<json> run(context& ctx, json at) {
+    auto& left = at.as_object()["left"];
+    if (left.as_int64() != 0) {
+      left = left.as_int64() - 1;
+      co_return ctx.continue_as_new(std::move(at));
+    }
+    left = co_await ctx.signal("go").required();
+    at.as_object()["count"] = at.at("count").as_int64() + 1;
+    co_return ctx.continue_as_new(std::move(at));
+  }
+};
+
 class turnstile {
 public:
-  explicit turnstile(config with = {}) : broker{with, registered()} {
-    REQUIRE(broker.ask_now(
-        start_workflow{channel, "test.turnstile", R"({"count":0,"is_on_its_way":false})", {}, {}}));
+  explicit turnstile(
+      config with = {},
+      const std::string& type = "test.turnstile",
+      const std::string& input = R"({"count":0,"is_on_its_way":false})")
+      : broker{with, registered()} {
+    REQUIRE(broker.ask_now(start_workflow{channel, type, input, {}, {}}));
   }
 
   const runtime::workflow_registry* registered() {
     REQUIRE(code.add(turnstile_workflow::definition()));
+    REQUIRE(code.add(running_workflow::definition()));
     return &code;
   }
 
@@ -125,6 +145,44 @@ TEST_CASE("a signal counts once whose node died before it could say so", "[actor
     CHECK(node.is_known(id));
     CHECK(node.passed() == passed);
   }
+}
+
+TEST_CASE("a signal counts once however long a chain of runs it began", "[actors]") {
+  turnstile node{{}, "test.running", R"({"count":0,"left":0})"};
+  const std::string length = GENERATE("1", "15", "16", "17", "100", "2000");
+  // In the middle of the chain, or when it is over.
+  for (const std::size_t commits : {1, 2, 3, 1000}) {
+    const auto id = std::to_string(commits);
+    INFO("chain of " << length << ", " << id << " commits");
+    const auto before = node.passed();
+    CHECK_FALSE(node.is_known("other" + id, "0"));
+    (void)node.broker.ask(signal_workflow{node.channel, "go", length, id});
+    for (std::size_t i = 0; i < commits; ++i) {
+      node.broker.run();
+      if (node.broker.journal.commit() == 0) break;
+    }
+    node.broker.crash();
+    CHECK(node.is_known(id, length));
+    CHECK(node.refusal(id, "3") == errc::id_conflict);
+    node.broker.settle();
+    CHECK(node.passed() == before + 2);
+    node.broker.crash();
+    CHECK(node.is_known(id, length));
+    CHECK(node.passed() == before + 2);
+  }
+}
+
+TEST_CASE("signals that a chain of runs reads count once", "[actors]") {
+  turnstile node{{}, "test.running", R"({"count":0,"left":0})"};
+  (void)node.signal("first", "40");
+  for (const std::string id : {"a", "b", "c"})
+    (void)node.broker.ask(signal_workflow{node.channel, "go", "20", id});
+  node.broker.run();
+  while (node.broker.journal.commit() > 0)
+    node.broker.run();
+  node.broker.crash();
+  CHECK(node.is_known("c", "20"));
+  CHECK(node.passed() == 4);
 }
 
 TEST_CASE("all signals of the run before are known again", "[actors]") {
