@@ -60,9 +60,11 @@ void begin_step(
 
 }  // namespace
 
-/// While the run is busy, its engine is another thread's.
+/// While the run is busy, its engine is another thread's; who ends meanwhile does the rest when it
+/// is read again.
 void run_host::when_free(std::move_only_function<void()> rest) {
-  if (!is_busy_ || is_dead_ || is_retired_) return rest();
+  if (is_dead_ || is_retired_) return;
+  if (!is_busy_) return rest();
   after(busy_pause, [this, rest = std::move(rest)]() mutable { when_free(std::move(rest)); });
 }
 

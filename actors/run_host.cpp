@@ -27,6 +27,7 @@ using runtime::run_event_kind;
 using runtime::run_status;
 
 constexpr auto refused_retry = std::chrono::milliseconds{100};
+constexpr auto refused_retry_max = std::chrono::milliseconds{3200};
 
 /// Those of others say when the next attempt is due.
 bool has_timer(command_kind kind) {
@@ -434,12 +435,16 @@ void run_host::on_appended(const runtime::publish_reply& reply) {
   // Whoever starts a workflow tries again by himself; nothing of it is there yet.
   if (!is_refused || (is_unmade_ && !shown_)) return abandon(why);
   if (is_settling_) return put_off_settlement();
-  home_.run_later(refused_retry, [this] {
+  // Each try encodes the whole batch; a full disk is nothing that passes in a moment.
+  const auto pause = std::max(append_pause_, refused_retry);
+  if (why.code == errc::storage_full) append_pause_ = std::min(2 * pause, refused_retry_max);
+  home_.run_later(pause, [this] {
     if (!is_dead_) append_batch();
   });
 }
 
 void run_host::commit(sequence first) {
+  append_pause_ = {};
   if (takes_settlement()) return;
   last_seq_ = sequence{first.raw() + batch_.size() - 1};
   note_history(row_->history_bytes);

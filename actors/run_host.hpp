@@ -353,11 +353,11 @@ private:
   /// Before the command is sent again; nothing if `why` is its end.
   [[nodiscard]] std::optional<std::chrono::milliseconds>
   pause_before_sending(std::uint32_t command, const error& why);
-  /// Before a command is given to the router again, which has nobody for it.
-  [[nodiscard]] std::chrono::milliseconds
-  pause_when_turned_away(std::uint32_t command, const error& why);
+  /// Before a command is given again to whoever has nobody for it, which is `missing`.
+  [[nodiscard]] std::chrono::milliseconds pause_when_turned_away(
+      std::uint32_t command, const error& why, std::string_view missing = "type_missing");
   std::chrono::milliseconds note_refused(std::uint32_t command, const error& why);
-  /// Of a child or an agent that it waits for.
+  /// Of a child or an agent that it waits for, or a provider of models.
   [[nodiscard]] bool lacks_type() const;
   void look(sent_before what, control_body ask);
   void look_from(sent_before what, runtime::position from);
@@ -535,6 +535,7 @@ private:
   std::set<std::uint32_t> accepted_;
   /// The row does not show all of them, or shows attempts as waiting that have begun.
   bool is_row_behind_ = false;
+  std::chrono::milliseconds append_pause_{};
   /// To be written, the last time.
   boot_time row_written_at_{};
   /// Calls under way whose agent has something to tell.

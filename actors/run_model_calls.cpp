@@ -12,8 +12,6 @@ namespace callboard::actors {
 
 namespace {
 
-constexpr auto retry_pause = std::chrono::milliseconds{200};
-
 /// Answers to what is not stored are not waited for.
 constexpr correlation_id shown_only{1};
 
@@ -63,8 +61,10 @@ void run_host::start_model(std::uint32_t command) {
        .question = one.request.question},
       start_->identity);
   if (begun || begun.error().code == errc::draining) return;
-  const std::chrono::milliseconds hint{begun.error().retry_after_ms};
-  after(std::max(hint, retry_pause), [this, command] { start_model(command); });
+  const auto& why = begun.error();
+  const std::chrono::milliseconds hint{why.retry_after_ms};
+  const auto pause = pause_when_turned_away(command, why, "provider_missing");
+  after(std::max(hint, pause), [this, command] { start_model(command); });
 }
 
 /// Of an attempt that this process did not begin: its text and its end are lost.

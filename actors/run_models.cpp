@@ -93,11 +93,12 @@ std::shared_ptr<model_feed> run_models::make_feed(std::uint32_t command) {
 
 result<void> run_models::start(ask what, run_identity run) {
   const auto command = what.command;
+  // Somebody took the attempt before: it is the node's settings that changed, and may again.
+  const bool was_taken = what.attempt > 1;
   if (calls_ == nullptr) {
-    home_.model_ended(
-        command,
-        what.attempt,
-        give_up("no_model_provider", "this node has no provider of models: see [models]"));
+    constexpr std::string_view why = "this node has no provider of models: see [models]";
+    if (was_taken) return fail(errc::not_found, std::string{why});
+    home_.model_ended(command, what.attempt, give_up("no_model_provider", std::string{why}));
     return {};
   }
   auto feed = make_feed(command);
@@ -112,7 +113,9 @@ result<void> run_models::start(ask what, run_identity run) {
            }});
   if (!begun) {
     const auto& why = begun.error();
-    if (why.code == errc::overloaded || why.code == errc::draining) return std::unexpected{why};
+    const bool is_passing = why.code == errc::overloaded || why.code == errc::draining;
+    const bool is_missing = why.code == errc::not_found || why.code == errc::bad_request;
+    if (is_passing || (was_taken && is_missing)) return std::unexpected{why};
     home_.model_ended(command, what.attempt, give_up(std::string{name_of(why.code)}, why.detail));
     return {};
   }

@@ -43,7 +43,7 @@ public:
     std::shared_ptr<const model_request> question;
   };
 
-  /// `calls` may be null: then every call fails for good.
+  /// `calls` may be null: then a command's first attempt fails for good.
   run_models(model_home& home, model::chat_calls* calls) : home_{home}, calls_{calls} {}
 
   ~run_models() { cancel_all(); }
@@ -52,7 +52,8 @@ public:
   run_models& operator=(const run_models&) = delete;
 
   /// `model_ended` follows, unless it is cancelled.
-  /// Errors: overloaded, draining: nothing was begun and nothing follows.
+  /// Errors: overloaded, draining; of an attempt behind the first not_found, bad_request: the node
+  /// has no such provider, or no model for it. Nothing was begun and nothing follows.
   [[nodiscard]] result<void> start(ask what, run_identity run);
 
   /// Ends the call of a command, if there is one. Nothing follows.

@@ -85,12 +85,12 @@ run_host::pause_before_sending(std::uint32_t command, const error& why) {
 }
 
 /// As with a run whose own code is not here: another build may have it.
-std::chrono::milliseconds
-run_host::pause_when_turned_away(std::uint32_t command, const error& why) {
+std::chrono::milliseconds run_host::pause_when_turned_away(
+    std::uint32_t command, const error& why, std::string_view missing) {
   if (is_retryable(why.code)) return retry_pause;
   note_stuck(failure{
       failure_class::bug,
-      "type_missing",
+      std::string{missing},
       fmt::format(
           "command {} cannot be carried out: {}; it goes on once the node is started with it, or "
           "end the command by hand (`workflow resolve` or `skip`)",

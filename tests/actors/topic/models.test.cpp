@@ -33,7 +33,7 @@ public:
     const std::lock_guard guard{mutex_};
     if (refusals_ > 0) {
       --refusals_;
-      return fail(errc::overloaded, "full", 1);
+      return std::unexpected{refusal_};
     }
     calls_.push_back({request, std::move(callbacks)});
     return model::call_id{calls_.size()};
@@ -61,9 +61,10 @@ public:
     return cancelled_.contains(number);
   }
 
-  void refuse(int times) {
+  void refuse(int times, error why = {errc::overloaded, "full", 1}) {
     const std::lock_guard guard{mutex_};
     refusals_ = times;
+    refusal_ = std::move(why);
   }
 
 private:
@@ -71,6 +72,7 @@ private:
   std::deque<asked> calls_;
   std::set<std::uint64_t> cancelled_;
   int refusals_ = 0;
+  error refusal_;
 };
 
 struct asking_workflow : workflow<asking_workflow> {
@@ -333,6 +335,28 @@ TEST_CASE_METHOD(model_fixture, "a full queue is asked again", "[model]") {
   begin("w1");
   models.call(1).told.on_done(answer("ok"));
   CHECK(says(outcome_of("w1"), R"("result":"ok")"));
+}
+
+TEST_CASE_METHOD(model_fixture, "a call waits for a provider that the node has lost", "[model]") {
+  const error missing{errc::not_found, "no model provider 'main'"};
+  begin("w1");
+  CHECK(models.call(1).request.provider.empty());
+  models.refuse(1'000'000, missing);
+  restart();
+  const auto explained = [&] {
+    const auto told = ask(explain_workflow{topic("workflow.w1")});
+    return told ? std::get<workflow_answer>(*told).body : std::string{};
+  };
+  CHECK(eventually([&] { return says(explained(), "provider_missing"); }));
+  CHECK(says(explained(), R"("status":"running")"));
+  models.refuse(0);
+  restart();
+  models.call(2).told.on_done(answer("after all"));
+  CHECK(says(outcome_of("w1"), R"("result":"after all")"));
+  // What nobody has ever taken is the code's mistake.
+  models.refuse(1, missing);
+  begin("w2");
+  CHECK(says(outcome_of("w2"), R"("code":"not_found")"));
 }
 
 TEST_CASE_METHOD(model_fixture, "cancelling a run ends its call", "[model]") {
