@@ -536,8 +536,7 @@ private:
   /// The row does not show all of them, or shows attempts as waiting that have begun.
   bool is_row_behind_ = false;
   std::chrono::milliseconds append_pause_{};
-  /// To be written, the last time.
-  boot_time row_written_at_{};
+  boot_time row_written_at_{};  // To be written, the last time.
   /// Calls under way whose agent has something to tell.
   std::set<std::uint32_t> woken_calls_;
   std::set<std::uint32_t> borrowed_;  // Of them: of children which others had started.
