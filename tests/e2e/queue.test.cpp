@@ -12,6 +12,7 @@
 #include <future>
 #include <set>
 #include <thread>
+#include <utility>
 
 namespace {
 
@@ -556,9 +557,26 @@ TEST_CASE("the example workers do their work, in Python and in a shell") {
   CHECK(number_of(q.describe(), "dead") == 1);
   const auto letters = q.http().get(q.path("/dead")).json();
   CHECK(text_of(letters.at("tasks").as_array().at(0), "error") == "RuntimeError: boom");
-  q.push(R"(say "hello" \ and a tab	)");
-  q.push("no");
-  CHECK(run(R"(./worker.sh example sh -c 'grep hello')") == 0);
+  const auto greeted = q.push(R"(say "hello" \ and a tab	)");
+  const auto refused = q.push("no");
+  temp_dir folder;
+  const auto told = (folder.path() / "told").string();
+  CHECK(
+      run(fmt::format(
+          R"(./worker.sh example sh -c 'echo "$TASK $ATTEMPT $FENCING" >>{}; grep hello')", told))
+      == 0);
+  // The leases before these were those of the worker in Python; each has a higher number.
+  std::ifstream lines{told};
+  std::uint64_t fencing = 2;
+  for (const auto task : {greeted, refused}) {
+    std::uint64_t of = 0;
+    std::uint64_t attempt = 0;
+    std::uint64_t number = 0;
+    CHECK(lines >> of >> attempt >> number);
+    CHECK(of == task);
+    CHECK(attempt == 1);
+    CHECK(number > std::exchange(fencing, number));
+  }
   // A name that cannot be one is told in a line, and ends the worker with 1.
   const auto refuses = [&](const std::string& command) {
     return run(fmt::format(
