@@ -1,8 +1,13 @@
 // Run events survive their stored form.
+#include "runtime/workflow/recorded_builds.hpp"
 #include "runtime/workflow/run_codec.hpp"
 #include "runtime/workflow/run_row.hpp"
 
 #include "tests/support/catch.hpp"
+
+#include <algorithm>
+#include <chrono>
+#include <vector>
 
 namespace callboard::runtime {
 
@@ -10,25 +15,35 @@ TEST_CASE("every kind of run event comes back from the channel as it was", "[wor
   run_identity run;
   run.workflow_id = "w1";
   run.correlation_id = "c1";
+  run.run = 3;
   std::vector<run_event> all;
   const auto add = [&](run_event_kind kind) -> run_event& {
     all.emplace_back();
     all.back().kind = kind;
     return all.back();
   };
-  for (const auto what :
-       {command_kind::step,
-        command_kind::sleep,
-        command_kind::signal,
-        command_kind::publish,
-        command_kind::child,
-        command_kind::version}) {
+  run_start start;
+  start.identity.type = "order";
+  start.identity.version = 2;
+  start.identity.run = 3;
+  start.identity.mirror = "watch";
+  start.seed = start.incarnation = 7;
+  start.input = {{"n", 1}};
+  start.build = "b1";
+  start.is_cancelled = true;
+  all.push_back(make_started(start));
+  for (auto what = command_kind::step; what <= command_kind::task;
+       what = command_kind(static_cast<int>(what) + 1)) {
+    // Which is the words of the code, and nothing else.
+    if (what == command_kind::update) continue;
     auto& one = add(run_event_kind::issued);
     one.what = what;
     one.command = 3;
     one.name = "name \"quoted\"";
     one.data = {{"version", 2}};
-    if (what == command_kind::sleep) one.due = time_ms{std::chrono::milliseconds{77}};
+    const bool has_due = what == command_kind::sleep || what == command_kind::call
+                         || what == command_kind::task || what == command_kind::signal;
+    if (has_due) one.due = time_ms{std::chrono::milliseconds{77}};
   }
   auto& update = add(run_event_kind::issued);
   update.what = command_kind::update;
@@ -59,10 +74,35 @@ TEST_CASE("every kind of run event comes back from the channel as it was", "[wor
   done.data = 42;
   auto& bad = add(run_event_kind::ended);
   bad.status = run_status::failed;
-  bad.why = failure{failure_class::bug, "exception", "what"};
-  for (const auto& one : all) {
+  bad.why = failure{failure_class::bug, "exception", "what", 0, R"({"n":1})"};
+  bad.by_hand = {{"how", "terminated"}, {"who", "ann"}, {"reason", "enough"}};
+  auto& next = add(run_event_kind::ended);
+  next.status = run_status::continued;
+  next.data = {{"left", 3}};
+  add(run_event_kind::ended).status = run_status::cancelled;
+  auto& blocked = add(run_event_kind::ended);
+  blocked.status = run_status::blocked;
+  blocked.why = failure{failure_class::bug, "command_differs", "it differs"};
+  add(run_event_kind::parent_told);
+  for (const auto* how : {"restarted", "forked"}) {
+    auto& begun = add(run_event_kind::rerun);
+    begun.name = how;
+    begun.data = {{"who", "ann"}, {"from", {{"id", "w0"}, {"command", 3}}}};
+  }
+  all.push_back(make_parted({.seed = 9, .signals = 2, .build = "b2"}));
+  all.push_back(make_build_changed("b2", 7));
+  add(run_event_kind::unblocked);
+  for (auto kind = run_event_kind::started; kind <= run_event_kind::parted;
+       kind = run_event_kind(static_cast<int>(kind) + 1)) {
+    INFO(static_cast<int>(kind));
+    CHECK(std::ranges::find(all, kind, &run_event::kind) != all.end());
+  }
+  for (auto& one : all) {
+    one.time = time_ms{std::chrono::milliseconds{1'700'000'000'123}};
     const auto stored = encode_run_event(one, run, 1).stored;
-    const auto back = decode_run_event({sequence{1}, one.time, stored});
+    // Its record may be of a later time.
+    const auto back = decode_run_event({sequence{1}, one.time + std::chrono::seconds{1}, stored});
+    INFO(static_cast<int>(one.kind) << ' ' << static_cast<int>(one.what));
     REQUIRE(back);
     CHECK(back->kind == one.kind);
     CHECK(back->what == one.what);
@@ -75,6 +115,10 @@ TEST_CASE("every kind of run event comes back from the channel as it was", "[wor
     CHECK(back->is_deferred == one.is_deferred);
     CHECK(back->id == one.id);
     CHECK(back->status == one.status);
+    CHECK(back->by_hand == one.by_hand);
+    CHECK(back->is_cancelled == one.is_cancelled);
+    CHECK(back->time == one.time);
+    CHECK(back->run == run.run);
   }
 }
 

@@ -1,0 +1,99 @@
+// What a run shows of its model calls to those who watch, also when some of it did not go out.
+#include "actors/run_models.hpp"
+
+#include "proto/event.pb.h"
+
+#include "tests/support/catch.hpp"
+
+#include <boost/json/parse.hpp>
+
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace callboard::actors {
+
+namespace {
+
+/// Begins every call and says nothing by itself.
+class silent_models final : public model::chat_calls {
+public:
+  result<model::call_id>
+  start(const model::chat_request&, model::chat_callbacks callbacks) override {
+    told.push_back(std::move(callbacks));
+    return model::call_id{told.size()};
+  }
+
+  void cancel(model::call_id) override {}
+
+  std::vector<model::chat_callbacks> told;
+};
+
+/// Its only thread is the test's, and what is shown is kept as words.
+class watched_home final : public model_home {
+public:
+  void show(std::vector<runtime::encoded_event> events) override {
+    for (const auto& one : events) {
+      v1::Event event;
+      REQUIRE(event.ParseFromString(std::string{runtime::event_proto(one.stored)}));
+      const auto data = boost::json::parse(event.json()).as_object();
+      auto words = event.type().substr(event.type().find('.') + 1) + ' '
+                   + std::to_string(data.at("step").to_number<int>());
+      if (const auto* index = data.if_contains("index")) {
+        words += ' ' + std::to_string(index->to_number<int>()) + ' '
+                 + std::string{data.at("text").as_string()};
+      }
+      shown.push_back(std::move(words));
+    }
+  }
+
+  void model_ended(std::uint32_t, std::uint32_t, outcome<json>) override {}
+
+  std::function<void(std::move_only_function<void()>)> doorbell() override {
+    return [](std::move_only_function<void()> rest) { rest(); };
+  }
+
+  void later(std::chrono::milliseconds, std::move_only_function<void()> rest) override { rest(); }
+
+  std::vector<std::string> shown;
+};
+
+using words = std::vector<std::string>;
+
+}  // namespace
+
+TEST_CASE("who missed frames of a model gets all of its text next", "[model]") {
+  silent_models calls;
+  watched_home home;
+  run_models models{home, &calls};
+  const auto question = std::make_shared<const model_request>();
+  for (const std::uint32_t command : {1U, 2U}) {
+    REQUIRE(models.start({.command = command, .name = "say", .question = question}, {}));
+    calls.told.back().on_attempt(1);
+  }
+  const auto say = [&](std::size_t call, std::string_view text) {
+    calls.told.at(call - 1).on_delta(1, 0, text);
+  };
+  say(1, "one ");
+  say(2, "uno ");
+  CHECK(
+      std::exchange(home.shown, {})
+      == words{"reset 1", "reset 2", "delta 1 0 one ", "delta 2 0 uno "});
+  models.frames_lost();
+  // Both, each once, at the index at which its text stands.
+  say(1, "two ");
+  say(1, "three ");
+  say(2, "due ");
+  CHECK(
+      std::exchange(home.shown, {})
+      == words{"snapshot 1 1 one two ", "delta 1 2 three ", "snapshot 2 1 uno due "});
+  // What a new round voids nobody needs.
+  models.frames_lost();
+  calls.told.front().on_attempt(2);
+  say(1, "again ");
+  say(2, "tre ");
+  CHECK(home.shown == words{"reset 1", "delta 1 0 again ", "snapshot 2 2 uno due tre "});
+}
+
+}  // namespace callboard::actors
