@@ -294,34 +294,51 @@ TEST_CASE("a fork draws numbers of its own, in its later runs, too", "[actors][w
 
 TEST_CASE("sleep_until ends when the wall clock says so", "[actors][workflow]") {
   begun_again node;
-  const auto wall = [&] { return node.broker.time.wall().time_since_epoch(); };
-  const auto until = std::chrono::duration_cast<std::chrono::milliseconds>(wall() + 1h);
+  const auto wall = [&] {
+    return std::chrono::floor<std::chrono::milliseconds>(
+        node.broker.time.wall().time_since_epoch());
+  };
+  const auto until = wall() + 1h;
   node.start("w", "test.sleeper", std::to_string(until.count()));
   const auto is_awake = [&] { return node.status("w") == "completed"; };
-  SECTION("on time") {
-    node.pass(59min + 50s);
+  constexpr auto exactness = 50ms;
+  // So long before it, it sleeps; and how late it wakes is looked at as often.
+  const auto late = [&] {
+    REQUIRE(wall() == until - exactness);
     CHECK_FALSE(is_awake());
-    node.broker.advance(12s);
-    CHECK(is_awake());
+    while (wall() < until + 5s && !is_awake())
+      node.broker.advance(exactness);
+    return wall() - until;
+  };
+  const auto pass_until = [&](std::chrono::milliseconds when) { node.pass(when - wall()); };
+  SECTION("on time") {
+    pass_until(until - exactness);
+    CHECK(late() <= exactness);
   }
   SECTION("sooner, if it is set forward") {
     // Its run is in memory, or has left it.
     node.pass(GENERATE(3100ms, 60'000ms));
     node.broker.time.step_wall(30min);
     node.broker.advance(5s);
-    CHECK_FALSE(is_awake());
-    node.broker.time.step_wall(30min);
-    node.broker.advance(3s);
-    CHECK(is_awake());
+    SECTION("to shortly before it") {
+      node.broker.time.step_wall(until - 10s - wall());
+      pass_until(until - exactness);
+      CHECK(late() <= exactness);
+    }
+    SECTION("beyond it, which is looked at every second") {
+      node.broker.time.step_wall(until - exactness - wall());
+      CHECK_FALSE(is_awake());
+      node.broker.time.step_wall(30min);
+      node.broker.advance(1s + exactness);
+      CHECK(is_awake());
+    }
   }
   SECTION("later, if it is set back") {
     node.pass(10min);
     node.broker.time.step_wall(-1h);
     if (GENERATE(false, true)) node.broker.crash();
-    node.pass(1h + 40min);
-    CHECK_FALSE(is_awake());
-    node.pass(15min);
-    CHECK(is_awake());
+    pass_until(until - exactness);
+    CHECK(late() <= exactness);
   }
 }
 
