@@ -127,7 +127,10 @@ void check_every_record(broker& client) {
   const auto purged = client.get("/queues/purged/audit").json().at("changes").as_array().at(0);
   CHECK(text_of(purged, "action") == "purge");
   CHECK(number_of(purged, "up_to") != 0);
-  CHECK_FALSE(flag_of(purged, "dead"));
+  CHECK(flag_of(purged, "dead"));
+  const auto placed = client.get("/topics/placed/bindings/pieces/dead").json().at("events");
+  CHECK(number_of(placed.at(0).at("event"), "data") == 5);
+  CHECK(text_of(placed.at(0).at("event"), "deadletterreplaces") == "1");
   CHECK(text_of(result_of(client, "sent"), "result") == "task_queue_deleted");
   // Its code is in another build.
   CHECK(client.get("/workflows/deaf/explain").body.contains("no_code"));
@@ -138,6 +141,10 @@ void check_every_record(broker& client) {
   const auto mirrored = client.history("watch");
   REQUIRE_FALSE(mirrored.empty());
   CHECK(text_of(mirrored[0].event.at("data"), "at") == "half");
+  const auto repeated = client.http().post(
+      client.path("/workflows/chained/signals/go"), "7", {{"Idempotency-Key", "k1"}});
+  CHECK(flag_of(repeated.json(), "duplicate"));
+  CHECK(number_of(client.get("/workflows/chained").json(), "run") == 2);
   CHECK(number_of(client.get("/workflows/dated").json(), "version") == 2);
   REQUIRE(client.post("/workflows/dated/signals/go", "7").status == 200);
   CHECK(number_of(result_of(client, "dated"), "result") == 2);

@@ -185,13 +185,19 @@ call PUT "queues/broken/dead/$letter" '{"payload":"mended"}'
 call PUT queues/purged '{"attempts_max":2}'
 call PUT queues/purged '{"attempts_max":3}'
 call POST queues/purged/tasks '{"payload":"first"}'
-call POST queues/purged/purge '{}'
+call POST queues/purged/purge '{"dead":true}'
+letter=$(curl -sfS "$base/topics/placed/bindings/pieces/dead" | sed -n 's/.*"seq":\([0-9]*\).*/\1/p')
+call PUT "topics/placed/bindings/pieces/dead/$letter" '{"data":5}'
 call POST workflows '{"type":"patient","id":"skipped"}'
 until_told skipped "the signal 'never'"
 call POST workflows/skipped/commands/1/skip '{"reason":"golden"}'
 call GET "workflows/skipped/result?wait_ms=20000"
 call POST workflows '{"type":"everything","id":"mirrored","mirror":"watch"}'
 until_told mirrored "the signal 'go'"
+call POST workflows '{"type":"redone","id":"chained"}'
+until_told chained "the signal 'go'"
+curl -sfS "$base/workflows/chained/signals/go" -H 'idempotency-key: k1' -d 7 >/dev/null
+until_told chained "the signal 'late'"
 call POST workflows '{"type":"dated","id":"dated"}'
 until_told dated "the signal 'go'"
 call POST workflows '{"type":"fickle","id":"fickle"}'

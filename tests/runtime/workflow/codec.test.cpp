@@ -31,6 +31,7 @@ TEST_CASE("every kind of run event comes back from the channel as it was", "[wor
   start.input = {{"n", 1}};
   start.build = "b1";
   start.is_cancelled = true;
+  start.signals = {{"k1", 5}};
   all.push_back(make_started(start));
   for (auto what = command_kind::step; what <= command_kind::task;
        what = command_kind(static_cast<int>(what) + 1)) {
