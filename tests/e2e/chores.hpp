@@ -7,6 +7,7 @@
 #include "tests/support/unmarked.hpp"
 
 #include <cstdint>
+#include <map>
 #include <set>
 #include <string>
 #include <string_view>
@@ -31,16 +32,29 @@ inline std::vector<std::string> asking(const chat_provider& provider) {
       "models.main.base_url=" + provider.base_url()};
 }
 
-/// Doubles the payloads of the tasks that come within `wait_ms`; adds their ids to `seen`.
-inline void do_chores(broker& node, std::set<std::uint64_t>& seen, int wait_ms = 0) {
+/// What a worker has done.
+struct chores_done {
+  /// How often each task came, by its id.
+  std::map<std::uint64_t, int> given;
+  /// Those whose end the node has answered for.
+  std::set<std::uint64_t> ended;
+  /// Tasks of `ended` that came again.
+  int given_again = 0;
+};
+
+/// Doubles the payloads of the tasks that come within `wait_ms`; adds them to `chores`.
+inline void do_chores(broker& node, chores_done& chores, int wait_ms = 0) {
   const auto ask = R"({"max":10,"lease_ms":30000,"wait_ms":)" + std::to_string(wait_ms) + "}";
   const auto leased = node.post("/queues/chores/lease", ask);
   if (leased.status != 200) return;
   for (const auto& task : leased.json().at("tasks").as_array()) {
-    seen.insert(number_of(task, "task"));
+    const auto id = number_of(task, "task");
+    ++chores.given[id];
+    if (chores.ended.contains(id)) ++chores.given_again;
     const auto result = json::serialize(json::object{{"result", 2 * number_of(task, "payload")}});
     // A lease that is lost meanwhile is leased again.
-    (void)node.post("/leases/" + text_of(task, "lease") + "/complete", result);
+    const auto ended = node.post("/leases/" + text_of(task, "lease") + "/complete", result);
+    if (ended.status == 200) chores.ended.insert(id);
   }
 }
 

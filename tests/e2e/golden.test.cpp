@@ -44,11 +44,11 @@ void check_the_rest(broker& client) {
   CHECK(text_of(anew, "status") == "running");
   REQUIRE(client.post("/workflows/anew/signals/go", "7").status == 200);
   // Its task, and that of the one that waited for its own when the node was killed.
-  std::set<std::uint64_t> tasks;
-  while (tasks.size() < 3) {
-    const auto before = tasks.size();
+  chores_done tasks;
+  while (tasks.given.size() < 3) {
+    const auto before = tasks.given.size();
     do_chores(client, tasks, 20'000);
-    REQUIRE(tasks.size() > before);
+    REQUIRE(tasks.given.size() > before);
   }
   for (const auto* id : {"anew", "working", "waiting"}) {
     INFO(id);

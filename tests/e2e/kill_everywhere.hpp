@@ -2,14 +2,17 @@
 #pragma once
 
 #include "tests/e2e/broker.hpp"
+#include "tests/e2e/what_was_done.hpp"
 #include "tests/support/catch.hpp"
 #include "tests/support/eventually.hpp"
 #include "tests/support/server_process.hpp"
 #include "tests/support/temp_dir.hpp"
 
+#include <cstdint>
 #include <cstdlib>
 #include <filesystem>
 #include <iostream>
+#include <map>
 #include <optional>
 #include <stdexcept>
 #include <string>
@@ -22,12 +25,39 @@ namespace callboard::testing {
 /// test's own class drives it, on a new node once the first is gone.
 class killed_life {
 public:
+  virtual ~killed_life() = default;
+  killed_life() = default;
+  killed_life(const killed_life&) = delete;
+  killed_life& operator=(const killed_life&) = delete;
+
   [[nodiscard]] bool was_killed() const { return was_killed_; }
 
   /// What the node said last.
   [[nodiscard]] const std::string& last() const { return last_; }
 
   [[nodiscard]] broker client() { return broker{server_->where()}; }
+
+  [[nodiscard]] std::map<effect, int> effects() const { return effects_in(log_file()); }
+
+  /// Whether this attempt of a step, model call or task, which was made `before` times when the
+  /// node died, may have been made `now` times: once, and once more if it was under way then and
+  /// its end is not in the journal that the node left.
+  [[nodiscard]] bool
+  may_repeat(const std::string& key, std::uint64_t attempt, int before, int now) const {
+    const auto was_under_way = was_killed_ && before > 0 && !(ends_ && ends_->has(key, attempt));
+    return now <= (was_under_way ? 2 : 1);
+  }
+
+  /// Fails for each step that was done again though it need not have been.
+  void check_effects() const {
+    if (!ends_) CHECK(effects_before_.empty());
+    for (const auto& [one, count] : effects()) {
+      INFO(one.what << ' ' << one.key << ' ' << one.attempt);
+      const auto before = effects_before_.find(one);
+      CHECK(may_repeat(
+          one.key, one.attempt, before == effects_before_.end() ? 0 : before->second, count));
+    }
+  }
 
 protected:
   /// Starts the node that `killer` kills at `position`: CALLBOARD_KILL_AT_JOURNAL of the test.
@@ -63,10 +93,18 @@ protected:
   /// Starts another node if the first was killed; false if there is none.
   [[nodiscard]] bool revive() {
     if (server_ && server_->running()) return true;
-    was_killed_ = true;
+    if (!was_killed_) {
+      was_killed_ = true;
+      ends_ = recorded_ends::read(folder_.path() / "data");
+      effects_before_ = effects();
+      on_death();
+    }
     start();
     return server_.has_value();
   }
+
+  /// The node is dead, and nobody has started another.
+  virtual void on_death() {}
 
   [[nodiscard]] const std::filesystem::path& folder() const { return folder_.path(); }
 
@@ -86,6 +124,9 @@ private:
   std::vector<std::string> arguments_;
   std::optional<server_process> server_;
   bool was_killed_ = false;
+  /// As the node left them.
+  std::optional<recorded_ends> ends_;
+  std::map<effect, int> effects_before_;
 };
 
 /// `Life` is made with a position, lives through its kill, and says `was_killed()` and `last()`:

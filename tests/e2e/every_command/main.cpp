@@ -1,5 +1,5 @@
 // A node whose workflow `everything` uses every command once or more. Steps append a line to the
-// file EVERY_COMMAND_LOG, so that a test can count what was done to the world.
+// file EVERY_COMMAND_LOG for each attempt, so that a test can count what was done to the world.
 #include <callboard/agent.hpp>
 #include <callboard/node.hpp>
 #include <callboard/saga.hpp>
@@ -22,8 +22,9 @@ auto effect(std::string what, std::int64_t value) {
   return [what = std::move(what), value](const step_attempt& attempt) {
     const char* file = std::getenv("EVERY_COMMAND_LOG");
     if (file != nullptr) {
-      std::ofstream{file, std::ios::app} << what + ' ' + attempt.idempotency_key + '\n'
-                                         << std::flush;
+      const auto line =
+          what + ' ' + attempt.idempotency_key + ' ' + std::to_string(attempt.number) + '\n';
+      std::ofstream{file, std::ios::app} << line << std::flush;
     }
     return value;
   };
@@ -276,10 +277,9 @@ struct everything : workflow<everything> {
                                 })
                             .required();
     const auto retried = [](const step_attempt& attempt) -> outcome<std::int64_t> {
-      if (attempt.number == 1) {
-        return std::unexpected{failure{failure_class::retryable, "busy", "once"}};
-      }
-      return effect("retried", 10)(attempt);
+      const auto done = effect("retried", 10)(attempt);
+      if (attempt.number > 1) return done;
+      return std::unexpected{failure{failure_class::retryable, "busy", "once"}};
     };
     const retry_policy soon{.attempts_max = 5, .first_delay_ms = 5};
     seen["retried"] = co_await ctx.step("retried", retried, soon).required();
@@ -295,10 +295,9 @@ struct everything : workflow<everything> {
 
   static flow<void> more(context& ctx, object& seen) {
     const auto put_off = [](const step_attempt& attempt) -> outcome<std::int64_t> {
-      if (attempt.number == 1) {
-        return std::unexpected{failure{failure_class::rate, "busy", "a little later", 5}};
-      }
-      return effect("put off", 11)(attempt);
+      const auto done = effect("put off", 11)(attempt);
+      if (attempt.number > 1) return done;
+      return std::unexpected{failure{failure_class::rate, "busy", "a little later", 5}};
     };
     seen["put off"] = co_await ctx.step("put off", put_off).required();
     seen["raced"] = (co_await race(ctx.step("swift", effect("swift", 12)), ctx.sleep(1h))).index();
