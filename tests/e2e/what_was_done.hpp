@@ -3,6 +3,7 @@
 #pragma once
 
 #include "tests/e2e/broker.hpp"
+#include "tests/support/catch.hpp"
 #include "tests/support/server_process.hpp"
 #include "tests/support/unmarked.hpp"
 
@@ -15,22 +16,40 @@
 #include <optional>
 #include <sstream>
 #include <string>
-#include <utility>
+#include <string_view>
 #include <vector>
 
 namespace callboard::testing {
 
-/// How often each command of each run is recorded as ended.
-inline std::map<std::pair<std::uint64_t, std::uint64_t>, int>
-ends_of(const std::vector<stored_event>& channel) {
-  std::map<std::pair<std::uint64_t, std::uint64_t>, int> ends;
-  for (const auto& one : channel) {
-    const auto type = text_of(one.event, "type");
-    if (type == "task.completed" || type == "timer.fired" || type == "command.cancelled") {
-      ++ends[{number_of(one.event, "run"), number_of(one.event, "command")}];
-    }
+/// Of a channel, what an event says: its run, command, type and attempt; where no command is
+/// concerned, what it is about instead.
+inline std::string saying_of(const json::object& event) {
+  const auto* data = event.if_contains("data");
+  const auto part = [&](std::string_view name) {
+    return data == nullptr ? std::string{} : text_of(*data, name);
+  };
+  auto text = "run " + std::to_string(number_of(event, "run")) + ' ' + text_of(event, "type");
+  if (const auto command = number_of(event, "command"); command != 0) {
+    text += " of command " + std::to_string(command);
+    if (data != nullptr) text += " attempt " + std::to_string(number_of(*data, "attempt"));
+    return text;
   }
-  return ends;
+  return text + ' ' + part("name") + ' ' + part("id");
+}
+
+/// Fails for each gap in the channel, and for each event that is recorded again.
+inline void check_recorded_once(const std::vector<stored_event>& channel) {
+  CHECK_FALSE(channel.empty());
+  std::uint64_t seq = 0;
+  std::map<std::string, int> said;
+  for (const auto& one : channel) {
+    CHECK(one.seq == ++seq);
+    ++said[saying_of(one.event)];
+  }
+  for (const auto& [what, count] : said) {
+    INFO(what);
+    CHECK(count == 1);
+  }
 }
 
 /// One attempt of one step.
