@@ -72,8 +72,9 @@ TEST_CASE("a model call is recorded as one, without its question", "[workflow][m
 
 TEST_CASE("attempts count on across crashes, interrupted ones apart", "[workflow][model]") {
   scripted_run run{asking::definition()};
-  run.fail_attempt(1, "overloaded");
-  run.fail_attempt(1, std::string{runtime::interrupted_code});
+  for (const auto code : {std::string_view{"overloaded"}, runtime::interrupted_code}) {
+    run.end_attempt(1, std::unexpected{failure{.code = std::string{code}}});
+  }
   CHECK(run.engine->open().at(1).attempt == 3);
   CHECK(run.engine->open().at(1).interruptions == 1);
   run.crash();

@@ -1,9 +1,11 @@
-// Random programs of every kind of command and of sagas, some of which fail, are cancelled on their
-// way or go on as new, run once without and once with crashes after every transition: the record
-// and the end must be the same, and no completed step may run again.
+// Random programs of every kind of command and of sagas, and agents that are made of them, some of
+// which fail, are cancelled on their way or go on as new, run once without and once with crashes
+// after every transition: the record and the end must be the same, and no completed step may run
+// again.
 #include "tests/runtime/workflow/scripted_run.hpp"
 #include "tests/support/catch.hpp"
 
+#include <callboard/agent.hpp>
 #include <callboard/saga.hpp>
 #include <callboard/workflow.hpp>
 #include <cstdlib>
@@ -11,6 +13,7 @@
 #include <map>
 #include <optional>
 #include <random>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -23,6 +26,12 @@ using tests::scripted_run;
 namespace {
 
 constexpr std::uint64_t signal_names = 3;
+
+failure random_failure(std::uint64_t seed) {
+  using enum failure_class;
+  static constexpr failure_class classes[]{retryable, rate, quota, permanent, bug};
+  return {classes[seed % std::size(classes)], "no luck", "as drawn"};
+}
 
 /// What the program does is drawn from its input, and from nothing else.
 struct random_program : workflow<random_program> {
@@ -49,7 +58,7 @@ struct random_program : workflow<random_program> {
   }
 
   static flow<std::uint64_t> one(context& ctx, std::uint64_t seed, int depth) {
-    constexpr std::uint64_t kinds = 26;
+    constexpr std::uint64_t kinds = 27;
     constexpr std::uint64_t nesting_kinds = 9;
     const auto kind = seed % (depth > 0 ? kinds : kinds - nesting_kinds);
     if (kind >= kinds - nesting_kinds) {
@@ -85,7 +94,10 @@ struct random_program : workflow<random_program> {
       co_return got ? *got : 10;
     }
     case 3: {
-      auto ended = co_await ctx.child<std::uint64_t>("other", seed);
+      child_options options;
+      if (seed % 2 == 0) options.id = "kid " + std::to_string(seed % 100);
+      if (seed % 3 == 0) options.on_parent_close = parent_close::abandon;
+      auto ended = co_await ctx.child<std::uint64_t>("other", seed, options);
       co_return ended ? *ended : ended.error().code.size();
     }
     case 4: {
@@ -130,6 +142,8 @@ struct random_program : workflow<random_program> {
       co_return co_await ctx.step("adds", [seed] { return seed / 2; }).required();
     case 9:
       co_return co_await elsewhere(ctx, seed);
+    case 10:
+      co_return co_await tried_again(ctx, seed);
     default:
       // Ends what it is part of, unless that is a saga that goes on.
       co_return co_await ctx
@@ -146,6 +160,24 @@ struct random_program : workflow<random_program> {
     };
     const auto told = co_await ctx.async_step<std::uint64_t>("elsewhere", body);
     co_return told ? *told : told.error().code.size();
+  }
+
+  /// Fails in every way there is, by the number of the attempt, under policies of all kinds.
+  static flow<std::uint64_t> tried_again(context& ctx, std::uint64_t seed) {
+    retry_policy policy;
+    policy.attempts_max = static_cast<std::uint32_t>(seed % 5 + 1);
+    policy.first_delay_ms = static_cast<std::uint32_t>(seed % 700);
+    policy.delay_max_ms = static_cast<std::uint32_t>(seed % 2'000);
+    if (seed % 7 < 3) policy.again = {failure_class::retryable, failure_class::quota};
+    const auto body = [seed](const step_attempt& attempt) -> outcome<std::uint64_t> {
+      std::mt19937_64 draw{seed + attempt.number};
+      if (draw() % 3 == 0) return draw() % 100;
+      failure why = random_failure(draw());
+      if (draw() % 2 == 0) why.retry_after_ms = static_cast<std::uint32_t>(draw() % 2'000);
+      return std::unexpected{std::move(why)};
+    };
+    auto done = co_await ctx.step("tries", body, policy);
+    co_return done ? *done : mix(static_cast<std::uint64_t>(done.error().kind), 1);
   }
 
   static flow<std::uint64_t>
@@ -194,6 +226,22 @@ struct random_program : workflow<random_program> {
     return made;
   }
 
+  /// By a step, or by a part of the program.
+  static void compensate(saga& undos, std::string name, std::uint64_t seed) {
+    if (seed % 3 == 0) {
+      undos.compensate(std::move(name), [seed](context& inner) -> flow<void> {
+        (void)co_await inner.step("undoes by flow", [] { return 1; }).required();
+        (void)co_await block(inner, seed, 0);
+      });
+      return;
+    }
+    const bool fails = seed % 4 == 0;
+    undos.compensate(std::move(name), [fails](const step_attempt&) -> outcome<void> {
+      if (fails) return give_up("stays", "as it is");
+      return {};
+    });
+  }
+
   /// A saga; its failure is told in place of a result, or thrown on.
   static flow<std::uint64_t> undone(context& ctx, std::uint64_t seed, int depth) {
     std::optional<failure> why;
@@ -203,12 +251,7 @@ struct random_program : workflow<random_program> {
         std::uint64_t sum = 0;
         const auto count = draw() % 3 + 1;
         for (std::uint64_t i = 0; i < count; ++i) {
-          const bool fails = draw() % 4 == 0;
-          undos.compensate(
-              "undoes " + std::to_string(i), [fails](const step_attempt&) -> outcome<void> {
-                if (fails) return give_up("stays", "as it is");
-                return {};
-              });
+          compensate(undos, "undoes " + std::to_string(i), draw());
           sum = mix(sum, co_await block(ctx, draw(), depth));
         }
         if (draw() % 2 == 0) throw run_failed{failure{failure_class::permanent, "enough", ""}};
@@ -238,6 +281,19 @@ struct random_program : workflow<random_program> {
   }
 };
 
+/// Does a part of a random program for each message.
+struct random_agent : agent<random_agent, std::uint64_t> {
+  static constexpr std::string_view type = "random_agent";
+
+  static void handlers(handler_table<random_agent>& on) { on.message("ask", &random_agent::ask); }
+
+  flow<std::uint64_t> ask(context& ctx, std::uint64_t seed) {
+    state() = random_program::mix(state(), seed);
+    state() = random_program::mix(state(), co_await random_program::block(ctx, state(), 1));
+    co_return state();
+  }
+};
+
 /// A payload that most of the time is what the code asks for.
 json payload(std::uint64_t seed) {
   return seed % 5 == 0 ? json("no number") : json(seed % 100);
@@ -245,7 +301,18 @@ json payload(std::uint64_t seed) {
 
 outcome<json> end_of_other(std::uint64_t seed, std::string code) {
   if (seed % 3 != 0) return json(seed % 100);
-  return give_up(std::move(code), "no");
+  auto why = random_failure(seed / 3);
+  why.code = std::move(code);
+  return std::unexpected{std::move(why)};
+}
+
+/// What an agent is sent: now and then what it does not understand.
+json message(std::uint64_t seed) {
+  return boost::json::object{
+      {"id", "m" + std::to_string(seed)},
+      {"message", seed % 10 == 0 ? "nonsense" : "ask"},
+      {"payload", payload(seed)},
+      {"chain", boost::json::array{}}};
 }
 
 /// Answers one open command, with a draw of how.
@@ -253,15 +320,14 @@ void answer(scripted_run& run, std::uint32_t index, std::mt19937_64& draw) {
   const auto& one = run.engine->open().at(index);
   switch (one.request.kind) {
   case command_kind::step:
-    if (draw() % 5 == 0) {
-      run.fail_attempt(index, "interrupted");
-    } else {
-      run.run_step(index);
-    }
+    run.run_step(index);
     return;
   case command_kind::model:
     if (draw() % 3 == 0) {
-      run.fail_attempt(index, draw() % 2 == 0 ? "interrupted" : "overloaded");
+      failure why = random_failure(draw());
+      if (draw() % 2 == 0) why.code = runtime::interrupted_code;
+      if (draw() % 2 == 0) why.retry_after_ms = 300;
+      run.end_attempt(index, std::unexpected{std::move(why)});
     } else {
       run.answer_model(index, std::string(draw() % 20, 'x'));
     }
@@ -276,6 +342,8 @@ void answer(scripted_run& run, std::uint32_t index, std::mt19937_64& draw) {
   case command_kind::signal:
     if (one.due && draw() % 2 == 0) {
       run.fire(index);
+    } else if (one.request.name == detail::agent_signal) {
+      run.signal(std::string{one.request.name}, message(draw()));
     } else {
       run.signal(std::string{one.request.name}, payload(draw()));
     }
@@ -289,21 +357,25 @@ void answer(scripted_run& run, std::uint32_t index, std::mt19937_64& draw) {
   case command_kind::publish:
     run.end_command(index, end_of_other(draw(), "topic_full"));
     return;
+  case command_kind::update:
+    // Its mirror has it.
+    run.end_command(index, json(draw() % 100));
+    return;
   default:
     run.fire(index);
   }
 }
 
-/// Answers open commands in an order drawn from `seed`, with a signal or a cancel in between;
-/// crashes after each transition if asked.
-void play(scripted_run& run, std::uint64_t seed, bool crashes) {
+/// Answers open commands in an order drawn from `seed`, with a signal or a cancel in between, or a
+/// message; crashes after each transition if asked.
+void play(scripted_run& run, std::uint64_t seed, bool is_agent, bool crashes) {
   std::mt19937_64 draw{seed};
   while (!run.end) {
     REQUIRE_FALSE(run.engine->blocked());
     REQUIRE_FALSE(run.engine->open().empty());
     const auto between = draw() % 40;
     if (between == 0) {
-      run.cancel();
+      is_agent ? run.signal(std::string{detail::agent_signal}, message(draw())) : run.cancel();
     } else if (between < 4) {
       run.signal("s" + std::to_string(draw() % signal_names), payload(draw()));
     } else {
@@ -316,37 +388,85 @@ void play(scripted_run& run, std::uint64_t seed, bool crashes) {
   }
 }
 
+std::uint64_t first_seed() {
+  const char* given = std::getenv("CALLBOARD_SEED");
+  return given != nullptr ? std::strtoull(given, nullptr, 10)
+                          : static_cast<std::uint64_t>(std::random_device{}());
+}
+
+/// What the programs of a test have come to.
+struct sights {
+  std::map<runtime::run_status, int> ends;
+  std::map<std::string, int> steps;
+  /// Of commands: the classes of their failures, and what came before another attempt.
+  std::set<std::string> failures;
+
+  void add(const scripted_run& run) {
+    ++ends[run.end->status];
+    for (const auto& [name, count] : run.step_runs)
+      steps[name] += count;
+    for (const auto& one : run.history) {
+      using enum runtime::run_event_kind;
+      if (one.kind == failed) failures.emplace(name_of(one.why->kind));
+      if (one.kind != attempt_failed) continue;
+      failures.emplace(one.is_deferred ? "deferred" : *one.due > one.time ? "later" : "at once");
+    }
+  }
+};
+
+/// Two runs of the same program, one without and one with crashes.
+void tell_twice(scripted_run& calm, scripted_run& stormy, std::uint64_t seed, bool is_agent) {
+  play(calm, seed, is_agent, false);
+  play(stormy, seed, is_agent, true);
+  REQUIRE(stormy.end->status == calm.end->status);
+  REQUIRE(stormy.end->result == calm.end->result);
+  REQUIRE(stormy.end->why == calm.end->why);
+  REQUIRE(stormy.record() == calm.record());
+  REQUIRE(stormy.step_runs == calm.step_runs);
+}
+
 }  // namespace
 
 TEST_CASE("random programs tell the same story with and without crashes", "[workflow]") {
-  const char* given = std::getenv("CALLBOARD_SEED");
-  const auto first = given != nullptr ? std::strtoull(given, nullptr, 10)
-                                      : static_cast<std::uint64_t>(std::random_device{}());
-  std::map<runtime::run_status, int> ends;
-  std::map<std::string, int> steps;
+  const auto first = first_seed();
+  sights seen;
+  const runtime::run_limits limits{.deferrals_max = 2};
   for (std::uint64_t i = 0; i < 1'000; ++i) {
     const auto seed = first + i;
     INFO("CALLBOARD_SEED=" << seed);
-    scripted_run calm{random_program::definition(), seed};
-    play(calm, seed, false);
-    scripted_run stormy{random_program::definition(), seed};
-    play(stormy, seed, true);
-    REQUIRE(stormy.end->status == calm.end->status);
-    ++ends[calm.end->status];
-    REQUIRE(stormy.end->result == calm.end->result);
-    REQUIRE(stormy.end->why == calm.end->why);
-    REQUIRE(stormy.record() == calm.record());
-    REQUIRE(stormy.step_runs == calm.step_runs);
-    for (const auto& [name, count] : calm.step_runs)
-      steps[name] += count;
+    const std::string mirror = seed % 3 == 0 ? "watch" : "";
+    scripted_run calm{random_program::definition(), seed, limits, mirror};
+    scripted_run stormy{random_program::definition(), seed, limits, mirror};
+    tell_twice(calm, stormy, seed, false);
+    seen.add(calm);
   }
-  for (const auto* name : {"undoes 0", "undoes 1", "undoes 2", "elsewhere"})
-    CHECK(steps.contains(name));
-  CHECK(ends.size() == 4);
-  CHECK(ends.contains(runtime::run_status::completed));
-  CHECK(ends.contains(runtime::run_status::failed));
-  CHECK(ends.contains(runtime::run_status::cancelled));
-  CHECK(ends.contains(runtime::run_status::continued));
+  for (const auto* name :
+       {"undoes 0", "undoes 1", "undoes 2", "undoes by flow", "elsewhere", "tries"})
+    CHECK(seen.steps.contains(name));
+  CHECK(
+      seen.failures
+      == std::set<std::string>{
+          "at once", "bug", "deferred", "later", "permanent", "quota", "rate", "retryable"});
+  CHECK(seen.ends.size() == 4);
+  CHECK(seen.ends.contains(runtime::run_status::completed));
+  CHECK(seen.ends.contains(runtime::run_status::failed));
+  CHECK(seen.ends.contains(runtime::run_status::cancelled));
+  CHECK(seen.ends.contains(runtime::run_status::continued));
+}
+
+TEST_CASE("random agents tell the same story with and without crashes", "[workflow][agent]") {
+  const auto first = first_seed();
+  sights seen;
+  const runtime::run_limits limits{.deferrals_max = 2, .agent_messages = 5};
+  for (std::uint64_t i = 0; i < 200; ++i) {
+    const auto seed = first + i;
+    INFO("CALLBOARD_SEED=" << seed);
+    scripted_run calm{random_agent::definition(), {}, limits};
+    scripted_run stormy{random_agent::definition(), {}, limits};
+    tell_twice(calm, stormy, seed, true);
+    seen.add(calm);
+  }
+  CHECK(seen.ends == std::map<runtime::run_status, int>{{runtime::run_status::continued, 200}});
 }
 
 }  // namespace callboard

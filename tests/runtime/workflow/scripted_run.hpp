@@ -2,9 +2,11 @@
 // engine and replay it from the record at any point, as a crash does.
 #pragma once
 
+#include "runtime/workflow/attempt_end.hpp"
 #include "runtime/workflow/run_codec.hpp"
 #include "runtime/workflow/run_engine.hpp"
 
+#include <algorithm>
 #include <map>
 #include <memory>
 #include <string>
@@ -15,12 +17,21 @@ namespace callboard::tests {
 
 class scripted_run {
 public:
-  explicit scripted_run(workflow_definition code, json input = {}, runtime::run_limits limits = {})
-      : code_{std::move(code)}, input_{std::move(input)}, limits_{limits} {
+  /// `mirror`: the topic that gets its updates, too.
+  explicit scripted_run(
+      workflow_definition code,
+      json input = {},
+      runtime::run_limits limits = {},
+      std::string mirror = {})
+      : code_{std::move(code)},
+        input_{std::move(input)},
+        limits_{limits},
+        mirror_{std::move(mirror)} {
     restart_engine();
     runtime::run_start start;
     start.identity = identity();
     start.identity.type = code_.type;
+    start.identity.mirror = mirror_;
     start.input = input_;
     feed(runtime::make_started(start));
   }
@@ -81,40 +92,32 @@ public:
     feed(std::move(event));
   }
 
-  /// Runs the body of an open step once; records its result.
+  /// Runs the body of an open step once, when its attempt is due, and records what it gives.
   void run_step(std::uint32_t command) {
-    const auto& open = engine->open().at(command);
+    const auto& open = await_attempt(command);
     ++step_runs[open.request.name];
     outcome<json> ended;
     open.request.body.begin(
         {open.attempt, "key"},
         std::make_shared<detail::step_end>([&](outcome<json> told) { ended = std::move(told); }));
-    runtime::run_event event;
-    event.command = command;
-    if (ended) {
-      event.kind = runtime::run_event_kind::completed;
-      event.data = std::move(*ended);
-    } else {
-      event.kind = runtime::run_event_kind::failed;
-      event.attempt = open.attempt;
-      event.why = runtime::recordable(std::move(ended.error()));
-    }
-    feed(std::move(event));
+    end_attempt(command, std::move(ended));
   }
 
   /// A model answers an open call with `text`.
   void answer_model(std::uint32_t command, const std::string& text) {
-    const auto& open = engine->open().at(command);
-    ++step_runs[open.request.name];
+    ++step_runs[await_attempt(command).request.name];
     model_reply reply;
     reply.text = text;
     reply.usage = model_usage{.prompt = 1, .completion = 2, .total = 3};
-    runtime::run_event event;
-    event.kind = runtime::run_event_kind::completed;
-    event.command = command;
-    event.attempt = open.attempt;
-    event.data = to_json(reply);
-    feed(std::move(event));
+    end_attempt(command, to_json(reply));
+  }
+
+  /// The attempt at a step or a model call ends: with its result, with the failure of the command,
+  /// or with another attempt later, as a node decides it.
+  void end_attempt(std::uint32_t command, outcome<json> with) {
+    const auto& open = await_attempt(command);
+    feed(runtime::event_of(
+        {command, open.attempt, std::move(with)}, open, identity().workflow_id, now, limits_));
   }
 
   /// A command ends elsewhere: with a result, or for good.
@@ -124,17 +127,6 @@ public:
     event.command = command;
     if (with) event.data = std::move(*with);
     if (!with) event.why = runtime::recordable(std::move(with.error()));
-    feed(std::move(event));
-  }
-
-  /// An attempt fails with this code and is followed by another.
-  void fail_attempt(std::uint32_t command, std::string code) {
-    runtime::run_event event;
-    event.kind = runtime::run_event_kind::attempt_failed;
-    event.command = command;
-    event.attempt = engine->open().at(command).attempt;
-    event.why = failure{failure_class::retryable, std::move(code), ""};
-    event.due = now;
     feed(std::move(event));
   }
 
@@ -193,7 +185,15 @@ private:
     engine.reset();
     auto who = identity();
     who.type = code_.type;
+    who.mirror = mirror_;
     engine = std::make_unique<runtime::run_engine>(code_, std::move(who), 7, limits_);
+  }
+
+  /// Lets the time pass until the attempt begins.
+  const runtime::open_command& await_attempt(std::uint32_t command) {
+    const auto& open = engine->open().at(command);
+    now = std::max(now, open.due.value_or(now));
+    return open;
   }
 
   void keep(runtime::run_outputs outputs) {
@@ -207,6 +207,7 @@ private:
   workflow_definition code_;
   json input_;
   runtime::run_limits limits_;
+  std::string mirror_;
 };
 
 }  // namespace callboard::tests
