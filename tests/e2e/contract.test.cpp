@@ -46,6 +46,7 @@ TEST_CASE("events of workflow channels are as asyncapi.yaml describes them", "[e
   contract_node node;
   node.start("e", {{"type", "everything"}, {"mirror", "watch"}});
   REQUIRE(node.client.post("/workflows/e/signals/go", "7").status == 200);
+  REQUIRE(node.client.post("/workflows/e/signals/soon", "3").status == 200);
   chores_done chores;
   do_chores(node.client, chores, 20'000);
   CHECK(chores.given.size() == 1);

@@ -102,6 +102,7 @@ for id in done waiting; do
   call POST workflows "{\"type\":\"everything\",\"id\":\"$id\"}"
 done
 call POST workflows/done/signals/go 7
+call POST workflows/done/signals/soon 3
 work chores 16
 call GET "workflows/done/result?wait_ms=20000"
 until_told waiting "the signal 'go'"
@@ -116,6 +117,7 @@ call POST workflows/anew/restart '{"from":"go","reason":"golden"}'
 until_told anew "the signal 'go'"
 call POST workflows '{"type":"everything","id":"working"}'
 call POST workflows/working/signals/go 7
+call POST workflows/working/signals/soon 3
 until_told working "task in queue 'chores'"
 # A dead letter of a queue, a binding that has done its work, and a dead letter of it.
 call POST queues/broken/tasks '{"payload":"bad"}'

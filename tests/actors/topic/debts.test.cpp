@@ -24,11 +24,15 @@ using namespace std::chrono_literals;
 
 namespace {
 
-/// The child and the task that everybody here leaves behind, until the signal `go`.
+/// The children and the task that everybody here leaves behind, until the signal `go`: `kid`, and
+/// `stray`, which goes on. Those of a run that was begun anew are `kid2` and `stray2`.
 flow<json> with_others(context& ctx) {
+  const std::string of_run = ctx.identity().run == 1 ? "" : std::to_string(ctx.identity().run);
+  const child_options alone{.id = "stray" + of_run, .on_parent_close = parent_close::abandon};
   std::vector<flow<json>> parts;
-  parts.push_back(ctx.child("test.kid", 1, {.id = "kid"}).required());
+  parts.push_back(ctx.child("test.kid", 1, {.id = "kid" + of_run}).required());
   parts.push_back(ctx.task("llm", 1).required());
+  parts.push_back(ctx.child("test.kid", 1, alone).required());
   parts.push_back(ctx.signal("go").required());
   co_return (co_await any(std::move(parts))).value;
 }
@@ -132,7 +136,7 @@ struct mortal_node : mortal_broker {
   }
 };
 
-enum class leave { cancel, terminate, race, race_on, again, tree };
+enum class leave { cancel, terminate, restart, race, race_on, again, tree };
 
 void leave_by(mortal_node& node, leave how) {
   switch (how) {
@@ -142,6 +146,14 @@ void leave_by(mortal_node& node, leave how) {
     return (void)node.get<workflow_answer>(cancel_workflow{mortal_node::channel("g"), "enough"});
   case leave::terminate:
     return (void)node.get<workflow_answer>(terminate_workflow{mortal_node::channel("p"), "enough"});
+  case leave::restart:
+    // Not asked again when the node died on the way: that would leave the second run, too.
+    for (int tries = 0; tries < 10 && node.row("p").run == 1; ++tries) {
+      node.broker.ask(restart_workflow{
+          mortal_node::channel("p"), {.from = "test.kid", .who = "ann", .without_signals = true}});
+      node.pass(200ms);
+    }
+    return;
   case leave::race:
   case leave::race_on:
   case leave::again:
@@ -149,11 +161,24 @@ void leave_by(mortal_node& node, leave how) {
   }
 }
 
+/// How often the workflow was asked to cancel.
+std::size_t cancels_of(mortal_node& node, const std::string& id) {
+  const auto history = node.get<event_page>(read_events{
+      .topic = mortal_node::channel(id), .from = runtime::from_first{}, .events_max = 100});
+  std::size_t asked = 0;
+  for (const auto& one : history.batch->events) {
+    const auto event = runtime::decode_run_event(one);
+    asked += event && event->kind == runtime::run_event_kind::cancel_requested ? 1U : 0U;
+  }
+  return asked;
+}
+
 }  // namespace
 
 TEST_CASE("a run tells those it leaves behind, wherever the node is killed", "[actors][workflow]") {
-  const auto how = GENERATE(
-      leave::cancel, leave::terminate, leave::race, leave::race_on, leave::again, leave::tree);
+  using enum leave;
+  const auto how = GENERATE(cancel, terminate, restart, race, race_on, again, tree);
+  const auto is_over = how != restart && how != race_on && how != again;
   const std::string input = how == leave::race_on ? "\"wait\""
                             : how == leave::again ? "\"again\""
                                                   : "\"end\"";
@@ -164,29 +189,35 @@ TEST_CASE("a run tells those it leaves behind, wherever the node is killed", "[a
     mortal_node node{life};
     const std::string root = how == leave::tree ? "g" : "p";
     node.begin(root, how == leave::tree ? "test.tree" : "test.leaving", input);
-    REQUIRE(node.comes([&] { return node.row(root).ended || says(node.shown("kid"), "\"run\""); }));
+    for (const auto* kid : {"kid", "stray"})
+      REQUIRE(node.comes([&] { return says(node.shown(kid), "\"run\""); }));
     REQUIRE(node.comes([&] { return node.row(root).ended || node.open_tasks() == 1; }));
     leave_by(node, how);
     // From here on nobody asks: what is still to be told must be told all the same.
     node.pass(3s);
     was_killed = node.was_killed;
     CHECK(node.row("kid").status == runtime::run_status::cancelled);
-    CHECK(node.open_tasks() == 0);
+    CHECK(node.row("stray").status == runtime::run_status::running);
+    CHECK(node.open_tasks() == (how == leave::restart ? 1 : 0));
     const auto row = node.row("p");
-    CHECK(row.ended.has_value() == (how != leave::race_on && how != leave::again));
+    CHECK(row.ended.has_value() == is_over);
     REQUIRE(row.owes);
     CHECK(row.owes->empty());
     CHECK_FALSE(row.needs_wake);
     CHECK(node.row(root).owes->empty());
     // Once however often it was told.
-    const auto history = node.get<event_page>(read_events{
-        .topic = mortal_node::channel("kid"), .from = runtime::from_first{}, .events_max = 100});
-    std::size_t asked = 0;
-    for (const auto& one : history.batch->events) {
-      const auto event = runtime::decode_run_event(one);
-      asked += event && event->kind == runtime::run_event_kind::cancel_requested ? 1U : 0U;
+    CHECK(cancels_of(node, "kid") == 1);
+    CHECK(cancels_of(node, "stray") == 0);
+    if (how == leave::restart) {
+      CHECK(row.run == 2);
+      for (const auto* kid : {"kid2", "stray2"})
+        CHECK(node.row(kid).status == runtime::run_status::running);
     }
-    CHECK(asked == 1);
+    // What was left alone ends as it would have.
+    node.signal("stray", "go");
+    CHECK(node.comes([&] { return node.row("stray").ended.has_value(); }));
+    CHECK(node.row("stray").status == runtime::run_status::completed);
+    CHECK(node.row("p").run == row.run);
   }
 }
 

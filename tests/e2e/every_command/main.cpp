@@ -7,8 +7,10 @@
 #include <cstdlib>
 #include <exception>
 #include <fstream>
+#include <future>
 #include <latch>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -249,8 +251,10 @@ struct everything : workflow<everything> {
     const auto has_models = ctx.version("models", 1) == 1;
     const auto has_rest = ctx.version("rest", 1) == 1;
     const auto has_more = ctx.version("more", 1) == 1;
+    const auto has_pending = ctx.version("pending", 1) == 1;
     seen["undone"] = co_await undone(ctx);
     seen["go"] = co_await ctx.signal<std::int64_t>("go").required();
+    if (has_pending) co_await pending(ctx, seen);
     if (has_tasks) {
       seen["worked"] = co_await ctx.task<std::int64_t>("chores", 8).required();
       const auto waited = co_await any(ctx.task<std::int64_t>("nobody", 1), ctx.sleep(5ms));
@@ -293,6 +297,31 @@ struct everything : workflow<everything> {
     seen["left"] = left.index();
   }
 
+  /// What is still under way when others are done.
+  static flow<void> pending(context& ctx, object& seen) {
+    // Comes before its time is up.
+    seen["soon"] = (co_await ctx.signal<std::int64_t>("soon", 1h).required()).value_or(0);
+    const auto now = ctx.now().time_since_epoch().count();
+    const auto kept = co_await ctx.step("now", [now] { return now; }).required();
+    seen["now again"] = kept == now;
+    auto later = ctx.async_step<std::int64_t>(
+        "told later", [](const step_attempt& attempt, step_promise<std::int64_t> done) {
+          std::thread{[attempt, done = std::move(done)] {
+            std::promise<void>{}.get_future().wait_for(30ms);
+            done.complete(effect("told later", 14)(attempt));
+          }}.detach();
+        });
+    auto [told, slept] = co_await all(std::move(later).required(), twice_asleep(ctx));
+    seen["told later"] = told;
+    seen["slept"] = slept;
+  }
+
+  static flow<std::int64_t> twice_asleep(context& ctx) {
+    co_await ctx.sleep(5ms).required();
+    co_await ctx.sleep(5ms).required();
+    co_return 2;
+  }
+
   static flow<void> more(context& ctx, object& seen) {
     const auto put_off = [](const step_attempt& attempt) -> outcome<std::int64_t> {
       const auto done = effect("put off", 11)(attempt);
@@ -327,6 +356,11 @@ struct everything : workflow<everything> {
   static flow<json> finish(context& ctx, json seen) {
     ctx.set_status("at the end");
     seen.as_object()["last"] = co_await ctx.step("last", effect("last", 6)).required();
+    if (ctx.version("outlived", 1) == 0) co_return seen;
+    // Goes on when its parent has completed, in the same transition as it was left.
+    const child_options alone{.id = "outliving", .on_parent_close = parent_close::abandon};
+    const auto left = co_await any(ctx.child("patient", 1, alone), ctx.sleep(50ms));
+    seen.as_object()["outlived"] = left.index();
     co_return seen;
   }
 };
