@@ -31,11 +31,6 @@ bool is_left(const run_event& event) {
 
 }  // namespace
 
-bool owes_parent(const runtime::workflow_row& row) {
-  if (!row.ended) return false;
-  return row.owes ? row.owes->parent : row.needs_wake;
-}
-
 // -- what is owed --------------------------------------------------------------------------------
 
 void run_host::owe_if_left(const run_event& event) {
@@ -86,7 +81,13 @@ void run_host::note_debts() {
   const bool waits_for_code =
       !row_->ended && (!engine_ || engine_->blocked() || !next_inputs_.empty());
   show_accepted();
-  row_->needs_wake = !owes.empty() || waits_for_code || (!row_->ended && has_work());
+  const bool is_cancel_recorded =
+      is_being_cancelled_ || std::ranges::any_of(batch_, [this](const recorded& one) {
+        return one.event.kind == run_event_kind::cancel_requested && one.run == row_->run;
+      });
+  if (row_->ended || is_cancel_recorded) row_->cancel_asked.reset();
+  row_->needs_wake =
+      !owes.empty() || waits_for_code || row_->cancel_asked || (!row_->ended && has_work());
   row_->owes = std::move(owes);
 }
 

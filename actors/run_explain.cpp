@@ -356,8 +356,11 @@ std::string run_host::summary(bool waits_for_nothing) const {
         row.why->code,
         row.why->message);
   }
-  if (is_replaying_) return "its history is being replayed";
-  if (is_busy_) return "its code is at work, or what it did is on its way to the disk";
+  const auto* cancel = row.cancel_asked ? "; it is cancelled once this turn of its code ends" : "";
+  if (is_replaying_) return fmt::format("its history is being replayed{}", cancel);
+  if (is_busy_) {
+    return fmt::format("its code is at work, or what it did is on its way to the disk{}", cancel);
+  }
   if (!waits_for_nothing) return {};
   return "nothing would ever wake it: it awaits no command";
 }

@@ -69,6 +69,8 @@ run_host::run_host(
     if (image.history.empty() || !recall(image.history)) recall_nothing();
   } else if (!image.history.empty()) {
     replay(std::move(image.history), image.read_in);
+    // What nobody's code is here for is recorded once somebody asks again, or with the code.
+    if (is_replaying_ && row_->cancel_asked) inputs_.push_back(input_of(*row_->cancel_asked));
   } else if (row_->ended) {
     // Its row says what it owes; whose child it was nobody can read.
     tell_debts();
@@ -426,7 +428,8 @@ void run_host::append_batch() {
 
 void run_host::on_appended(const runtime::publish_reply& reply) {
   const turn here{*this};
-  if (takes_reply_to_frames(reply) || takes_reply_to_slice(reply)) return;
+  if (takes_reply_to_frames(reply) || takes_reply_to_cancel(reply)) return;
+  if (takes_reply_to_slice(reply)) return;
   if (reply.outcome) return commit(reply.outcome->first_seq);
   const auto& why = reply.outcome.error();
   if (is_dead_ || is_retired_) return abandon(why);
@@ -511,6 +514,8 @@ void run_host::retire() {
       answer(waiting, std::unexpected{why});
   }
   for (const auto& [number, one] : std::exchange(result_waiters_, {}))
+    answer(one, std::unexpected{why});
+  for (const auto& one : std::exchange(cancel_waiters_, {}))
     answer(one, std::unexpected{why});
   for (const auto& [one, since] : std::exchange(explains_, {}))
     answer(one, std::unexpected{why});

@@ -45,9 +45,6 @@ struct seen_wait;
 /// On a thread that runs user code: lets go of what the run has in memory, once it has ended.
 void close_if_over(runtime::run_engine& engine, const runtime::run_outputs& outputs);
 
-/// Of a child that has ended, by its row: its parent does not know yet how.
-[[nodiscard]] bool owes_parent(const runtime::workflow_row& row);
-
 class run_host;
 
 /// Why the channel is not deleted; nothing if it may be. `run` is null for other topics.
@@ -136,12 +133,14 @@ private:
     run_host& run_;
   };
 
-  // -- requests (run_requests.cpp)
-  // -----------------------------------------------------------------
+  // -- requests (run_requests.cpp) -------------------------------------------------------------
   void on_start(const start_workflow& ask, waiter from);
   void on_signal(const signal_workflow& ask, waiter from);
   void on_cancel(const cancel_workflow& ask, waiter from);
   void on_terminate(const terminate_workflow& ask, waiter from);
+  void note_cancel_later(const runtime::run_cancel& wish);  // run_cancel.cpp
+  void note_cancel(const runtime::run_cancel& wish);
+  [[nodiscard]] bool takes_reply_to_cancel(const runtime::publish_reply& reply);
   /// False: there is no code for it.
   [[nodiscard]] bool begin(const beginning& what, std::optional<waiter> from);
   /// What it would have to take over when it goes on as a new run is more than may be.
@@ -557,6 +556,7 @@ private:
   std::unordered_map<std::uint64_t, sent_before> lookups_;
   std::uint64_t last_correlation_ = 0;
   std::map<std::uint64_t, waiter> result_waiters_;
+  std::vector<waiter> cancel_waiters_;
   /// Those that wait for the run to settle, and since when.
   std::vector<std::pair<waiter, boot_time>> explains_;
   std::uint64_t last_waiter_ = 0;

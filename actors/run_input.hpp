@@ -4,6 +4,7 @@
 #include "actors/requests.hpp"
 #include "actors/run_notes.hpp"
 #include "runtime/workflow/run_event.hpp"
+#include "runtime/workflow/run_row.hpp"
 
 #include <caf/actor.hpp>
 
@@ -52,5 +53,7 @@ struct run_input {
   /// Of a signal or a message.
   std::size_t bytes = 0;
 };
+
+[[nodiscard]] run_input input_of(const runtime::run_cancel& wish);
 
 }  // namespace callboard::actors

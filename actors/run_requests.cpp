@@ -42,6 +42,14 @@ error too_many_waiting(errc code, std::string_view setting) {
 
 }  // namespace
 
+run_input input_of(const runtime::run_cancel& wish) {
+  run_input next;
+  next.event.kind = run_event_kind::cancel_requested;
+  next.event.data = json(wish.reason);
+  next.event.by_hand = by_hand("cancelled", wish.who, wish.reason);
+  return next;
+}
+
 void run_host::on_request(control_request request, const caf::actor& reply_to) {
   const turn here{*this};
   waiter from{.correlation = request.correlation, .reply_to = reply_to};
@@ -60,7 +68,8 @@ void run_host::on_request(control_request request, const caf::actor& reply_to) {
   // Nor need a start be committed whose code hangs.
   const bool is_begun = shown_ || (row_ && cancel != nullptr && cancel->parent)
                         || (row_ && std::holds_alternative<terminate_workflow>(request.body));
-  const bool is_asked_after = std::holds_alternative<explain_workflow>(request.body)
+  const bool is_asked_after = cancel != nullptr
+                              || std::holds_alternative<explain_workflow>(request.body)
                               || std::holds_alternative<get_workflow>(request.body);
   if (!is_begun && row_ && is_asked_after) {
     return answer_when_begun(std::move(request), reply_to, parts_.time.boot());
@@ -278,13 +287,13 @@ void run_host::on_cancel(const cancel_workflow& ask, waiter from) {
   if (inputs_.size() >= std::size_t{2} * limits().inputs_waiting_max)
     return answer(
         from, std::unexpected{too_many_waiting(errc::overloaded, "workflows.inputs_waiting_max")});
-  input next;
-  next.event.kind = run_event_kind::cancel_requested;
-  next.event.data = json(ask.reason);
+  const runtime::run_cancel wish{ask.who, ask.reason};
+  auto next = input_of(wish);
   next.is_by_parent = ask.parent.has_value();
-  next.event.by_hand = by_hand("cancelled", ask.who, ask.reason);
   next.waiters.push_back(std::move(from));
   offer(std::move(next));
+  // A parent asks again until it is heard.
+  if (!ask.parent) note_cancel_later(wish);
 }
 
 /// Needs nothing of the code, which may hang: it overtakes what waits, and does not wait for a

@@ -352,7 +352,7 @@ private:
     spawn_into(slot, {make_topic_core(parts_, std::move(image)), run_image{}});
     forward(slot, slot.held.front());
     slot.held.pop_front();
-    for (auto& one : slot.take_endings())
+    for (auto& one : slot.take_for_begun())
       forward(slot, one);
   }
 

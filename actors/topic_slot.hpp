@@ -73,15 +73,11 @@ struct topic_slot {
     return !runtime::is_agent_channel(name.topic) && std::ranges::any_of(held, terminates);
   }
 
-  /// Also one that is only being begun hears what ends it and who asks after it, as its code may
-  /// hang.
+  /// Also one that is only being begun hears some, as its code may hang.
   template <class Body>
-  [[nodiscard]] bool hears(const Body&) const {
-    if (stage == topic_stage::active) return true;
-    constexpr bool is_for_begun = std::is_same_v<Body, terminate_workflow>
-                                  || std::is_same_v<Body, explain_workflow>
-                                  || std::is_same_v<Body, get_workflow>;
-    return is_for_begun && stage == topic_stage::making && actor;
+  [[nodiscard]] bool hears(const Body& body) const {
+    return stage == topic_stage::active
+           || (stage == topic_stage::making && actor && is_for_begun(body));
   }
 
   /// Its actor may end if it says that it is idle. That of a run that is only being begun says so
@@ -96,15 +92,29 @@ struct topic_slot {
            || (stage == topic_stage::passivating && actor && !is_retired);
   }
 
-  /// What is held to end a run that is only being begun.
-  [[nodiscard]] std::vector<waiting> take_endings() {
-    std::vector<waiting> endings;
-    std::ranges::copy_if(held, std::back_inserter(endings), terminates);
-    erase_if(held, terminates);
-    return endings;
+  /// What is held that a run hears which is only being begun.
+  [[nodiscard]] std::vector<waiting> take_for_begun() {
+    const auto is_taken = [](const waiting& one) {
+      const auto* control = std::get_if<waiting_control>(&one);
+      return control != nullptr
+             && std::visit(
+                 [](const auto& body) { return is_for_begun(body); }, control->message->body);
+    };
+    std::vector<waiting> taken;
+    std::ranges::copy_if(held, std::back_inserter(taken), is_taken);
+    erase_if(held, is_taken);
+    return taken;
   }
 
 private:
+  /// What ends it, and who asks after it. The cancel of a parent waits until it is heard.
+  template <class Body>
+  static bool is_for_begun(const Body& body) {
+    if constexpr (std::is_same_v<Body, cancel_workflow>) return !body.parent;
+    return std::is_same_v<Body, terminate_workflow> || std::is_same_v<Body, explain_workflow>
+           || std::is_same_v<Body, get_workflow>;
+  }
+
   [[nodiscard]] const start_workflow* first_start() const {
     const auto* first = held.empty() ? nullptr : std::get_if<waiting_control>(&held.front());
     return first == nullptr ? nullptr : std::get_if<start_workflow>(&first->message->body);

@@ -65,6 +65,10 @@ void encode(const workflow_row& row, journal::WorkflowRow& to) {
   if (row.owes) encode(*row.owes, *to.mutable_owes());
   to.mutable_watchers()->Assign(row.watchers.begin(), row.watchers.end());
   to.set_parent_cancelled(row.parent_cancelled);
+  if (row.cancel_asked) {
+    to.mutable_cancel_asked()->set_who(row.cancel_asked->who);
+    to.mutable_cancel_asked()->set_reason(row.cancel_asked->reason);
+  }
 }
 
 workflow_row decode(const journal::WorkflowRow& from) {
@@ -91,6 +95,9 @@ workflow_row decode(const journal::WorkflowRow& from) {
   if (from.has_owes()) row.owes = decode(from.owes());
   row.watchers.assign(from.watchers().begin(), from.watchers().end());
   row.parent_cancelled = from.parent_cancelled();
+  if (from.has_cancel_asked()) {
+    row.cancel_asked = run_cancel{from.cancel_asked().who(), from.cancel_asked().reason()};
+  }
   row.entity = entity_id{from.entity()};
   return row;
 }
@@ -163,7 +170,8 @@ bool tell_the_same(const workflow_row& one, const workflow_row& other) {
         row.accepted,
         row.owes,
         row.watchers,
-        row.parent_cancelled);
+        row.parent_cancelled,
+        row.cancel_asked);
   };
   return told(one) == told(other);
 }

@@ -42,6 +42,14 @@ struct run_debts {
   friend bool operator==(const run_debts&, const run_debts&) = default;
 };
 
+/// A wish to cancel a run. Nobody but a run has none for `who`.
+struct run_cancel {
+  std::string who;
+  std::string reason;
+
+  friend bool operator==(const run_cancel&, const run_cancel&) = default;
+};
+
 struct workflow_row {
   std::string type;
   std::uint32_t version = 1;
@@ -74,12 +82,20 @@ struct workflow_row {
   std::vector<std::string> watchers;
   /// The parent's cancel has been taken; told again it is none, whichever run is current then.
   bool parent_cancelled = false;
+  /// It was answered while the code was in a turn, and stands in the record only behind that.
+  std::optional<run_cancel> cancel_asked;
   /// Of rows of the view: the channel's; 0: not known.
   entity_id entity{};
 };
 
 /// True if they differ in nothing but how far the run has come.
 [[nodiscard]] bool tell_the_same(const workflow_row& one, const workflow_row& other);
+
+/// Of a child that has ended: its parent does not know yet how.
+[[nodiscard]] inline bool owes_parent(const workflow_row& row) {
+  if (!row.ended) return false;
+  return row.owes ? row.owes->parent : row.needs_wake;
+}
 
 /// Events of its current run.
 [[nodiscard]] inline std::uint64_t history_size(const workflow_row& row) {

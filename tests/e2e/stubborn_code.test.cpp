@@ -57,6 +57,49 @@ TEST_CASE("who asks after code that hangs in its first turn is told so", "[e2e][
   CHECK(node.stop() == 0);
 }
 
+TEST_CASE("a cancel of code that hangs outlives kill -9", "[e2e][workflow]") {
+  server_process node;
+  broker to{node.where()};
+  REQUIRE(to.post("/workflows", R"({"type":"stubborn","id":"s","input":"turn"})").status == 201);
+  const auto is_at_work = [&] {
+    return text_of(to.get("/workflows/s/explain").json(), "summary")
+        .contains("its code is at work");
+  };
+  REQUIRE(eventually(is_at_work));
+  const auto asked = to.post("/workflows/s/cancel", R"({"reason":"enough"})");
+  CHECK(asked.status == 200);
+  CHECK(text_of(asked.json(), "outcome") == "cancelling");
+  node.kill();
+  node.start();
+  broker again{node.where()};
+  const auto ended = again.get("/workflows/s/result?wait_ms=20000").json();
+  CHECK(text_of(ended, "status") == "cancelled");
+  std::string types;
+  for (const auto& one : again.history("workflow.s"))
+    types += text_of(one.event, "type") + ' ';
+  CHECK(
+      types
+      == "workflow.started timer.started workflow.cancelling command.cancelled "
+         "workflow.cancelled ");
+}
+
+TEST_CASE("a cancel of code that hangs in its first turn is refused in time", "[e2e][workflow]") {
+  server_process node{{.arguments = {"--set", "node.drain_timeout_ms=2000"}}};
+  broker to{node.where()};
+  auto starting = std::async(std::launch::async, [&] {
+    return broker{node.where()}.post(
+        "/workflows", R"({"type":"stubborn","id":"f","input":"first"})");
+  });
+  const auto is_told = [&] {
+    const auto answer = to.post("/workflows/f/cancel", "{}");
+    return answer.status == 503 && answer.body.contains("first command");
+  };
+  CHECK(eventually(is_told));
+  CHECK(to.post("/workflows/f/terminate", "{}").status == 200);
+  CHECK(starting.get().status == 201);
+  CHECK(node.stop() == 0);
+}
+
 TEST_CASE("a child of a type that nobody has is listed, and goes on with it", "[e2e][workflow]") {
   server_process node;
   broker to{node.where()};

@@ -50,6 +50,21 @@ struct hanging_workflow : workflow<hanging_workflow> {
   }
 };
 
+/// Hangs when it hears that it is cancelled.
+struct catching_workflow : workflow<catching_workflow> {
+  static constexpr std::string_view type = "test.catching";
+
+  flow<json> run(context& ctx, json) {
+    try {
+      co_await ctx.signal("go").required();
+    } catch (const cancelled&) {
+      hangs_behind_signal.wait(true);
+      throw;
+    }
+    co_return json{};
+  }
+};
+
 /// Leaves a child and a task that nobody takes, and waits.
 struct leading_workflow : workflow<leading_workflow> {
   static constexpr std::string_view type = "test.leading";
@@ -128,6 +143,7 @@ class endings_fixture : public broker_fixture {
 public:
   endings_fixture() {
     if (!workflows.add(hanging_workflow::definition())
+        || !workflows.add(catching_workflow::definition())
         || !workflows.add(leading_workflow::definition())
         || !workflows.add(patient_workflow::definition())
         || !workflows.add(stepping_on_workflow::definition())
@@ -280,6 +296,71 @@ TEST_CASE_METHOD(endings_fixture, "a run whose code hangs in its first turn can 
   let_go(hangs_at_start);
   restart();
   CHECK(says(shown("w1"), R"("code":"terminated")"));
+}
+
+TEST_CASE_METHOD(
+    endings_fixture, "a cancel of code that hangs is answered, and comes behind its turn") {
+  begin("w1", "test.hanging");
+  hangs_behind_signal = true;
+  constexpr std::uint64_t of_signal = 1;
+  REQUIRE(router->control(
+      {correlation_id{of_signal}, signal_workflow{topic("workflow.w1"), "go", "1", {}}}, self()));
+  const auto got = ask_all(
+      {cancel_workflow{topic("workflow.w1"), "too long", {}, "ada"},
+       cancel_workflow{topic("workflow.w1"), "again", {}, "bob"}});
+  for (const auto& answer : got) {
+    REQUIRE(answer);
+    CHECK(says(std::get<workflow_answer>(*answer).body, R"("outcome":"cancelling")"));
+  }
+  // Nothing is recorded of it yet, and it is known all the same.
+  CHECK(history("w1") == "workflow.started signal.awaited ");
+  auto explained = ask(explain_workflow{topic("workflow.w1")});
+  REQUIRE(explained);
+  CHECK(says(std::get<workflow_answer>(*explained).body, "it is cancelled once this turn"));
+  let_go(hangs_behind_signal);
+  REQUIRE(answers_to(of_signal, 1)[0]);
+  CHECK(eventually([&] { return says(shown("w1"), R"("status":"cancelled")"); }));
+  CHECK(
+      history("w1")
+      == "workflow.started signal.awaited signal.received signal.awaited workflow.cancelling "
+         "command.cancelled workflow.cancelled ");
+  restart();
+  CHECK(says(shown("w1"), R"("status":"cancelled")"));
+}
+
+TEST_CASE_METHOD(endings_fixture, "a cancel of code that hangs when it hears of it is answered") {
+  begin("w1", "test.catching");
+  REQUIRE(eventually([&] { return says(shown("w1"), R"("kind":"signal")"); }));
+  hangs_behind_signal = true;
+  auto first = ask(cancel_workflow{topic("workflow.w1"), "too long", {}, "ada"});
+  REQUIRE(first);
+  CHECK(says(std::get<workflow_answer>(*first).body, R"("outcome":"cancelling")"));
+  // What was written is for all who ask.
+  auto second = ask(cancel_workflow{topic("workflow.w1"), "again", {}, "ada"});
+  REQUIRE(second);
+  CHECK(says(std::get<workflow_answer>(*second).body, R"("outcome":"cancelling")"));
+  let_go(hangs_behind_signal);
+  CHECK(eventually([&] { return says(shown("w1"), R"("status":"cancelled")"); }));
+  CHECK(
+      history("w1")
+      == "workflow.started signal.awaited workflow.cancelling command.cancelled "
+         "workflow.cancelled ");
+}
+
+TEST_CASE_METHOD(endings_fixture, "a cancel of code that hangs in a replay is recorded behind it") {
+  begin("w1", "test.hanging");
+  REQUIRE(eventually([&] { return says(shown("w1"), R"("kind":"signal")"); }));
+  hangs_at_start = true;
+  restart();
+  auto asked = ask(cancel_workflow{topic("workflow.w1"), "too long", {}, "ada"});
+  REQUIRE(asked);
+  CHECK(says(std::get<workflow_answer>(*asked).body, R"("outcome":"cancelling")"));
+  let_go(hangs_at_start);
+  CHECK(eventually([&] { return says(shown("w1"), R"("status":"cancelled")"); }));
+  CHECK(
+      history("w1")
+      == "workflow.started signal.awaited workflow.cancelling command.cancelled "
+         "workflow.cancelled ");
 }
 
 TEST_CASE_METHOD(endings_fixture, "a restart that a terminate overtakes is done behind it") {

@@ -170,6 +170,9 @@ TEST_CASE("that the parent has cancelled comes back from its record", "[workflow
     return decode_workflow_progress(encode_workflow_progress(progress).view()).value().row;
   };
   CHECK_FALSE(back().parent_cancelled);
+  CHECK_FALSE(back().cancel_asked);
+  progress.row.cancel_asked = run_cancel{"ada", ""};
+  CHECK(back().cancel_asked == progress.row.cancel_asked);
   progress.row.parent_cancelled = true;
   CHECK(back().parent_cancelled);
 }
