@@ -7,9 +7,11 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <charconv>
 #include <ostream>
 #include <thread>
+#include <utility>
 
 namespace callboard::cli {
 
@@ -49,17 +51,32 @@ exit_code line_publisher::publish_all() {
     if (!step) {
       socket_.reset();
       requeue_unanswered();
-      if (step.error().code != errc::unreachable || !wait_to_reconnect()) {
-        return run_.refuse(step.error());
-      }
+      if (!wait_to_reconnect(step.error())) return end_with(run_.refuse(step.error()));
       continue;
     }
     if (socket_) give_up_.reset();
     if (input_.at_end() && waiting_.empty() && in_flight_.empty()) break;
   }
   if (socket_) socket_->close();
-  if (input_.overlong()) return run_.misuse("a line of the input is longer than 8 MiB");
-  return refused_ ? exit_code::refused : exit_code::done;
+  if (input_.overlong()) return end_with(run_.misuse("a line of the input is longer than 8 MiB"));
+  return end_with(refused_ == 0 ? exit_code::done : exit_code::refused);
+}
+
+exit_code line_publisher::end_with(exit_code code) const {
+  if (code == exit_code::done) return code;
+  const auto unanswered = waiting_.size() + in_flight_.size();
+  if (run_.wants_json()) {
+    run_.io.err << fmt::format(
+        R"({{"stored":{},"refused":{},"unanswered":{}}})", stored_, refused_, unanswered);
+  } else {
+    run_.io.err << fmt::format(
+        "callboard: of the lines read {} are stored, {} were refused, {} have no answer",
+        stored_,
+        refused_,
+        unanswered);
+  }
+  run_.io.err << std::endl;
+  return code;
 }
 
 result<void> line_publisher::connect() {
@@ -67,14 +84,21 @@ result<void> line_publisher::connect() {
       client::websocket::connect(api_.who().server, api_.websocket_for("callboard.v1.json"));
   if (!connected) return std::unexpected{connected.error()};
   socket_ = std::move(*connected);
-  backoff_.reset();
+  was_connected_ = true;
   return {};
 }
 
-bool line_publisher::wait_to_reconnect() {
-  if (!give_up_) give_up_ = client::deadline::after(std::chrono::seconds{options_.retry_for_s});
-  if (give_up_->passed()) return false;
-  std::this_thread::sleep_for(backoff_.next());
+bool line_publisher::wait_to_reconnect(const error& why) {
+  if (!is_retryable(why.code)) return false;
+  if (why.code == errc::unreachable) {
+    // Whoever was never connected most likely has the wrong address.
+    if (!was_connected_) return false;
+    if (!give_up_) give_up_ = client::deadline::after(std::chrono::seconds{options_.retry_for_s});
+    if (give_up_->passed()) return false;
+  }
+  const std::chrono::milliseconds asked{why.retry_after_ms};
+  std::this_thread::sleep_for(
+      std::max({backoff_.next(), asked, std::exchange(reconnect_after_, 0ms)}));
   return true;
 }
 
@@ -110,7 +134,7 @@ result<void> line_publisher::read_input() {
 std::optional<line_publisher::pending> line_publisher::event_of(const std::string& line) {
   if (!client::is_json(line)) {
     run_.report({errc::invalid_json, "not JSON, skipped: " + std::string{front_of(line, 80)}, 0});
-    refused_ = true;
+    ++refused_;
     return std::nullopt;
   }
   const auto id = make_uuid(system_clock{}.wall());
@@ -159,12 +183,18 @@ void line_publisher::take_answer(std::string_view frame) {
   const auto members = client::json_members(frame);
   if (!members) return;
   const auto op = client::json_text(client::find_member(*members, "op"));
+  if (op == "goaway") {
+    reconnect_after_ =
+        std::chrono::milliseconds{number_of(client::find_member(*members, "reconnect_after_ms"))};
+  }
   if (op != "ok" && op != "error") return;
   const auto found = in_flight_.find(number_of(client::find_member(*members, "id")));
   if (found == in_flight_.end()) return;
   auto event = std::move(found->second);
   in_flight_.erase(found);
   if (op == "error") return take_refusal(std::move(event), error_of(*members));
+  ++stored_;
+  backoff_.reset();
   run_.io.out << fmt::format(R"({{"id":{})", client::json_quoted(event.id));
   for (const std::string_view name : {"topic", "seq", "cursor", "duplicate", "durability"}) {
     const auto value = client::find_member(*members, name);
@@ -180,7 +210,7 @@ void line_publisher::take_refusal(pending event, const error& problem) {
         std::chrono::milliseconds{std::clamp(problem.retry_after_ms, 10U, 10'000U)});
     return;
   }
-  refused_ = true;
+  ++refused_;
   run_.report({problem.code, fmt::format("{} (event {})", problem.detail, event.id), 0});
 }
 

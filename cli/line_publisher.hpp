@@ -1,5 +1,6 @@
 // Publishes the lines of standard input over a WebSocket, many in flight, through restarts of the
-// server: ids are made here before the first attempt, so a repeated attempt is no second event.
+// server and refusals that pass: ids are made here before the first attempt, so a repeated attempt
+// is no second event.
 #pragma once
 
 #include "cli/backoff.hpp"
@@ -7,6 +8,7 @@
 #include "cli/command.hpp"
 #include "cli/line_source.hpp"
 
+#include <chrono>
 #include <cstdint>
 #include <deque>
 #include <map>
@@ -22,7 +24,7 @@ struct publish_options {
   std::string subject;
   std::string durability;
   std::uint32_t in_flight_max = 64;
-  std::uint32_t retry_for_s = 0;
+  std::uint32_t retry_for_s = 60;
 };
 
 /// One run over one input. Holds at most `in_flight_max` unanswered events.
@@ -48,7 +50,9 @@ private:
   void requeue_unanswered();
   [[nodiscard]] std::optional<pending> event_of(const std::string& line);
   /// False: give up.
-  [[nodiscard]] bool wait_to_reconnect();
+  [[nodiscard]] bool wait_to_reconnect(const error& why);
+  /// Says what became of the input, if not all of it is stored.
+  exit_code end_with(exit_code code) const;
 
   const context& run_;
   client::api api_;
@@ -62,7 +66,10 @@ private:
   /// While the server is overloaded nothing is sent until then.
   std::optional<client::deadline> paused_;
   std::optional<client::deadline> give_up_;
-  bool refused_ = false;
+  std::chrono::milliseconds reconnect_after_{0};  // As the server asked.
+  bool was_connected_ = false;
+  std::uint64_t stored_ = 0;
+  std::uint64_t refused_ = 0;
 };
 
 }  // namespace callboard::cli

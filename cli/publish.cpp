@@ -103,7 +103,8 @@ void add_publish(CLI::App& app, context& run) {
       .add_option(
           "--retry-for",
           o->all.retry_for_s,
-          "seconds to go on trying when the server cannot be reached")
+          "seconds to go on trying when the server cannot be reached any more; refusals that pass "
+          "are waited out")
       ->capture_default_str();
 }
 

@@ -142,6 +142,57 @@ TEST_CASE("overload is waited out, other refusals are told and exit with 1", "[c
   CHECK(seen.size() == 2);
 }
 
+TEST_CASE("a server that has no room for the moment is tried again, with the same ids", "[cli]") {
+  std::map<std::string, int> seen;
+  int connection = 0;
+  tiny_server server{[&](tiny_connection& c) {
+    if (++connection == 1) {
+      (void)c.read_head();
+      c.write(testing::json_response(
+          R"({"code":"too_many_connections","detail":"full","retry_after_ms":10})",
+          "503 Service Unavailable"));
+      return;
+    }
+    (void)c.upgrade("callboard.v1.json");
+    int opcode = 0;
+    for (auto frame = c.read_frame(opcode); opcode == 1; frame = c.read_frame(opcode)) {
+      ++seen[event_id(frame)];
+      // Too many connections of this tenant.
+      if (connection == 2) return c.write_frame(8, std::string("\x11\x4D") + "full");
+      c.write_frame(1, R"({"op":"ok","id":)" + member(frame, "id") + R"(,"seq":1})");
+    }
+    c.write_frame(8, std::string("\x03\xe8", 2));
+  }};
+  const auto done = call({"publish", "a", "--server", server.url()}, "1\n2\n3\n");
+  INFO(done.err);
+  CHECK(done.code == 0);
+  CHECK(lines_of(done.out) == 3);
+  CHECK(seen.size() == 3);
+  CHECK(server.accepted() == 3);
+}
+
+TEST_CASE("a publish that ends early says how many events are stored", "[cli]") {
+  tiny_server server{[&](tiny_connection& c) {
+    (void)c.upgrade("callboard.v1.json");
+    int opcode = 0;
+    const auto frame = c.read_frame(opcode);
+    c.write_frame(1, R"({"op":"ok","id":)" + member(frame, "id") + R"(,"seq":1})");
+    (void)c.read_frame(opcode);
+    c.write_frame(8, std::string("\x11\x31") + "too old");
+  }};
+  std::vector<std::string> words{"publish", "a", "--server", server.url(), "--in-flight", "1"};
+  const auto told = call(words, "1\nnot JSON\n2\n");
+  CHECK(told.code == 1);
+  CHECK(lines_of(told.out) == 1);
+  CHECK_THAT(
+      told.err,
+      Catch::Contains("unauthorized")
+          && Catch::Contains("1 are stored, 1 were refused, 1 have no"));
+  words.insert(words.end(), {"--output", "json"});
+  const auto shown = call(words, "1\n2\n");
+  CHECK_THAT(shown.err, Catch::Contains(R"({"stored":1,"refused":0,"unanswered":1})"));
+}
+
 TEST_CASE("a subscription prints events as they came and stops at its limit", "[cli]") {
   std::string subscribe;
   tiny_server server{[&](tiny_connection& c) {
