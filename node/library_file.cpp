@@ -1,15 +1,19 @@
 #include "node/library_file.hpp"
 
+#include "node/library_bytes.hpp"
+#include "node/library_tables.hpp"
+
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <cstring>
 #include <elf.h>
 #include <filesystem>
-#include <fstream>
-#include <optional>
+#include <string_view>
 #include <system_error>
+#include <vector>
 
 namespace callboard::node {
 
@@ -24,35 +28,7 @@ constexpr Elf64_Half own_machine =
     EM_NONE;
 #endif
 
-/// A file of known size, read in pieces.
-class library_bytes {
-public:
-  library_bytes(const std::string& path, std::uint64_t size)
-      : file_{path, std::ios::binary}, size_{size} {}
-
-  [[nodiscard]] bool has(std::uint64_t offset, std::uint64_t count) const {
-    return offset <= size_ && count <= size_ - offset;
-  }
-
-  template <class Header>
-  std::optional<Header> at(std::uint64_t offset) {
-    std::array<char, sizeof(Header)> bytes{};
-    if (!has(offset, bytes.size())) return std::nullopt;
-    file_.seekg(static_cast<std::streamoff>(offset));
-    if (!file_.read(bytes.data(), bytes.size())) return std::nullopt;
-    Header header;
-    std::memcpy(&header, bytes.data(), bytes.size());
-    return header;
-  }
-
-  [[nodiscard]] std::uint64_t size() const { return size_; }
-
-private:
-  std::ifstream file_;
-  std::uint64_t size_;
-};
-
-result<void> cut(const std::string& path, const library_bytes& bytes) {
+std::unexpected<error> cut(const std::string& path, const library_bytes& bytes) {
   return fail(
       errc::corruption,
       fmt::format(
@@ -60,6 +36,11 @@ result<void> cut(const std::string& path, const library_bytes& bytes) {
           "it again",
           path,
           bytes.size()));
+}
+
+std::unexpected<error> damaged(const std::string& path, std::string_view how) {
+  return fail(
+      errc::corruption, fmt::format("cannot load {}: {}; copy or build it again", path, how));
 }
 
 std::unexpected<error> no_library(const std::string& path) {
@@ -84,9 +65,34 @@ result<void> check_kind(const std::string& path, const Elf64_Ehdr& header) {
                         && header.e_phentsize == sizeof(Elf64_Phdr)
                         && (header.e_shnum == 0 || header.e_shentsize == sizeof(Elf64_Shdr));
   if (is_sound) return {};
-  return fail(
-      errc::corruption,
-      fmt::format("cannot load {}: its headers are damaged; copy or build it again", path));
+  return damaged(path, "its headers are damaged");
+}
+
+/// The sections stand at the end of the file, so that one that has lost only what no segment has is
+/// told, too.
+result<std::vector<Elf64_Shdr>>
+read_sections(const std::string& path, library_bytes& bytes, const Elf64_Ehdr& header) {
+  std::vector<Elf64_Shdr> sections;
+  bool has_names = header.e_shnum == 0 || header.e_shstrndx == SHN_UNDEF;
+  for (std::uint64_t i = 0; i < header.e_shnum; ++i) {
+    const auto section = bytes.at<Elf64_Shdr>(header.e_shoff + i * sizeof(Elf64_Shdr));
+    const bool has_bytes = section && section->sh_type != SHT_NOBITS;
+    if (!section || (has_bytes && !bytes.has(section->sh_offset, section->sh_size))) {
+      return cut(path, bytes);
+    }
+    has_names |= i == header.e_shstrndx && section->sh_type == SHT_STRTAB;
+    sections.push_back(*section);
+  }
+  if (has_names) return sections;
+  return damaged(path, "the headers of its sections are blank");
+}
+
+/// All its code, which a linker begins to run while it loads it.
+bool has_blank_code(library_bytes& bytes, const std::vector<Elf64_Phdr>& segments) {
+  return std::ranges::any_of(segments, [&](const Elf64_Phdr& one) {
+    return one.p_type == PT_LOAD && (one.p_flags & PF_X) != 0 && one.p_filesz != 0
+           && bytes.is_blank(one.p_offset, one.p_filesz);
+  });
 }
 
 }  // namespace
@@ -105,18 +111,16 @@ result<void> check_library_file(const std::string& path) {
   const auto header = bytes.at<Elf64_Ehdr>(0);
   if (!header) return cut(path, bytes);
   if (auto kind = check_kind(path, *header); !kind) return kind;
+  std::vector<Elf64_Phdr> segments;
   for (std::uint64_t i = 0; i < header->e_phnum; ++i) {
     const auto segment = bytes.at<Elf64_Phdr>(header->e_phoff + i * sizeof(Elf64_Phdr));
     if (!segment || !bytes.has(segment->p_offset, segment->p_filesz)) return cut(path, bytes);
+    segments.push_back(*segment);
   }
-  // Stands at the end of the file, so that one that has lost only what no segment has is told, too.
-  for (std::uint64_t i = 0; i < header->e_shnum; ++i) {
-    const auto section = bytes.at<Elf64_Shdr>(header->e_shoff + i * sizeof(Elf64_Shdr));
-    const bool has_bytes = section && section->sh_type != SHT_NOBITS;
-    if (!section || (has_bytes && !bytes.has(section->sh_offset, section->sh_size))) {
-      return cut(path, bytes);
-    }
-  }
+  const auto sections = read_sections(path, bytes, *header);
+  if (!sections) return std::unexpected{sections.error()};
+  if (const auto flaw = flaw_of_tables(bytes, segments, *sections)) return damaged(path, *flaw);
+  if (has_blank_code(bytes, segments)) return damaged(path, "its code is blank");
   return {};
 }
 

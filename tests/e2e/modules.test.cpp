@@ -4,8 +4,11 @@
 #include "tests/support/temp_dir.hpp"
 
 #include <callboard/module.hpp>
+#include <cstdint>
 #include <cstdlib>
+#include <elf.h>
 #include <filesystem>
+#include <fstream>
 #include <string>
 
 using namespace callboard::testing;
@@ -57,6 +60,39 @@ TEST_CASE("a module that was cut is refused at every length", "[e2e]") {
         Catch::Contains("cannot load " + cut)
             && Catch::Contains("it ends after " + std::to_string(length) + " bytes"));
   }
+}
+
+TEST_CASE("a module of whole size whose contents are lost is refused", "[e2e]") {
+  const temp_dir folder;
+  const auto lost = (folder.path() / "lost.so").string();
+  const auto refused = [&](std::uint64_t from, std::uint64_t to) {
+    CAPTURE(from, to);
+    std::filesystem::copy_file(
+        CALLBOARD_COUNTER_MODULE, lost, std::filesystem::copy_options::overwrite_existing);
+    {
+      std::fstream file{lost, std::ios::binary | std::ios::in | std::ios::out};
+      file.seekp(static_cast<std::streamoff>(from));
+      file << std::string(to - from, '\0');
+    }
+    const auto ran = run_callboard({"dev", "--listen", "127.0.0.1:0", "--load", lost});
+    CHECK(ran.status == 1);
+    CHECK_THAT(
+        ran.err,
+        Catch::Contains("corruption: cannot load " + lost)
+            && Catch::Contains("copy or build it again"));
+  };
+  const auto size = std::filesystem::file_size(CALLBOARD_COUNTER_MODULE);
+  // Up to the end, as a power cut leaves it.
+  for (const auto from : {std::uint64_t{64}, std::uint64_t{4096}, size / 8, size / 2, size - 4096})
+    refused(from, size);
+  // All but the headers of segments and sections; then the tables alone, which stand first.
+  Elf64_Ehdr header{};
+  std::ifstream{CALLBOARD_COUNTER_MODULE, std::ios::binary}.read(
+      reinterpret_cast<char*>(&header), sizeof header);
+  const auto first = header.e_phoff + header.e_phnum * sizeof(Elf64_Phdr);
+  refused(first, header.e_shoff);
+  refused(first, 3 * std::uint64_t{4096});
+  refused(sizeof header, first);
 }
 
 TEST_CASE("what is no fitting module is refused with the reason", "[e2e]") {
