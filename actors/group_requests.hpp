@@ -167,9 +167,9 @@ struct ack_result {
 struct leave_group {
   group_ref group;
   std::string member;
-  /// The `poll` of a fetch of whose answer nobody saw anything: no attempt of what it was given has
-  /// ended. 0: none.
-  std::uint64_t unseen = 0;
+  /// The `poll` of each fetch of whose answer nobody saw anything: no attempt of what it was given
+  /// has ended.
+  std::vector<std::uint64_t> unseen{};
 };
 
 /// Whether the group needs an event of this epoch no more. Answered `done` if that is on disk.

@@ -107,8 +107,6 @@ enum class left_leases : std::uint8_t {
   released,
   /// It is to come again, and works on.
   kept,
-  /// It never saw them: no attempt has ended.
-  unseen,
 };
 
 /// The worker has gone: it waits no longer.
@@ -116,6 +114,9 @@ struct leave_queue {
   queue_ref queue;
   std::string worker;
   left_leases leases = left_leases::released;
+  /// The `poll` of each request of whose answer it saw nothing: what that was given goes back, and
+  /// no attempt of it has ended.
+  std::vector<std::uint64_t> unseen{};
 };
 
 struct leased_task {

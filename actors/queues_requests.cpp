@@ -209,13 +209,10 @@ void queues_actor::leave(const leave_queue& body, pending_request request) {
   auto& core = slot->unit->core;
   switch (body.leases) {
   case left_leases::released:
-    core.leave(body.worker, now());
+    core.leave(body.worker, body.unseen, now());
     break;
   case left_leases::kept:
-    core.stop_waiting(body.worker);
-    break;
-  case left_leases::unseen:
-    core.put_back(body.worker);
+    core.stop_waiting(body.worker, body.unseen);
     break;
   }
   pump(body.queue, *slot);

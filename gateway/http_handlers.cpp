@@ -124,7 +124,7 @@ result<action> fetch(
   if (!asked) return std::unexpected{asked.error()};
   now.wait = std::chrono::milliseconds{asked->wait_ms};
   asked->poll = random_64();
-  now.on_disconnect = actors::leave_group{asked->group, asked->member, asked->poll};
+  now.on_disconnect = actors::leave_group{asked->group, asked->member, {asked->poll}};
   return actors::control_body{std::move(*asked)};
 }
 

@@ -313,9 +313,9 @@ void http_session::give_up_poll() {
   // Unless something was written, nobody has seen what the worker or the member was given.
   const bool is_unseen = phase_ == phase::waiting;
   if (auto* worker = std::get_if<actors::leave_queue>(&*exchange_.on_disconnect)) {
-    if (is_unseen) worker->leases = actors::left_leases::unseen;
+    if (!is_unseen) worker->unseen.clear();
   } else if (auto* member = std::get_if<actors::leave_group>(&*exchange_.on_disconnect)) {
-    if (!is_unseen) member->unseen = 0;
+    if (!is_unseen) member->unseen.clear();
   }
   // Best effort: if it is refused, what was handed out comes back when its time ends.
   (void)port_.control({port_.next_correlation(), std::move(*exchange_.on_disconnect)});

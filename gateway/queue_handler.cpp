@@ -1,4 +1,5 @@
 // Task queues over HTTP: enqueue, lease and end tasks, look at queues and dead letters.
+#include "base/random.hpp"
 #include "base/uuid.hpp"
 #include "gateway/http_handlers.hpp"
 #include "gateway/queue_json.hpp"
@@ -74,7 +75,9 @@ result<action> lease(
   auto& worker = asked->lease.worker;
   worker += '~' + make_uuid(environment.sessions.time.wall());
   now.wait = std::chrono::milliseconds{asked->lease.wait_ms};
-  now.on_disconnect = actors::leave_queue{asked->queue, worker};
+  asked->lease.poll = random_64();
+  now.on_disconnect =
+      actors::leave_queue{asked->queue, worker, actors::left_leases::released, {asked->lease.poll}};
   return actors::control_body{*std::move(asked)};
 }
 

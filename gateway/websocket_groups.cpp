@@ -123,7 +123,8 @@ void websocket_session::fetch_more(consumer& one) {
   const auto correlation = port_.next_correlation();
   const auto asked = port_.control(
       {correlation,
-       actors::fetch_deliveries{one.group, port_.id(), max, wait_ms, output_.room_bytes()}});
+       actors::fetch_deliveries{
+           one.group, port_.id(), max, wait_ms, output_.room_bytes(), correlation.raw()}});
   // Refused for now: the next tick tries again.
   if (!asked) return;
   one.fetching = true;

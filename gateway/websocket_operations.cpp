@@ -87,6 +87,7 @@ bool websocket_session::ask(const op_id& id, actors::control_body body, std::uin
   }
   pending_op one;
   const auto correlation = port_.next_correlation();
+  if (auto* fetch = std::get_if<actors::fetch_deliveries>(&body)) fetch->poll = correlation.raw();
   const auto asked = port_.control({correlation, std::move(body)});
   if (!asked) {
     fail_op(id, asked.error());
@@ -99,6 +100,13 @@ bool websocket_session::ask(const op_id& id, actors::control_body body, std::uin
   one.charge = std::move(*charge);
   pending_.emplace(correlation.raw(), std::move(one));
   return true;
+}
+
+std::vector<std::uint64_t> websocket_session::unanswered() const {
+  std::vector<std::uint64_t> polls;
+  for (const auto& [correlation, one] : pending_)
+    polls.push_back(correlation);
+  return polls;
 }
 
 void websocket_session::tell_broker(actors::control_body body) {
@@ -365,7 +373,7 @@ void websocket_session::end_forbidden() {
   end_forbidden_work();
   std::erase_if(groups_, [this](const auto& group) {
     if (who_.may_subscribe(group.topic.topic.str())) return false;
-    tell_broker(actors::leave_group{group, port_.id()});
+    tell_broker(actors::leave_group{group, port_.id(), unanswered()});
     return true;
   });
   std::erase_if(present_, [this](auto& one) {

@@ -236,6 +236,8 @@ void websocket_session::end() {
 
 void websocket_session::leave_everything() {
   subscriptions_.clear();
+  // The client sees nothing of what comes now.
+  const auto unseen = unanswered();
   pending_.clear();
   // However it ends: the member may be here with another connection as well, whose next renewal
   // keeps them. Who means to leave says so.
@@ -243,10 +245,10 @@ void websocket_session::leave_everything() {
     tell_broker(actors::presence_leave{std::move(one.topic), std::move(one.member), true});
   present_.clear();
   for (const auto& group : groups_)
-    tell_broker(actors::leave_group{group, port_.id()});
+    tell_broker(actors::leave_group{group, port_.id(), unseen});
   groups_.clear();
   consumers_.clear();
-  leave_queues();
+  leave_queues(unseen);
   if (large_) state_.give_back(std::move(large_));
 }
 

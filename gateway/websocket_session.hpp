@@ -156,6 +156,8 @@ private:
   bool ask(const op_id& id, actors::control_body body, std::uint32_t wait_ms = 0);
   /// Without an answer to the client.
   void tell_broker(actors::control_body body);
+  /// What of the broker's answers the client has seen nothing of.
+  [[nodiscard]] std::vector<std::uint64_t> unanswered() const;
   /// Tasks and deliveries that came when nobody waited for them any more.
   void give_back(const actors::control_answer& answer);
 
@@ -201,12 +203,12 @@ private:
   [[nodiscard]] bool may_end(const op_id& id, const std::string& lease);
   void lease_more(worked_queue& one);
   void on_leased(std::uint64_t number, result<actors::control_answer>& outcome);
-  void on_lease_late(std::uint64_t number, const error& late);
+  void on_lease_late(std::uint64_t number, std::uint64_t poll, const error& late);
   /// Gives back what came after the client had stopped, or while it does not read.
   void decline(const actors::leased_task& task);
   void return_credit(const std::string& lease);
   void tick_work(boot_time now);
-  void leave_queues();
+  void leave_queues(const std::vector<std::uint64_t>& unseen);
   void end_forbidden_work();
 
   // websocket_ticks.cpp: what happens by the clock.

@@ -68,7 +68,7 @@ void websocket_session::sweep(boot_time now) {
       result<actors::control_answer> nothing = std::unexpected{late};
       on_consumed(one->second.consumer, nothing);
     } else if (one->second.kind == pending_kind::lease) {
-      on_lease_late(one->second.consumer, late);
+      on_lease_late(one->second.consumer, one->first, late);
     } else {
       fail_op(one->second.id, late);
     }

@@ -59,6 +59,7 @@ void websocket_session::lease_more(worked_queue& one) {
   ask.lease.lease_ms = one.lease_ms;
   ask.lease.wait_ms = wait_ms;
   const auto correlation = port_.next_correlation();
+  ask.lease.poll = correlation.raw();
   // Refused for now: the next tick tries again.
   if (!port_.control({correlation, std::move(ask)})) return;
   one.asking = true;
@@ -105,10 +106,10 @@ void websocket_session::on_leased(std::uint64_t number, result<actors::control_a
 }
 
 /// Asks anew, and for what was asked before no task is looked for any more.
-void websocket_session::on_lease_late(std::uint64_t number, const error& late) {
+void websocket_session::on_lease_late(std::uint64_t number, std::uint64_t poll, const error& late) {
   const auto found = std::ranges::find(worked_, number, &worked_queue::number);
   if (found == worked_.end()) return;
-  tell_broker(actors::leave_queue{found->queue, found->worker, actors::left_leases::kept});
+  tell_broker(actors::leave_queue{found->queue, found->worker, actors::left_leases::kept, {poll}});
   result<actors::control_answer> nothing = std::unexpected{late};
   on_leased(number, nothing);
 }
@@ -181,7 +182,7 @@ void websocket_session::tick_work(boot_time now) {
 
 /// When it is the node that goes, the worker lives on: what it has stays its own, and the node that
 /// comes next grants it on.
-void websocket_session::leave_queues() {
+void websocket_session::leave_queues(const std::vector<std::uint64_t>& unseen) {
   const auto now = environment_.time.boot();
   for (auto& one : worked_) {
     const bool works =
@@ -189,7 +190,8 @@ void websocket_session::leave_queues() {
     tell_broker(actors::leave_queue{
         std::move(one.queue),
         std::move(one.worker),
-        node_leaves_ && works ? actors::left_leases::kept : actors::left_leases::released});
+        node_leaves_ && works ? actors::left_leases::kept : actors::left_leases::released,
+        unseen});
   }
   worked_.clear();
 }
@@ -199,7 +201,8 @@ void websocket_session::end_forbidden_work() {
     const auto& queue = one.queue.queue.str();
     if (who_.may_work(queue)) return false;
     fail_op({}, {errc::forbidden, "the new token does not allow to work on " + queue});
-    tell_broker(actors::leave_queue{std::move(one.queue), std::move(one.worker)});
+    tell_broker(actors::leave_queue{
+        std::move(one.queue), std::move(one.worker), actors::left_leases::released, unanswered()});
     return true;
   });
 }

@@ -180,7 +180,8 @@ void group_core::put_back(sequence seq, entry& event, group_time now) {
   mark(seq, now.boot);
 }
 
-void group_core::leave(const std::string& member, std::uint64_t unseen, group_time now) {
+void group_core::leave(
+    const std::string& member, std::span<const std::uint64_t> unseen, group_time now) {
   std::erase_if(waiters_, [&](const waiter& one) {
     if (one.command.member != member) return false;
     answers_.push_back({one.command.key, {}});
@@ -191,7 +192,8 @@ void group_core::leave(const std::string& member, std::uint64_t unseen, group_ti
   const auto held = it->second;
   for (const auto seq : held) {
     auto& event = entries_.at(seq);
-    if (settings_.is_binding() || (unseen != 0 && event.poll == unseen)) {
+    const bool is_unseen = event.poll != 0 && std::ranges::find(unseen, event.poll) != unseen.end();
+    if (settings_.is_binding() || is_unseen) {
       put_back(seq, event, now);
     } else {
       end_attempt(seq, event, "released", {}, now);

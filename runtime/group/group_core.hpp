@@ -160,9 +160,9 @@ public:
   /// Gives deliveries back. Returns stale tokens as `ack` does.
   [[nodiscard]] std::vector<std::string> nack(const nack_command& command, group_time now);
 
-  /// Releases what `member` holds and ends its waiting fetches. Nobody has seen what the fetch
-  /// `unseen` was given: of that no attempt has ended.
-  void leave(const std::string& member, std::uint64_t unseen, group_time now);
+  /// Releases what `member` holds and ends its waiting fetches. Nobody has seen what the fetches
+  /// `unseen` were given: of that no attempt has ended.
+  void leave(const std::string& member, std::span<const std::uint64_t> unseen, group_time now);
 
   /// Holds that have run out.
   void tick(group_time now);

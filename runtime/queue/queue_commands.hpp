@@ -56,6 +56,8 @@ struct lease_command {
   std::uint32_t wait_ms = 0;
   /// Payload bytes after which nothing is added; 0 = `queue_limits::lease_bytes_max`, the most.
   std::uint64_t bytes_max = 0;
+  /// Names it to `leave`, if nobody may have seen its answer; 0: it has no name.
+  std::uint64_t poll = 0;
 };
 
 struct extend_command {

@@ -31,6 +31,7 @@
 #include <map>
 #include <optional>
 #include <set>
+#include <span>
 #include <string>
 #include <unordered_map>
 #include <utility>
@@ -68,16 +69,13 @@ public:
   /// Whoever enqueued these tasks knows of their ends: nothing of them is kept.
   void told(const std::vector<task_id>& tasks);
 
-  /// Ends the waiting lease requests of `worker`.
-  void stop_waiting(const std::string& worker);
+  /// Ends the waiting lease requests of `worker`. Of the requests `unseen` it never saw what they
+  /// were given: no attempt ends, and all of it waits where it waited before.
+  void stop_waiting(const std::string& worker, std::span<const std::uint64_t> unseen = {});
 
-  /// Releases what `worker` holds and ends its waiting lease requests. A task that has used up an
-  /// attempt before waits like one that failed; others may be leased at once.
-  void leave(const std::string& worker, queue_time now);
-
-  /// The same for a worker that never saw what it was given: no attempt ends, and all of it waits
-  /// where it waited before.
-  void put_back(const std::string& worker);
+  /// The same, and releases what else `worker` holds. A task that has used up an attempt before
+  /// waits like one that failed; others may be leased at once.
+  void leave(const std::string& worker, std::span<const std::uint64_t> unseen, queue_time now);
 
   /// Leases that have run out.
   void tick(queue_time now);
@@ -140,6 +138,8 @@ private:
     std::optional<boot_time> deadline;
     /// Its payload is still to be read for whoever leased it.
     bool is_hungry = false;
+    /// Of the request that was given it.
+    std::uint64_t poll = 0;
   };
 
   struct waiter {

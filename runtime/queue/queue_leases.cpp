@@ -113,6 +113,7 @@ void queue_core::grant_next(waiter& to, task_priority priority, queue_time now) 
       to.command.worker,
       to.command.lease_ms,
       now.shard};
+  lease.poll = to.command.poll;
   workers_[lease.lease.worker].insert(task);
   ++load_.leased[lease.state.fairness];
   note(lease.state, task_phase::leased).lease = lease.lease;
@@ -253,16 +254,24 @@ time_ms queue_core::backoff(std::uint32_t attempt, queue_time now) {
          + backoff_of(attempt, settings_.backoff_min_ms, settings_.backoff_max_ms, random_());
 }
 
-void queue_core::stop_waiting(const std::string& worker) {
+void queue_core::stop_waiting(const std::string& worker, std::span<const std::uint64_t> unseen) {
   std::erase_if(waiters_, [&](const waiter& one) {
     if (one.command.worker != worker) return false;
     hold(one.command.key, granted_tasks{});
     return true;
   });
+  const auto found = workers_.find(worker);
+  if (found == workers_.end() || unseen.empty()) return;
+  const auto held = found->second;
+  for (const auto task : held) {
+    const auto poll = leases_.at(task).poll;
+    if (poll != 0 && std::ranges::find(unseen, poll) != unseen.end()) put_back(task, std::nullopt);
+  }
 }
 
-void queue_core::leave(const std::string& worker, queue_time now) {
-  stop_waiting(worker);
+void queue_core::leave(
+    const std::string& worker, std::span<const std::uint64_t> unseen, queue_time now) {
+  stop_waiting(worker, unseen);
   const auto found = workers_.find(worker);
   if (found == workers_.end()) return;
   const auto held = found->second;
@@ -276,15 +285,6 @@ void queue_core::leave(const std::string& worker, queue_time now) {
         {"released", "worker_left: the worker went away before it had ended the task", ready},
         now);
   }
-}
-
-void queue_core::put_back(const std::string& worker) {
-  stop_waiting(worker);
-  const auto found = workers_.find(worker);
-  if (found == workers_.end()) return;
-  const auto held = found->second;
-  for (const auto task : held)
-    put_back(task, std::nullopt);
 }
 
 void queue_core::tick(queue_time now) {

@@ -188,7 +188,7 @@ TEST_CASE_METHOD(http_fixture, "leased tasks are charged until written", "[gatew
     CHECK(given.bytes_max == budget.size_max() / 16);
     const auto& left = std::get<actors::leave_queue>(asked[1]);
     CHECK(left.worker == given.worker);
-    CHECK(left.leases == actors::left_leases::unseen);
+    CHECK(left.unseen == std::vector{given.poll});
   });
   others.reset();
   CHECK(client.ask(lease).status == 200);

@@ -331,7 +331,7 @@ TEST_CASE_METHOD(http_fixture, "a poller that goes away leaves its group", "[gat
   REQUIRE(eventually([this] { return asked.size() == 2; }));
   CHECK(last<actors::leave_group>(*this).member == "m");
   // It has seen nothing of what it may have been given just now.
-  CHECK(last<actors::leave_group>(*this).unseen == poll);
+  CHECK(last<actors::leave_group>(*this).unseen == std::vector{poll});
   CHECK(eventually([this] { return ports.empty(); }));
 }
 
@@ -353,7 +353,9 @@ TEST_CASE_METHOD(http_fixture, "who polls in vain has seen no task", "[gateway][
   }
   REQUIRE(eventually([this] { return asked.size() == 2; }));
   CHECK(last<actors::leave_queue>(*this).worker == worker);
-  CHECK(last<actors::leave_queue>(*this).leases == actors::left_leases::unseen);
+  CHECK(
+      last<actors::leave_queue>(*this).unseen
+      == std::vector{last<actors::lease_tasks>(*this).lease.poll});
 }
 
 TEST_CASE_METHOD(
@@ -380,7 +382,7 @@ TEST_CASE_METHOD(
   }
   REQUIRE(eventually([this] { return asked.size() == 2; }));
   CHECK(last<actors::leave_queue>(*this).worker == worker);
-  CHECK(last<actors::leave_queue>(*this).leases == actors::left_leases::released);
+  CHECK(last<actors::leave_queue>(*this).unseen.empty());
   CHECK(eventually([this] { return ports.empty(); }));
 }
 

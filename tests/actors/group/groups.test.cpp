@@ -217,7 +217,7 @@ TEST_CASE_METHOD(
   publish_many("orders", 1);
   (void)make_group({.group = which});
   REQUIRE(ask_now(actors::fetch_deliveries{which, "a", 1, 0, 0, 7}));
-  REQUIRE(ask_now(actors::leave_group{which, "a", 7}));
+  REQUIRE(ask_now(actors::leave_group{which, "a", {7}}));
   const auto again = fetch(which, "b", 5);
   REQUIRE(seqs(again) == seq_list{1});
   CHECK(again[0].attempt == 1);
@@ -232,7 +232,7 @@ TEST_CASE_METHOD(
   advance(3s);
   // It has left memory.
   const auto waiting = ask(actors::fetch_deliveries{which, "a", 1, 20'000, 0, 7});
-  REQUIRE(ask_now(actors::leave_group{which, "a", 7}));
+  REQUIRE(ask_now(actors::leave_group{which, "a", {7}}));
   settle();
   REQUIRE(got.answered.contains(waiting));
   CHECK(std::get<actors::delivery_list>(*got.answered.at(waiting)).deliveries.empty());

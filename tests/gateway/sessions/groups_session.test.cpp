@@ -1,6 +1,9 @@
 // Consumer groups over a WebSocket: who holds what, and how much more may come.
 #include "tests/gateway/sessions/fixture.hpp"
 
+#include <algorithm>
+#include <set>
+
 using namespace callboard;
 using namespace callboard::gateway;
 using namespace std::chrono_literals;
@@ -229,12 +232,24 @@ TEST_CASE_METHOD(worker, "a consumer survives a busy broker", "[ws][groups]") {
 
 TEST_CASE_METHOD(worker, "what a connection holds is given back when it ends", "[ws][groups]") {
   begin();
-  consume(1);
+  consume(2);
   give(1, 1);
+  ask(R"({"op":"fetch","id":3,"topic":"open.t","group":"g","max":1,"wait_ms":1000})");
+  std::set<std::uint64_t> under_way;
+  for (const auto& one : controls) {
+    const auto* fetch = std::get_if<actors::fetch_deliveries>(&one.body);
+    if (fetch != nullptr) under_way.insert(fetch->poll);
+  }
+  REQUIRE(under_way.size() == 3);
   socket.peer_gone = true;
   work();
   CHECK(ended);
   const auto& leave = last_asked<actors::leave_group>();
+  // What it was given first the client knows.
+  for (const auto poll : under_way) {
+    const bool is_unseen = std::ranges::find(leave.unseen, poll) != leave.unseen.end();
+    CHECK(is_unseen == (poll != *under_way.begin()));
+  }
   CHECK(leave.member == "c1");
   CHECK(leave.group.group.str() == "g");
 }

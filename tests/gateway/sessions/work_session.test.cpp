@@ -139,12 +139,18 @@ TEST_CASE_METHOD(
 
 TEST_CASE_METHOD(queue_worker, "what a connection holds is released when it ends", "[ws][work]") {
   begin();
-  start(1);
+  start(2);
+  const auto seen = last_lease().poll;
   give({"l1"});
+  const auto under_way = last_lease().poll;
+  CHECK(under_way != seen);
   socket.peer_gone = true;
   work();
   CHECK(ended);
   const auto& leave = last_asked<actors::leave_queue>();
+  CHECK(leave.leases == actors::left_leases::released);
+  // What comes for the second question nobody sees.
+  CHECK(leave.unseen == std::vector{under_way});
   CHECK(leave.worker == "c1");
   CHECK(leave.queue.queue.str() == "llm.a");
 }
@@ -230,6 +236,7 @@ TEST_CASE_METHOD(queue_worker, "what comes when its time is over is given back",
   REQUIRE(left != nullptr);
   CHECK(left->worker == "c1");
   CHECK(left->leases == actors::left_leases::kept);
+  CHECK(left->unseen == std::vector{late.raw()});
   CHECK(leases() == 2);
   actors::leased_tasks list;
   list.tasks.emplace_back().lease = "late";

@@ -53,7 +53,7 @@ TEST_CASE_METHOD(binding_bench, "only a retry counts as an attempt", "[group][bi
       advance(std::chrono::milliseconds{settings.hold_ms});
       break;
     case 2:
-      core->leave("binding", 0, now);
+      core->leave("binding", {}, now);
       break;
     default:
       flush();

@@ -164,7 +164,7 @@ TEST_CASE_METHOD(group_bench, "leaving gives everything back at once", "[group]"
   activate();
   const auto held = fetch("a", 3);
   REQUIRE(core->fetch({900, "a", 5, 10'000}, now));
-  core->leave("a", 0, now);
+  core->leave("a", {}, now);
   // Its own waiting fetch ends empty, or gets nothing more.
   CHECK(core->take_answers().size() == 1);
   const auto got = fetch("b", 10);
@@ -182,7 +182,7 @@ TEST_CASE_METHOD(group_bench, "what nobody saw comes again without an attempt", 
   REQUIRE(core->fetch({900, "a", 5, 10'000, 0, 77}, now));
   settle_reads();
   CHECK(core->take_answers().size() == 1);
-  core->leave("a", 77, now);
+  core->leave("a", std::vector<std::uint64_t>{77}, now);
   const auto got = fetch("b", 10);
   CHECK(seqs(got) == seq_list{1, 2, 3});
   CHECK(got[0].token.attempt == 2);
@@ -191,12 +191,12 @@ TEST_CASE_METHOD(group_bench, "what nobody saw comes again without an attempt", 
   CHECK(ack(seen).size() == 1);
   // However often.
   for (std::uint64_t poll = 100; poll < 110; ++poll) {
-    core->leave("b", 0, now);
+    core->leave("b", {}, now);
     activate();
     REQUIRE(core->fetch({poll, "c", 1, 10'000, 0, poll}, now));
     settle_reads();
     (void)core->take_answers();
-    core->leave("c", poll, now);
+    core->leave("c", std::vector{poll}, now);
   }
   CHECK(core->counts().dead_lettered == 0);
 }

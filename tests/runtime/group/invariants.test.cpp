@@ -37,7 +37,7 @@ public:
       nack_some();
     } else if (action < 84) {
       const auto who = member();
-      core->leave(who, 0, now);
+      core->leave(who, {}, now);
     } else if (action < 90) {
       advance(std::chrono::milliseconds{random_() % 300});
     } else if (action < 93) {
