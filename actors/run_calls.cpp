@@ -62,9 +62,9 @@ void run_host::on_call(const call_agent& ask, waiter from) {
   auto payload = runtime::value_of("the payload of a message", ask.payload);
   if (!payload) return answer(from, std::unexpected{payload.error()});
   const auto said = runtime::hash_of_named(ask.message, *payload);
-  if (auto reused = ask.id_suffices ? std::nullopt : reused_id(ask.id, said)) {
-    return answer(from, std::unexpected{*std::move(reused)});
-  }
+  from.is_conflict = !ask.id_suffices && is_reused(ask.id, said);
+  if (from.is_conflict && joins_signal(ask.id, from)) return;
+  if (from.is_conflict) return answer(from, std::unexpected{conflict_of(from, id())});
   if (const auto known = replies_.find(ask.id); known != replies_.end()) {
     return answer(from, control_answer{reply_answer(known->second, true)});
   }
@@ -126,22 +126,17 @@ void run_host::on_call(const call_agent& ask, waiter from) {
   if (!joins_signal(ask.id, from)) answer_pending(from);
 }
 
-std::optional<error> run_host::reused_id(const std::string& id, std::uint64_t said) const {
+bool run_host::is_reused(const std::string& id, std::uint64_t said) const {
   // Also of those that are answered, as far as this run has read them.
   const auto heard = signal_ids_.find(id);
-  if (heard != signal_ids_.end() && heard->second == said) return std::nullopt;
+  if (heard != signal_ids_.end() && heard->second == said) return false;
   const auto open = open_messages_.find(id);
   const auto reply = replies_.find(id);
   const bool is_other_reply =
       reply != replies_.end() && reply->second.contains("said")
       && runtime::text_at(reply->second, "said") != fmt::format("{:016x}", said);
-  const bool is_other = is_other_reply || heard != signal_ids_.end()
-                        || (open != open_messages_.end() && open->second.said != said);
-  if (!is_other) return std::nullopt;
-  return error{
-      errc::id_conflict,
-      "this agent has had another message of this key: give each message a key of its own",
-      0};
+  return is_other_reply || heard != signal_ids_.end()
+         || (open != open_messages_.end() && open->second.said != said);
 }
 
 void run_host::answer_pending(const waiter& to) {

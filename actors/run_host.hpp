@@ -190,8 +190,8 @@ private:
 
   // -- messages of agents (run_calls.cpp) ------------------------------------------------------
   [[nodiscard]] bool is_agent() const;
-  /// Nothing if the agent has not heard a message of this id, or heard this one: `said` of it.
-  [[nodiscard]] std::optional<error> reused_id(const std::string& id, std::uint64_t said) const;
+  /// False if the agent has not heard a message of this id, or heard this one: `said` of it.
+  [[nodiscard]] bool is_reused(const std::string& id, std::uint64_t said) const;
   void on_call(const call_agent& ask, waiter from);
   void answer_pending(const waiter& to);
   void note_reply(const boost::json::object& reply);

@@ -38,7 +38,12 @@ struct run_waiter {
   std::string message;
   /// `resolve`, `child_end`, `task_end`
   std::uint32_t command = 0;
+  /// It says something else than the one that it waits with, and is refused once that is on disk.
+  bool is_conflict = false;
 };
+
+/// What is said of that by the workflow `id`.
+[[nodiscard]] error conflict_of(const run_waiter& with, const std::string& id);
 
 /// Worked on one at a time.
 struct run_input {

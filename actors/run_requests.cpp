@@ -50,6 +50,29 @@ run_input input_of(const runtime::run_cancel& wish) {
   return next;
 }
 
+error conflict_of(const run_waiter& with, const std::string& id) {
+  switch (with.what) {
+  case run_waiter::ask::start:
+    return {
+        errc::workflow_exists,
+        fmt::format("workflow '{}' was started with another type or input", id),
+        0};
+  case run_waiter::ask::call:
+    return {
+        errc::id_conflict,
+        "this agent has had another message of this key: give each message a key of its own",
+        0};
+  default:
+    return {
+        errc::id_conflict,
+        fmt::format(
+            "workflow '{}' has had a signal of this key with another name or payload: give each "
+            "signal a key of its own",
+            id),
+        0};
+  }
+}
+
 void run_host::on_request(control_request request, const caf::actor& reply_to) {
   const turn here{*this};
   waiter from{.correlation = request.correlation, .reply_to = reply_to};
@@ -116,14 +139,10 @@ void run_host::on_start(const start_workflow& ask, waiter from) {
     const bool is_its_own = ask.parent && is_child_of(*ask.parent);
     const bool is_same = is_its_own || row_->start_hash == runtime::hash_of_named(ask.type, *input)
                          || row_->start_hash == start_text_hash(ask.type, ask.input);
-    if (!is_same) {
-      return answer(
-          from,
-          fail(
-              errc::workflow_exists,
-              fmt::format("workflow '{}' was started with another type or input", id())));
-    }
-    if (ask.parent && may_begin_for(*ask.parent)) return begin_for(*ask.parent, std::move(from));
+    from.is_conflict = !is_same;
+    if (!is_same && shown_) return answer(from, std::unexpected{conflict_of(from, id())});
+    if (is_same && ask.parent && may_begin_for(*ask.parent))
+      return begin_for(*ask.parent, std::move(from));
     if (shown_ && from.wait_ms != 0) return await_end(std::move(from));
     if (shown_) return answer(from, control_answer{describe(false)});
     batch_waiters_.push_back(std::move(from));
@@ -191,17 +210,9 @@ void run_host::on_signal(const signal_workflow& ask, waiter from) {
   next.event.id = ask.id;
   next.event.data = *std::move(payload);
   const auto known = ask.id.empty() ? std::nullopt : signal_known(ask.id);
-  if (known && *known != said_by(next.event)) {
-    return answer(
-        from,
-        fail(
-            errc::id_conflict,
-            fmt::format(
-                "workflow '{}' has had a signal of this key with another name or payload: give "
-                "each "
-                "signal a key of its own",
-                id())));
-  }
+  from.is_conflict = known && *known != said_by(next.event);
+  if (known && joins_signal(ask.id, from)) return;
+  if (from.is_conflict) return answer(from, std::unexpected{conflict_of(from, id())});
   if (known && (signal_ids_.contains(ask.id) || earlier_signal_ids_.contains(ask.id))) {
     // What the run to come leaves out counts there when it is sent again.
     if (copy_ && copy_->ask->order.without_signals) {
@@ -209,7 +220,6 @@ void run_host::on_signal(const signal_workflow& ask, waiter from) {
     }
     return answer(from, control_answer{workflow_answer{R"({"duplicate":true})"}});
   }
-  if (known && joins_signal(ask.id, from)) return;
   if (inputs_.size() >= limits().inputs_waiting_max)
     return answer(
         from, std::unexpected{too_many_waiting(errc::inbox_full, "workflows.inputs_waiting_max")});
@@ -392,6 +402,7 @@ void run_host::answer_result(const waiter& to) {
 }
 
 void run_host::answer_committed(const waiter& to) {
+  if (to.is_conflict) return answer(to, std::unexpected{conflict_of(to, id())});
   switch (to.what) {
   case waiter::ask::start:
     if (to.wait_ms != 0) return await_end(to);

@@ -185,6 +185,46 @@ TEST_CASE("signals that a chain of runs reads count once", "[actors]") {
   CHECK(node.passed() == 4);
 }
 
+TEST_CASE("what says something else is refused once the first is on disk", "[actors]") {
+  turnstile node;
+  const auto other = virtual_broker::topic("workflow.other");
+  const auto start = [&](int count) {
+    return start_workflow{
+        other,
+        "test.turnstile",
+        R"({"is_on_its_way":false,"count":)" + std::to_string(count) + '}',
+        {},
+        {}};
+  };
+  const auto first = node.broker.ask(signal_workflow{node.channel, "go", "1", "a"});
+  const auto begun = node.broker.ask(start(1));
+  node.broker.run();
+  const auto second = node.broker.ask(signal_workflow{node.channel, "go", "2", "a"});
+  const auto begun_again = node.broker.ask(start(2));
+  node.broker.run();
+  const auto& answered = node.broker.got.answered;
+  CHECK_FALSE(answered.contains(second));
+  CHECK_FALSE(answered.contains(begun_again));
+  SECTION("as it is") {
+    node.broker.settle();
+    CHECK(answered.at(first));
+    CHECK(answered.at(second).error().code == errc::id_conflict);
+    CHECK(answered.at(begun));
+    CHECK(answered.at(begun_again).error().code == errc::workflow_exists);
+    CHECK(node.refusal("a", "2") == errc::id_conflict);
+  }
+  SECTION("which it never is") {
+    node.broker.journal.lose_queued();
+    node.broker.settle();
+    CHECK_FALSE(answered.at(first));
+    CHECK(answered.at(second).error().code != errc::id_conflict);
+    CHECK(answered.at(begun_again).error().code != errc::workflow_exists);
+    node.broker.advance(5s);
+    CHECK_FALSE(node.is_known("a", "2"));
+    CHECK(node.passed() == 2);
+  }
+}
+
 TEST_CASE("all signals of the run before are known again", "[actors]") {
   turnstile node;
   CHECK_FALSE(node.is_known("a", "3"));
