@@ -2,7 +2,7 @@
 // to carry them out, and attempts that are not due soon to the clock. Then nothing of it has to be
 // in memory, nor after a restart: children and queues tell of ends until they are heard. Agents
 // wake who called them once; a run that was not there then asks at the next start, or when the
-// sweep comes by.
+// sweep comes by. Whoever has called an agent that is read again, as its shard is, asks it anew.
 #include "actors/armed_timers.hpp"
 #include "actors/router.hpp"
 #include "actors/run_host.hpp"
@@ -152,6 +152,21 @@ void run_host::wake_caller(const std::string& message) {
 void run_host::wake_callers() {
   for (const auto& [message, one] : open_messages_)
     wake_caller(message);
+}
+
+/// Once and to whoever hears it: what is not heard now, the sweep finds.
+void run_host::have_callers_ask() {
+  std::set<topic_ref> callers;
+  for (const auto& [correlation, one] : waking_)
+    callers.insert(one.first);
+  for (const auto& [message, one] : open_messages_) {
+    auto channel = topic_name::parse(std::string{runtime::channel_prefix} + one.caller);
+    if (!one.caller.empty() && channel) callers.insert({channel_.tenant, *std::move(channel)});
+  }
+  for (const auto& caller : callers) {
+    (void)parts_.router->control(
+        {correlation_id{++last_correlation_}, check_run{caller, true}}, home_.run_handle());
+  }
 }
 
 void run_host::send_wake(const topic_ref& caller, std::uint32_t tries) {

@@ -524,19 +524,22 @@ void run_host::retire() {
 void run_host::give_up() {
   const turn here{*this};
   // What is on its way to the journal is answered soon.
-  if (!is_code_at_work_) return retire();
+  if (!is_code_at_work_) {
+    have_callers_ask();
+    return retire();
+  }
   abandon({errc::overloaded, "the workflow is being reloaded; retry", 50});
 }
 
 void run_host::leave_for_good() {
   const turn here{*this};
   count_moved(parts_, shard_, channel_, shown_, std::nullopt);
-  wake_callers();
   abandon({errc::overloaded, "the workflow was deleted meanwhile; retry", 50});
 }
 
 void run_host::abandon(const error& why) {
   const turn here{*this};
+  if (!is_dead_) have_callers_ask();
   is_dead_ = true;
   is_busy_ = false;
   if (is_code_at_work_) give_up_turn();

@@ -399,6 +399,8 @@ private:
   /// Whose message it is, if he asks no more: the reply is there, or will never be.
   void wake_caller(const std::string& message);
   void wake_callers();
+  /// Nobody here will tell them of replies, which may be on disk already.
+  void have_callers_ask();
   void send_wake(const topic_ref& caller, std::uint32_t tries);
   /// False: the reply is to something else.
   [[nodiscard]] bool takes_wake_reply(const control_reply& reply);
@@ -548,8 +550,7 @@ private:
   /// What is not told yet, by origin, with what is being written; and what was asked.
   std::map<std::string, untold_debt> debts_;
   std::unordered_map<std::uint64_t, std::string> telling_;
-  /// What is being written is the row alone, without debts that are told.
-  bool is_settling_ = false;
+  bool is_settling_ = false;  // The row alone is being written, without debts that are told.
   bool is_settling_soon_ = false;
   std::unordered_map<std::uint64_t, std::uint32_t> asked_;
   std::map<std::uint32_t, refused_asking> refused_;

@@ -359,6 +359,37 @@ TEST_CASE("a caller that cannot be read now is woken again", "[actors][workflow]
   CHECK(node.rests());
 }
 
+TEST_CASE("a caller hears though only the shard of its agent is read again", "[actors][workflow]") {
+  const auto agent = runtime::agent_channel("slow", "a").value();
+  for (int commits = 0; commits < 12; ++commits) {
+    INFO("an append is lost after " << commits << " commits");
+    resting_node node;
+    std::string id = "w";
+    while (node.broker.shard_of("workflow." + id) == node.broker.shard_of(agent.str()))
+      id += 'w';
+    node.begin(id, "test.caller");
+    node.pass(30s);
+    REQUIRE(node.comes([&] { return node.rests(); }));
+    lease_tasks lease{node.queue(), {}};
+    lease.lease.worker = "w";
+    const auto given = node.get<leased_tasks>(lease);
+    REQUIRE(given.tasks.size() == 1);
+    complete_task done{node.queue().tenant, {}};
+    done.complete.lease = given.tasks.front().lease;
+    done.complete.result = "5";
+    (void)node.broker.ask(done);
+    for (int i = 0; i < commits; ++i) {
+      node.broker.run();
+      (void)node.broker.journal.commit();
+    }
+    node.broker.run();
+    // It is on disk, and those who wrote it do not know.
+    node.broker.journal.fail_next(error{errc::outcome_unknown, "no luck", 0}, true);
+    node.pass(25s);
+    CHECK(node.row(id).result == "5");
+  }
+}
+
 TEST_CASE("who has called an agent that is deleted calls the next one", "[actors][workflow]") {
   const auto patience = GENERATE(5s, 40s);
   resting_node node;
