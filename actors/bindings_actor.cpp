@@ -6,12 +6,16 @@
 #include "base/log.hpp"
 #include "base/random.hpp"
 #include "runtime/binding/binding_names.hpp"
+#include "runtime/group/dead_letter.hpp"
+#include "runtime/workflow/json_values.hpp"
+#include "runtime/workflow/run_codec.hpp"
 
 #include <caf/actor_system.hpp>
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
+#include <callboard/json_text.hpp>
 
 namespace callboard::actors {
 
@@ -29,6 +33,8 @@ constexpr std::size_t works_bytes_max = 4 << 20;
 constexpr std::uint32_t fetch_wait_ms = 20'000;
 /// Beyond the wait of a fetch, and for all other questions.
 constexpr std::chrono::milliseconds patience = 15s;
+/// For the reply of an agent, before it is asked again.
+constexpr std::chrono::milliseconds call_wait = 10s;
 constexpr boot_time expiry_interval = 1s;
 constexpr std::chrono::milliseconds pause_min = 50ms;
 constexpr std::uint32_t pause_doublings_max = 7;
@@ -99,6 +105,38 @@ control_body
 request_of(const group_ref& from, const std::string& epoch, sequence seq, binding_effect effect) {
   const task_event event{from.group, from.topic.topic, epoch, seq};
   return std::visit(request_maker{from.topic.tenant, event}, effect);
+}
+
+void wait_for_reply(control_body& request, std::chrono::milliseconds how_long) {
+  if (auto* call = std::get_if<call_agent>(&request)) {
+    call->wait_ms = static_cast<std::uint32_t>(how_long.count());
+  }
+}
+
+result<std::optional<control_answer>> heard_from(const result<control_answer>& told) {
+  if (!told) return std::unexpected{told.error()};
+  const auto* answer = std::get_if<workflow_answer>(&*told);
+  if (answer != nullptr && answer->pending) return std::nullopt;
+  if (answer == nullptr || !answer->failed) return *told;
+  const auto body = read_json(answer->body).value_or(nullptr);
+  const auto* why = body.is_object() ? body.get_object().if_contains("error") : nullptr;
+  const auto failed = runtime::read_failure(why == nullptr ? json{} : *why);
+  return fail(errc::agent_failed, fmt::format("{}: {}", failed.code, failed.message));
+}
+
+std::string redriven_id(
+    const group_ref& from,
+    const runtime::binding_rule& rule,
+    const runtime::bound_event& letter,
+    const std::string& epoch,
+    sequence seq) {
+  auto id = letter.key_at_death();
+  if (!runtime::is_binding_event_id(from.group, id)) {
+    // Somebody published it there.
+    id = runtime::binding_event_id(from.group, epoch, seq);
+  }
+  if (!std::holds_alternative<runtime::agent_target>(rule.target)) return id;
+  return fmt::format("{}:{}", id, runtime::redrives_of(letter.history_at_death()) + 1);
 }
 
 bindings_actor::bindings_actor(
@@ -301,18 +339,25 @@ void bindings_actor::hand_on(binding_unit& unit, const std::string& epoch, deliv
     unit.done.push_back(take_work(unit, seq).token);
     return;
   }
-  auto id = event->key_at_death();
-  if (!unit.is_redrive || !runtime::is_binding_event_id(unit.group.group, id)) {
-    id = runtime::binding_event_id(unit.group.group, epoch, seq);
-  }
+  const auto id = unit.is_redrive ? redriven_id(unit.group, *unit.rule, *event, epoch, seq)
+                                  : runtime::binding_event_id(unit.group.group, epoch, seq);
   auto effect = runtime::make_effect(*unit.rule, *event, id);
   if (!effect) return give_back(unit, seq, effect.error(), nack_kind::give_up);
+  auto request = request_of(unit.group, epoch, one.root.value_or(seq), *std::move(effect));
+  wait_for_reply(request, call_wait);
+  ask_target(unit, seq, std::make_shared<const control_body>(std::move(request)));
+}
+
+void bindings_actor::ask_target(
+    binding_unit& unit, sequence seq, std::shared_ptr<const control_body> request) {
+  auto body = *request;
   ask_for(
       unit,
-      request_of(unit.group, epoch, one.root.value_or(seq), *std::move(effect)),
+      std::move(body),
       patience,
-      [this, seq](binding_unit& after, const result<control_answer>& answered) {
-        on_target(after, seq, answered);
+      [this, seq, request = std::move(request)](
+          binding_unit& after, const result<control_answer>& answered) {
+        on_target(after, seq, request, answered);
         advance(after);
       });
 }
@@ -325,8 +370,20 @@ binding_unit::work bindings_actor::take_work(binding_unit& unit, sequence seq) {
 }
 
 void bindings_actor::on_target(
-    binding_unit& unit, sequence seq, const result<control_answer>& outcome) {
-  if (!outcome) return give_back(unit, seq, outcome.error(), kind_of(outcome.error()));
+    binding_unit& unit,
+    sequence seq,
+    std::shared_ptr<const control_body> request,
+    const result<control_answer>& outcome) {
+  const auto heard = heard_from(outcome);
+  if (!heard) return give_back(unit, seq, heard.error(), kind_of(heard.error()));
+  if (!*heard && unit.works.contains(seq)) {
+    // Slow agents must not keep others from being called.
+    const bool is_crowded =
+        unit.works.size() > works_max / 2 || unit.works_bytes > works_bytes_max / 2;
+    if (!is_crowded) return ask_target(unit, seq, std::move(request));
+    const error busy{errc::inbox_full, "the agent has the message and has not answered yet", 0};
+    return give_back(unit, seq, busy, nack_kind::put_back);
+  }
   auto ended = take_work(unit, seq);
   if (ended.token.empty()) return;
   unit.setbacks = 0;

@@ -2,7 +2,8 @@
 //
 // For each binding it keeps one fetch at the GROUPS actor. A delivery that does not match is acked;
 // for one that does, the target is asked through the router, under an id made of the binding and
-// the event. Only when the target has answered that this is on disk is the delivery acked: so it is
+// the event. Only when the target has answered that this is on disk (an agent: that it has handled
+// the message) is the delivery acked: so it is
 // handed on at least once, and its id lets the target count it once. What the target refuses goes
 // back to the group: for good (a dead letter), for a retry that counts, or, where the target has no
 // room, for one that does not. If that is the node, the whole binding pauses; if it is one workflow
@@ -12,6 +13,7 @@
 #include "actors/group_companion.hpp"
 #include "runtime/binding/binding_effect.hpp"
 #include "runtime/binding/binding_rule.hpp"
+#include "runtime/binding/bound_event.hpp"
 #include "runtime/group/seq_set.hpp"
 
 #include <chrono>
@@ -133,6 +135,24 @@ is_letter(const runtime::delivered_event& stored, const std::map<sequence, seque
 [[nodiscard]] control_body request_of(
     const group_ref& from, const std::string& epoch, sequence seq, runtime::binding_effect effect);
 
+/// The request is a call: how long its answer is to wait for the reply of the agent.
+void wait_for_reply(control_body& request, std::chrono::milliseconds how_long);
+
+/// What the target says to what it was asked, where that may be more than that it is on disk: an
+/// agent that has handled a message may have refused it, or not have come to it yet (`nothing`).
+/// Errors: agent_failed, and what it was refused with.
+[[nodiscard]] result<std::optional<control_answer>> heard_from(const result<control_answer>& told);
+
+/// Under what its target hears of a dead letter that is redriven, in the group `from`. An agent
+/// remembers what it has answered: for it each redrive is a message of its own, and the same one
+/// when it is cut short and done again.
+[[nodiscard]] std::string redriven_id(
+    const group_ref& from,
+    const runtime::binding_rule& rule,
+    const runtime::bound_event& letter,
+    const std::string& epoch,
+    sequence seq);
+
 class bindings_actor final : public companion {
 public:
   bindings_actor(
@@ -171,7 +191,12 @@ private:
   void fetch(binding_unit& unit);
   void on_fetched(binding_unit& unit, result<control_answer> outcome);
   void hand_on(binding_unit& unit, const std::string& epoch, delivery& one);
-  void on_target(binding_unit& unit, sequence seq, const result<control_answer>& outcome);
+  void ask_target(binding_unit& unit, sequence seq, std::shared_ptr<const control_body> request);
+  void on_target(
+      binding_unit& unit,
+      sequence seq,
+      std::shared_ptr<const control_body> request,
+      const result<control_answer>& outcome);
   /// A work that ends here; without token if it has ended before.
   [[nodiscard]] static binding_unit::work take_work(binding_unit& unit, sequence seq);
   void give_back(binding_unit& unit, sequence seq, const error& why, nack_kind kind);
@@ -212,6 +237,11 @@ private:
   void read_dead_page(const std::shared_ptr<dead_work>& work);
   void on_dead_page(const std::shared_ptr<dead_work>& work, const event_page& page);
   void hand_on_chosen(const std::shared_ptr<dead_work>& work);
+  void let_die_again(
+      const std::shared_ptr<dead_work>& work,
+      const runtime::delivered_event& letter,
+      const error& why,
+      std::move_only_function<void()> then);
   void settle_dead(const std::shared_ptr<dead_work>& work, const std::vector<sequence>& seqs);
 
   // bindings_edit.cpp: one of them gets other data

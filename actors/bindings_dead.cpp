@@ -11,6 +11,7 @@
 #include "proto/event.pb.h"
 #include "runtime/binding/binding_names.hpp"
 #include "runtime/binding/bound_event.hpp"
+#include "runtime/group/dead_letter.hpp"
 
 #include <boost/json/serialize.hpp>
 #include <boost/json/value.hpp>
@@ -30,6 +31,8 @@ using namespace std::chrono_literals;
 constexpr std::chrono::milliseconds patience = 10s;
 /// Letters read at a time, which is what may be under way at the target.
 constexpr std::uint32_t page_events = 256;
+/// For the reply of an agent.
+constexpr std::chrono::milliseconds call_wait = 3s;
 
 /// Attempts are counted anew after a redrive, and older ones may have failed otherwise.
 std::string_view last_death(std::string_view history) {
@@ -47,6 +50,13 @@ bool fits(
   return (filter.type.empty() || event->type() == filter.type)
          && (filter.subject.empty() || event->subject() == filter.subject)
          && last_death(event->history_at_death()).contains(filter.error_contains);
+}
+
+error unanswered() {
+  return {
+      errc::timeout,
+      "the agent has the message and has not answered yet: redrive it again to hear what it did",
+      0};
 }
 
 /// For the binding's audit topic.
@@ -286,11 +296,8 @@ void bindings_actor::hand_on_chosen(const std::shared_ptr<dead_work>& work) {
       refused(event.error());
       continue;
     }
-    auto id = event->key_at_death();
-    if (!runtime::is_binding_event_id(work->binding.group, id)) {
-      // Somebody published it there.
-      id = runtime::binding_event_id(redrive_of(work->binding).group, work->epoch, one.seq);
-    }
+    const auto from = redrive_of(work->binding);
+    const auto id = redriven_id(from, work->rule, *event, work->epoch, one.seq);
     auto effect = runtime::make_effect(work->rule, *event, id);
     if (!effect) {
       refused(effect.error());
@@ -298,14 +305,49 @@ void bindings_actor::hand_on_chosen(const std::shared_ptr<dead_work>& work) {
     }
     const auto root = work->roots.find(one.seq);
     const auto place = root == work->roots.end() ? one.seq : root->second;
-    ask(request_of(redrive_of(work->binding), work->epoch, place, *std::move(effect)),
+    auto request = request_of(from, work->epoch, place, *std::move(effect));
+    wait_for_reply(request, call_wait);
+    ask(std::move(request),
         patience,
-        [taken, ended, refused, seq = one.seq](const result<control_answer>& answered) {
-          if (!answered) return refused(answered.error());
-          taken->push_back(seq);
+        [this, work, taken, ended, refused, one](const result<control_answer>& answered) {
+          const auto heard = heard_from(answered);
+          if (!heard && heard.error().code == errc::agent_failed) {
+            return let_die_again(
+                work, one, heard.error(), [refused, why = heard.error()] { refused(why); });
+          }
+          if (!heard) return refused(heard.error());
+          if (!*heard) return refused(unanswered());
+          taken->push_back(one.seq);
           ended();
         });
   }
+}
+
+/// The agent has handled it: to be called anew, the letter needs another redrive in its history. If
+/// that cannot be written now, the next redrive hears the same again.
+void bindings_actor::let_die_again(
+    const std::shared_ptr<dead_work>& work,
+    const runtime::delivered_event& letter,
+    const error& why,
+    std::move_only_function<void()> then) {
+  const auto text = fmt::format("{}: {}", name_of(why.code), why.detail);
+  auto again = runtime::refused_letter(
+      letter, text, parts_.journal.shard_time(shard_), make_uuid(parts_.time.wall()));
+  if (!again) return then();
+  publish_batch batch;
+  batch.topic = redrive_of(work->binding).topic;
+  batch.requests.emplace_back().events.push_back(*std::move(again));
+  publish(
+      std::move(batch),
+      patience,
+      [this, work, seq = letter.seq, then = std::move(then)](
+          result<control_answer> written) mutable {
+        if (!written) return then();
+        const auto by = std::get<binding_edited>(*written).seq;
+        ask(replace_event{redrive_of(work->binding), seq, by},
+            patience,
+            [then = std::move(then)](const result<control_answer>&) mutable { then(); });
+      });
 }
 
 void bindings_actor::settle_dead(

@@ -6,13 +6,9 @@
 // the first: a task that a redrive cut short has made of the old letter is known for as long as the
 // new one may be handed on.
 #include "actors/bindings_actor.hpp"
-#include "base/hash.hpp"
 #include "base/uuid.hpp"
-#include "proto/event.pb.h"
+#include "runtime/group/dead_letter.hpp"
 
-#include <fmt/format.h>
-
-#include <algorithm>
 #include <memory>
 #include <utility>
 
@@ -23,36 +19,6 @@ namespace {
 using namespace std::chrono_literals;
 
 constexpr std::chrono::milliseconds patience = 10s;
-constexpr std::string_view replaces = "deadletterreplaces";
-
-/// The letter with other data. Errors: corruption.
-result<runtime::encoded_event> edited_letter(
-    const runtime::delivered_event& letter, const std::string& data, const std::string& id) {
-  v1::Event event;
-  const auto bytes = runtime::event_proto(letter.stored);
-  if (!event.ParseFromArray(bytes.data(), static_cast<int>(bytes.size()))) {
-    return fail(errc::corruption, fmt::format("dead letter {} is unreadable", letter.seq.raw()));
-  }
-  event.set_id(id);
-  auto& extensions = *event.mutable_extensions();
-  const auto is_stale = [](const auto& one) { return one.name() == replaces; };
-  extensions.erase(
-      std::remove_if(extensions.begin(), extensions.end(), is_stale), extensions.end());
-  auto& told = *event.add_extensions();
-  told.set_name(std::string{replaces});
-  told.set_text(std::to_string(letter.seq.raw()));
-  std::sort(extensions.begin(), extensions.end(), [](const auto& a, const auto& b) {
-    return a.name() < b.name();
-  });
-  event.set_datacontenttype("application/json");
-  event.set_json(data);
-  std::string stored(runtime::event_prefix_size, '\0');
-  event.AppendToString(&stored);
-  const auto body = std::string_view{stored}.substr(runtime::event_prefix_size);
-  runtime::write_event_prefix(
-      stored.data(), event_identity(event.source(), event.id()), hash_64(body));
-  return runtime::encoded_event{shared_bytes{std::move(stored)}};
-}
 
 }  // namespace
 
@@ -101,7 +67,7 @@ void bindings_actor::read_edited(
 void bindings_actor::write_edited(
     const std::shared_ptr<dead_work>& work, const runtime::delivered_event& letter) {
   // An edit that is asked for again writes another: nobody may have waited for the first.
-  auto edited = edited_letter(
+  auto edited = runtime::edited_letter(
       letter, std::get<edit_binding_dead>(work->request.body).data, make_uuid(parts_.time.wall()));
   if (!edited) return answer(work->request, std::unexpected{edited.error()});
   auto batch = std::make_shared<publish_batch>();

@@ -97,6 +97,56 @@ void erase_letter_attributes(v1::Event& event, Stays stays) {
   extensions.erase(stale, extensions.end());
 }
 
+encoded_event encode_letter(v1::Event& event, std::string id) {
+  auto& extensions = *event.mutable_extensions();
+  std::sort(extensions.begin(), extensions.end(), [](const auto& a, const auto& b) {
+    return a.name() < b.name();
+  });
+  event.set_id(std::move(id));
+  std::string stored(event_prefix_size, '\0');
+  event.AppendToString(&stored);
+  const auto body = std::string_view{stored}.substr(event_prefix_size);
+  write_event_prefix(stored.data(), event_identity(event.source(), event.id()), hash_64(body));
+  return encoded_event{shared_bytes{std::move(stored)}};
+}
+
+result<v1::Event> read_event(const delivered_event& from) {
+  v1::Event event;
+  const auto proto = event_proto(from.stored);
+  if (event.ParseFromArray(proto.data(), static_cast<int>(proto.size()))) return event;
+  return fail(errc::corruption, fmt::format("event {} is unreadable", from.seq.raw()));
+}
+
+void tell_attempts(
+    v1::Event& event,
+    const std::optional<std::string>& before,
+    std::int64_t count,
+    const std::vector<attempt_record>& history) {
+  auto& attempts = *event.add_extensions();
+  attempts.set_name("deadletterattempts");
+  attempts.set_integer(static_cast<std::int32_t>(std::min<std::int64_t>(count, INT32_MAX)));
+  set_text(event, "deadletterhistory", history_json(before, history));
+}
+
+struct told_attempts {
+  std::string history = "[]";
+  std::int64_t count = 0;
+};
+
+/// Taken out of the letter, with what says whose place it took.
+told_attempts take_attempts(v1::Event& event) {
+  told_attempts told;
+  if (const auto* text = text_of(event, "deadletterhistory")) told.history = *text;
+  const auto counted = std::ranges::find(
+      event.extensions(), std::string_view{"deadletterattempts"}, &v1::Extension::name);
+  if (counted != event.extensions().end()) told.count = std::max(0, counted->integer());
+  erase_letter_attributes(event, [](std::string_view name) {
+    return name != "deadletterattempts" && name != "deadletterhistory"
+           && name != "deadletterreplaces";
+  });
+  return told;
+}
+
 void tell_origin(v1::Event& event, const dead_letter& letter, const dead_letter_origin& origin) {
   set_text(event, "deadletterid", event.id());
   set_text(event, "deadlettertopic", origin.topic.topic.str());
@@ -112,46 +162,56 @@ void tell_origin(v1::Event& event, const dead_letter& letter, const dead_letter_
 
 result<encoded_event>
 make_dead_letter(const dead_letter& letter, const dead_letter_origin& origin) {
-  v1::Event event;
-  const auto proto = event_proto(letter.event.stored);
-  if (!event.ParseFromArray(proto.data(), static_cast<int>(proto.size()))) {
-    return fail(errc::corruption, fmt::format("event {} is unreadable", letter.event.seq.raw()));
-  }
+  auto event = read_event(letter.event);
+  if (!event) return std::unexpected{event.error()};
   std::optional<std::string> before;
   std::int64_t attempts_before = 0;
-  if (has_died_before(event, origin)) {
-    const auto* text = text_of(event, "deadletterhistory");
-    before = text == nullptr ? "[]" : *text;
-    const auto counted = std::ranges::find(
-        event.extensions(), std::string_view{"deadletterattempts"}, &v1::Extension::name);
-    if (counted != event.extensions().end()) attempts_before = std::max(0, counted->integer());
+  if (has_died_before(*event, origin)) {
     // Its target must know it again, so it stays the letter of the event that died first.
-    erase_letter_attributes(event, [](std::string_view name) {
-      return name != "deadletterattempts" && name != "deadletterhistory"
-             && name != "deadletterreplaces";
-    });
+    auto told = take_attempts(*event);
+    before = std::move(told.history);
+    attempts_before = told.count;
   } else {
     // A letter that dies again in a group of the dead-letter topic tells of its last death only.
-    erase_letter_attributes(event, [](std::string_view) { return false; });
-    tell_origin(event, letter, origin);
+    erase_letter_attributes(*event, [](std::string_view) { return false; });
+    tell_origin(*event, letter, origin);
   }
-  auto& extensions = *event.mutable_extensions();
-  auto& attempts = *event.add_extensions();
-  attempts.set_name("deadletterattempts");
-  attempts.set_integer(static_cast<std::int32_t>(
-      std::min<std::int64_t>(attempts_before + letter.attempts, INT32_MAX)));
-  set_text(event, "deadletterhistory", history_json(before, letter.history));
-  std::sort(extensions.begin(), extensions.end(), [](const auto& a, const auto& b) {
-    return a.name() < b.name();
-  });
-  event.set_id(
+  tell_attempts(*event, before, attempts_before + letter.attempts, letter.history);
+  return encode_letter(
+      *event,
       fmt::format("{}.{}.{}.dead", origin.epoch, letter.event.seq.raw(), origin.group.str()));
+}
 
-  std::string stored(event_prefix_size, '\0');
-  event.AppendToString(&stored);
-  const auto body = std::string_view{stored}.substr(event_prefix_size);
-  write_event_prefix(stored.data(), event_identity(event.source(), event.id()), hash_64(body));
-  return encoded_event{shared_bytes{std::move(stored)}};
+std::uint32_t redrives_of(std::string_view history) {
+  boost::system::error_code failed;
+  const auto parsed = boost::json::parse(history, failed);
+  const auto* attempts = failed ? nullptr : parsed.if_array();
+  if (attempts == nullptr || attempts->empty()) return 0;
+  return static_cast<std::uint32_t>(redrive_of(attempts->back()));
+}
+
+result<encoded_event>
+edited_letter(const delivered_event& letter, const std::string& data, const std::string& id) {
+  auto event = read_event(letter);
+  if (!event) return std::unexpected{event.error()};
+  erase_letter_attributes(
+      *event, [](std::string_view name) { return name != "deadletterreplaces"; });
+  set_text(*event, "deadletterreplaces", std::to_string(letter.seq.raw()));
+  event->set_datacontenttype("application/json");
+  event->set_json(data);
+  return encode_letter(*event, id);
+}
+
+result<encoded_event> refused_letter(
+    const delivered_event& letter, const std::string& why, time_ms when, const std::string& id) {
+  auto event = read_event(letter);
+  if (!event) return std::unexpected{event.error()};
+  const auto told = take_attempts(*event);
+  set_text(*event, "deadletterreplaces", std::to_string(letter.seq.raw()));
+  attempt_record attempt{1, when, "binding", "refused", {}};
+  attempt.error = front_of(why, attempt_error_size_max);
+  tell_attempts(*event, told.history, told.count + 1, {std::move(attempt)});
+  return encode_letter(*event, id);
 }
 
 topic_name

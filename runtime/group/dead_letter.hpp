@@ -6,7 +6,9 @@
 #include "runtime/group/group_core.hpp"
 #include "runtime/topic/event_batch.hpp"
 
+#include <cstdint>
 #include <string>
+#include <string_view>
 
 namespace callboard::runtime {
 
@@ -25,6 +27,18 @@ struct dead_letter_origin {
 /// deadletterkey: under which its target knows the event. Errors: corruption.
 [[nodiscard]] result<encoded_event>
 make_dead_letter(const dead_letter& letter, const dead_letter_origin& origin);
+
+/// How often a letter of a binding was redriven and has died again; by its history.
+[[nodiscard]] std::uint32_t redrives_of(std::string_view history);
+
+/// A binding's letter that is to take the place of `letter` (deadletterreplaces), under the id
+/// `id`. Errors: corruption.
+[[nodiscard]] result<encoded_event>
+edited_letter(const delivered_event& letter, const std::string& data, const std::string& id);
+
+/// The same for a letter that a redrive by hand was refused for `why`: with that in its history.
+[[nodiscard]] result<encoded_event> refused_letter(
+    const delivered_event& letter, const std::string& why, time_ms when, const std::string& id);
 
 /// The group's dead-letter topic: the chosen one, or `<stem>.<group>.dead` with the group's dots
 /// as '-', shortened by a hash where it would be too long.

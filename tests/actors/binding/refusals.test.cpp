@@ -1,0 +1,190 @@
+// What an agent answers to the events of a binding: what it refuses is a dead letter, and is called
+// again when that is redriven.
+#include "runtime/workflow/run_codec.hpp"
+
+#include "tests/actors/binding/bound_node.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <callboard/agent.hpp>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace callboard::testing {
+
+using namespace actors;
+using namespace std::chrono_literals;
+
+namespace {
+
+/// Is told how much it may have, and takes no more.
+struct till : agent<till, std::int64_t> {
+  static constexpr std::string_view type = "till";
+
+  static void handlers(handler_table<till>& on) {
+    on.message("allow", &till::allow).message("take", &till::take);
+  }
+
+  flow<std::int64_t> allow(context&, std::int64_t more) {
+    state() += more;
+    co_return state();
+  }
+
+  flow<std::int64_t> take(context& ctx, json event) {
+    const auto wait_ms = event.as_object().contains("wait_ms") ? event.at("wait_ms").as_int64() : 0;
+    if (wait_ms != 0) co_await ctx.sleep(std::chrono::milliseconds{wait_ms}).required();
+    if (state() == 0)
+      throw run_failed{failure{failure_class::permanent, "empty", "nothing is left"}};
+    co_return --state();
+  }
+};
+
+struct till_node : bound_node {
+  till_node() : bound_node{config{}} {
+    REQUIRE(code.add(till::definition()));
+    bind(R"({"target":{"agent":{"type":"till","key":"{data.to}","message":"take"}}})");
+  }
+
+  void publish_data(int n, const std::string& data) {
+    const sample_event event{
+        .id = fmt::format("e{}", n), .type = "t", .subject = "s", .json = data};
+    auto request = make_request(0, {"x"});
+    request.events = {{sample_event::stored(event.event())}};
+    const auto sent = broker.publish("orders", std::move(request));
+    broker.run();
+    broker.journal.commit();
+    broker.run();
+    REQUIRE(broker.got.published.at(sent));
+  }
+
+  static call_agent message(const std::string& key, const std::string& name, std::string payload) {
+    call_agent call;
+    call.topic = virtual_broker::topic("workflow.agent.till." + key);
+    call.type = "agent:till";
+    call.message = name;
+    call.payload = std::move(payload);
+    call.id = name;
+    return call;
+  }
+
+  void allow(const std::string& key, int count) {
+    (void)get<workflow_answer>(message(key, "allow", std::to_string(count)));
+    broker.advance(100ms);
+  }
+
+  /// How often it was asked to take, and did.
+  std::pair<int, int> taken(const std::string& key) {
+    const auto page = get<event_page>(read_events{
+        .topic = virtual_broker::topic("workflow.agent.till." + key),
+        .from = runtime::from_first{}});
+    int calls = 0;
+    int done = 0;
+    for (const auto& one : page.batch->events) {
+      const auto event = runtime::decode_run_event(one).value();
+      if (event.what != command_kind::reply || event.kind != runtime::run_event_kind::issued)
+        continue;
+      const auto& reply = event.data.as_object();
+      if (reply.at("id") == "allow") continue;
+      ++calls;
+      done += reply.contains("result") ? 1 : 0;
+    }
+    return {calls, done};
+  }
+
+  std::string history(std::uint64_t seq) {
+    for (const auto& one : get<event_page>(list_binding_dead{binding()}).batch->events) {
+      if (one.seq.raw() == seq) {
+        return runtime::bound_event::read(one.stored, one.time)->history_at_death();
+      }
+    }
+    return {};
+  }
+};
+
+using seqs = std::vector<std::uint64_t>;
+using counts = std::pair<int, int>;
+
+}  // namespace
+
+TEST_CASE(
+    "what an agent refuses is a dead letter, and a redrive calls it again", "[actors][binding]") {
+  till_node here;
+  here.publish_data(1, R"({"to":"a"})");
+  here.broker.advance(2s);
+  REQUIRE(here.dead() == seqs{1});
+  CHECK_THAT(here.history(1), Catch::Contains("agent_failed: empty: nothing is left"));
+  CHECK(here.taken("a") == counts{1, 0});
+  const bool is_by_hand = GENERATE(false, true);
+  redrive_binding redrive{here.binding(), {}, "ann"};
+  const auto again = [&](std::uint64_t seq) {
+    if (is_by_hand) redrive.filter.seqs = {sequence{seq}};
+    const auto told = here.get<binding_redrive>(redrive);
+    here.broker.advance(2s);
+    return told;
+  };
+  auto told = again(1);
+  if (is_by_hand) {
+    CHECK(told.refused == 1);
+    CHECK(told.last_error == "agent_failed: empty: nothing is left");
+  }
+  REQUIRE(here.dead() == seqs{2});
+  CHECK_THAT(here.history(2), Catch::Contains(R"("redrive":1)"));
+  CHECK(here.taken("a") == counts{2, 0});
+  here.allow("a", 1);
+  told = again(2);
+  CHECK(told.events == 1);
+  CHECK(here.dead().empty());
+  CHECK(here.taken("a") == counts{3, 1});
+}
+
+TEST_CASE("a refusal is told once wherever the node dies", "[actors][binding]") {
+  enum class step : std::uint8_t { call, redrive, redrive_by_hand };
+  for (const auto what : {step::call, step::redrive, step::redrive_by_hand}) {
+    for (int commits = 0; commits < 12; ++commits) {
+      INFO("step " << static_cast<int>(what) << ", dies after commit " << commits);
+      till_node here;
+      redrive_binding redrive{here.binding(), {}, "ann"};
+      if (what == step::redrive_by_hand) redrive.filter.type = "t";
+      here.publish_data(1, R"({"to":"a"})");
+      if (what != step::call) {
+        here.broker.advance(2s);
+        REQUIRE(here.dead() == seqs{1});
+        here.broker.ask(redrive);
+      }
+      for (int i = 0; i < commits; ++i) {
+        here.broker.run();
+        here.broker.journal.commit();
+      }
+      here.broker.crash();
+      here.broker.advance(5s);
+      // A redrive by hand is over with its request.
+      CHECK(here.dead().size() == 1);
+      CHECK(here.taken("a").first <= (what == step::call ? 1 : 2));
+      here.allow("a", 5);
+      for (int i = 0; i < 3; ++i) {
+        (void)here.get<binding_redrive>(redrive);
+        here.broker.advance(5s);
+      }
+      CHECK(here.dead().empty());
+      CHECK(here.taken("a").second == 1);
+    }
+  }
+}
+
+TEST_CASE("an agent that is slow holds up only its own events", "[actors][binding]") {
+  till_node here;
+  for (int n = 0; n < 300; ++n)
+    here.publish_data(n, fmt::format(R"({{"to":"slow{}","wait_ms":200000}})", n));
+  here.publish_data(300, R"({"to":"slow0"})");
+  here.publish_data(301, R"({"to":"quick"})");
+  here.broker.advance(40s);
+  CHECK(here.taken("quick") == counts{1, 0});
+  CHECK(here.dead() == seqs{1});
+  here.broker.advance(240s);
+  CHECK(here.taken("slow0") == counts{2, 0});
+  CHECK(here.get<group_description>(get_binding{here.binding()}).dead == 302);
+}
+
+}  // namespace callboard::testing
