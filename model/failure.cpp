@@ -118,6 +118,8 @@ bool is_secret_char(char c) {
          || c == '*';
 }
 
+constexpr std::string_view in_place_of_key = "***";
+
 void mask(std::string& text, std::string_view begin) {
   std::size_t at = 0;
   while ((at = text.find(begin, at)) != std::string::npos) {
@@ -127,10 +129,19 @@ void mask(std::string& text, std::string_view begin) {
     while (end < text.size() && is_secret_char(text[end]))
       ++end;
     if (!in_word) {
-      text.replace(from, end - from, "***");
-      end = from + 3;
+      text.replace(from, end - from, in_place_of_key);
+      end = from + in_place_of_key.size();
     }
     at = end;
+  }
+}
+
+/// The rest of a text that was cut may begin the secret and be too short to be found as such.
+void drop_begin_of(std::string_view secret, std::string& text) {
+  if (secret.empty()) return;
+  for (auto size = std::min(secret.size() - 1, text.size()); size > 0; --size) {
+    if (!text.ends_with(secret.substr(0, size))) continue;
+    return text.resize(text.size() - size);
   }
 }
 
@@ -203,10 +214,12 @@ std::string sanitize(std::string_view text, std::string_view secret) {
   constexpr std::size_t looked_at_max = 4096;
   // Longer than what is kept, so that a key is never cut before it is found.
   auto out = on_one_line(front_of(text, looked_at_max));
+  if (text.size() > looked_at_max) drop_begin_of(secret, out);
   if (!secret.empty()) {
-    std::size_t at = 0;
-    while ((at = out.find(secret, at)) != std::string::npos)
-      out.replace(at, secret.size(), "***");
+    // Goes on behind the replacement: the key may be part of it.
+    for (auto at = out.find(secret); at != std::string::npos;
+         at = out.find(secret, at + in_place_of_key.size()))
+      out.replace(at, secret.size(), in_place_of_key);
   }
   for (const auto* begin : {"sk-", "Bearer ", "bearer "})
     mask(out, begin);
@@ -242,7 +255,8 @@ failure classify_error(const json::object& error, int status, std::string_view s
   if (like == 0) like = 500;
   auto out = by_status(like);
   out.status = status;
-  out.provider_code = sanitize(front_of(code.empty() ? type : code, 64), secret);
+  constexpr std::size_t code_size_max = 64;
+  out.provider_code = front_of(sanitize(code.empty() ? type : code, secret), code_size_max);
   if (code == "context_length_exceeded") out.scope = failure_scope::provider;
   out.detail = sanitize(text_of(error, "message"), secret);
   if (out.detail.empty()) out.detail = "no message";

@@ -138,6 +138,29 @@ TEST_CASE("messages never carry keys", "[model][failure]") {
   CHECK(classified(500, "sk-secret-key").detail == "status 500: ***");
 }
 
+TEST_CASE("a key may be part of what stands in its place", "[model][failure]") {
+  CHECK(sanitize("key *** is bad", "***") == "key *** is bad");
+  CHECK(sanitize("a*b", "*") == "a***b");
+  CHECK(sanitize("a**b**", "**") == "a***b***");
+}
+
+TEST_CASE("no part of a key is left where a text is cut", "[model][failure]") {
+  const std::string key = "key-" + std::string(160, 'k') + "-secret";
+  const auto has_part = [&key](std::string_view text) { return text.contains(key.substr(0, 8)); };
+  for (std::size_t before = 0; before < 80; ++before) {
+    const auto coded = classify_error({{"code", std::string(before, 'x') + key}}, 400, key);
+    CHECK_FALSE(has_part(coded.provider_code));
+    const auto typed = classify_error({{"type", std::string(before, 'x') + key}}, 400, key);
+    CHECK_FALSE(has_part(typed.provider_code));
+  }
+  // So many that what is left of each is kept, and the last is cut.
+  std::string many;
+  while (many.size() < 5000)
+    many += key;
+  for (std::size_t before = 0; before < key.size(); ++before)
+    CHECK_FALSE(has_part(sanitize(std::string(before, 'x') + many, key)));
+}
+
 TEST_CASE("messages are short, on one line, and end between characters", "[model][failure]") {
   CHECK(sanitize("a\n\t b\x01", "") == "a  b ");
   std::string large;
