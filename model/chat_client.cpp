@@ -9,6 +9,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <condition_variable>
 #include <mutex>
 #include <thread>
 #include <utility>
@@ -52,13 +53,18 @@ public:
   }
 
   void stop() {
+    end_when_cancelled();
+    join();
+  }
+
+  [[nodiscard]] bool stop_within(std::chrono::milliseconds patience) {
+    end_when_cancelled();
     {
-      const std::lock_guard guard{mutex_};
-      stopping_ = true;
+      std::unique_lock lock{mutex_};
+      if (!ended_.wait_for(lock, patience, [this] { return has_ended_; })) return false;
     }
-    work_.wake();
-    const std::lock_guard guard{joining_};
-    if (thread_.joinable()) thread_.join();
+    join();
+    return true;
   }
 
   [[nodiscard]] std::vector<provider_stats> stats() const {
@@ -76,6 +82,19 @@ private:
     return found == providers_.end() ? nullptr : found->get();
   }
 
+  void end_when_cancelled() {
+    {
+      const std::lock_guard guard{mutex_};
+      stopping_ = true;
+    }
+    work_.wake();
+  }
+
+  void join() {
+    const std::lock_guard guard{joining_};
+    if (thread_.joinable()) thread_.join();
+  }
+
   [[nodiscard]] result<call_id> enqueue(std::unique_ptr<call> one);
   void run();
 
@@ -88,6 +107,8 @@ private:
   std::vector<call_id> cancels_;
   call_id last_id_;
   bool stopping_ = false;
+  bool has_ended_ = false;
+  std::condition_variable ended_;
 
   dispatcher work_;
   std::mutex joining_;
@@ -159,10 +180,14 @@ void chat_client::core::run() {
       work_.admit(std::move(one));
     for (const auto id : cancels)
       work_.cancel(id);
-    if (stopping) return work_.cancel_all();
+    if (stopping) break;
     work_.turn();
     work_.wait();
   }
+  work_.cancel_all();
+  const std::lock_guard guard{mutex_};
+  has_ended_ = true;
+  ended_.notify_all();
 }
 
 chat_client::chat_client(std::unique_ptr<core> owned) : core_{std::move(owned)} {}
@@ -194,6 +219,10 @@ void chat_client::cancel(call_id id) {
 
 void chat_client::stop() {
   core_->stop();
+}
+
+bool chat_client::stop_within(std::chrono::milliseconds patience) {
+  return core_->stop_within(patience);
 }
 
 std::vector<provider_stats> chat_client::stats() const {

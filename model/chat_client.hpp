@@ -98,6 +98,10 @@ public:
   /// callback. Idempotent.
   void stop();
 
+  /// The same, but only for so long. False: the thread has not ended; nothing that it and the
+  /// callbacks may use can go.
+  [[nodiscard]] bool stop_within(std::chrono::milliseconds patience);
+
   /// In the order of the settings.
   [[nodiscard]] std::vector<provider_stats> stats() const;
 

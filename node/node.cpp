@@ -48,7 +48,9 @@ public:
 
   ~running_node() override {
     while (!stop(std::chrono::hours{1}))
-      log_->warn("code of workflows or steps does not end: the node cannot be destroyed before");
+      log_->warn(
+          "model calls, or code of workflows or steps, do not end: the node cannot be destroyed "
+          "before");
   }
 
   result<void> build() {
@@ -129,18 +131,16 @@ public:
     const auto until = clock_.boot() + patience;
     if (gateway_) gateway_->stop();
     if (router_) router_->stop();
-    if (models_) models_->stop();
-    for (auto* pool : {steps_.get(), user_code_.get()}) {
+    const auto ends = [&](auto& threads) {
       const auto left =
           std::chrono::duration_cast<std::chrono::milliseconds>(until - clock_.boot());
-      if (pool == nullptr || pool->stop_within(std::max(left, left.zero()))) continue;
-      if (readers_) readers_->stop();
-      if (journal_) journal_->close();
-      return false;
-    }
-    stopped_ = true;
+      return threads == nullptr || threads->stop_within(std::max(left, left.zero()));
+    };
+    const bool all_end = ends(models_) && ends(steps_) && ends(user_code_);
     if (readers_) readers_->stop();
     if (journal_) journal_->close();
+    if (!all_end) return false;
+    stopped_ = true;
     // The actor system waits for its last actor, so it goes only when nothing can reach one.
     gateway_.reset();
     // What a killed shard leaves behind ends by itself, and uses the router until then.

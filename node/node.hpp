@@ -38,15 +38,16 @@ public:
   /// `node.drain_timeout_ms`.
   virtual void drain() = 0;
 
-  /// Stops gateway, actors, readers and journal, in this order. Idempotent. False: code of
-  /// workflows or steps has not ended within `patience`. The journal is closed then, but the node
-  /// cannot be destroyed: all that is left is to end the process.
+  /// Stops gateway, actors, readers and journal, in this order. Idempotent. False: model calls, or
+  /// code of workflows or steps, have not ended within `patience`. The journal is closed then, but
+  /// the node cannot be destroyed: all that is left is to end the process.
   [[nodiscard]] virtual bool stop(std::chrono::milliseconds patience) = 0;
 };
 
 enum class run_end : std::uint8_t {
   stopped,
-  /// Code of workflows or steps still runs: the process must end without destroying anything.
+  /// Model calls, or code of workflows or steps, still run: the process must end without destroying
+  /// anything.
   code_left_running
 };
 

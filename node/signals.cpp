@@ -71,8 +71,8 @@ result<run_end> run_until_signal(
   const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(until - time.boot());
   if ((*started)->stop(std::max(left, code_patience_min))) return run_end::stopped;
   log::channel("node")->error(
-      "code of workflows or steps does not end: the process ends without it; the journal is "
-      "closed, and what that code was about is done again at the next start");
+      "model calls, or code of workflows or steps, do not end: the process ends without them; the "
+      "journal is closed, and what they were about is done again at the next start");
   (void)started->release();
   return run_end::code_left_running;
 }

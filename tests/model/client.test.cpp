@@ -8,6 +8,7 @@
 
 #include <atomic>
 #include <cstdlib>
+#include <latch>
 #include <memory>
 #include <string>
 #include <thread>
@@ -289,6 +290,30 @@ TEST_CASE("stop cancels all calls, whatever they wait for", "[model][client]") {
   asker.client().stop();
   CHECK(eventually([&] { return provider.aborted() == 2; }));
   CHECK(asker.stats().in_flight == 0);
+}
+
+TEST_CASE("a callback that does not end holds up a stop no longer than told", "[model][client]") {
+  chat_provider provider;
+  asking asker{{settings_for(provider)}};
+  std::latch entered{1};
+  std::latch left{1};
+  REQUIRE(asker.client()
+              .start(
+                  question("hi"),
+                  {.on_attempt = {},
+                   .on_delta = {},
+                   .on_done =
+                       [&](const chat_outcome&) {
+                         entered.count_down();
+                         left.wait();
+                       }})
+              .has_value());
+  entered.wait();
+  CHECK_FALSE(asker.client().stop_within(milliseconds{10}));
+  CHECK(asker.start(question("late"), std::make_shared<heard>()).error().code == errc::draining);
+  left.count_down();
+  CHECK(asker.client().stop_within(std::chrono::seconds{60}));
+  CHECK(asker.client().stop_within(milliseconds{0}));
 }
 
 TEST_CASE(
