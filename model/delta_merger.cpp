@@ -6,7 +6,9 @@
 #include <boost/json/parse.hpp>
 #include <fmt/format.h>
 
-#include <algorithm>
+#include <iterator>
+#include <limits>
+#include <optional>
 #include <utility>
 
 namespace callboard::model {
@@ -45,6 +47,20 @@ const json::array* array_of(const json::object& object, std::string_view name) {
   return value == nullptr ? nullptr : value->if_array();
 }
 
+/// Nothing if it is missing or no index.
+std::optional<std::uint64_t> index_of(const json::object& piece) {
+  const auto* value = piece.if_contains("index");
+  if (value == nullptr) return std::nullopt;
+  if (value->is_uint64()) return value->get_uint64();
+  if (!value->is_int64() || value->get_int64() < 0) return std::nullopt;
+  return static_cast<std::uint64_t>(value->get_int64());
+}
+
+std::string_view name_in(const json::object& piece) {
+  const auto* function = object_of(piece, "function");
+  return function == nullptr ? std::string_view{} : text_of(*function, "name");
+}
+
 /// Text, or the texts of an array of parts.
 std::string content_of(const json::object& message) {
   std::string out{text_of(message, "content")};
@@ -81,15 +97,14 @@ void delta_merger::note_usage(const json::object& usage) {
 }
 
 std::expected<std::string, failure> delta_merger::add(const json::object& chunk) {
-  return add_choices(chunk, "delta");
+  return add_choices(chunk, part::piece);
 }
 
 std::expected<std::string, failure> delta_merger::add_whole(const json::object& answer) {
-  return add_choices(answer, "message");
+  return add_choices(answer, part::whole);
 }
 
-std::expected<std::string, failure>
-delta_merger::add_choices(const json::object& from, std::string_view member) {
+std::expected<std::string, failure> delta_merger::add_choices(const json::object& from, part what) {
   constexpr std::size_t name_size_max = 256;
   if (result_.response_id.empty())
     result_.response_id = front_of(text_of(from, "id"), name_size_max);
@@ -105,66 +120,99 @@ delta_merger::add_choices(const json::object& from, std::string_view member) {
     if (const auto reason = text_of(*choice, "finish_reason"); !reason.empty()) {
       result_.finish_reason = front_of(reason, name_size_max);
     }
-    const auto* message = object_of(*choice, member);
+    const auto* message = object_of(*choice, what == part::whole ? "message" : "delta");
     if (message == nullptr) continue;
-    auto text = add_message(*message);
+    auto text = add_message(*message, what);
     if (!text) return text;
     added += *text;
   }
   return added;
 }
 
-std::expected<std::string, failure> delta_merger::add_message(const json::object& message) {
+std::expected<std::string, failure>
+delta_merger::add_message(const json::object& message, part what) {
   auto text = content_of(message);
   if (auto done = append(result_.text, text); !done) return failed{std::move(done.error())};
   if (auto done = append(result_.refusal, text_of(message, "refusal")); !done) {
     return failed{std::move(done.error())};
   }
   if (const auto* pieces = array_of(message, "tool_calls")) {
-    if (auto done = add_tool_calls(*pieces); !done) return failed{std::move(done.error())};
+    if (auto done = add_tool_calls(*pieces, what); !done) return failed{std::move(done.error())};
   }
   return text;
 }
 
-std::expected<void, failure> delta_merger::add_tool_calls(const json::array& pieces) {
+std::expected<void, failure> delta_merger::add_tool_calls(const json::array& pieces, part what) {
   for (std::size_t at = 0; at < pieces.size(); ++at) {
     const auto* piece = pieces[at].if_object();
     if (piece == nullptr) continue;
-    if (auto done = add_tool_call(*piece, at); !done) return done;
+    const auto to = what == part::whole
+                        ? call_place{0, static_cast<std::uint32_t>(tool_calls_.size())}
+                        : place_of(*piece, at);
+    if (auto done = add_tool_call(*piece, to); !done) return done;
   }
   return {};
 }
 
-std::expected<void, failure>
-delta_merger::add_tool_call(const json::object& piece, std::size_t at) {
+delta_merger::call_place delta_merger::place_of(const json::object& piece, std::size_t at) const {
+  // Some providers leave the index out, some say 0 for every call: there, another id begins one.
+  const auto index = index_of(piece);
+  const auto last = index ? last_of(*index) : last_place_;
+  const auto known = tool_calls_.find(last);
+  if (known == tool_calls_.end()) return last;
+  const auto& [call, arguments_end] = known->second;
   const auto id = text_of(piece, "id");
-  std::uint64_t index = last_tool_call_;
-  // Whole answers have no indexes, and some providers leave them out of streams: there, another id
-  // begins a call.
-  const bool other_id =
-      !id.empty() && !tool_calls_.empty() && tool_calls_[last_tool_call_].id != id;
-  if (piece.contains("index")) {
-    index = count_of(piece, "index");
-  } else if (other_id || (id.empty() && at > 0)) {
-    index = last_tool_call_ + 1;
-  }
-  if (index >= limits_.tool_calls_max) {
+  const bool other_id = !id.empty() && call.id != id;
+  // Others make up an id for each piece of one call.
+  const bool is_next =
+      index ? other_id && !call.id.empty() && arguments_end.is_here() && !name_in(piece).empty()
+            : other_id || (id.empty() && at > 0);
+  return is_next ? call_place{last.first, last_of(last.first).second + 1} : last;
+}
+
+delta_merger::call_place delta_merger::last_of(std::uint64_t index) const {
+  constexpr auto any = std::numeric_limits<std::uint32_t>::max();
+  const auto behind = tool_calls_.upper_bound({index, any});
+  if (behind == tool_calls_.begin()) return {index, 0};
+  const auto place = std::prev(behind)->first;
+  return place.first == index ? place : call_place{index, 0};
+}
+
+std::expected<void, failure> delta_merger::add_tool_call(const json::object& piece, call_place to) {
+  if (!tool_calls_.contains(to) && tool_calls_.size() >= limits_.tool_calls_max) {
     return failed{permanent_failure(
         errc::too_large,
         failure_scope::request,
         fmt::format("the answer calls more than {} tools", limits_.tool_calls_max))};
   }
-  last_tool_call_ = static_cast<std::uint32_t>(index);
-  auto& call = tool_calls_[last_tool_call_];
+  last_place_ = to;
+  auto& [call, arguments_end] = tool_calls_[to];
   if (call.id.empty()) {
-    if (auto done = append(call.id, id); !done) return done;
+    if (auto done = append(call.id, text_of(piece, "id")); !done) return done;
   }
   const auto* function = object_of(piece, "function");
   if (function == nullptr) return {};
   if (call.name.empty()) {
     if (auto done = append(call.name, text_of(*function, "name")); !done) return done;
   }
-  return append(call.arguments, text_of(*function, "arguments"));
+  const auto arguments = text_of(*function, "arguments");
+  arguments_end.pass(arguments);
+  return append(call.arguments, arguments);
+}
+
+void delta_merger::json_end::pass(std::string_view text) {
+  for (const char c : text) {
+    if (std::exchange(escaped_, false)) continue;
+    if (c == '"') {
+      in_text_ = !in_text_;
+    } else if (in_text_) {
+      escaped_ = c == '\\';
+    } else if (c == '{' || c == '[') {
+      ++depth_;
+    } else if (c == '}' || c == ']') {
+      --depth_;
+    }
+  }
 }
 
 std::expected<chat_result, failure> delta_merger::finish() {
@@ -177,8 +225,8 @@ std::expected<chat_result, failure> delta_merger::finish() {
   if (!has_choice_) {
     return failed{retryable_failure(errc::unreachable, "the answer has no choice")};
   }
-  for (auto& [index, call] : tool_calls_)
-    result_.tool_calls.push_back(std::move(call));
+  for (auto& [place, one] : tool_calls_)
+    result_.tool_calls.push_back(std::move(one.call));
   tool_calls_.clear();
   return std::move(result_);
 }

@@ -13,6 +13,7 @@
 #include <map>
 #include <string>
 #include <string_view>
+#include <utility>
 
 namespace callboard::model {
 
@@ -31,26 +32,58 @@ public:
   /// True once a choice came: an answer without one is none.
   [[nodiscard]] bool has_choice() const { return has_choice_; }
 
-  /// The answer; tool calls in the order of their indexes. Content that the provider's filter cut
+  /// The answer; tool calls in the order of their indexes, those of one index in the order of their
+  /// beginnings. Content that the provider's filter cut
   /// is a permanent failure.
   [[nodiscard]] std::expected<chat_result, failure> finish();
 
 private:
   using failed = std::unexpected<failure>;
 
+  /// What a message is of its answer.
+  enum class part : std::uint8_t { piece, whole };
+
+  /// Whether JSON text that came in pieces may end here: no text, object or array is open.
+  class json_end {
+  public:
+    void pass(std::string_view text);
+
+    [[nodiscard]] bool is_here() const { return depth_ <= 0 && !in_text_; }
+
+  private:
+    std::int64_t depth_ = 0;
+    bool in_text_ = false;
+    bool escaped_ = false;
+  };
+
+  struct growing_call {
+    tool_call call;
+    json_end arguments_end;
+  };
+
+  /// Index, and which of the calls that came under it.
+  using call_place = std::pair<std::uint64_t, std::uint32_t>;
+
   [[nodiscard]] std::expected<std::string, failure>
-  add_choices(const boost::json::object& from, std::string_view member);
-  [[nodiscard]] std::expected<std::string, failure> add_message(const boost::json::object& message);
-  [[nodiscard]] std::expected<void, failure> add_tool_calls(const boost::json::array& pieces);
+  add_choices(const boost::json::object& from, part what);
+  [[nodiscard]] std::expected<std::string, failure>
+  add_message(const boost::json::object& message, part what);
   [[nodiscard]] std::expected<void, failure>
-  add_tool_call(const boost::json::object& piece, std::size_t at);
+  add_tool_calls(const boost::json::array& pieces, part what);
+  [[nodiscard]] std::expected<void, failure>
+  add_tool_call(const boost::json::object& piece, call_place to);
+  /// Of the call that a piece belongs to; `at`: its place among the pieces of its chunk.
+  [[nodiscard]] call_place place_of(const boost::json::object& piece, std::size_t at) const;
+  /// Of the call that began last under `index`, or that would be the first.
+  [[nodiscard]] call_place last_of(std::uint64_t index) const;
   [[nodiscard]] std::expected<void, failure> append(std::string& to, std::string_view text);
   void note_usage(const boost::json::object& usage);
 
   answer_limits limits_;
   chat_result result_;
-  std::map<std::uint32_t, tool_call> tool_calls_;
-  std::uint32_t last_tool_call_ = 0;
+  std::map<call_place, growing_call> tool_calls_;
+  /// Where the last piece went.
+  call_place last_place_{};
   std::uint64_t size_ = 0;
   bool has_choice_ = false;
 };

@@ -89,6 +89,65 @@ TEST_CASE("without indexes an id begins a call", "[model][merger]") {
   CHECK(answer.value().tool_calls == std::vector<tool_call>{{"a", "f", "12"}, {"b", "g", "3"}});
 }
 
+TEST_CASE("calls that all come under one index are told apart by their ids", "[model][merger]") {
+  const std::vector<tool_call> both{{"a", "f", R"({"x":"}\""})"}, {"b", "g", "{}"}};
+  // Each whole in one piece, as some providers do it.
+  CHECK(
+      merged(
+          {
+              R"({"tool_calls":[{"index":0,"id":"a","function":{"name":"f","arguments":"{\"x\":\"}\\\"\"}"}}]})",
+              R"({"tool_calls":[{"index":0,"id":"b","function":{"name":"g","arguments":"{}"}}]})",
+          })
+          .value()
+          .tool_calls
+      == both);
+  // In pieces: those without an id go to the call that began last.
+  CHECK(
+      merged(
+          {
+              R"({"tool_calls":[{"index":0,"id":"a","function":{"name":"f","arguments":"{\"x\":"}}]})",
+              R"({"tool_calls":[{"index":0,"function":{"arguments":"\"}\\\"\"}"}}]})",
+              R"({"tool_calls":[{"index":0,"id":"b","function":{"name":"g","arguments":"{"}}]})",
+              R"({"tool_calls":[{"index":0,"function":{"arguments":"}"}}]})",
+          })
+          .value()
+          .tool_calls
+      == both);
+  // In one chunk; the first has no arguments.
+  CHECK(
+      merged(
+          {
+              R"({"tool_calls":[{"index":0,"id":"a","function":{"name":"f"}},{"index":0,"id":"b","function":{"name":"g"}}]})",
+          })
+          .value()
+          .tool_calls
+      == std::vector<tool_call>{{"a", "f", ""}, {"b", "g", ""}});
+}
+
+TEST_CASE("a new id within the arguments of a call begins none", "[model][merger]") {
+  const auto answer = merged({
+      R"({"tool_calls":[{"index":0,"id":"a","function":{"name":"f","arguments":"{\"x\""}}]})",
+      R"({"tool_calls":[{"index":0,"id":"b","function":{"name":"f","arguments":":1}"}}]})",
+      R"({"tool_calls":[{"index":0,"id":"c","function":{"arguments":""}}]})",
+  });
+  CHECK(answer.value().tool_calls == std::vector<tool_call>{{"a", "f", R"({"x":1})"}});
+}
+
+TEST_CASE("an index that is none counts as missing", "[model][merger]") {
+  for (const auto* index : {"-1", "0.5", "\"0\"", "null"}) {
+    INFO(index);
+    const auto with = [index](std::string_view rest) {
+      return R"({"tool_calls":[{"index":)" + std::string{index} + "," + std::string{rest} + "}]}";
+    };
+    const auto first = with(R"("id":"a","function":{"name":"f","arguments":"{"})");
+    const auto more = with(R"("function":{"arguments":"}"})");
+    const auto second = with(R"("id":"b","function":{"name":"g","arguments":"{}"})");
+    CHECK(
+        merged({first, more, second}).value().tool_calls
+        == std::vector<tool_call>{{"a", "f", "{}"}, {"b", "g", "{}"}});
+  }
+}
+
 TEST_CASE("only the first choice counts", "[model][merger]") {
   delta_merger merger{{}};
   const auto both = object(
@@ -122,8 +181,8 @@ TEST_CASE("text, arguments and tool calls are bounded", "[model][merger]") {
            {R"({"content":"abcd"})", R"({"content":"def"})"},
            {R"({"content":"abcd"})", R"({"refusal":"def"})"},
            {R"({"tool_calls":[{"index":0,"id":"a","function":{"name":"f","arguments":"12345"}}]})"},
-           {R"({"tool_calls":[{"index":2}]})"},
-           {R"({"tool_calls":[{"index":18446744073709551615}]})"},
+           {R"({"tool_calls":[{"index":0},{"index":1},{"index":18446744073709551615}]})"},
+           {R"({"tool_calls":[{"id":"a"},{"id":"b"},{"id":"c"}]})"},
        }) {
     const auto failed = merged(deltas, limits).error();
     CHECK(failed.code == errc::too_large);
@@ -142,6 +201,13 @@ TEST_CASE("a whole answer", "[model][merger]") {
       "");
   CHECK(answer.value().tool_calls == std::vector<tool_call>{{"a", "f", "{}"}, {"b", "g", "[]"}});
   CHECK(answer.value().usage == token_usage{1, 2, 3});
+  const auto alike = parse_answer(
+      R"({"choices":[{"message":{"tool_calls":[)"
+      R"({"index":0,"function":{"name":"f","arguments":"{"}},)"
+      R"({"index":0,"function":{"name":"f","arguments":"{}"}}]}}]})",
+      {},
+      "");
+  CHECK(alike.value().tool_calls == std::vector<tool_call>{{"", "f", "{"}, {"", "f", "{}"}});
   const auto parts = parse_answer(
       R"({"choices":[{"message":{"content":[{"type":"text","text":"a"},{"text":"b"},7]}}]})",
       {},
