@@ -100,6 +100,7 @@ void transfer::set_options() {
 std::size_t transfer::on_header(char* data, std::size_t size, std::size_t count, void* self) {
   auto& me = *static_cast<transfer*>(self);
   if (me.head_.add_line({data, size * count})) return size * count;
+  if (me.is_refusal()) return 0;
   me.failure_ = permanent_failure(
       errc::too_large,
       failure_scope::provider,
@@ -119,7 +120,12 @@ bool transfer::receive(std::string_view bytes) {
     listener_.on_sooner();
   }
   if (stream_) return receive_text(bytes);
-  if (body_.size() + bytes.size() > settings_.limits.body_bytes_max) {
+  const auto room = settings_.limits.body_bytes_max - body_.size();
+  if (bytes.size() > room) {
+    if (is_refusal()) {
+      body_.append(bytes.substr(0, room));
+      return false;
+    }
     failure_ = permanent_failure(
         errc::too_large,
         failure_scope::request,
@@ -173,7 +179,7 @@ chat_outcome transfer::finish(CURLcode code) {
   if (whole()) return stream_->finish();
   const int status = head_.status();
   const bool good = status >= 200 && status < 300;
-  if (status >= 300 || (!good && code == CURLE_OK)) {
+  if (is_refusal() || (!good && code == CURLE_OK)) {
     return std::unexpected{classify_response(head_, body_, clock_.wall(), key_)};
   }
   if (code != CURLE_OK) {

@@ -60,6 +60,10 @@ private:
   static std::size_t on_body(char* data, std::size_t size, std::size_t count, void* self);
 
   void set_options();
+
+  /// Ended by its status, whatever becomes of the rest of it.
+  [[nodiscard]] bool is_refusal() const { return head_.status() >= 300; }
+
   [[nodiscard]] bool receive(std::string_view bytes);
   [[nodiscard]] bool receive_text(std::string_view bytes);
   [[nodiscard]] failure network_failure(CURLcode code) const;

@@ -194,8 +194,30 @@ TEST_CASE("answers above their bounds fail for good", "[model][bounds]") {
   fails(headers, false);
   // Bounds do not depend on what the server announces.
   fails({.raw = "HTTP/1.1 200 OK\r\n\r\n" + large + large}, false);
-  fails(error_reply(500, "server_error", large + large), true);
   CHECK(asker.answer(question("hi")).value().text == "You said: hi");
+}
+
+TEST_CASE("a refusal above the bounds is still what its status says", "[model][bounds]") {
+  chat_provider provider;
+  auto settings = settings_for(provider);
+  settings.limits.body_bytes_max = 1000;
+  settings.limits.text_bytes_max = 500;
+  settings.limits.header_bytes_max = 1000;
+  asking asker{{settings}};
+  const std::string large(5000, 'x');
+  auto endless = error_reply(503, "", large);
+  endless.hold_end = true;
+  const auto headers = error_reply(503, "overloaded", "busy", {{"X-Large", large}});
+  for (const auto& reply : {error_reply(503, "overloaded", large), endless, headers}) {
+    provider.script({reply, reply});
+    const auto answer = asker.answer(question("hi")).value();
+    CHECK(answer.attempts == 3);
+  }
+  provider.script({error_reply(401, "invalid_api_key", large)});
+  const auto failed = asker.answer(question("hi")).error();
+  CHECK(failed.code == errc::unauthorized);
+  CHECK(failed.status == 401);
+  CHECK(failed.detail.size() < 400);
 }
 
 TEST_CASE("calls, attempts and tokens are counted", "[model][bounds]") {
