@@ -1,7 +1,6 @@
 #include "model/answer_stream.hpp"
 
 #include <boost/json/monotonic_resource.hpp>
-#include <boost/json/parse.hpp>
 #include <fmt/format.h>
 
 #include <array>
@@ -38,14 +37,12 @@ std::expected<std::string, failure> answer_stream::take(const sse_event& event) 
   constexpr std::size_t depth_max = 32;
   if (event.data == "[DONE]") {
     done_ = true;
-    return std::string{};
+    return merger_.end_text();
   }
   std::array<unsigned char, 4096> memory;
   json::monotonic_resource resource{memory.data(), memory.size()};
   json::error_code broken;
-  json::parse_options options;
-  options.max_depth = depth_max;
-  const auto value = json::parse(event.data, broken, &resource, options);
+  const auto value = parse_json(event.data, broken, &resource, depth_max);
   if (broken || !value.is_object()) {
     return std::unexpected{
         retryable_failure(errc::unreachable, "the stream holds what is not a JSON object")};

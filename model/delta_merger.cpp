@@ -3,7 +3,6 @@
 #include "base/utf8.hpp"
 
 #include <boost/json/array.hpp>
-#include <boost/json/parse.hpp>
 #include <fmt/format.h>
 
 #include <iterator>
@@ -75,6 +74,15 @@ std::string content_of(const json::object& message) {
 }  // namespace
 
 std::expected<void, failure> delta_merger::append(std::string& to, std::string_view text) {
+  pair_joiner whole;
+  auto added = append(to, whole, text);
+  if (!added) return failed{std::move(added.error())};
+  to += whole.end();
+  return {};
+}
+
+std::expected<std::string, failure>
+delta_merger::append(std::string& to, pair_joiner& joiner, std::string_view text) {
   size_ += text.size();
   if (size_ > limits_.text_bytes_max) {
     return failed{permanent_failure(
@@ -82,8 +90,9 @@ std::expected<void, failure> delta_merger::append(std::string& to, std::string_v
         failure_scope::request,
         fmt::format("the answer is above {} B", limits_.text_bytes_max))};
   }
-  to.append(text);
-  return {};
+  auto added = joiner.add(text);
+  to += added;
+  return added;
 }
 
 void delta_merger::note_usage(const json::object& usage) {
@@ -131,10 +140,10 @@ std::expected<std::string, failure> delta_merger::add_choices(const json::object
 
 std::expected<std::string, failure>
 delta_merger::add_message(const json::object& message, part what) {
-  auto text = content_of(message);
-  if (auto done = append(result_.text, text); !done) return failed{std::move(done.error())};
-  if (auto done = append(result_.refusal, text_of(message, "refusal")); !done) {
-    return failed{std::move(done.error())};
+  auto text = append(result_.text, text_, content_of(message));
+  if (!text) return text;
+  if (auto done = append(result_.refusal, refusal_, text_of(message, "refusal")); !done) {
+    return done;
   }
   if (const auto* pieces = array_of(message, "tool_calls")) {
     if (auto done = add_tool_calls(*pieces, what); !done) return failed{std::move(done.error())};
@@ -160,7 +169,7 @@ delta_merger::call_place delta_merger::place_of(const json::object& piece, std::
   const auto last = index ? last_of(*index) : last_place_;
   const auto known = tool_calls_.find(last);
   if (known == tool_calls_.end()) return last;
-  const auto& [call, arguments_end] = known->second;
+  const auto& [call, arguments, arguments_end] = known->second;
   const auto id = text_of(piece, "id");
   const bool other_id = !id.empty() && call.id != id;
   // Others make up an id for each piece of one call.
@@ -186,7 +195,7 @@ std::expected<void, failure> delta_merger::add_tool_call(const json::object& pie
         fmt::format("the answer calls more than {} tools", limits_.tool_calls_max))};
   }
   last_place_ = to;
-  auto& [call, arguments_end] = tool_calls_[to];
+  auto& [call, arguments, arguments_end] = tool_calls_[to];
   if (call.id.empty()) {
     if (auto done = append(call.id, text_of(piece, "id")); !done) return done;
   }
@@ -195,9 +204,12 @@ std::expected<void, failure> delta_merger::add_tool_call(const json::object& pie
   if (call.name.empty()) {
     if (auto done = append(call.name, text_of(*function, "name")); !done) return done;
   }
-  const auto arguments = text_of(*function, "arguments");
-  arguments_end.pass(arguments);
-  return append(call.arguments, arguments);
+  const auto text = text_of(*function, "arguments");
+  arguments_end.pass(text);
+  if (auto done = append(call.arguments, arguments, text); !done) {
+    return failed{std::move(done.error())};
+  }
+  return {};
 }
 
 void delta_merger::json_end::pass(std::string_view text) {
@@ -215,6 +227,12 @@ void delta_merger::json_end::pass(std::string_view text) {
   }
 }
 
+std::string delta_merger::end_text() {
+  auto rest = text_.end();
+  result_.text += rest;
+  return rest;
+}
+
 std::expected<chat_result, failure> delta_merger::finish() {
   if (result_.finish_reason == "content_filter") {
     auto out = permanent_failure(
@@ -225,9 +243,15 @@ std::expected<chat_result, failure> delta_merger::finish() {
   if (!has_choice_) {
     return failed{retryable_failure(errc::unreachable, "the answer has no choice")};
   }
-  for (auto& [place, one] : tool_calls_)
+  (void)end_text();
+  result_.refusal += refusal_.end();
+  for (auto& [place, one] : tool_calls_) {
+    one.call.arguments += one.arguments.end();
     result_.tool_calls.push_back(std::move(one.call));
+  }
   tool_calls_.clear();
+  for (auto* text : {&result_.response_id, &result_.model, &result_.finish_reason})
+    *text = as_utf8(std::move(*text));
   return std::move(result_);
 }
 
@@ -235,9 +259,7 @@ chat_outcome
 parse_answer(std::string_view body, const answer_limits& limits, std::string_view secret) {
   constexpr std::size_t depth_max = 32;
   json::error_code broken;
-  json::parse_options options;
-  options.max_depth = depth_max;
-  const auto value = json::parse(body, broken, {}, options);
+  const auto value = parse_json(body, broken, {}, depth_max);
   if (broken || !value.is_object()) {
     return std::unexpected{retryable_failure(errc::unreachable, "the answer is not a JSON object")};
   }

@@ -3,6 +3,7 @@
 
 #include "model/failure.hpp"
 #include "model/settings.hpp"
+#include "model/split_pairs.hpp"
 
 #include <boost/json/object.hpp>
 #include <boost/json/value.hpp>
@@ -28,6 +29,9 @@ public:
 
   /// The same for an answer that came whole (`chat.completion`).
   [[nodiscard]] std::expected<std::string, failure> add_whole(const boost::json::object& answer);
+
+  /// What the text still lacked when its last chunk had come.
+  [[nodiscard]] std::string end_text();
 
   /// True once a choice came: an answer without one is none.
   [[nodiscard]] bool has_choice() const { return has_choice_; }
@@ -58,6 +62,7 @@ private:
 
   struct growing_call {
     tool_call call;
+    pair_joiner arguments;
     json_end arguments_end;
   };
 
@@ -77,10 +82,15 @@ private:
   /// Of the call that began last under `index`, or that would be the first.
   [[nodiscard]] call_place last_of(std::uint64_t index) const;
   [[nodiscard]] std::expected<void, failure> append(std::string& to, std::string_view text);
+  /// The same through `joiner`; what it adds.
+  [[nodiscard]] std::expected<std::string, failure>
+  append(std::string& to, pair_joiner& joiner, std::string_view text);
   void note_usage(const boost::json::object& usage);
 
   answer_limits limits_;
   chat_result result_;
+  pair_joiner text_;
+  pair_joiner refusal_;
   std::map<call_place, growing_call> tool_calls_;
   /// Where the last piece went.
   call_place last_place_{};

@@ -3,9 +3,8 @@
 #include "base/utf8.hpp"
 #include "model/response_head.hpp"
 #include "model/retry_after.hpp"
+#include "model/split_pairs.hpp"
 
-#include <boost/json/monotonic_resource.hpp>
-#include <boost/json/parse.hpp>
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -171,10 +170,9 @@ void cut(std::string& text, std::size_t size_max) {
 
 /// The error object of an answer's body, wherever providers put it.
 std::optional<json::object> error_object(std::string_view body) {
+  constexpr std::size_t depth_max = 16;
   json::error_code failed;
-  json::parse_options options;
-  options.max_depth = 16;
-  auto value = json::parse(body, failed, {}, options);
+  auto value = parse_json(body, failed, {}, depth_max);
   if (failed) return std::nullopt;
   if (value.is_array() && !value.get_array().empty()) {
     auto first = value.get_array().front();
@@ -213,7 +211,7 @@ std::string_view name_of(failure_kind kind) {
 std::string sanitize(std::string_view text, std::string_view secret) {
   constexpr std::size_t looked_at_max = 4096;
   // Longer than what is kept, so that a key is never cut before it is found.
-  auto out = on_one_line(front_of(text, looked_at_max));
+  auto out = on_one_line(as_utf8(std::string{front_of(text, looked_at_max)}));
   if (text.size() > looked_at_max) drop_begin_of(secret, out);
   if (!secret.empty()) {
     // Goes on behind the replacement: the key may be part of it.

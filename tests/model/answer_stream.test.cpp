@@ -97,6 +97,53 @@ TEST_CASE("a stream that ends at any byte before [DONE] is tried again", "[model
   }
 }
 
+TEST_CASE("half a pair waits for the other half, wherever it is cut", "[model][stream]") {
+  const auto text_of = [](const std::vector<std::string_view>& contents) {
+    std::string all;
+    for (const auto content : contents)
+      all += chunk_of(R"({"content":")" + std::string{content} + "\"}");
+    const auto got = take({all, sse_data("[DONE]")});
+    const auto& answer = got.outcome.value();
+    CHECK(answer.text == got.text);
+    return answer.text;
+  };
+  CHECK(
+      text_of({R"(a\ud83d)", R"(\ude00b)"})
+      == "a\xf0\x9f\x98\x80"
+         "b");
+  CHECK(text_of({R"(a\ud83d)", "", R"(\ude00)"}) == "a\xf0\x9f\x98\x80");
+  CHECK(text_of({R"(\ud83d\ude00)"}) == "\xf0\x9f\x98\x80");
+  // What stays alone is no character.
+  const std::string none = "\xef\xbf\xbd";
+  CHECK(text_of({R"(a\ud83d)"}) == "a" + none);
+  CHECK(text_of({R"(a\ud83d)", "b"}) == "a" + none + "b");
+  CHECK(text_of({R"(\ud83d\ud83d)", R"(\ude00)"}) == none + "\xf0\x9f\x98\x80");
+  CHECK(text_of({R"(\ude00)"}) == none);
+  CHECK(text_of({R"(\ud83d\n)"}) == none + "\n");
+  // No half, but what looks like one.
+  CHECK(text_of({R"(\\ud83d)"}) == R"(\ud83d)");
+}
+
+TEST_CASE("halves come together in arguments, too, and nowhere else", "[model][stream]") {
+  const auto got = take(
+      {chunk_of(
+           R"({"refusal":"\ud83d","tool_calls":[{"index":0,"id":"\ud83d","function":{"name":"f\ude00","arguments":"\"\ud83d"}}]})"),
+       chunk_of(
+           R"({"refusal":"\ude00","tool_calls":[{"index":0,"function":{"arguments":"\ude00\""}}]})"),
+       sse_data("[DONE]")});
+  const auto& answer = got.outcome.value();
+  const std::string whole = "\xf0\x9f\x98\x80";
+  const std::string none = "\xef\xbf\xbd";
+  CHECK(answer.refusal == whole);
+  CHECK(answer.tool_calls == std::vector<tool_call>{{none, "f" + none, "\"" + whole + "\""}});
+  // What is no UTF-8 for another reason is still refused.
+  const auto broken =
+      take({chunk_of("{\"content\":\"\\ud83d\",\"x\":\"\xff\"}"), sse_data("[DONE]")});
+  CHECK(broken.outcome.error().kind == failure_kind::retryable);
+  const auto bytes = take({chunk_of("{\"content\":\"\\ud83d\xed\xb8\x80\"}"), sse_data("[DONE]")});
+  CHECK(bytes.outcome.error().kind == failure_kind::retryable);
+}
+
 TEST_CASE("an error in the middle of a stream", "[model][stream]") {
   const auto begin = chunk_of(R"({"content":"Hel"})");
   const auto fails = [&begin](const std::string& event) {

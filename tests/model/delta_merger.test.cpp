@@ -1,5 +1,7 @@
 #include "model/delta_merger.hpp"
 
+#include "base/utf8.hpp"
+
 #include "tests/support/catch.hpp"
 
 #include <boost/json/parse.hpp>
@@ -213,6 +215,15 @@ TEST_CASE("a whole answer", "[model][merger]") {
       {},
       "");
   CHECK(parts.value().text == "ab");
+}
+
+TEST_CASE("a whole answer that is cut within a pair", "[model][merger]") {
+  const auto answer = parse_answer(
+      R"({"model":"m\ud83d","choices":[{"finish_reason":"length","message":{"content":"a\ud83d"}}]})",
+      {},
+      "");
+  CHECK(answer.value().text == "a\xef\xbf\xbd");
+  CHECK(is_utf8(answer.value().model));
 }
 
 TEST_CASE("a whole answer that is none", "[model][merger]") {

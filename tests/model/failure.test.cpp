@@ -1,5 +1,6 @@
 #include "model/failure.hpp"
 
+#include "base/utf8.hpp"
 #include "model/response_head.hpp"
 
 #include "tests/support/catch.hpp"
@@ -124,6 +125,9 @@ TEST_CASE("bodies in unusual shapes still give their message", "[model][failure]
   CHECK(classified(500, R"([{"error":{"message":"listed"}}])").detail == "status 500: listed");
   CHECK(classified(500, R"({"message":"bare"})").detail == "status 500: bare");
   CHECK(classified(500, "plain\r\n  text").detail == "status 500: plain   text");
+  const auto half = classified(429, R"({"error":{"message":"x\ud83d","code":"quota_exceeded"}})");
+  CHECK(half.kind == failure_kind::quota);
+  CHECK(is_utf8(half.detail));
   CHECK(classified(500, "\xff\xfe").detail == "status 500: ??");
   CHECK(classified(500, "").detail == "status 500: no message");
 }
