@@ -157,7 +157,7 @@ void visit_provider(Provider& p, Visit&& visit) {
     visit(fmt::format("models.{}.{}", p.name, name), field, limit, meaning);
   };
   put("base_url", p.base_url, bounds{}, "where its API is, up to and without /chat/completions");
-  put("default_model", p.default_model, bounds{}, "model of calls that name none, and of calls that fall back to it");
+  put("default_model", p.default_model, bounds{}, "model of calls that name none, and of calls that fall back to it; empty = the latter ask for the model that they began with");
   put("api_key_env", p.api_key_env, bounds{}, "environment variable that holds the key; empty = it needs none");
   put("allow_plaintext", p.allow_plaintext, bounds{}, "send the key over http to another machine");
   put("connect_timeout_ms", p.connect_timeout_ms, bounds{1, day_ms}, "time for TCP and TLS");

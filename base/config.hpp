@@ -218,6 +218,9 @@ parse_config(std::string_view text, std::string_view origin, config base = {});
 /// Checks relations between settings, for example that `disk_hard_bytes <= disk_soft_bytes`.
 [[nodiscard]] result<void> check_config(const config& settings);
 
+/// What is allowed and most likely not meant, each as a sentence that names the setting.
+[[nodiscard]] std::vector<std::string> doubts_about(const config& settings);
+
 /// All settings in the order of the documentation.
 [[nodiscard]] std::vector<setting_info> list_settings(const config& settings);
 

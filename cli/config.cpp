@@ -68,6 +68,8 @@ exit_code check(const context& run, const std::string& file) {
   auto loaded = load_config(file);
   if (!loaded) return run.refuse(loaded.error());
   if (auto sound = check_config(*loaded); !sound) return run.refuse(sound.error());
+  for (const auto& doubt : doubts_about(*loaded))
+    run.io.err << "warning: " << doubt << std::endl;
   if (!run.wants_json()) run.io.out << file << " is sound; it changes:\n";
   print_settings(run, list_settings(*loaded), true);
   return exit_code::done;

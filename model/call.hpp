@@ -36,6 +36,7 @@ struct call {
   chat_callbacks callbacks;
   shared_body body;
   std::string tenant;
+  /// What it began with; a fallback without a default model is asked for it, too.
   std::string model;
   std::string idempotency_key;
   boot_time began{};

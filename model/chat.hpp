@@ -18,7 +18,8 @@ struct chat_request {
   std::string tenant;
   /// Whom to ask first; empty = the first provider of the settings.
   std::string provider;
-  /// Empty = the provider's default. A fallback that has a default model uses its own.
+  /// Empty = the provider's default. A fallback uses its own default, or the same model if it has
+  /// none.
   std::string model;
   /// As the protocol has them: objects with `role` and `content`. At least one.
   boost::json::array messages;

@@ -120,19 +120,25 @@ result<call_id> chat_client::core::start(const chat_request& request, chat_callb
   if (first == nullptr) {
     return fail(errc::not_found, fmt::format("no model provider '{}'", request.provider));
   }
-  if (request.model.empty() && first->settings.default_model.empty()) {
+  const auto& model = request.model.empty() ? first->settings.default_model : request.model;
+  if (model.empty()) {
     return fail(
-        errc::bad_request, fmt::format("model provider '{}' has no default model", first->name()));
+        errc::bad_request,
+        fmt::format(
+            "model provider '{}' has no default model: name one in the request, or set "
+            "models.{}.default_model",
+            first->name(),
+            first->name()));
   }
   auto body = make_shared_body(request);
   if (!body) return std::unexpected{body.error()};
-  if (body->members.size() + request.model.size() > request_bytes_max_) {
+  if (body->members.size() + model.size() > request_bytes_max_) {
     return fail(errc::too_large, fmt::format("the request is above {} B", request_bytes_max_));
   }
   auto one = std::make_unique<call>(
       call_id{}, std::move(callbacks), std::move(*body), first->settings.retry);
   one->tenant = request.tenant;
-  one->model = request.model;
+  one->model = model;
   one->idempotency_key = request.idempotency_key;
   one->chain.push_back(first);
   for (const auto& name : first->settings.fallbacks)

@@ -53,8 +53,7 @@ failure held_back(const std::string& provider, boot_time wait) {
 /// What the provider it is at is asked for.
 const std::string& model_of(const call& one) {
   const auto& its_own = one.where().settings.default_model;
-  const bool named = !one.model.empty() && (one.at == 0 || its_own.empty());
-  return named ? one.model : its_own;
+  return one.at == 0 || its_own.empty() ? one.model : its_own;
 }
 
 /// True for what says that the provider has too much to do.

@@ -66,6 +66,8 @@ struct provider_settings {
   std::string api_key_env;
   /// Allows a key over `http` to another machine.
   bool allow_plaintext = false;
+  /// Of calls that name none, and of calls that fall back to it; empty = those that fall back ask
+  /// for the model that they began with.
   std::string default_model;
   /// Names of providers to ask, in this order, when this one cannot answer.
   std::vector<std::string> fallbacks;

@@ -252,6 +252,8 @@ node::start(const config& settings, const runtime::workflow_registry* workflows)
             "listen.tls_key, or allow plaintext explicitly (listen.allow_plaintext)",
             listen.address));
   }
+  for (const auto& doubt : doubts_about(settings))
+    log::channel("node")->warn("{}", doubt);
   // Bad frames are answered; a line on stderr for each would let clients fill the disk.
   google::protobuf::SetLogHandler(nullptr);
   auto made = std::make_unique<running_node>(settings, workflows);

@@ -479,6 +479,20 @@ TEST_CASE("a sound settings file is shown by what it changes", "[cli]") {
   CHECK_THAT(done.out, !Catch::Contains("storage.shard_count"));
 }
 
+TEST_CASE("a settings file that is sound and most likely not meant is warned of", "[cli]") {
+  const testing::temp_dir folder;
+  const std::string first = "[models]\norder = [\"main\", \"spare\"]\n[models.main]\n"
+                            "base_url = \"http://127.0.0.1:1\"\n[models.spare]\n"
+                            "base_url = \"http://127.0.0.1:2\"\n";
+  const auto doubtful = call({"config", "check", file_with(folder, first)});
+  CHECK(doubtful.code == 0);
+  CHECK_THAT(doubtful.err, Catch::StartsWith("warning: models.spare.default_model is empty"));
+  const auto clear =
+      call({"config", "check", file_with(folder, first + "default_model = \"small\"\n")});
+  CHECK(clear.code == 0);
+  CHECK(clear.err.empty());
+}
+
 TEST_CASE("a broken settings file exits with 1 and names the place", "[cli]") {
   const testing::temp_dir folder;
   const auto unknown = call({"config", "check", file_with(folder, "[listen]\nprot = 9000\n")});

@@ -350,6 +350,23 @@ TEST_CASE("a fallback is asked when the first cannot answer", "[model][retries]"
   }
 }
 
+TEST_CASE("a fallback without a model of its own is asked for the first's", "[model][retries]") {
+  chat_provider first;
+  chat_provider second;
+  first.answer_with([](const chat_query&) { return error_reply(401, "invalid_api_key", "no"); });
+  auto settings = settings_for(first, "first");
+  settings.fallbacks = {"second"};
+  auto other = settings_for(second, "second");
+  other.default_model.clear();
+  asking asker{{settings, other}};
+  CHECK(asker.answer(keyed("hi")).has_value());
+  CHECK(model_of(second.queries().at(0)) == "test-model");
+  auto request = keyed("hi");
+  request.model = "special";
+  CHECK(asker.answer(request).has_value());
+  CHECK(model_of(second.queries().at(1)) == "special");
+}
+
 TEST_CASE("what every provider would refuse goes to no fallback", "[model][retries]") {
   for (const auto& reply :
        {error_reply(400, "invalid_request_error", "no"), error_reply(422, "x", "no")}) {
