@@ -55,6 +55,8 @@ struct call {
   std::unique_ptr<transfer> running;
   adaptive_limit::generation began_after = 0;
   std::optional<failure> last_failure;
+  /// The most hopeful of those for which providers were left.
+  std::optional<failure> hopeful;
   /// Its entry among the timers.
   boot_time armed{};
 

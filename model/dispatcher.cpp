@@ -44,16 +44,35 @@ failure overloaded(std::string detail) {
 /// The provider wants no request for longer than the call may take.
 failure held_back(const std::string& provider, boot_time wait) {
   const auto left = std::chrono::ceil<milliseconds>(wait);
-  return put_off(
+  auto out = put_off(
       errc::rate_limited,
       left,
       fmt::format("{} wants no request for {} ms", provider, left.count()));
+  out.provider = provider;
+  return out;
 }
 
 /// What the provider it is at is asked for.
 const std::string& model_of(const call& one) {
   const auto& its_own = one.where().settings.default_model;
   return one.at == 0 || its_own.empty() ? one.model : its_own;
+}
+
+/// Higher for what is more likely to pass, or to pass sooner; a wish that is waited for at the
+/// provider itself (`wait_max`) is as good as none.
+std::pair<int, milliseconds> hope_in(const failure& failed, milliseconds wait_max) {
+  const auto wait = std::max(failed.retry_after.value_or(milliseconds{0}), wait_max);
+  switch (failed.kind) {
+  case failure_kind::retryable:
+  case failure_kind::rate:
+    return {2, -wait};
+  case failure_kind::quota:
+    return {1, -wait};
+  case failure_kind::permanent:
+  case failure_kind::cancelled:
+    break;
+  }
+  return {0, -wait};
 }
 
 /// True for what says that the provider has too much to do.
@@ -207,10 +226,27 @@ failure dispatcher::out_of_time(const call& one) const {
         one.where().name(),
         given.count()));
   }
-  auto out = one.last_failure.value_or(retryable_failure(errc::timeout, "none"));
-  out.code = errc::timeout;
-  out.detail = fmt::format("no answer within {} ms; last failure: {}", given.count(), out.detail);
+  return retryable_failure(
+      errc::timeout,
+      fmt::format(
+          "no answer within {} ms; last failure: {}",
+          given.count(),
+          one.last_failure ? one.last_failure->detail : "none"));
+}
+
+failure dispatcher::verdict(const call& one, failure failed) {
+  const bool is_about_request =
+      failed.kind == failure_kind::permanent && failed.scope == failure_scope::request;
+  if (is_about_request || !one.hopeful) return failed;
+  const auto wait_max = one.where().settings.retry.fallback_wait_max;
+  if (hope_in(failed, wait_max) >= hope_in(*one.hopeful, wait_max)) return failed;
+  auto out = *one.hopeful;
+  out.detail += "; then " + failed.detail;
   return out;
+}
+
+void dispatcher::leave_for(call& one, failure why) {
+  one.hopeful = verdict(one, std::move(why));
 }
 
 boot_time dispatcher::held_until(const call& one) const {
@@ -244,11 +280,17 @@ void dispatcher::heed(const call& told, const failure& failed) {
 
 void dispatcher::wait_in_queue(call& one) {
   auto held = held_until(one);
-  while (is_too_late(one, held) && hand_on(one))
+  while (is_too_late(one, held)) {
+    auto why = held_back(one.where().name(), held - parts_.time.boot());
+    if (!hand_on(one)) break;
+    leave_for(one, std::move(why));
     held = held_until(one);
+  }
   if (held != boot_time{}) {
     auto why = held_back(one.where().name(), held - parts_.time.boot());
-    if (held >= one.deadline) return finish(one, std::unexpected{std::move(why)});
+    if (held >= one.deadline) {
+      return finish(one, std::unexpected{verdict(one, std::move(why))});
+    }
     if (one.callbacks.on_pause) one.callbacks.on_pause(one.attempt, why, held);
     return rest(one, held);
   }
@@ -344,7 +386,9 @@ void dispatcher::try_again(call& one, failure failed) {
   const auto next = one.retries.after(failed, left, others, parts_.random);
   one.last_failure = failed;
   heed(one, failed);
-  if (next.step == next_step::give_up) return finish(one, std::unexpected{std::move(failed)});
+  if (next.step == next_step::give_up) {
+    return finish(one, std::unexpected{verdict(one, std::move(failed))});
+  }
   if (next.step == next_step::next_provider && !hand_on(one)) {
     return finish(
         one,
@@ -352,7 +396,10 @@ void dispatcher::try_again(call& one, failure failed) {
             fmt::format("the queues of all fallbacks are full; last failure: {}", failed.detail))});
   }
   if (one.callbacks.on_pause) one.callbacks.on_pause(one.attempt, failed, now + next.delay);
-  if (next.step == next_step::next_provider) return wait_in_queue(one);
+  if (next.step == next_step::next_provider) {
+    leave_for(one, std::move(failed));
+    return wait_in_queue(one);
+  }
   rest(one, now + next.delay);
 }
 
@@ -386,7 +433,7 @@ void dispatcher::finish(call& one, chat_outcome outcome) {
     outcome->provider = at.name();
     outcome->attempts = one.attempt;
   } else {
-    outcome.error().provider = at.name();
+    if (outcome.error().provider.empty()) outcome.error().provider = at.name();
     outcome.error().attempts = one.attempt;
   }
   at.counters.ended(outcome);

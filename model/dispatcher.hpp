@@ -67,6 +67,11 @@ private:
   void count_attempt(call& one, const chat_outcome& outcome);
   void finish(call& one, chat_outcome outcome);
   [[nodiscard]] failure out_of_time(const call& one) const;
+  /// What a call ends with whose last provider has `failed`: what leaves most hope of all that its
+  /// providers said.
+  [[nodiscard]] static failure verdict(const call& one, failure failed);
+  /// Keeps it for the verdict: `why` the call leaves a provider.
+  static void leave_for(call& one, failure why);
 
   void arm(call& one);
   [[nodiscard]] boot_time due_of(const call& one) const;

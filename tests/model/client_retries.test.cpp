@@ -394,3 +394,90 @@ TEST_CASE("when all fallbacks fail, the last failure is told", "[model][retries]
   CHECK(failed.attempts == 8);
   CHECK(failed.status == 503);
 }
+
+TEST_CASE("of all that the chain says, what leaves most hope is told", "[model][retries]") {
+  const auto unavailable = error_reply(503, "overloaded", "busy");
+  const auto no_key = error_reply(401, "invalid_api_key", "no");
+  const auto no_money = error_reply(402, "insufficient_quota", "no");
+  const auto much_later = error_reply(429, "rate", "later", {{"Retry-After", "80000"}});
+  const auto bad = error_reply(400, "invalid_request_error", "no");
+
+  struct expectation {
+    chat_reply first;
+    chat_reply second;
+    failure_kind kind;
+    std::string provider;
+    int status;
+  };
+
+  using enum failure_kind;
+  for (const auto& expected : std::vector<expectation>{
+           {unavailable, no_key, retryable, "first", 503},
+           {no_key, unavailable, retryable, "second", 503},
+           {unavailable, no_money, retryable, "first", 503},
+           {no_money, no_key, quota, "first", 402},
+           {unavailable, much_later, retryable, "first", 503},
+           {much_later, unavailable, retryable, "second", 503},
+           {much_later, no_key, rate, "first", 429},
+           {unavailable, bad, permanent, "second", 400},
+       }) {
+    INFO(expected.first.status << ", " << expected.second.status);
+    chat_provider first;
+    chat_provider second;
+    first.answer_with([&](const chat_query&) { return expected.first; });
+    second.answer_with([&](const chat_query&) { return expected.second; });
+    auto settings = settings_for(first, "first");
+    settings.fallbacks = {"second"};
+    settings.retry.attempts_max = 2;
+    auto other = settings_for(second, "second");
+    other.retry.attempts_max = 2;
+    asking asker{{settings, other}};
+    const auto failed = asker.answer(keyed("hi")).error();
+    CHECK(failed.kind == expected.kind);
+    CHECK(failed.provider == expected.provider);
+    CHECK(failed.status == expected.status);
+    CHECK_THAT(failed.detail, Catch::Contains("second: status"));
+  }
+}
+
+TEST_CASE("a provider that was passed by for its wish counts, too", "[model][retries]") {
+  chat_provider first;
+  chat_provider second;
+  first.script({limited("Retry-After", "60")});
+  second.answer_with([](const chat_query&) { return error_reply(401, "invalid_api_key", "no"); });
+  manual_clock time;
+  auto settings = settings_for(first, "first");
+  settings.fallbacks = {"second"};
+  asking asker{{settings, settings_for(second, "second")}, &time};
+  for (int i = 0; i < 2; ++i) {
+    const auto failed = asker.answer(keyed("hi")).error();
+    CHECK(failed.kind == failure_kind::rate);
+    CHECK(failed.provider == "first");
+    CHECK(failed.retry_after >= seconds{60});
+  }
+  CHECK(first.query_count() == 1);
+}
+
+TEST_CASE("out of time is a failure of its own", "[model][retries]") {
+  chat_provider first;
+  chat_provider second;
+  first.script({error_reply(402, "insufficient_quota", "no money")});
+  second.answer_with([](const chat_query&) { return chat_reply{.hang = true}; });
+  manual_clock time;
+  auto settings = settings_for(first, "first");
+  settings.fallbacks = {"second"};
+  asking asker{{settings, settings_for(second, "second")}, &time};
+  auto request = keyed("hi");
+  request.timeout = seconds{10};
+  const auto told = asker.ask(request);
+  REQUIRE(eventually([&] { return second.query_count() == 1; }));
+  time.advance(seconds{10});
+  const auto failed = told->outcome().error();
+  CHECK(failed.kind == failure_kind::retryable);
+  CHECK(failed.code == errc::timeout);
+  CHECK(failed.provider == "second");
+  CHECK(failed.provider_code.empty());
+  CHECK(failed.status == 0);
+  CHECK_FALSE(failed.retry_after.has_value());
+  CHECK_THAT(failed.detail, Catch::Contains("no money"));
+}
