@@ -171,6 +171,7 @@ void visit_provider(Provider& p, Visit&& visit) {
   put("backoff_min_ms", p.backoff_min_ms, bounds{1, day_ms}, "wait before the second attempt");
   put("backoff_max_ms", p.backoff_max_ms, bounds{1, day_ms}, "longest wait before an attempt");
   put("fallback_wait_max_ms", p.fallback_wait_max_ms, bounds{0, day_ms}, "longest time that it may name to wait before the next provider is asked instead");
+  put("hold_max_ms", p.hold_max_ms, bounds{1, day_ms}, "longest time for which its wish to wait (429, 503) holds back other calls than the one that it was told; what is longer, that call's run alone waits for");
   put("queue_max", p.queue_max, bounds{1}, "calls that wait for their turn");
   put("queue_bytes_max", p.queue_bytes_max, bounds{1}, "bytes of calls that wait for their turn");
   put("tenant_queue_percent", p.tenant_queue_percent, bounds{1, 100}, "most of queue_max and of queue_bytes_max that one tenant may have; 100 where there is only one");

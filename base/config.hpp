@@ -157,6 +157,7 @@ struct config {
     std::uint32_t backoff_min_ms = 500;
     std::uint32_t backoff_max_ms = 30'000;
     std::uint32_t fallback_wait_max_ms = 15'000;
+    std::uint32_t hold_max_ms = 300'000;
     std::uint32_t queue_max = 10'000;
     std::uint64_t queue_bytes_max = 64ULL << 20;
     std::uint32_t tenant_queue_percent = 50;

@@ -1,13 +1,17 @@
-// How many calls a provider gets at once: as many as it takes without complaint.
+// How many calls for a model a provider gets at once: as many as it takes without complaint.
 #pragma once
 
 #include <cstdint>
+#include <set>
+#include <string>
 
 namespace callboard::model {
 
 /// Additive increase, multiplicative decrease (Chiu and Jain, 1989): about one more for every
 /// `limit` successes, half after an overload. Calls that were under way when the limit fell say
-/// nothing new, so one burst of refusals halves it once. Not thread-safe.
+/// nothing new, so one burst of refusals halves it once. Nor does a tenant that is still refused
+/// while others are answered: that lies in its requests, and does not halve what others have. Not
+/// thread-safe.
 class adaptive_limit {
 public:
   /// Which fall of the limit a call began after.
@@ -21,10 +25,10 @@ public:
   /// Counts one call as under way; pass what it returns to the end of the call.
   [[nodiscard]] generation begin();
 
-  void succeeded();
+  void succeeded(const std::string& tenant, generation began);
 
   /// 429, 5xx, a timeout.
-  void overloaded(generation began);
+  void overloaded(const std::string& tenant, generation began);
 
   /// Ended without telling anything about load: cancelled, refused, network.
   void ended();
@@ -39,6 +43,10 @@ private:
   double limit_;
   std::uint32_t in_flight_ = 0;
   generation generation_ = 0;
+  /// Whose refusals made it fall, and who had no answer since.
+  std::set<std::string> refused_;
+  /// There was an answer since it fell.
+  bool is_answered_ = true;
 };
 
 }  // namespace callboard::model

@@ -20,11 +20,13 @@ class provider;
 enum class call_phase : std::uint8_t {
   /// Waits for its turn at a provider.
   ready = 1,
-  /// Waits until its next attempt is due, or until the provider wants to be asked.
+  /// Waits until its next attempt is due.
   backing_off = 2,
   in_flight = 3,
   /// An attempt has ended, and what comes next is not decided.
   between = 4,
+  /// Waits until the provider wants to be asked.
+  held = 5,
 };
 
 /// Owned by the dispatcher; touched by the client's thread only.
@@ -48,7 +50,7 @@ struct call {
   retry_state retries;
 
   call_phase phase = call_phase::between;
-  /// When it became ready, or when its backoff ends.
+  /// When it became ready, when its attempt began, or until when it rests.
   boot_time since{};
   std::uint32_t attempt = 0;
   std::uint64_t delta_index = 0;
@@ -62,6 +64,10 @@ struct call {
 
   /// Bytes that it is charged with while it waits.
   [[nodiscard]] std::uint64_t size() const { return body.members.size(); }
+
+  [[nodiscard]] bool rests() const {
+    return phase == call_phase::backing_off || phase == call_phase::held;
+  }
 
   [[nodiscard]] provider& where() const { return *chain[at]; }
 };

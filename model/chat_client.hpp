@@ -58,8 +58,9 @@ struct provider_stats {
   /// Calls between two attempts, or for which the provider named a time.
   std::uint32_t backing_off = 0;
   std::uint32_t in_flight = 0;
+  /// For one model; the lowest of all.
   std::uint32_t concurrency_limit = 0;
-  /// For how long it gets no request for some model because it said so.
+  /// For how long some tenant sends it no request for some model because it said so.
   std::chrono::milliseconds held{0};
 };
 

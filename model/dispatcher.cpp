@@ -162,8 +162,13 @@ void dispatcher::fire_timers() {
 
 void dispatcher::start_ready() {
   for (auto& at : providers_) {
-    while (!at->ready.empty() && at->limit.has_room()) {
-      auto& one = *calls_.at(at->ready.take());
+    const turn_queue::room has_room = [&at](const std::string& model) {
+      return at->has_room_for(model);
+    };
+    while (at->in_flight < at->settings.concurrency.max) {
+      const auto next = at->ready.take(has_room);
+      if (!next) break;
+      auto& one = *calls_.at(*next);
       at->waiting.leave(one.tenant, one.size());
       start_attempt(one);
     }
@@ -174,11 +179,11 @@ void dispatcher::publish() {
   for (const auto& at : providers_) {
     at->load->ready = static_cast<std::uint32_t>(at->ready.size());
     at->load->backing_off = at->backing_off;
-    at->load->in_flight = at->limit.in_flight();
-    at->load->limit = at->limit.current();
+    at->load->in_flight = at->in_flight;
+    at->load->limit = at->lowest_limit();
     at->load->oldest_ns =
         at->ready.empty() ? 0 : calls_.at(*at->ready.calls().begin())->since.count();
-    at->load->held_until_ns = at->last_hold().count();
+    at->load->held_until_ns = at->held.last().count();
   }
 }
 
@@ -187,6 +192,7 @@ void dispatcher::publish() {
 boot_time dispatcher::due_of(const call& one) const {
   switch (one.phase) {
   case call_phase::backing_off:
+  case call_phase::held:
     return std::min(one.since, one.deadline);
   // An answer that is whole is waited for, if only for its connection.
   case call_phase::in_flight:
@@ -250,7 +256,7 @@ void dispatcher::leave_for(call& one, failure why) {
 }
 
 boot_time dispatcher::held_until(const call& one) const {
-  const auto until = one.where().held_until(model_of(one));
+  const auto until = one.where().held.until(model_of(one), one.tenant);
   return until > parts_.time.boot() ? until : boot_time{};
 }
 
@@ -266,13 +272,32 @@ void dispatcher::heed(const call& told, const failure& failed) {
   if (!is_for_all || failed.retry_after.value_or(milliseconds{0}) == milliseconds{0}) return;
   auto& at = told.where();
   const auto now = parts_.time.boot();
+  const auto& retry = at.settings.retry;
+  const auto wish = std::min(*failed.retry_after, retry.hold_max);
   const auto model = model_of(told);
-  at.hold(model, now + honoured(*failed.retry_after, at.settings.retry, parts_.random), now);
+  at.held.add(model, told.tenant, now + honoured(wish, retry, parts_.random), now);
   const std::vector<call_id> waiting{at.ready.calls().begin(), at.ready.calls().end()};
   for (const auto id : waiting) {
     auto& one = *calls_.at(id);
-    if (model_of(one) != model) continue;
-    at.ready.remove(one.tenant, id);
+    if (model_of(one) != model || held_until(one) == boot_time{}) continue;
+    at.ready.remove(model, one.tenant, id);
+    one.phase = call_phase::between;
+    wait_in_queue(one);
+  }
+}
+
+void dispatcher::release(const call& answered) {
+  auto& at = answered.where();
+  const auto& model = model_of(answered);
+  if (!at.held.lift(model, answered.since)) return;
+  std::vector<call_id> waiting;
+  for (const auto& [id, one] : calls_) {
+    const bool is_here = &one->where() == &at && model_of(*one) == model;
+    if (is_here && one->phase == call_phase::held) waiting.push_back(id);
+  }
+  for (const auto id : waiting) {
+    auto& one = *calls_.at(id);
+    --at.backing_off;
     one.phase = call_phase::between;
     wait_in_queue(one);
   }
@@ -292,16 +317,16 @@ void dispatcher::wait_in_queue(call& one) {
       return finish(one, std::unexpected{verdict(one, std::move(why))});
     }
     if (one.callbacks.on_pause) one.callbacks.on_pause(one.attempt, why, held);
-    return rest(one, held);
+    return rest(one, held, call_phase::held);
   }
   one.phase = call_phase::ready;
   one.since = parts_.time.boot();
-  one.where().ready.add(one.tenant, one.id);
+  one.where().ready.add(model_of(one), one.tenant, one.id);
   arm(one);
 }
 
-void dispatcher::rest(call& one, boot_time until) {
-  one.phase = call_phase::backing_off;
+void dispatcher::rest(call& one, boot_time until, call_phase how) {
+  one.phase = how;
   one.since = until;
   ++one.where().backing_off;
   arm(one);
@@ -334,7 +359,8 @@ void dispatcher::start_attempt(call& one) {
   auto& at = one.where();
   one.phase = call_phase::in_flight;
   one.since = parts_.time.boot();
-  one.began_after = at.limit.begin();
+  one.began_after = at.limit_of(model_of(one)).begin();
+  ++at.in_flight;
   ++one.attempt;
   one.delta_index = 0;
   at.counters.attempts.Increment();
@@ -357,12 +383,14 @@ void dispatcher::end_transfer(call& one) {
 
 void dispatcher::count_attempt(call& one, const chat_outcome& outcome) {
   auto& at = one.where();
+  auto& limit = at.limit_of(model_of(one));
+  --at.in_flight;
   if (outcome) {
-    at.limit.succeeded();
+    limit.succeeded(one.tenant, one.began_after);
   } else if (is_overload(outcome.error())) {
-    at.limit.overloaded(one.began_after);
+    limit.overloaded(one.tenant, one.began_after);
   } else {
-    at.limit.ended();
+    limit.ended();
   }
   const auto took = std::chrono::duration<double>(parts_.time.boot() - one.since);
   at.counters.attempt_seconds.Observe(took.count());
@@ -373,7 +401,10 @@ void dispatcher::conclude(call& one, chat_outcome outcome) {
   end_transfer(one);
   one.phase = call_phase::between;
   one.where().waiting.come_back(one.tenant, one.size());
-  if (outcome) return finish(one, std::move(outcome));
+  if (outcome) {
+    release(one);
+    return finish(one, std::move(outcome));
+  }
   outcome.error().provider = one.where().name();
   outcome.error().detail = fmt::format("{}: {}", one.where().name(), outcome.error().detail);
   try_again(one, std::move(outcome.error()));
@@ -400,7 +431,7 @@ void dispatcher::try_again(call& one, failure failed) {
     leave_for(one, std::move(failed));
     return wait_in_queue(one);
   }
-  rest(one, now + next.delay);
+  rest(one, now + next.delay, call_phase::backing_off);
 }
 
 bool dispatcher::hand_on(call& one) {
@@ -421,11 +452,12 @@ bool dispatcher::hand_on(call& one) {
 void dispatcher::finish(call& one, chat_outcome outcome) {
   auto& at = one.where();
   if (one.phase == call_phase::in_flight) {
-    at.limit.ended();
+    at.limit_of(model_of(one)).ended();
+    --at.in_flight;
     end_transfer(one);
   } else {
-    if (one.phase == call_phase::ready) at.ready.remove(one.tenant, one.id);
-    if (one.phase == call_phase::backing_off) --at.backing_off;
+    if (one.phase == call_phase::ready) at.ready.remove(model_of(one), one.tenant, one.id);
+    if (one.rests()) --at.backing_off;
     at.waiting.leave(one.tenant, one.size());
   }
   timers_.erase({one.armed, one.id});

@@ -56,9 +56,11 @@ private:
   /// Lets a call that waits at its provider wait at the next one that has room; false if none has.
   [[nodiscard]] bool hand_on(call& one);
   void wait_in_queue(call& one);
-  void rest(call& one, boot_time until);
-  /// When the provider wants to be asked again goes for all calls there that ask for that model.
+  void rest(call& one, boot_time until, call_phase how);
+  /// When the provider wants to be asked again goes for other calls, too (`holds`).
   void heed(const call& told, const failure& failed);
+  /// Those that an answer shows to be held in vain.
+  void release(const call& answered);
   /// Until when the provider wants no request for what the call asks for; 0 = it wants them.
   [[nodiscard]] boot_time held_until(const call& one) const;
   /// Whether that is longer than the call waits there.

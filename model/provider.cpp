@@ -49,10 +49,12 @@ void add_sampler(
       "model_backing_off", "Model calls between two attempts, or put off by the provider.", with);
   auto& in_flight = counters.gauge("model_in_flight", "Model calls at the provider.", with);
   auto& limit = counters.gauge(
-      "model_concurrency_limit", "How many calls the provider gets at once just now.", with);
+      "model_concurrency_limit",
+      "How many calls for a model the provider gets at once just now; the lowest of its models.",
+      with);
   auto& held = counters.gauge(
       "model_held_seconds",
-      "For how long the provider wants no request for a model, as it said.",
+      "For how long the provider wants no request for a model, from a tenant or from all.",
       with);
   counters.add_sampler(
       [name, &time, load, &depth, &oldest, &backing_off, &in_flight, &limit, &held] {
@@ -119,32 +121,33 @@ provider::provider(provider_settings given, std::string secret, client_parts& pa
     : settings{std::move(given)},
       key{std::move(secret)},
       url{endpoint_of(settings.base_url)},
-      limit{settings.concurrency.min, settings.concurrency.max, settings.concurrency.start},
       waiting{{settings.queue_max, settings.queue_bytes_max, settings.tenant_queue_percent}},
       counters{parts.counters, settings.name} {
-  load->limit = limit.current();
+  load->limit = lowest_limit();
   add_sampler(parts.counters, settings.name, parts.time, load);
 }
 
-void provider::hold(const std::string& model, boot_time until, boot_time now) {
-  std::erase_if(holds_, [now](const auto& one) { return one.second <= now; });
-  // Names of models come from callers; a time that is forgotten is told again by the next refusal.
-  constexpr std::size_t holds_max = 1000;
-  if (holds_.size() >= holds_max && !holds_.contains(model)) return;
-  auto& held = holds_[model];
-  held = std::max(held, until);
+adaptive_limit& provider::limit_of(const std::string& model) {
+  // Names of models come from callers; one that is idle begins anew when it is forgotten.
+  constexpr std::size_t idle_max = 1000;
+  if (limits_.size() >= idle_max + in_flight && !limits_.contains(model)) {
+    std::erase_if(limits_, [](const auto& one) { return one.second.in_flight() == 0; });
+  }
+  const auto& range = settings.concurrency;
+  return limits_.try_emplace(model, range.min, range.max, range.start).first->second;
 }
 
-boot_time provider::held_until(const std::string& model) const {
-  const auto found = holds_.find(model);
-  return found == holds_.end() ? boot_time{} : found->second;
+bool provider::has_room_for(const std::string& model) const {
+  if (in_flight >= settings.concurrency.max) return false;
+  const auto known = limits_.find(model);
+  return known == limits_.end() || known->second.has_room();
 }
 
-boot_time provider::last_hold() const {
-  boot_time last{};
-  for (const auto& [model, until] : holds_)
-    last = std::max(last, until);
-  return last;
+std::uint32_t provider::lowest_limit() const {
+  auto lowest = limits_.empty() ? settings.concurrency.start : settings.concurrency.max;
+  for (const auto& [model, limit] : limits_)
+    lowest = std::min(lowest, limit.current());
+  return lowest;
 }
 
 result<std::string> key_from_environment(const provider_settings& settings) {

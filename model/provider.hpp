@@ -5,6 +5,7 @@
 #include "base/metrics.hpp"
 #include "model/adaptive_limit.hpp"
 #include "model/chat_client.hpp"
+#include "model/holds.hpp"
 #include "model/turn_queue.hpp"
 #include "model/waiting_room.hpp"
 
@@ -59,28 +60,28 @@ public:
 
   [[nodiscard]] const std::string& name() const { return settings.name; }
 
-  /// It said that it wants no request for `model` before `until`.
-  void hold(const std::string& model, boot_time until, boot_time now);
+  /// Providers limit each model by itself. Valid until it is asked for another one.
+  [[nodiscard]] adaptive_limit& limit_of(const std::string& model);
 
-  [[nodiscard]] boot_time held_until(const std::string& model) const;
+  [[nodiscard]] bool has_room_for(const std::string& model) const;
 
-  /// The latest of all models.
-  [[nodiscard]] boot_time last_hold() const;
+  /// The lowest of all models.
+  [[nodiscard]] std::uint32_t lowest_limit() const;
 
   const provider_settings settings;
   const std::string key;
   const std::string url;
-  adaptive_limit limit;
+  holds held;
   waiting_room waiting;
-  /// Calls that go as soon as the limit has room.
+  /// Calls that go as soon as their model has room.
   turn_queue ready;
+  std::uint32_t in_flight = 0;
   std::uint32_t backing_off = 0;
   provider_counters counters;
   const std::shared_ptr<provider_load> load = std::make_shared<provider_load>();
 
 private:
-  /// Providers limit each model by itself.
-  std::map<std::string, boot_time> holds_;
+  std::map<std::string, adaptive_limit> limits_;
 };
 
 /// The key of a provider. Errors: invalid_setting if the variable is missing or empty.

@@ -39,8 +39,11 @@ std::string_view trouble_with_numbers(const provider_settings& p) {
         p.timeouts.idle,
         p.timeouts.total,
         p.retry.backoff_base,
-        p.retry.backoff_max}) {
-    if (wait <= milliseconds{0} || wait > most) return "timeouts and backoff are 1 ms to 7 days";
+        p.retry.backoff_max,
+        p.retry.hold_max}) {
+    if (wait <= milliseconds{0} || wait > most) {
+      return "timeouts, backoff and hold_max are 1 ms to 7 days";
+    }
   }
   const auto& c = p.concurrency;
   constexpr std::uint32_t concurrency_max = 10'000;

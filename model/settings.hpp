@@ -37,6 +37,8 @@ struct retry_settings {
   std::chrono::milliseconds backoff_max{30'000};
   /// A longer wish to wait is left to somebody else if there is a fallback.
   std::chrono::milliseconds fallback_wait_max{15'000};
+  /// For how long at most one call's wish to wait holds others back, too.
+  std::chrono::milliseconds hold_max{300'000};
 };
 
 struct answer_limits {

@@ -27,6 +27,7 @@ model::provider_settings provider_of(const config::model_provider& from) {
   to.retry.backoff_base = milliseconds{from.backoff_min_ms};
   to.retry.backoff_max = milliseconds{from.backoff_max_ms};
   to.retry.fallback_wait_max = milliseconds{from.fallback_wait_max_ms};
+  to.retry.hold_max = milliseconds{from.hold_max_ms};
   to.limits = {
       .body_bytes_max = from.body_bytes_max,
       .stream_bytes_max = from.stream_bytes_max,

@@ -31,7 +31,7 @@ TEST_CASE("a window of successes adds one, up to the maximum", "[model][limit]")
   for (int round = 0; round < 40; ++round) {
     const auto before = limit.current();
     for (std::size_t open = fill(limit).size(); open > 0; --open) {
-      limit.succeeded();
+      limit.succeeded("a", 0);
       (void)limit.begin();
     }
     while (limit.in_flight() > 0)
@@ -44,8 +44,7 @@ TEST_CASE("a window of successes adds one, up to the maximum", "[model][limit]")
 TEST_CASE("a limit that is not used does not grow", "[model][limit]") {
   adaptive_limit limit{1, 100, 10};
   for (int i = 0; i < 1000; ++i) {
-    (void)limit.begin();
-    limit.succeeded();
+    limit.succeeded("a", limit.begin());
   }
   CHECK(limit.current() == 10);
 }
@@ -53,28 +52,60 @@ TEST_CASE("a limit that is not used does not grow", "[model][limit]") {
 TEST_CASE("one burst of refusals halves the limit once", "[model][limit]") {
   adaptive_limit limit{2, 64, 16};
   for (const auto began : fill(limit))
-    limit.overloaded(began);
+    limit.overloaded("a", began);
   CHECK(limit.current() == 8);
   CHECK(limit.in_flight() == 0);
   for (const auto began : fill(limit))
-    limit.overloaded(began);
+    limit.overloaded("a", began);
   CHECK(limit.current() == 4);
   for (int i = 0; i < 5; ++i)
-    limit.overloaded(limit.begin());
+    limit.overloaded("a", limit.begin());
   CHECK(limit.current() == 2);
+}
+
+TEST_CASE("a tenant that alone is refused halves the limit once", "[model][limit]") {
+  adaptive_limit limit{1, 64, 16};
+  limit.overloaded("bad", limit.begin());
+  CHECK(limit.current() == 8);
+  for (int i = 0; i < 10; ++i) {
+    limit.succeeded("good", limit.begin());
+    limit.overloaded("bad", limit.begin());
+    CHECK(limit.current() == 8);
+  }
+  SECTION("but another one that is refused halves it again") {
+    limit.overloaded("good", limit.begin());
+    CHECK(limit.current() == 4);
+    // Nobody was answered since: it may be the provider.
+    limit.overloaded("bad", limit.begin());
+    CHECK(limit.current() == 2);
+  }
+  SECTION("as does the same one after an answer") {
+    limit.succeeded("bad", limit.begin());
+    limit.overloaded("bad", limit.begin());
+    CHECK(limit.current() == 4);
+  }
+}
+
+TEST_CASE("an answer to a call from before the fall says nothing", "[model][limit]") {
+  adaptive_limit limit{1, 64, 16};
+  const auto before = limit.begin();
+  limit.overloaded("bad", limit.begin());
+  limit.succeeded("good", before);
+  limit.overloaded("bad", limit.begin());
+  CHECK(limit.current() == 4);
 }
 
 TEST_CASE("calls above a limit that fell end before others begin", "[model][limit]") {
   adaptive_limit limit{1, 64, 8};
   const auto open = fill(limit);
-  limit.overloaded(open[0]);
+  limit.overloaded("a", open[0]);
   CHECK(limit.current() == 4);
   CHECK(limit.in_flight() == 7);
   for (int i = 0; i < 3; ++i) {
-    limit.succeeded();
+    limit.succeeded("a", open[1]);
     CHECK_FALSE(limit.has_room());
   }
-  limit.succeeded();
+  limit.succeeded("a", open[1]);
   CHECK(limit.has_room());
 }
 

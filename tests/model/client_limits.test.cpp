@@ -58,6 +58,56 @@ TEST_CASE("the limit falls under refusals and grows with answers", "[model][boun
   CHECK(provider.in_flight_most() <= 12);
 }
 
+TEST_CASE(
+    "neither a tenant's refusals nor those of a model lower the limit of others",
+    "[model][bounds]") {
+  chat_provider provider;
+  provider.answer_with([](const chat_query& query) {
+    return query.body.contains("bad") ? error_reply(503, "overloaded", "busy") : whole_reply("x");
+  });
+  auto settings = settings_for(provider);
+  settings.concurrency = {.min = 1, .max = 8, .start = 8};
+  settings.retry.attempts_max = 1;
+  asking asker{{settings}};
+  auto good = question("hi", false);
+  good.tenant = "good";
+  auto bad = question("bad", false);
+  bad.tenant = "bad";
+  for (int i = 0; i < 10; ++i) {
+    CHECK(asker.answer(good).has_value());
+    CHECK_FALSE(asker.answer(bad).has_value());
+  }
+  CHECK(eventually([&] { return asker.stats().concurrency_limit == 4; }));
+  // Another model, which nobody answers for, falls as far as it has to; those for the first go on.
+  bad.model = "bad-model";
+  for (int i = 0; i < 10; ++i)
+    CHECK_FALSE(asker.answer(bad).has_value());
+  CHECK(eventually([&] { return asker.stats().concurrency_limit == 1; }));
+  provider.answer_with([](const chat_query&) { return chat_reply{.hang = true}; });
+  std::vector<std::shared_ptr<heard>> all;
+  for (int i = 0; i < 6; ++i) {
+    all.push_back(asker.ask(bad));
+    all.push_back(asker.ask(good));
+  }
+  CHECK(eventually([&] { return asker.stats().in_flight == 5 && asker.stats().queue_depth == 7; }));
+}
+
+TEST_CASE(
+    "no more calls than the most are at the provider, whatever they ask for", "[model][bounds]") {
+  chat_provider provider;
+  provider.answer_with([](const chat_query&) { return chat_reply{.hang = true}; });
+  auto settings = settings_for(provider);
+  settings.concurrency = {.min = 1, .max = 4, .start = 2};
+  asking asker{{settings}};
+  std::vector<std::shared_ptr<heard>> all;
+  for (int i = 0; i < 12; ++i) {
+    auto one = question("hi");
+    one.model = "model-" + std::to_string(i / 3);
+    all.push_back(asker.ask(one));
+  }
+  CHECK(eventually([&] { return asker.stats().in_flight == 4 && asker.stats().queue_depth == 8; }));
+}
+
 TEST_CASE("a full queue refuses at once, with a hint", "[model][bounds]") {
   chat_provider provider;
   provider.answer_with([](const chat_query&) { return chat_reply{.hang = true}; });

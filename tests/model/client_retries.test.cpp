@@ -27,6 +27,12 @@ chat_reply limited(std::string header, std::string value) {
       429, "rate_limit_exceeded", "slow down", {{std::move(header), std::move(value)}});
 }
 
+chat_request of(std::string tenant, std::string_view text) {
+  auto out = question(text, false);
+  out.tenant = std::move(tenant);
+  return out;
+}
+
 std::string model_of(const chat_query& query) {
   return std::string{std::string_view{boost::json::parse(query.body).at("model").as_string()}};
 }
@@ -209,7 +215,7 @@ TEST_CASE("nobody is asked before the time that was named", "[model][retries]") 
   CHECK(asker.stats().held == seconds{0});
 }
 
-TEST_CASE("a time that one call was named goes for all at the provider", "[model][retries]") {
+TEST_CASE("a time that one call was named goes for all that its tenant asks", "[model][retries]") {
   for (const int status : {429, 503}) {
     chat_provider provider;
     const auto refusal = error_reply(status, "busy", "later", {{"Retry-After", "30"}});
@@ -245,6 +251,80 @@ TEST_CASE("a time that one call was named goes for all at the provider", "[model
     CHECK(provider.query_count() == 52);
     CHECK(provider.in_flight_most() == 1);
   }
+}
+
+TEST_CASE("a tenant that is refused holds up no other", "[model][retries]") {
+  for (const int status : {429, 503}) {
+    chat_provider provider;
+    provider.answer_with([status](const chat_query& query) {
+      if (!query.body.contains("bad")) return whole_reply("fine");
+      return error_reply(status, "busy", "later", {{"Retry-After", "99999999999"}});
+    });
+    manual_clock time;
+    auto settings = settings_for(provider);
+    settings.timeouts.total = std::chrono::hours{48};
+    asking asker{{settings}, &time};
+    const auto told = asker.ask(of("bad", "bad"));
+    REQUIRE(eventually([&] { return asker.stats().backing_off == 1; }));
+    for (int i = 0; i < 100; ++i)
+      CHECK(asker.answer(of("good", "hi")).has_value());
+    CHECK_FALSE(told->is_done());
+  }
+}
+
+TEST_CASE("when two tenants are refused, all are held", "[model][retries]") {
+  chat_provider provider;
+  provider.script({limited("Retry-After", "100"), limited("Retry-After", "30")});
+  manual_clock time;
+  asking asker{{settings_for(provider)}, &time};
+  std::vector<std::shared_ptr<heard>> all;
+  for (std::size_t asked = 1; asked <= 2; ++asked) {
+    all.push_back(asker.ask(of("t" + std::to_string(asked), "hi")));
+    REQUIRE(eventually([&] { return asker.stats().backing_off == asked; }));
+  }
+  const auto third = asker.ask(of("t3", "hi"));
+  REQUIRE(eventually([&] { return asker.stats().backing_off == 3; }));
+  CHECK(provider.query_count() == 2);
+  time.advance(seconds{36});
+  CHECK(third->outcome().has_value());
+  time.advance(seconds{70});
+  for (const auto& told : all)
+    CHECK(told->outcome().has_value());
+}
+
+TEST_CASE("an answer to another ends what holds a tenant", "[model][retries]") {
+  chat_provider provider;
+  provider.script({limited("Retry-After", "100")});
+  manual_clock time;
+  asking asker{{settings_for(provider)}, &time};
+  const auto told = asker.ask(of("a", "told"));
+  REQUIRE(eventually([&] { return asker.stats().backing_off == 1; }));
+  const auto held = asker.ask(of("a", "held"));
+  REQUIRE(eventually([&] { return asker.stats().backing_off == 2; }));
+  time.advance(seconds{1});
+  CHECK(asker.answer(of("b", "hi")).has_value());
+  CHECK(held->outcome().has_value());
+  // Who was told the time waits for it.
+  CHECK_FALSE(told->is_done());
+  time.advance(seconds{110});
+  CHECK(told->outcome().has_value());
+}
+
+TEST_CASE("a long wish holds others for no longer than the setting says", "[model][retries]") {
+  chat_provider provider;
+  provider.script({limited("Retry-After", "99999999999")});
+  manual_clock time;
+  auto settings = settings_for(provider);
+  settings.retry.hold_max = seconds{300};
+  asking asker{{settings}, &time};
+  // Its own run waits for that long.
+  CHECK(asker.answer(of("a", "hi")).error().retry_after == std::chrono::hours{24});
+  const auto held = asker.ask(of("a", "hi"));
+  REQUIRE(eventually([&] { return asker.stats().backing_off == 1; }));
+  CHECK(asker.stats().held <= seconds{305});
+  time.advance(seconds{306});
+  CHECK(held->outcome().has_value());
+  CHECK(provider.query_count() == 2);
 }
 
 TEST_CASE("calls do not wait long where others could answer", "[model][retries]") {

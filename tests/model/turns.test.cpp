@@ -13,8 +13,8 @@ namespace {
 
 std::vector<std::uint64_t> taken(turn_queue& from) {
   std::vector<std::uint64_t> all;
-  while (!from.empty())
-    all.push_back(from.take().raw());
+  while (const auto id = from.take([](const std::string&) { return true; }))
+    all.push_back(id->raw());
   return all;
 }
 
@@ -23,10 +23,10 @@ std::vector<std::uint64_t> taken(turn_queue& from) {
 TEST_CASE("tenants take turns, the calls of each the oldest first", "[model][turns]") {
   turn_queue queue;
   for (const std::uint64_t id : {4, 1, 2, 3})
-    queue.add("a", call_id{id});
-  queue.add("b", call_id{5});
-  queue.add("c", call_id{6});
-  queue.add("c", call_id{7});
+    queue.add("x", "a", call_id{id});
+  queue.add("x", "b", call_id{5});
+  queue.add("x", "c", call_id{6});
+  queue.add("x", "c", call_id{7});
   CHECK(queue.size() == 7);
   CHECK(queue.calls().begin()->raw() == 1);
   CHECK(taken(queue) == std::vector<std::uint64_t>{1, 5, 6, 2, 7, 3, 4});
@@ -35,13 +35,37 @@ TEST_CASE("tenants take turns, the calls of each the oldest first", "[model][tur
 TEST_CASE("who comes to a queue has a turn within one round", "[model][turns]") {
   turn_queue queue;
   for (const std::uint64_t id : {1, 2, 3})
-    queue.add("m", call_id{id});
-  CHECK(queue.take().raw() == 1);
-  queue.add("a", call_id{4});
-  queue.add("z", call_id{5});
-  queue.add("gone", call_id{6});
-  queue.remove("gone", call_id{6});
+    queue.add("x", "m", call_id{id});
+  CHECK(queue.take([](const std::string&) { return true; }) == call_id{1});
+  queue.add("x", "a", call_id{4});
+  queue.add("x", "z", call_id{5});
+  queue.add("x", "gone", call_id{6});
+  queue.remove("x", "gone", call_id{6});
   CHECK(taken(queue) == std::vector<std::uint64_t>{5, 4, 2, 3});
+}
+
+TEST_CASE("a model without room holds up no other", "[model][turns]") {
+  turn_queue queue;
+  queue.add("full", "a", call_id{1});
+  queue.add("free", "a", call_id{2});
+  queue.add("full", "b", call_id{3});
+  queue.add("free", "c", call_id{4});
+  queue.add("free", "a", call_id{5});
+  const auto free_only = [](const std::string& model) { return model == "free"; };
+  for (const std::uint64_t id : {2, 4, 5})
+    CHECK(queue.take(free_only) == call_id{id});
+  CHECK_FALSE(queue.take(free_only).has_value());
+  CHECK(queue.size() == 2);
+  CHECK(taken(queue) == std::vector<std::uint64_t>{3, 1});
+}
+
+TEST_CASE("turns go by tenant, however many models it asks for", "[model][turns]") {
+  turn_queue queue;
+  for (std::uint64_t id = 1; id <= 4; ++id)
+    queue.add("m" + std::to_string(id), "a", call_id{id});
+  queue.add("m1", "b", call_id{5});
+  queue.add("m9", "b", call_id{6});
+  CHECK(taken(queue) == std::vector<std::uint64_t>{1, 5, 2, 6, 3, 4});
 }
 
 TEST_CASE("a waiting room is bounded in calls and bytes, for each tenant too", "[model][turns]") {
