@@ -338,12 +338,6 @@ private:
   void await_child(std::uint32_t command);
 
   // -- after a replay (run_resends.cpp) --------------------------------------------------------
-  /// A command that was sent, perhaps, before this process began; and where it went.
-  struct sent_before {
-    std::uint32_t command = 0;
-    topic_ref topic;
-  };
-
   /// What the receiver knows a command of this run by.
   [[nodiscard]] std::string command_id(std::uint32_t command) const;
   [[nodiscard]] time_ms issued_at(std::uint32_t command) const;

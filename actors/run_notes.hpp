@@ -105,4 +105,10 @@ struct shown_step {
   std::optional<failure> why;
 };
 
+/// A command that was sent, perhaps, before this process began; and where it went.
+struct sent_before {
+  std::uint32_t command = 0;
+  topic_ref topic;
+};
+
 }  // namespace callboard::actors
