@@ -138,7 +138,6 @@ adaptive_limit& provider::limit_of(const std::string& model) {
 }
 
 bool provider::has_room_for(const std::string& model) const {
-  if (in_flight >= settings.concurrency.max) return false;
   const auto known = limits_.find(model);
   return known == limits_.end() || known->second.has_room();
 }

@@ -63,6 +63,7 @@ public:
   /// Providers limit each model by itself. Valid until it is asked for another one.
   [[nodiscard]] adaptive_limit& limit_of(const std::string& model);
 
+  /// By the model's limit.
   [[nodiscard]] bool has_room_for(const std::string& model) const;
 
   /// The lowest of all models.
