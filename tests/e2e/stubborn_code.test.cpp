@@ -26,7 +26,7 @@ TEST_CASE("SIGTERM ends a node whose code does not end", "[e2e][workflow]") {
     REQUIRE(to.get("/workflows/s").status == 200);
   }
   CHECK(node.stop() == 0);
-  CHECK(node.log().contains("the process ends without it"));
+  CHECK(node.log().contains("the process ends without them"));
   // Closed as by any stop.
   CHECK(run_callboard({"journal", "verify", "--data", node.data_dir().string()}).status == 0);
   node.start();
