@@ -221,7 +221,7 @@ TEST_CASE("what says something else is refused once the first is on disk", "[act
     CHECK(answered.at(begun_again).error().code != errc::workflow_exists);
     node.broker.advance(5s);
     CHECK_FALSE(node.is_known("a", "2"));
-    CHECK(node.passed() == 2);
+    CHECK(node.refusal("a", "1") == errc::id_conflict);
   }
 }
 
