@@ -19,6 +19,11 @@ using namespace std::chrono_literals;
 
 namespace {
 
+/// What any server takes.
+constexpr std::size_t small_frame = 64U << 10;
+/// It is the first that a server sends.
+constexpr auto welcome_wait = 5s;
+
 std::uint64_t number_of(std::string_view text) {
   std::uint64_t value = 0;
   std::from_chars(text.data(), text.data() + text.size(), value);
@@ -54,7 +59,7 @@ exit_code line_publisher::publish_all() {
       if (!wait_to_reconnect(step.error())) return end_with(run_.refuse(step.error()));
       continue;
     }
-    if (socket_) give_up_.reset();
+    if (socket_ && waiting_.empty() && in_flight_.empty()) give_up_.reset();
     if (input_.at_end() && waiting_.empty() && in_flight_.empty()) break;
   }
   if (socket_) socket_->close();
@@ -85,6 +90,7 @@ result<void> line_publisher::connect() {
   if (!connected) return std::unexpected{connected.error()};
   socket_ = std::move(*connected);
   was_connected_ = true;
+  frame_bytes_max_.reset();
   return {};
 }
 
@@ -95,6 +101,9 @@ bool line_publisher::wait_to_reconnect(const error& why) {
     if (!was_connected_) return false;
     if (!give_up_) give_up_ = client::deadline::after(std::chrono::seconds{options_.retry_for_s});
     if (give_up_->passed()) return false;
+  }
+  if (!std::exchange(is_wait_told_, true)) {
+    run_.report({why.code, why.detail + "; trying again", why.retry_after_ms});
   }
   const std::chrono::milliseconds asked{why.retry_after_ms};
   std::this_thread::sleep_for(
@@ -164,6 +173,22 @@ result<void> line_publisher::send(pending event) {
     frame += fmt::format(R"("durability":"{}",)", options_.durability);
   }
   frame += fmt::format(R"("event":{}}})", event.event);
+  // Of a frame that is too large the server would let nothing be answered that came with it.
+  if (frame.size() > small_frame && !frame_bytes_max_) {
+    if (auto heard = receive(welcome_wait); !heard) {
+      waiting_.push_front(std::move(event));
+      return heard;
+    }
+  }
+  if (frame.size() > frame_bytes_max_.value_or(frame.size())) {
+    refuse(
+        event,
+        {errc::too_large,
+         fmt::format(
+             "{} B with its frame, above the server's {} B", frame.size(), *frame_bytes_max_),
+         0});
+    return {};
+  }
   in_flight_.emplace(op, std::move(event));
   return socket_->send_text(frame);
 }
@@ -187,11 +212,18 @@ void line_publisher::take_answer(std::string_view frame) {
     reconnect_after_ =
         std::chrono::milliseconds{number_of(client::find_member(*members, "reconnect_after_ms"))};
   }
+  if (op == "welcome") {
+    const auto limits = client::json_members(client::find_member(*members, "limits"));
+    const auto most = limits ? client::find_member(*limits, "frame_bytes_max") : std::string_view{};
+    if (!most.empty()) frame_bytes_max_ = number_of(most);
+  }
   if (op != "ok" && op != "error") return;
   const auto found = in_flight_.find(number_of(client::find_member(*members, "id")));
   if (found == in_flight_.end()) return;
   auto event = std::move(found->second);
   in_flight_.erase(found);
+  give_up_.reset();
+  is_wait_told_ = false;
   if (op == "error") return take_refusal(std::move(event), error_of(*members));
   ++stored_;
   backoff_.reset();
@@ -210,8 +242,12 @@ void line_publisher::take_refusal(pending event, const error& problem) {
         std::chrono::milliseconds{std::clamp(problem.retry_after_ms, 10U, 10'000U)});
     return;
   }
+  refuse(event, problem);
+}
+
+void line_publisher::refuse(const pending& event, const error& why) {
   ++refused_;
-  run_.report({problem.code, fmt::format("{} (event {})", problem.detail, event.id), 0});
+  run_.report({why.code, fmt::format("{} (event {})", why.detail, event.id), 0});
 }
 
 }  // namespace callboard::cli

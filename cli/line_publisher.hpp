@@ -46,6 +46,7 @@ private:
   [[nodiscard]] result<void> receive(std::chrono::milliseconds wait);
   void take_answer(std::string_view frame);
   void take_refusal(pending event, const error& problem);
+  void refuse(const pending& event, const error& why);
   /// Puts what was not answered back in line, in the order it was sent.
   void requeue_unanswered();
   [[nodiscard]] std::optional<pending> event_of(const std::string& line);
@@ -66,6 +67,9 @@ private:
   /// While the server is overloaded nothing is sent until then.
   std::optional<client::deadline> paused_;
   std::optional<client::deadline> give_up_;
+  /// Of this connection, once its server has said so.
+  std::optional<std::uint64_t> frame_bytes_max_;
+  bool is_wait_told_ = false;
   std::chrono::milliseconds reconnect_after_{0};  // As the server asked.
   bool was_connected_ = false;
   std::uint64_t stored_ = 0;

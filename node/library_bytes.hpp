@@ -16,6 +16,8 @@ public:
   library_bytes(const std::string& path, std::uint64_t size)
       : file_{path, std::ios::binary}, size_{size} {}
 
+  [[nodiscard]] bool is_open() const { return file_.is_open(); }
+
   [[nodiscard]] bool has(std::uint64_t offset, std::uint64_t count) const {
     return offset <= size_ && count <= size_ - offset;
   }

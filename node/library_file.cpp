@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cerrno>
 #include <cstdint>
 #include <cstring>
 #include <elf.h>
@@ -106,6 +107,10 @@ result<void> check_library_file(const std::string& path) {
     return fail(errc::not_found, fmt::format("cannot load {}: {}", path, why));
   }
   library_bytes bytes{path, size};
+  if (!bytes.is_open()) {
+    const auto why = std::generic_category().message(errno);
+    return fail(errc::not_found, fmt::format("cannot load {}: {}", path, why));
+  }
   const auto magic = bytes.at<std::array<char, SELFMAG>>(0);
   if (magic && std::memcmp(magic->data(), ELFMAG, SELFMAG) != 0) return no_library(path);
   const auto header = bytes.at<Elf64_Ehdr>(0);

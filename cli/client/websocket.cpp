@@ -25,6 +25,12 @@ std::uint32_t random_mask() {
 /// Close codes that say more than that the connection is gone.
 errc meaning_of(std::uint16_t close_code) {
   switch (close_code) {
+  case 1002:
+  case 1003:
+  case 1007:
+    return errc::bad_request;
+  case 1009:
+    return errc::too_large;
   case 4401:
     return errc::unauthorized;
   case 4403:

@@ -171,6 +171,48 @@ TEST_CASE("a server that has no room for the moment is tried again, with the sam
   CHECK(server.accepted() == 3);
 }
 
+TEST_CASE("a line above what the server takes is refused, and the others are stored", "[cli]") {
+  tiny_server server{[&](tiny_connection& c) {
+    (void)c.upgrade("callboard.v1.json");
+    c.write_frame(1, R"({"op":"welcome","limits":{"frame_bytes_max":100000}})");
+    int opcode = 0;
+    for (auto frame = c.read_frame(opcode); opcode == 1; frame = c.read_frame(opcode)) {
+      CHECK(frame.size() <= 100'000);
+      c.write_frame(1, R"({"op":"ok","id":)" + member(frame, "id") + R"(,"seq":1})");
+    }
+    c.write_frame(8, std::string("\x03\xe8", 2));
+  }};
+  const auto input = "1\n\"" + std::string(100'000, 'x') + "\"\n2\n";
+  const auto done = call({"publish", "a", "--server", server.url()}, input);
+  CHECK(done.code == 1);
+  CHECK(lines_of(done.out) == 2);
+  CHECK_THAT(done.err, Catch::Contains("too_large") && Catch::Contains("100000 B"));
+}
+
+TEST_CASE("a server that closes for what it was sent is not sent it again", "[cli]") {
+  tiny_server server{[&](tiny_connection& c) {
+    (void)c.upgrade("callboard.v1.json");
+    int opcode = 0;
+    (void)c.read_frame(opcode);
+    c.write_frame(8, std::string("\x03\xf1") + "too big");
+  }};
+  const auto done = call({"publish", "a", "--server", server.url()}, "1\n");
+  CHECK(done.code == 1);
+  CHECK_THAT(done.err, Catch::Contains("too_large") && Catch::Contains("1009 too big"));
+  CHECK(server.accepted() == 1);
+}
+
+TEST_CASE("a server that answers nothing is given up, however often it is there", "[cli]") {
+  tiny_server server{[&](tiny_connection& c) {
+    (void)c.upgrade("callboard.v1.json");
+    int opcode = 0;
+    (void)c.read_frame(opcode);
+  }};
+  const auto done = call({"publish", "a", "--server", server.url(), "--retry-for", "1"}, "1\n");
+  CHECK(done.code != 0);
+  CHECK_THAT(done.err, Catch::Contains("trying again") && Catch::Contains("1 have no answer"));
+}
+
 TEST_CASE("a publish that ends early says how many events are stored", "[cli]") {
   tiny_server server{[&](tiny_connection& c) {
     (void)c.upgrade("callboard.v1.json");
