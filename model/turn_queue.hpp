@@ -4,6 +4,7 @@
 #include "model/chat_client.hpp"
 
 #include <cstddef>
+#include <cstdint>
 #include <functional>
 #include <map>
 #include <optional>
@@ -12,8 +13,9 @@
 
 namespace callboard::model {
 
-/// Tenants take turns, one call each; the calls of a tenant go the oldest first. Those that ask for
-/// a model without room are passed by until it has some. Not thread-safe.
+/// Tenants take turns at each model, one call each; the calls of a tenant for it go the oldest
+/// first. Of the models with room, that goes whose next tenant has had no turn at the provider for
+/// longest, so that nobody gets more for asking for more models. Not thread-safe.
 class turn_queue {
 public:
   using room = std::function<bool(const std::string& model)>;
@@ -34,13 +36,30 @@ public:
   [[nodiscard]] const std::set<call_id>& calls() const { return all_; }
 
 private:
-  /// Those that have a call here; their turns go by name.
-  using tenants = std::map<std::string, std::set<call_id>>;
+  /// The more, the later.
+  using turn = std::uint64_t;
+
+  /// The calls for one model.
+  struct line {
+    /// Their turns go by name.
+    std::map<std::string, std::set<call_id>> tenants;
+    /// Who had the last turn.
+    std::string served;
+    /// When that was, or when the line began.
+    turn last = 0;
+  };
+
+  /// Of a tenant that has a call here.
+  struct presence {
+    std::size_t calls = 0;
+    /// When its last turn was, or when it came.
+    turn last = 0;
+  };
 
   std::set<call_id> all_;
-  std::map<std::string, tenants> models_;
-  /// Who had the last turn.
-  std::string served_;
+  std::map<std::string, line> models_;
+  std::map<std::string, presence> tenants_;
+  turn turns_ = 0;
 };
 
 }  // namespace callboard::model

@@ -56,7 +56,8 @@ TEST_CASE("a model without room holds up no other", "[model][turns]") {
     CHECK(queue.take(free_only) == call_id{id});
   CHECK_FALSE(queue.take(free_only).has_value());
   CHECK(queue.size() == 2);
-  CHECK(taken(queue) == std::vector<std::uint64_t>{3, 1});
+  // What was taken elsewhere is no turn here.
+  CHECK(taken(queue) == std::vector<std::uint64_t>{1, 3});
 }
 
 TEST_CASE("turns go by tenant, however many models it asks for", "[model][turns]") {
@@ -65,7 +66,54 @@ TEST_CASE("turns go by tenant, however many models it asks for", "[model][turns]
     queue.add("m" + std::to_string(id), "a", call_id{id});
   queue.add("m1", "b", call_id{5});
   queue.add("m9", "b", call_id{6});
-  CHECK(taken(queue) == std::vector<std::uint64_t>{1, 5, 2, 6, 3, 4});
+  CHECK(taken(queue) == std::vector<std::uint64_t>{1, 6, 2, 5, 3, 4});
+}
+
+TEST_CASE("turns at one model are no turns at another", "[model][turns]") {
+  turn_queue queue;
+  std::uint64_t last = 0;
+  const auto add = [&](const char* model, const char* tenant) {
+    queue.add(model, tenant, call_id{++last});
+    return call_id{last};
+  };
+  for (int i = 0; i < 10; ++i)
+    (void)add("slow", "a");
+  const auto waits = add("slow", "b");
+  // `slow` has room once in three turns of `fast`, whose tenant's name lies behind.
+  std::size_t opened = 0;
+  for (std::optional<call_id> at_slow; at_slow != waits; ++opened) {
+    REQUIRE(opened < 2);
+    for (int i = 0; i < 3; ++i) {
+      const auto fast = add("fast", "c");
+      CHECK(queue.take([](const std::string& model) { return model == "fast"; }) == fast);
+    }
+    at_slow = queue.take([](const std::string& model) { return model == "slow"; });
+  }
+}
+
+TEST_CASE(
+    "who waits behind a tenant does not wait for what that asks elsewhere", "[model][turns]") {
+  turn_queue queue;
+  for (std::uint64_t id = 1; id <= 10; ++id)
+    queue.add("x", "a", call_id{id});
+  queue.add("y", "a", call_id{11});
+  queue.add("y", "b", call_id{12});
+  CHECK(taken(queue) == std::vector<std::uint64_t>{1, 11, 12, 2, 3, 4, 5, 6, 7, 8, 9, 10});
+}
+
+TEST_CASE("who comes anew gets no turn before those that wait", "[model][turns]") {
+  turn_queue queue;
+  const auto any = [](const std::string&) { return true; };
+  queue.add("y", "c", call_id{100});
+  queue.add("y", "c", call_id{101});
+  CHECK(queue.take(any) == call_id{100});
+  // Each of these has one call at a time.
+  queue.add("x", "a", call_id{1});
+  queue.add("x", "b", call_id{2});
+  CHECK(queue.take(any) == call_id{1});
+  queue.add("x", "a", call_id{3});
+  CHECK(queue.take(any) == call_id{101});
+  CHECK(queue.take(any) == call_id{2});
 }
 
 TEST_CASE("a waiting room is bounded in calls and bytes, for each tenant too", "[model][turns]") {
