@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <set>
 #include <string>
 
@@ -10,8 +11,8 @@ namespace callboard::model {
 /// Additive increase, multiplicative decrease (Chiu and Jain, 1989): about one more for every
 /// `limit` successes, half after an overload. Calls that were under way when the limit fell say
 /// nothing new, so one burst of refusals halves it once. Nor does a tenant that is still refused
-/// while others are answered: that lies in its requests, and does not halve what others have. Not
-/// thread-safe.
+/// while others are answered, or are still to be: that lies in its requests, and does not halve
+/// what others have. Not thread-safe.
 class adaptive_limit {
 public:
   /// Which fall of the limit a call began after.
@@ -23,7 +24,7 @@ public:
   [[nodiscard]] bool has_room() const { return in_flight_ < current(); }
 
   /// Counts one call as under way; pass what it returns to the end of the call.
-  [[nodiscard]] generation begin();
+  [[nodiscard]] generation begin(const std::string& tenant);
 
   void succeeded(const std::string& tenant, generation began);
 
@@ -31,22 +32,27 @@ public:
   void overloaded(const std::string& tenant, generation began);
 
   /// Ended without telling anything about load: cancelled, refused, network.
-  void ended();
+  void ended(const std::string& tenant);
 
   [[nodiscard]] std::uint32_t current() const { return static_cast<std::uint32_t>(limit_); }
 
   [[nodiscard]] std::uint32_t in_flight() const { return in_flight_; }
 
 private:
+  /// Whether somebody is answered, or has a call under way and was not refused.
+  [[nodiscard]] bool others_fare_well() const;
+
   double min_;
   double max_;
   double limit_;
   std::uint32_t in_flight_ = 0;
   generation generation_ = 0;
-  /// Whose refusals made it fall, and who had no answer since.
+  /// How many calls each tenant has under way.
+  std::map<std::string, std::uint32_t> open_;
+  /// Whose refusals made it fall, and who had no answer to a call that began since.
   std::set<std::string> refused_;
-  /// There was an answer since it fell.
-  bool is_answered_ = true;
+  /// Who had an answer since it fell, and no refusal after that.
+  std::set<std::string> answered_;
 };
 
 }  // namespace callboard::model

@@ -359,7 +359,7 @@ void dispatcher::start_attempt(call& one) {
   auto& at = one.where();
   one.phase = call_phase::in_flight;
   one.since = parts_.time.boot();
-  one.began_after = at.limit_of(model_of(one)).begin();
+  one.began_after = at.limit_of(model_of(one)).begin(one.tenant);
   ++at.in_flight;
   ++one.attempt;
   one.delta_index = 0;
@@ -390,7 +390,7 @@ void dispatcher::count_attempt(call& one, const chat_outcome& outcome) {
   } else if (is_overload(outcome.error())) {
     limit.overloaded(one.tenant, one.began_after);
   } else {
-    limit.ended();
+    limit.ended(one.tenant);
   }
   const auto took = std::chrono::duration<double>(parts_.time.boot() - one.since);
   at.counters.attempt_seconds.Observe(took.count());
@@ -452,7 +452,7 @@ bool dispatcher::hand_on(call& one) {
 void dispatcher::finish(call& one, chat_outcome outcome) {
   auto& at = one.where();
   if (one.phase == call_phase::in_flight) {
-    at.limit_of(model_of(one)).ended();
+    at.limit_of(model_of(one)).ended(one.tenant);
     --at.in_flight;
     end_transfer(one);
   } else {

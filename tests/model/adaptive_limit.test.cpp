@@ -2,6 +2,7 @@
 
 #include "tests/support/catch.hpp"
 
+#include <deque>
 #include <vector>
 
 using callboard::model::adaptive_limit;
@@ -11,7 +12,7 @@ namespace {
 std::vector<adaptive_limit::generation> fill(adaptive_limit& limit) {
   std::vector<adaptive_limit::generation> out;
   while (limit.has_room())
-    out.push_back(limit.begin());
+    out.push_back(limit.begin("a"));
   return out;
 }
 
@@ -21,7 +22,7 @@ TEST_CASE("as many calls begin as the limit says", "[model][limit]") {
   adaptive_limit limit{1, 8, 3};
   CHECK(fill(limit).size() == 3);
   CHECK(limit.in_flight() == 3);
-  limit.ended();
+  limit.ended("a");
   CHECK(limit.has_room());
   CHECK(limit.current() == 3);
 }
@@ -32,10 +33,10 @@ TEST_CASE("a window of successes adds one, up to the maximum", "[model][limit]")
     const auto before = limit.current();
     for (std::size_t open = fill(limit).size(); open > 0; --open) {
       limit.succeeded("a", 0);
-      (void)limit.begin();
+      (void)limit.begin("a");
     }
     while (limit.in_flight() > 0)
-      limit.ended();
+      limit.ended("a");
     CHECK(limit.current() <= before + 1);
   }
   CHECK(limit.current() == 6);
@@ -44,7 +45,7 @@ TEST_CASE("a window of successes adds one, up to the maximum", "[model][limit]")
 TEST_CASE("a limit that is not used does not grow", "[model][limit]") {
   adaptive_limit limit{1, 100, 10};
   for (int i = 0; i < 1000; ++i) {
-    limit.succeeded("a", limit.begin());
+    limit.succeeded("a", limit.begin("a"));
   }
   CHECK(limit.current() == 10);
 }
@@ -59,40 +60,71 @@ TEST_CASE("one burst of refusals halves the limit once", "[model][limit]") {
     limit.overloaded("a", began);
   CHECK(limit.current() == 4);
   for (int i = 0; i < 5; ++i)
-    limit.overloaded("a", limit.begin());
+    limit.overloaded("a", limit.begin("a"));
   CHECK(limit.current() == 2);
 }
 
 TEST_CASE("a tenant that alone is refused halves the limit once", "[model][limit]") {
   adaptive_limit limit{1, 64, 16};
-  limit.overloaded("bad", limit.begin());
+  limit.overloaded("bad", limit.begin("bad"));
   CHECK(limit.current() == 8);
   for (int i = 0; i < 10; ++i) {
-    limit.succeeded("good", limit.begin());
-    limit.overloaded("bad", limit.begin());
+    limit.succeeded("good", limit.begin("good"));
+    limit.overloaded("bad", limit.begin("bad"));
     CHECK(limit.current() == 8);
   }
   SECTION("but another one that is refused halves it again") {
-    limit.overloaded("good", limit.begin());
+    limit.overloaded("good", limit.begin("good"));
     CHECK(limit.current() == 4);
     // Nobody was answered since: it may be the provider.
-    limit.overloaded("bad", limit.begin());
+    limit.overloaded("bad", limit.begin("bad"));
     CHECK(limit.current() == 2);
   }
   SECTION("as does the same one after an answer") {
-    limit.succeeded("bad", limit.begin());
-    limit.overloaded("bad", limit.begin());
+    limit.succeeded("bad", limit.begin("bad"));
+    limit.overloaded("bad", limit.begin("bad"));
     CHECK(limit.current() == 4);
   }
 }
 
-TEST_CASE("an answer to a call from before the fall says nothing", "[model][limit]") {
+TEST_CASE("an answer to a call from before the fall clears no refusal", "[model][limit]") {
   adaptive_limit limit{1, 64, 16};
-  const auto before = limit.begin();
-  limit.overloaded("bad", limit.begin());
-  limit.succeeded("good", before);
-  limit.overloaded("bad", limit.begin());
+  const auto before = limit.begin("bad");
+  limit.overloaded("bad", limit.begin("bad"));
+  limit.succeeded("bad", before);
+  limit.overloaded("bad", limit.begin("bad"));
   CHECK(limit.current() == 4);
+}
+
+TEST_CASE("a tenant halves the limit once, however slow the others' answers", "[model][limit]") {
+  adaptive_limit limit{1, 64, 16};
+  // Good calls take as long as a hundred refusals; there are fewer of them than the limit lets.
+  constexpr int slower = 100;
+  std::deque<adaptive_limit::generation> good;
+  for (int i = 0; i < 3; ++i)
+    good.push_back(limit.begin("good"));
+  for (int refusals = 1; refusals <= 20 * slower; ++refusals) {
+    limit.overloaded("bad", limit.begin("bad"));
+    CHECK(limit.current() >= 8);
+    if (refusals % slower != 0) continue;
+    limit.succeeded("good", good.front());
+    good.pop_front();
+    good.push_back(limit.begin("good"));
+  }
+}
+
+TEST_CASE("where calls from before go well and no new one does, it falls on", "[model][limit]") {
+  adaptive_limit limit{1, 64, 16};
+  const auto a = limit.begin("a");
+  const auto b = limit.begin("b");
+  limit.overloaded("a", limit.begin("a"));
+  limit.succeeded("a", a);
+  limit.succeeded("b", b);
+  for (int i = 0; i < 4; ++i) {
+    for (const auto* tenant : {"a", "b"})
+      limit.overloaded(tenant, limit.begin(tenant));
+  }
+  CHECK(limit.current() == 1);
 }
 
 TEST_CASE("calls above a limit that fell end before others begin", "[model][limit]") {
