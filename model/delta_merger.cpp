@@ -172,9 +172,12 @@ delta_merger::call_place delta_merger::place_of(const json::object& piece, std::
   const auto& [call, arguments, arguments_end] = known->second;
   const auto id = text_of(piece, "id");
   const bool other_id = !id.empty() && call.id != id;
-  // Others make up an id for each piece of one call.
+  // Others make up an id for each piece of one call, the first of which may have no arguments yet.
+  const auto name = name_in(piece);
+  const bool is_whole = arguments_end.is_here() && (arguments_end.has_begun() || at > 0);
+  const bool other_name = !call.name.empty() && name != call.name;
   const bool is_next =
-      index ? other_id && !call.id.empty() && arguments_end.is_here() && !name_in(piece).empty()
+      index ? other_id && !call.id.empty() && !name.empty() && (is_whole || other_name)
             : other_id || (id.empty() && at > 0);
   return is_next ? call_place{last.first, last_of(last.first).second + 1} : last;
 }
@@ -214,6 +217,7 @@ std::expected<void, failure> delta_merger::add_tool_call(const json::object& pie
 
 void delta_merger::json_end::pass(std::string_view text) {
   for (const char c : text) {
+    has_begun_ = has_begun_ || c > ' ';
     if (std::exchange(escaped_, false)) continue;
     if (c == '"') {
       in_text_ = !in_text_;

@@ -54,7 +54,10 @@ private:
 
     [[nodiscard]] bool is_here() const { return depth_ <= 0 && !in_text_; }
 
+    [[nodiscard]] bool has_begun() const { return has_begun_; }
+
   private:
+    bool has_begun_ = false;
     std::int64_t depth_ = 0;
     bool in_text_ = false;
     bool escaped_ = false;

@@ -133,6 +133,38 @@ TEST_CASE("a new id within the arguments of a call begins none", "[model][merger
       R"({"tool_calls":[{"index":0,"id":"c","function":{"arguments":""}}]})",
   });
   CHECK(answer.value().tool_calls == std::vector<tool_call>{{"a", "f", R"({"x":1})"}});
+  // Nor before its arguments.
+  CHECK(
+      merged(
+          {
+              R"({"tool_calls":[{"index":0,"id":"a","function":{"name":"f","arguments":""}}]})",
+              R"({"tool_calls":[{"index":0,"id":"b","function":{"name":"f","arguments":" "}}]})",
+              R"({"tool_calls":[{"index":0,"id":"c","function":{"name":"f","arguments":"{}"}}]})",
+          })
+          .value()
+          .tool_calls
+      == std::vector<tool_call>{{"a", "f", " {}"}});
+}
+
+TEST_CASE("calls without arguments under one index are told apart", "[model][merger]") {
+  // By their names.
+  CHECK(
+      merged({
+                 R"({"tool_calls":[{"index":0,"id":"a","function":{"name":"f"}}]})",
+                 R"({"tool_calls":[{"index":0,"id":"b","function":{"name":"g"}}]})",
+             })
+          .value()
+          .tool_calls
+      == std::vector<tool_call>{{"a", "f", ""}, {"b", "g", ""}});
+  // By their places in one chunk.
+  CHECK(
+      merged(
+          {
+              R"({"tool_calls":[{"index":0,"id":"a","function":{"name":"f"}},{"index":0,"id":"b","function":{"name":"f"}}]})",
+          })
+          .value()
+          .tool_calls
+      == std::vector<tool_call>{{"a", "f", ""}, {"b", "f", ""}});
 }
 
 TEST_CASE("an index that is none counts as missing", "[model][merger]") {
