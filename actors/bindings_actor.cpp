@@ -136,7 +136,8 @@ std::string redriven_id(
     id = runtime::binding_event_id(from.group, epoch, seq);
   }
   if (!std::holds_alternative<runtime::agent_target>(rule.target)) return id;
-  return fmt::format("{}:{}", id, runtime::redrives_of(letter.history_at_death()) + 1);
+  const auto anew = runtime::redrive_after_refusal(letter.history_at_death());
+  return anew == 0 ? id : fmt::format("{}:{}", id, anew);
 }
 
 bindings_actor::bindings_actor(
@@ -376,13 +377,12 @@ void bindings_actor::on_target(
     const result<control_answer>& outcome) {
   const auto heard = heard_from(outcome);
   if (!heard) return give_back(unit, seq, heard.error(), kind_of(heard.error()));
-  if (!*heard && unit.works.contains(seq)) {
-    // Slow agents must not keep others from being called.
-    const bool is_crowded =
-        unit.works.size() > works_max / 2 || unit.works_bytes > works_bytes_max / 2;
-    if (!is_crowded) return ask_target(unit, seq, std::move(request));
-    const error busy{errc::inbox_full, "the agent has the message and has not answered yet", 0};
-    return give_back(unit, seq, busy, nack_kind::put_back);
+  // Slow agents must not keep others from being called. One that were asked again later might have
+  // forgotten meanwhile that it has handled the message.
+  const bool is_crowded =
+      unit.works.size() > works_max / 2 || unit.works_bytes > works_bytes_max / 2;
+  if (!*heard && unit.works.contains(seq) && !is_crowded) {
+    return ask_target(unit, seq, std::move(request));
   }
   auto ended = take_work(unit, seq);
   if (ended.token.empty()) return;

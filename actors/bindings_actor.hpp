@@ -144,8 +144,9 @@ void wait_for_reply(control_body& request, std::chrono::milliseconds how_long);
 [[nodiscard]] result<std::optional<control_answer>> heard_from(const result<control_answer>& told);
 
 /// Under what its target hears of a dead letter that is redriven, in the group `from`. An agent
-/// remembers what it has answered: for it each redrive is a message of its own, and the same one
-/// when it is cut short and done again.
+/// remembers what it has answered: what its handler has refused is a message of its own when it is
+/// redriven, and the same one until it is refused again. What died of anything else the agent may
+/// have on disk all the same.
 [[nodiscard]] std::string redriven_id(
     const group_ref& from,
     const runtime::binding_rule& rule,

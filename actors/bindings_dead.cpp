@@ -52,13 +52,6 @@ bool fits(
          && last_death(event->history_at_death()).contains(filter.error_contains);
 }
 
-error unanswered() {
-  return {
-      errc::timeout,
-      "the agent has the message and has not answered yet: redrive it again to hear what it did",
-      0};
-}
-
 /// For the binding's audit topic.
 publish_batch
 audit(const group_ref& binding, std::string_view type, boost::json::object data, time_ms now) {
@@ -316,7 +309,8 @@ void bindings_actor::hand_on_chosen(const std::shared_ptr<dead_work>& work) {
                 work, one, heard.error(), [refused, why = heard.error()] { refused(why); });
           }
           if (!heard) return refused(heard.error());
-          if (!*heard) return refused(unanswered());
+          // Also if it has not come to the message yet: it may have forgotten it when it is asked
+          // later.
           taken->push_back(one.seq);
           ended();
         });

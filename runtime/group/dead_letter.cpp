@@ -44,6 +44,14 @@ std::int64_t redrive_of(const boost::json::value& attempt) {
   return number == nullptr ? 0 : std::clamp<std::int64_t>(*number, 0, INT32_MAX);
 }
 
+/// By the handler of an agent, which has so ended its message.
+bool is_refusal(const boost::json::value& attempt) {
+  const auto* object = attempt.if_object();
+  const auto* error = object == nullptr ? nullptr : object->if_contains("error");
+  const auto* text = error == nullptr ? nullptr : error->if_string();
+  return text != nullptr && text->starts_with(name_of(errc::agent_failed));
+}
+
 /// Of those before, which are a JSON array unless somebody forged them, as many of the last as
 /// there is room for. Nothing before: it dies for the first time.
 std::string
@@ -182,12 +190,14 @@ make_dead_letter(const dead_letter& letter, const dead_letter_origin& origin) {
       fmt::format("{}.{}.{}.dead", origin.epoch, letter.event.seq.raw(), origin.group.str()));
 }
 
-std::uint32_t redrives_of(std::string_view history) {
+std::uint32_t redrive_after_refusal(std::string_view history) {
   boost::system::error_code failed;
   const auto parsed = boost::json::parse(history, failed);
   const auto* attempts = failed ? nullptr : parsed.if_array();
-  if (attempts == nullptr || attempts->empty()) return 0;
-  return static_cast<std::uint32_t>(redrive_of(attempts->back()));
+  if (attempts == nullptr) return 0;
+  const auto last = std::find_if(
+      attempts->rbegin(), attempts->rend(), [](const auto& one) { return is_refusal(one); });
+  return last == attempts->rend() ? 0 : static_cast<std::uint32_t>(redrive_of(*last)) + 1;
 }
 
 result<encoded_event>

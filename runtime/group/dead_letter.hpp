@@ -28,8 +28,9 @@ struct dead_letter_origin {
 [[nodiscard]] result<encoded_event>
 make_dead_letter(const dead_letter& letter, const dead_letter_origin& origin);
 
-/// How often a letter of a binding was redriven and has died again; by its history.
-[[nodiscard]] std::uint32_t redrives_of(std::string_view history);
+/// Of a binding's letter, by its history: the first redrive (counted from 1) behind the last death
+/// that the handler of its agent has caused; 0 if there was none.
+[[nodiscard]] std::uint32_t redrive_after_refusal(std::string_view history);
 
 /// A binding's letter that is to take the place of `letter` (deadletterreplaces), under the id
 /// `id`. Errors: corruption.

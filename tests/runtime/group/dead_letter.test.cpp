@@ -148,4 +148,14 @@ TEST_CASE("the dead-letter topic is always a topic", "[runtime][group]") {
   CHECK(dead_letter_topic({}, {}, "chosen").str() == "chosen");
 }
 
+TEST_CASE("only what its handler refused is another message of an agent", "[runtime][group]") {
+  CHECK(redrive_after_refusal("not JSON") == 0);
+  CHECK(redrive_after_refusal("[]") == 0);
+  CHECK(redrive_after_refusal(R"([{"error":"agent_not_found: no till"}])") == 0);
+  CHECK(redrive_after_refusal(R"([{"error":"agent_failed: empty: nothing"}])") == 1);
+  const std::string refused = R"([{"error":"agent_failed: empty: nothing","redrive":2},)";
+  CHECK(redrive_after_refusal(refused + R"({"error":"id_conflict: another","redrive":3}])") == 3);
+  CHECK(redrive_after_refusal(refused + R"({"error":"agent_failed: x: y","redrive":4}])") == 5);
+}
+
 }  // namespace callboard::runtime
