@@ -162,6 +162,7 @@ void dispatcher::fire_timers() {
 
 void dispatcher::start_ready() {
   for (auto& at : providers_) {
+    probe(*at);
     const turn_queue::room has_room = [&at](const std::string& model) {
       return at->has_room_for(model);
     };
@@ -219,9 +220,7 @@ void dispatcher::on_timer(call& one, boot_time now) {
   if (one.phase == call_phase::in_flight) {
     return conclude(one, std::unexpected{one.running->timed_out()});
   }
-  --one.where().backing_off;
-  one.phase = call_phase::between;
-  wait_in_queue(one);
+  go_on(one);
 }
 
 failure dispatcher::out_of_time(const call& one) const {
@@ -257,7 +256,13 @@ void dispatcher::leave_for(call& one, failure why) {
 
 boot_time dispatcher::held_until(const call& one) const {
   const auto until = one.where().held.until(model_of(one), one.tenant);
-  return until > parts_.time.boot() ? until : boot_time{};
+  return until > parts_.time.boot() && !may_probe(one) ? until : boot_time{};
+}
+
+bool dispatcher::may_probe(const call& one) const {
+  const auto& at = one.where();
+  const auto& model = model_of(one);
+  return at.held.is_unheard(model, one.tenant, parts_.time.boot()) && !at.is_asked_for(model);
 }
 
 bool dispatcher::is_too_late(const call& one, boot_time held) const {
@@ -276,7 +281,8 @@ void dispatcher::heed(const call& told, const failure& failed) {
   const auto wish = std::min(*failed.retry_after, retry.hold_max);
   const auto model = model_of(told);
   at.held.add(model, told.tenant, now + honoured(wish, retry, parts_.random), now);
-  const std::vector<call_id> waiting{at.ready.calls().begin(), at.ready.calls().end()};
+  // The oldest last: it may be the one that asks all the same.
+  const std::vector<call_id> waiting{at.ready.calls().rbegin(), at.ready.calls().rend()};
   for (const auto id : waiting) {
     auto& one = *calls_.at(id);
     if (model_of(one) != model || held_until(one) == boot_time{}) continue;
@@ -289,18 +295,35 @@ void dispatcher::heed(const call& told, const failure& failed) {
 void dispatcher::release(const call& answered) {
   auto& at = answered.where();
   const auto& model = model_of(answered);
-  if (!at.held.lift(model, answered.since)) return;
+  if (!at.held.lift(model, answered.tenant, answered.since, parts_.time.boot())) return;
   std::vector<call_id> waiting;
   for (const auto& [id, one] : calls_) {
     const bool is_here = &one->where() == &at && model_of(*one) == model;
-    if (is_here && one->phase == call_phase::held) waiting.push_back(id);
+    if (is_here && one->phase == call_phase::held && held_until(*one) == boot_time{}) {
+      waiting.push_back(id);
+    }
   }
-  for (const auto id : waiting) {
-    auto& one = *calls_.at(id);
-    --at.backing_off;
-    one.phase = call_phase::between;
-    wait_in_queue(one);
+  for (const auto id : waiting)
+    go_on(*calls_.at(id));
+}
+
+void dispatcher::probe(provider& at) {
+  for (const auto& model : at.held.models(parts_.time.boot())) {
+    if (at.is_asked_for(model)) continue;
+    call* first = nullptr;
+    for (const auto& [id, one] : calls_) {
+      const bool is_here = &one->where() == &at && model_of(*one) == model;
+      if (!is_here || one->phase != call_phase::held || !may_probe(*one)) continue;
+      if (first == nullptr || id < first->id) first = one.get();
+    }
+    if (first != nullptr) go_on(*first);
   }
+}
+
+void dispatcher::go_on(call& resting) {
+  --resting.where().backing_off;
+  resting.phase = call_phase::between;
+  wait_in_queue(resting);
 }
 
 void dispatcher::wait_in_queue(call& one) {

@@ -61,6 +61,10 @@ private:
   void heed(const call& told, const failure& failed);
   /// Those that an answer shows to be held in vain.
   void release(const call& answered);
+  /// Where all are held and nobody asks, no answer could show that: one asks all the same.
+  void probe(provider& at);
+  [[nodiscard]] bool may_probe(const call& one) const;
+  void go_on(call& resting);
   /// Until when the provider wants no request for what the call asks for; 0 = it wants them.
   [[nodiscard]] boot_time held_until(const call& one) const;
   /// Whether that is longer than the call waits there.

@@ -142,6 +142,11 @@ bool provider::has_room_for(const std::string& model) const {
   return known == limits_.end() || known->second.has_room();
 }
 
+bool provider::is_asked_for(const std::string& model) const {
+  const auto known = limits_.find(model);
+  return ready.asks_for(model) || (known != limits_.end() && known->second.in_flight() > 0);
+}
+
 std::uint32_t provider::lowest_limit() const {
   auto lowest = limits_.empty() ? settings.concurrency.start : settings.concurrency.max;
   for (const auto& [model, limit] : limits_)

@@ -66,6 +66,9 @@ public:
   /// By the model's limit.
   [[nodiscard]] bool has_room_for(const std::string& model) const;
 
+  /// Whether a call for the model is there, or goes as soon as it has room.
+  [[nodiscard]] bool is_asked_for(const std::string& model) const;
+
   /// The lowest of all models.
   [[nodiscard]] std::uint32_t lowest_limit() const;
 

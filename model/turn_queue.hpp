@@ -30,6 +30,8 @@ public:
 
   [[nodiscard]] bool empty() const { return all_.empty(); }
 
+  [[nodiscard]] bool asks_for(const std::string& model) const { return models_.contains(model); }
+
   [[nodiscard]] std::size_t size() const { return all_.size(); }
 
   /// All of them, the oldest first.

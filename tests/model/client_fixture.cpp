@@ -135,6 +135,11 @@ model::chat_request question(std::string_view text, bool stream) {
   return out;
 }
 
+chat_reply limited(std::string header, std::string value) {
+  return error_reply(
+      429, "rate_limit_exceeded", "slow down", {{std::move(header), std::move(value)}});
+}
+
 chat_provider_options make_certificate(const temp_dir& folder) {
   const chat_provider_options out{folder.str() + "/cert.pem", folder.str() + "/key.pem"};
   make_certificate(out.certificate_file, out.key_file);

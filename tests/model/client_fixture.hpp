@@ -94,6 +94,9 @@ private:
 /// A certificate for "localhost" that signs itself, and its key, as PEM files.
 [[nodiscard]] chat_provider_options make_certificate(const temp_dir& folder);
 
+/// 429 with a header that says for how long.
+[[nodiscard]] chat_reply limited(std::string header, std::string value);
+
 /// One message of a user.
 [[nodiscard]] model::chat_request question(std::string_view text, bool stream = true);
 

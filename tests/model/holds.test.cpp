@@ -3,6 +3,7 @@
 #include "tests/support/catch.hpp"
 
 #include <string>
+#include <vector>
 
 using namespace callboard;
 using namespace callboard::model;
@@ -47,19 +48,44 @@ TEST_CASE("who is refused when the first hold is over holds nobody else", "[mode
   CHECK(held.until("m", "c") == boot_time{});
 }
 
-TEST_CASE("an answer lifts the holds that it began after", "[model][holds]") {
+TEST_CASE("a tenant's hold ends by an answer to itself that began after it", "[model][holds]") {
   holds held;
   held.add("m", "a", start + seconds{100}, start);
-  held.add("m", "b", start + seconds{100}, start + seconds{10});
   held.add("n", "a", start + seconds{100}, start);
-  CHECK_FALSE(held.lift("m", start));
-  CHECK_FALSE(held.lift("other", start + seconds{20}));
-  CHECK(held.lift("m", start + seconds{5}));
-  CHECK(held.until("m", "c") == start + seconds{100});
-  CHECK(held.lift("m", start + seconds{20}));
-  for (const auto* tenant : {"a", "b", "c"})
-    CHECK(held.until("m", tenant) == boot_time{});
+  CHECK_FALSE(held.lift("m", "a", start, start + seconds{20}));
+  CHECK_FALSE(held.lift("m", "b", start + seconds{10}, start + seconds{20}));
+  CHECK_FALSE(held.lift("other", "a", start + seconds{10}, start + seconds{20}));
+  CHECK(held.until("m", "a") == start + seconds{100});
+  CHECK(held.lift("m", "a", start + seconds{10}, start + seconds{20}));
+  CHECK(held.until("m", "a") == boot_time{});
   CHECK(held.until("n", "a") == start + seconds{100});
+}
+
+TEST_CASE("an answer to one that is not refused ends the hold for all", "[model][holds]") {
+  holds held;
+  held.add("m", "a", start + seconds{100}, start);
+  held.add("m", "b", start + seconds{200}, start + seconds{10});
+  REQUIRE(held.until("m", "c") == start + seconds{100});
+  CHECK(held.is_unheard("m", "c", start + seconds{10}));
+  CHECK_FALSE(held.is_unheard("m", "a", start + seconds{10}));
+  CHECK_FALSE(held.is_unheard("m", "c", start + seconds{100}));
+  CHECK(held.models(start + seconds{10}) == std::vector<std::string>{"m"});
+  CHECK(held.models(start + seconds{100}).empty());
+  // Those that are refused began before.
+  CHECK_FALSE(held.lift("m", "b", start + seconds{5}, start + seconds{20}));
+  SECTION("whenever it began") {
+    CHECK(held.lift("m", "c", start, start + seconds{20}));
+    CHECK(held.until("m", "c") == boot_time{});
+    CHECK(held.until("m", "a") == start + seconds{100});
+    CHECK(held.until("m", "b") == start + seconds{200});
+    CHECK_FALSE(held.is_unheard("m", "c", start + seconds{20}));
+  }
+  SECTION("or is refused no more") {
+    CHECK(held.lift("m", "b", start + seconds{15}, start + seconds{20}));
+    CHECK(held.until("m", "b") == boot_time{});
+    CHECK(held.until("m", "c") == boot_time{});
+    CHECK(held.until("m", "a") == start + seconds{100});
+  }
 }
 
 TEST_CASE("holds are bounded, and those that are over make room", "[model][holds]") {
