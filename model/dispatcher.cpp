@@ -213,7 +213,7 @@ void dispatcher::arm(call& one) {
 
 void dispatcher::on_timer(call& one, boot_time now) {
   if (due_of(one) > now) return arm(one);
-  if (one.phase == call_phase::in_flight && one.running->whole()) {
+  if (one.phase == call_phase::in_flight && one.running->decided()) {
     return conclude(one, one.running->finish(CURLE_OK));
   }
   if (now >= one.deadline) return finish(one, std::unexpected{out_of_time(one)});

@@ -13,6 +13,9 @@ namespace {
 /// How long a connection may take to end after `[DONE]`; then it is closed instead of kept.
 constexpr std::chrono::milliseconds end_grace{500};
 
+/// How long the body of a refusal may take, after its head has said the most.
+constexpr std::chrono::seconds refusal_grace{5};
+
 template <class Value>
 void set(CURL* handle, CURLoption option, Value value) {
   // Options and their types are fixed here: a refusal means that libcurl lacks a feature that the
@@ -99,7 +102,15 @@ void transfer::set_options() {
 
 std::size_t transfer::on_header(char* data, std::size_t size, std::size_t count, void* self) {
   auto& me = *static_cast<transfer*>(self);
-  if (me.head_.add_line({data, size * count})) return size * count;
+  const std::string_view line{data, size * count};
+  if (me.head_.add_line(line)) {
+    const bool is_end = line == "\r\n" || line == "\n";
+    if (is_end && me.is_refusal() && !me.refused_) {
+      me.refused_ = me.clock_.boot();
+      me.listener_.on_sooner();
+    }
+    return line.size();
+  }
   if (me.is_refusal()) return 0;
   me.failure_ = permanent_failure(
       errc::too_large,
@@ -149,6 +160,7 @@ bool transfer::receive_text(std::string_view bytes) {
 }
 
 boot_time transfer::due() const {
+  if (refused_) return *refused_ + refusal_grace;
   if (!has_body_) return began_ + settings_.timeouts.first_byte;
   return last_byte_ + (whole() ? end_grace : settings_.timeouts.idle);
 }

@@ -50,9 +50,13 @@ public:
   /// True once `[DONE]` came: the answer is whole, whatever becomes of the connection.
   [[nodiscard]] bool whole() const { return stream_ && stream_->done(); }
 
+  /// True once it is known what came of it: the answer is whole, or its head is a refusal.
+  [[nodiscard]] bool decided() const { return whole() || is_refusal(); }
+
   [[nodiscard]] failure timed_out() const;
 
-  /// What came of it, after libcurl ended it with `code` or `due` has passed after `whole`.
+  /// What came of it, after libcurl ended it with `code` or `due` has passed though it is
+  /// `decided`.
   [[nodiscard]] chat_outcome finish(CURLcode code);
 
 private:
@@ -80,6 +84,8 @@ private:
   std::optional<failure> failure_;
   boot_time began_;
   boot_time last_byte_{};
+  /// When the head of a refusal was there.
+  std::optional<boot_time> refused_;
   bool has_body_ = false;
 
   header_lines headers_;

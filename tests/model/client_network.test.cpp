@@ -77,6 +77,42 @@ TEST_CASE("silence between two pieces ends the attempt", "[model][network]") {
   CHECK(told->text() == "fine");
 }
 
+TEST_CASE("a refusal whose body does not come is what its status says", "[model][network]") {
+  struct expectation {
+    int status;
+    failure_kind kind;
+    std::vector<std::string> body;
+  };
+
+  using enum failure_kind;
+  for (const auto& [status, kind, body] : std::vector<expectation>{
+           {401, permanent, {}},
+           {400, permanent, {R"({"error":)"}},
+           {402, quota, {}},
+           {429, rate, {R"({"error":)"}},
+           {503, retryable, {}},
+       }) {
+    INFO(status);
+    chat_provider provider;
+    provider.script({{.status = status, .pieces = body, .hold_end = true}});
+    manual_clock time;
+    auto settings = settings_for(provider);
+    settings.retry.attempts_max = 1;
+    constexpr std::chrono::hours never{1};
+    settings.timeouts = {.first_byte = never, .idle = never, .total = never};
+    asking asker{{settings}, &time};
+    const auto told = asker.ask(question("hi"));
+    REQUIRE(eventually([&] {
+      time.advance(seconds{1});
+      return told->is_done();
+    }));
+    const auto failed = told->outcome().error();
+    CHECK(failed.kind == kind);
+    CHECK(failed.status == status);
+    CHECK(provider.query_count() == 1);
+  }
+}
+
 TEST_CASE("comments keep a stream alive", "[model][network]") {
   chat_provider provider;
   auto thinking = streamed_reply({"fine"});
