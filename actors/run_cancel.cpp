@@ -61,20 +61,24 @@ void run_host::note_cancel(const runtime::run_cancel& wish) {
     return;
   }
   // Behind it comes the row of the turn, which says it as well.
-  row_->cancel_asked = shown_->cancel_asked = wish;
-  shown_->needs_wake = true;
+  row_->cancel_asked = wish;
+  auto row = *shown_;
+  row.cancel_asked = wish;
+  row.needs_wake = true;
   runtime::publish_request note;
   note.correlation = row_of_cancel;
   note.with.push_back(
       {.kind = storage::record_kind::workflow_progress,
-       .payload = runtime::encode_workflow_progress({channel_, *shown_, {}, {}})});
+       .payload = runtime::encode_workflow_progress({channel_, row, {}, {}})});
   home_.append_transition(std::move(note));
 }
 
 bool run_host::takes_reply_to_cancel(const runtime::publish_reply& reply) {
   if (reply.correlation != row_of_cancel) return false;
-  if (!reply.outcome) {
-    shown_->cancel_asked.reset();
+  if (reply.outcome) {
+    shown_->cancel_asked = row_->cancel_asked;
+    shown_->needs_wake = true;
+  } else {
     row_->cancel_asked.reset();
   }
   for (const auto& one : std::exchange(cancel_waiters_, {}))

@@ -129,7 +129,10 @@ std::optional<error> run_host::refuses_rerun(const begin_rerun& ask, bool is_for
   if (ask.run != row_->run) {
     return error{errc::overloaded, "the workflow is at its next run; retry", 50};
   }
-  if (row_->ended || !is_being_cancelled_ || ask.plan->keeps_cancel) return std::nullopt;
+  // What only the row knows of is in no record yet, so in no copy of one.
+  const bool loses_cancel =
+      is_being_cancelled_ ? !ask.plan->keeps_cancel : row_->cancel_asked.has_value();
+  if (row_->ended || !loses_cancel) return std::nullopt;
   return error{
       errc::wrong_kind,
       fmt::format(
@@ -322,6 +325,7 @@ void run_host::end_copy(std::size_t first_new) {
   row.status = run_status::running;
   row.ended.reset();
   row.why.reset();
+  row.cancel_asked.reset();
   row.result.clear();
   row.state.clear();
   row.commands = runtime::last_command(anew_);
