@@ -93,7 +93,9 @@ std::shared_ptr<model_feed> run_models::make_feed(std::uint32_t command) {
 
 result<void> run_models::start(ask what, run_identity run) {
   const auto command = what.command;
-  // Somebody took the attempt before: it is the node's settings that changed, and may again.
+  // Somebody may have taken it before: then it is the node's settings that changed, and may again.
+  // Of what was cut before anybody did nobody knows: also a provider that there never was is waited
+  // for then, and the run is listed as stuck with the reason.
   const bool was_taken = what.attempt > 1;
   if (calls_ == nullptr) {
     constexpr std::string_view why = "this node has no provider of models: see [models]";
@@ -114,7 +116,7 @@ result<void> run_models::start(ask what, run_identity run) {
   if (!begun) {
     const auto& why = begun.error();
     const bool is_passing = why.code == errc::overloaded || why.code == errc::draining;
-    const bool is_missing = why.code == errc::not_found || why.code == errc::bad_request;
+    const bool is_missing = why.code == errc::not_found;
     if (is_passing || (was_taken && is_missing)) return std::unexpected{why};
     home_.model_ended(command, what.attempt, give_up(std::string{name_of(why.code)}, why.detail));
     return {};

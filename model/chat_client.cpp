@@ -123,7 +123,7 @@ result<call_id> chat_client::core::start(const chat_request& request, chat_callb
   const auto& model = request.model.empty() ? first->settings.default_model : request.model;
   if (model.empty()) {
     return fail(
-        errc::bad_request,
+        errc::not_found,
         fmt::format(
             "model provider '{}' has no default model: name one in the request, or set "
             "models.{}.default_model",

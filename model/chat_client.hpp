@@ -69,8 +69,9 @@ class chat_calls {
 public:
   virtual ~chat_calls() = default;
 
-  /// Errors, and then no callback is called: bad_request, not_found (no such provider), too_large,
-  /// overloaded (the provider's queue is full; retry after the hint), draining (stopped).
+  /// Errors, and then no callback is called: bad_request, not_found (no such provider, or no
+  /// model: neither named nor a default of the provider), too_large, overloaded (the provider's
+  /// queue is full; retry after the hint), draining (stopped).
   [[nodiscard]] virtual result<call_id>
   start(const chat_request& request, chat_callbacks callbacks) = 0;
 

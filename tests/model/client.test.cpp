@@ -156,7 +156,9 @@ TEST_CASE("calls that cannot be made are refused at once", "[model][client]") {
   settings.default_model.clear();
   asking asker{{settings}};
   const auto told = std::make_shared<heard>();
-  CHECK(asker.start(question("hi"), told).error().code == errc::bad_request);
+  const auto no_model = asker.start(question("hi"), told).error();
+  CHECK(no_model.code == errc::not_found);
+  CHECK_THAT(no_model.detail, Catch::Contains("has no default model"));
   auto request = question("hi");
   request.model = "m";
   request.provider = "nobody";

@@ -359,6 +359,15 @@ TEST_CASE_METHOD(model_fixture, "a call waits for a provider that the node has l
   CHECK(says(outcome_of("w2"), R"("code":"not_found")"));
 }
 
+TEST_CASE_METHOD(
+    model_fixture, "a call that is wrong in itself fails, whoever took it before", "[model]") {
+  begin("w1");
+  CHECK(models.call(1).request.provider.empty());
+  models.refuse(1'000'000, {errc::bad_request, "a model call needs messages"});
+  restart();
+  CHECK(says(outcome_of("w1"), R"("code":"bad_request")"));
+}
+
 TEST_CASE_METHOD(model_fixture, "cancelling a run ends its call", "[model]") {
   begin("w1");
   auto& call = models.call(1);
