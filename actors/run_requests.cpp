@@ -211,9 +211,11 @@ void run_host::on_signal(const signal_workflow& ask, waiter from) {
   next.event.data = *std::move(payload);
   const auto known = ask.id.empty() ? std::nullopt : signal_known(ask.id);
   from.is_conflict = known && *known != said_by(next.event);
-  if (known && joins_signal(ask.id, from)) return;
+  // What is on disk is answered now, also while it is recorded again for the next run.
+  const bool is_on_disk = signal_ids_.contains(ask.id) || earlier_signal_ids_.contains(ask.id);
+  if (known && !is_on_disk && joins_signal(ask.id, from)) return;
   if (from.is_conflict) return answer(from, std::unexpected{conflict_of(from, id())});
-  if (known && (signal_ids_.contains(ask.id) || earlier_signal_ids_.contains(ask.id))) {
+  if (known) {
     // What the run to come leaves out counts there when it is sent again.
     if (copy_ && copy_->ask->order.without_signals) {
       return answer(from, fail(errc::overloaded, "the workflow is being restarted; retry", 50));

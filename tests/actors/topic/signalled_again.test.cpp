@@ -297,6 +297,28 @@ TEST_CASE("what a run that is begun anew from a command took before counts once"
   CHECK(node.passed() == 4);
 }
 
+TEST_CASE("what is on disk is known while a restart records it again", "[actors]") {
+  turnstile node;
+  CHECK_FALSE(node.is_known("a"));
+  CHECK_FALSE(node.is_known("b", "3"));
+  const auto restarted = node.broker.ask(
+      restart_workflow{node.channel, {.from = "1", .reason = "again", .who = "ann"}});
+  node.broker.run();
+  REQUIRE(node.broker.journal.queued() == 1);
+  const auto again = node.broker.ask(signal_workflow{node.channel, "go", "3", "b"});
+  const auto other = node.broker.ask(signal_workflow{node.channel, "go", "4", "b"});
+  node.broker.run();
+  const auto& answered = node.broker.got.answered;
+  CHECK_FALSE(answered.contains(restarted));
+  REQUIRE(answered.contains(again));
+  CHECK(std::get<workflow_answer>(answered.at(again).value()).body == R"({"duplicate":true})");
+  REQUIRE(answered.contains(other));
+  CHECK(answered.at(other).error().code == errc::id_conflict);
+  node.broker.settle();
+  CHECK(answered.at(restarted));
+  CHECK(node.is_known("b", "3"));
+}
+
 TEST_CASE("what a restart leaves out counts that is sent again while it is written", "[actors]") {
   turnstile node;
   for (int i = 0; i < 300; ++i)
