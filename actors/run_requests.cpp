@@ -57,6 +57,11 @@ error conflict_of(const run_waiter& with, const std::string& id) {
         errc::workflow_exists,
         fmt::format("workflow '{}' was started with another type or input", id),
         0};
+  case run_waiter::ask::rerun:
+    return {
+        errc::workflow_exists,
+        fmt::format("workflow '{}' exists, and was not forked so: choose another id", id),
+        0};
   case run_waiter::ask::call:
     return {
         errc::id_conflict,

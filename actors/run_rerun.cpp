@@ -91,15 +91,11 @@ void run_host::on_rerun(begin_rerun ask, waiter from) {
 
 /// There is a workflow of this id: by the same fork, or it is taken.
 void run_host::answer_forked(const begin_rerun& ask, waiter from) {
-  if (row_->start_hash != order_hash(ask)) {
-    return answer(
-        from,
-        fail(
-            errc::workflow_exists,
-            fmt::format("workflow '{}' exists, and was not forked so: choose another id", id())));
-  }
-  if (shown_) return answer(from, control_answer{describe(false)});
-  batch_waiters_.push_back(std::move(from));
+  from.is_conflict = row_->start_hash != order_hash(ask);
+  // What is there may still be lost.
+  if (!shown_) return batch_waiters_.push_back(std::move(from));
+  if (from.is_conflict) return answer(from, std::unexpected{conflict_of(from, id())});
+  answer(from, control_answer{describe(false)});
 }
 
 bool run_host::begins_anew(input& next) {

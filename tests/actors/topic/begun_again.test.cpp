@@ -292,6 +292,33 @@ TEST_CASE("a fork draws numbers of its own, in its later runs, too", "[actors][w
   CHECK(says(boost::json::serialize(node.shown("f")), R"("run":2)"));
 }
 
+TEST_CASE("a fork to an id that another fork takes is refused once that is on disk", "[actors]") {
+  begun_again node;
+  node.start("w", "test.drawing");
+  const auto fork = [&](const std::string& from) {
+    const auto asked = node.broker.ask(fork_workflow{
+        begun_again::channel("w"), begun_again::channel("f"), {.from = from, .who = "ann"}});
+    node.broker.run();
+    return asked;
+  };
+  const auto first = fork("go");
+  // Its channel is made first.
+  REQUIRE(node.broker.journal.commit() == 1);
+  node.broker.run();
+  REQUIRE(node.broker.journal.queued() == 1);
+  const auto second = fork("");
+  const auto& answered = node.broker.got.answered;
+  CHECK_FALSE(answered.contains(second));
+  const bool is_lost = GENERATE(false, true);
+  if (is_lost) node.broker.journal.lose_queued();
+  node.broker.settle();
+  REQUIRE(answered.contains(first));
+  CHECK(answered.at(first).has_value() != is_lost);
+  REQUIRE(answered.contains(second));
+  REQUIRE_FALSE(answered.at(second));
+  CHECK((answered.at(second).error().code == errc::workflow_exists) != is_lost);
+}
+
 TEST_CASE("sleep_until ends when the wall clock says so", "[actors][workflow]") {
   begun_again node;
   const auto wall = [&] {
