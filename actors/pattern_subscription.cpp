@@ -84,18 +84,22 @@ void pattern_subscription::list_for_now(const std::vector<topic_description>& to
 
 void pattern_subscription::list_to_replay(const std::vector<topic_description>& topics) {
   if (!std::exchange(begun_, true)) output_->pattern_started(start_.cursors, true);
-  const bool is_resume = std::holds_alternative<runtime::from_now>(start_.from);
   for (const auto& topic : topics) {
     if (!matches(topic.topic)) continue;
     const auto known = start_.cursors.extract(topic.topic);
     if (known.empty()) {
-      adopt(topic.topic, is_resume ? runtime::from_first{} : start_.from);
+      adopt(topic.topic, begin_of_new());
     } else if (known.mapped().epoch == topic.epoch && known.mapped().seq == topic.last_seq) {
       places_.emplace(topic.topic, std::move(known.mapped()));
     } else {
       adopt(topic.topic, runtime::after_cursor{std::move(known.mapped())});
     }
   }
+}
+
+runtime::position pattern_subscription::begin_of_new() const {
+  const bool is_resume = std::holds_alternative<runtime::from_now>(start_.from);
+  return is_resume ? runtime::from_first{} : start_.from;
 }
 
 void pattern_subscription::on_list_failed(const error& why) {
@@ -120,8 +124,13 @@ void pattern_subscription::finish_list() {
   for (const auto& [topic, at] : std::exchange(start_.cursors, {})) {
     if (matches(topic)) adopt(topic, runtime::after_cursor{at});
   }
-  for (const auto& [topic, active] : std::exchange(held_, {}))
-    on_active(active);
+  for (const auto& [topic, active] : std::exchange(held_, {})) {
+    // The list may be behind a topic that was made before it was heard of.
+    if (!is_now_ && !places_.contains(topic))
+      adopt(topic, begin_of_new());
+    else
+      on_active(active);
+  }
 }
 
 void pattern_subscription::on_active(const topic_active& active) {

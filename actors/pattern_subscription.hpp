@@ -151,6 +151,8 @@ private:
   void list_for_now(const std::vector<topic_description>& topics);
   void list_to_replay(const std::vector<topic_description>& topics);
   void finish_list();
+  /// Of a replay: where topics begin that it has no cursor of.
+  [[nodiscard]] runtime::position begin_of_new() const;
   /// Follows it, or lets it wait for its turn.
   void adopt(const std::string& topic, runtime::position from);
   void follow(const std::string& topic, turn place);

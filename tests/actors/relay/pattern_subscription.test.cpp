@@ -207,6 +207,16 @@ TEST_CASE(
   CHECK_FALSE(w.output.cursors.contains("a.since"));
 }
 
+TEST_CASE("a replay has from its beginning what its list does not know yet", "[pattern]") {
+  fake_source source;
+  source.last = {{"a.new", 3}};
+  watcher w{source, "a.*", {.from = runtime::from_first{}}};
+  // Heard of for the first time behind its third event.
+  w.active("a.new", 3);
+  w.subscription.on_listed({}, true);
+  CHECK(w.output.take() == lines{"pattern started", "started a.new e:0"});
+}
+
 TEST_CASE("more topics than there are places for come in turns", "[pattern]") {
   fake_source source;
   for (int i = 0; i < 8; ++i)
