@@ -179,6 +179,7 @@ void bindings_actor::on_news(const binding_news& news) {
   const group_ref group{news.topic, news.group};
   if (news.rule.empty()) {
     units_.erase(group);
+    orphan_free_.erase(group);
     return;
   }
   auto rule = runtime::parse_binding(news.rule);

@@ -21,6 +21,7 @@
 #include <map>
 #include <memory>
 #include <prometheus/counter.h>
+#include <set>
 #include <string>
 #include <unordered_map>
 #include <utility>
@@ -106,6 +107,16 @@ struct dead_work {
   std::string last_error;
 };
 
+/// Letters of a binding that were to take another's place, and have not, as an edit was cut short:
+/// how far they are looked for.
+struct orphan_search {
+  group_ref ledger;
+  group_description known;
+  sequence next{};
+  std::vector<sequence> found;
+  std::move_only_function<void(group_description)> then;
+};
+
 /// The group through which a binding's dead letters are redriven, on their topic.
 [[nodiscard]] group_ref redrive_of(const group_ref& binding);
 
@@ -123,6 +134,9 @@ struct dead_work {
 /// short. `roots`: as their ledger has them.
 [[nodiscard]] bool
 is_letter(const runtime::delivered_event& stored, const std::map<sequence, sequence>& roots);
+
+/// Neither redriven nor given up.
+[[nodiscard]] std::uint64_t letters_left(const group_description& ledger);
 
 /// What is said of a dead letter that is not there, or not any more.
 [[nodiscard]] std::unexpected<error> no_such_letter(sequence seq);
@@ -218,6 +232,8 @@ private:
   void redrive_all(pending_request request, const std::string& rule);
   void
   audit_all(pending_request request, const std::string& rule, const result<control_answer>& ledger);
+  void
+  begin_redrive(pending_request request, const std::string& rule, const group_description& letters);
   [[nodiscard]] publish_batch
   audit_of_all(const group_ref& binding, const std::string& who, std::uint64_t count) const;
   [[nodiscard]] publish_batch
@@ -249,9 +265,22 @@ private:
   void edit_dead(pending_request request);
   void read_edited(const std::shared_ptr<dead_work>& work, const result<control_answer>& ledger);
   void write_edited(const std::shared_ptr<dead_work>& work, const runtime::delivered_event& letter);
-  void replace_edited(const std::shared_ptr<dead_work>& work, const binding_edited& by);
+  void write_replacement(
+      const group_ref& ledger, sequence seq, publish_batch batch, answer_handler then);
+  void replace(const group_ref& ledger, sequence seq, sequence by, answer_handler then);
+  /// Hands on the ledger without what edits that were cut short have left.
+  void without_orphans(
+      const group_ref& binding,
+      group_description ledger,
+      std::move_only_function<void(group_description)> then);
+  void find_orphans(const std::shared_ptr<orphan_search>& search);
+  void settle_orphans(const std::shared_ptr<orphan_search>& search);
 
   std::map<group_ref, binding_unit> units_;
+  /// By the group of redrives: how many letters are being written that take another's place.
+  std::map<group_ref, std::uint32_t> replacing_;
+  /// Such groups of whose letters all that took no other's place are settled.
+  std::set<group_ref> orphan_free_;
   std::unordered_map<std::uint64_t, open_question> questions_;
   std::uint64_t correlations_ = 0;
   std::uint64_t lives_ = 0;

@@ -331,17 +331,11 @@ void bindings_actor::let_die_again(
   publish_batch batch;
   batch.topic = redrive_of(work->binding).topic;
   batch.requests.emplace_back().events.push_back(*std::move(again));
-  publish(
+  write_replacement(
+      redrive_of(work->binding),
+      letter.seq,
       std::move(batch),
-      patience,
-      [this, work, seq = letter.seq, then = std::move(then)](
-          result<control_answer> written) mutable {
-        if (!written) return then();
-        const auto by = std::get<binding_edited>(*written).seq;
-        ask(replace_event{redrive_of(work->binding), seq, by},
-            patience,
-            [then = std::move(then)](const result<control_answer>&) mutable { then(); });
-      });
+      [then = std::move(then)](const result<control_answer>&) mutable { then(); });
 }
 
 void bindings_actor::settle_dead(

@@ -5,6 +5,9 @@
 // The new one keeps the key under which its target knows the event, and for a queue the place of
 // the first: a task that a redrive cut short has made of the old letter is known for as long as the
 // new one may be handed on.
+//
+// A letter that has not got its place is settled: at once if that failed, and before the letters
+// are counted or listed if a node died meanwhile.
 #include "actors/bindings_actor.hpp"
 #include "base/uuid.hpp"
 #include "runtime/group/dead_letter.hpp"
@@ -19,6 +22,8 @@ namespace {
 using namespace std::chrono_literals;
 
 constexpr std::chrono::milliseconds patience = 10s;
+/// Letters read at a time.
+constexpr std::uint32_t page_events = 1000;
 
 }  // namespace
 
@@ -78,20 +83,113 @@ void bindings_actor::write_edited(
       patience,
       [this, work, batch](result<control_answer> audited) {
         if (!audited) return answer(work->request, std::move(audited));
-        publish(std::move(*batch), patience, [this, work](result<control_answer> written) {
-          if (!written) return answer(work->request, std::move(written));
-          replace_edited(work, std::get<binding_edited>(*written));
-        });
+        write_replacement(
+            redrive_of(work->binding),
+            work->next,
+            std::move(*batch),
+            [this, work](result<control_answer> edit) { answer(work->request, std::move(edit)); });
       });
 }
 
-void bindings_actor::replace_edited(
-    const std::shared_ptr<dead_work>& work, const binding_edited& by) {
-  replace_event replace{redrive_of(work->binding), work->next, by.seq};
-  ask(std::move(replace), patience, [this, work, by](result<control_answer> settled) {
-    if (!settled) return answer(work->request, std::move(settled));
-    answer(work->request, control_answer{by});
+/// Answered by where the new letter is, once it has the place of `seq`.
+void bindings_actor::write_replacement(
+    const group_ref& ledger, sequence seq, publish_batch batch, answer_handler then) {
+  ++replacing_[ledger];
+  auto ended = [this, ledger, then = std::move(then)](result<control_answer> outcome) mutable {
+    const auto open = replacing_.find(ledger);
+    if (--open->second == 0) replacing_.erase(open);
+    then(std::move(outcome));
+  };
+  publish(
+      std::move(batch),
+      patience,
+      [this, ledger, seq, ended = std::move(ended)](result<control_answer> written) mutable {
+        if (!written) {
+          // It may be there all the same.
+          orphan_free_.erase(ledger);
+          return ended(std::move(written));
+        }
+        replace(ledger, seq, std::get<binding_edited>(*written).seq, std::move(ended));
+      });
+}
+
+/// A letter that has not got the place would be counted and never shown, so it is settled.
+void bindings_actor::replace(
+    const group_ref& ledger, sequence seq, sequence by, answer_handler then) {
+  ask(replace_event{ledger, seq, by},
+      patience,
+      [this, ledger, by, then = std::move(then)](const result<control_answer>& noted) mutable {
+        if (noted) return then(control_answer{binding_edited{by}});
+        ask(replace_event{ledger, {}, by},
+            patience,
+            [this, ledger, why = noted.error(), then = std::move(then)](
+                const result<control_answer>& settled) mutable {
+              if (!settled) orphan_free_.erase(ledger);
+              then(std::unexpected{std::move(why)});
+            });
+      });
+}
+
+// -- what edits have left that were cut short ----------------------------------------------------
+
+void bindings_actor::without_orphans(
+    const group_ref& binding,
+    group_description ledger,
+    std::move_only_function<void(group_description)> then) {
+  const auto group = redrive_of(binding);
+  const auto left = letters_left(ledger);
+  // More are not read for this; what is left among them a redrive settles.
+  const bool is_to_read = left > 0 && left <= parts_.settings.limits.dead_changes_max;
+  if (!is_to_read || orphan_free_.contains(group)) return then(std::move(ledger));
+  auto search = std::make_shared<orphan_search>();
+  search->ledger = group;
+  search->next = ledger.floor.next();
+  search->known = std::move(ledger);
+  search->then = std::move(then);
+  find_orphans(search);
+}
+
+void bindings_actor::find_orphans(const std::shared_ptr<orphan_search>& search) {
+  if (search->next > search->known.last_seq) return settle_orphans(search);
+  read_events read;
+  read.topic = search->ledger.topic;
+  read.from = runtime::from_seq{search->next};
+  read.events_max = page_events;
+  ask(std::move(read), patience, [this, search](const result<control_answer>& answered) {
+    if (!answered) return search->then(std::move(search->known));
+    const auto& page = std::get<event_page>(*answered);
+    const auto settled = settled_in(search->known);
+    for (const auto& stored : page.batch->events) {
+      if (stored.seq > search->known.last_seq || settled.contains(stored.seq)) continue;
+      if (!is_letter(stored, search->known.roots)) search->found.push_back(stored.seq);
+    }
+    search->next = page.batch->events.empty() ? search->known.last_seq.next() : page.next_from;
+    find_orphans(search);
   });
+}
+
+void bindings_actor::settle_orphans(const std::shared_ptr<orphan_search>& search) {
+  const auto& ledger = search->ledger;
+  // One of them may be about to get its place.
+  if (replacing_.contains(ledger)) return search->then(std::move(search->known));
+  if (search->found.empty()) {
+    orphan_free_.insert(ledger);
+    return search->then(std::move(search->known));
+  }
+  auto settled = settled_in(search->known);
+  for (const auto seq : search->found)
+    settled.add(seq);
+  search->known.acked = settled.ranges();
+  orphan_free_.insert(ledger);
+  auto open = std::make_shared<std::size_t>(search->found.size());
+  for (const auto seq : search->found) {
+    ask(replace_event{ledger, {}, seq},
+        patience,
+        [this, search, open](const result<control_answer>& done) {
+          if (!done) orphan_free_.erase(search->ledger);
+          if (--*open == 0) search->then(std::move(search->known));
+        });
+  }
 }
 
 }  // namespace callboard::actors

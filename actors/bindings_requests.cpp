@@ -34,14 +34,6 @@ topic_ref dead_topic_of(const group_ref& binding) {
   return {binding.topic.tenant, runtime::binding_dead_topic(binding.topic.topic, binding.group)};
 }
 
-/// Not redriven and not given up.
-std::uint64_t letters_left(const group_description& ledger) {
-  auto left = ledger.last_seq.raw() - std::min(ledger.floor, ledger.last_seq).raw();
-  for (const auto& range : ledger.acked)
-    left -= std::min(left, range.last.raw() + 1 - range.first.raw());
-  return left;
-}
-
 /// Seq of the last of the `count` oldest of those, of which there are as many.
 sequence last_of_oldest(const group_description& ledger, std::uint64_t count) {
   auto before = std::min(ledger.floor, ledger.last_seq);
@@ -71,6 +63,13 @@ control_answer only_letters(event_page page, const group_description& ledger) {
 }
 
 }  // namespace
+
+std::uint64_t letters_left(const group_description& ledger) {
+  auto left = ledger.last_seq.raw() - std::min(ledger.floor, ledger.last_seq).raw();
+  for (const auto& range : ledger.acked)
+    left -= std::min(left, range.last.raw() + 1 - range.first.raw());
+  return left;
+}
 
 group_ref redrive_of(const group_ref& binding) {
   return {dead_topic_of(binding), runtime::redrive_group(binding.group)};
@@ -145,7 +144,12 @@ void bindings_actor::count_dead(
   ask(get_group{redrive_of(binding)},
       patience,
       [this, request, count, binding](result<control_answer> ledger) {
-        if (ledger) return count(letters_left(std::get<group_description>(*ledger)));
+        if (ledger) {
+          return without_orphans(
+              binding,
+              std::get<group_description>(*std::move(ledger)),
+              [count](const group_description& letters) mutable { count(letters_left(letters)); });
+        }
         if (!is_absent(ledger)) return answer(*request, std::move(ledger));
         ask(get_topic{dead_topic_of(binding)}, patience, [count](result<control_answer> letters) {
           const auto* topic = letters ? std::get_if<topic_description>(&*letters) : nullptr;
@@ -195,10 +199,15 @@ void bindings_actor::list_dead(pending_request request) {
         if (!binding) return answer(request, std::move(binding));
         ask(get_group{redrive_of(group)},
             patience,
-            [this, request = std::move(request)](result<control_answer> tried) mutable {
+            [this, group, request = std::move(request)](result<control_answer> tried) mutable {
               if (!tried && !is_absent(tried)) return answer(request, std::move(tried));
-              const auto* known = tried ? std::get_if<group_description>(&*tried) : nullptr;
-              read_dead(std::move(request), known != nullptr ? *known : group_description{});
+              if (!tried) return read_dead(std::move(request), {});
+              without_orphans(
+                  group,
+                  std::get<group_description>(*std::move(tried)),
+                  [this, request = std::move(request)](const group_description& known) mutable {
+                    read_dead(std::move(request), known);
+                  });
             });
       });
 }
@@ -264,7 +273,17 @@ void bindings_actor::audit_all(
     pending_request request, const std::string& rule, const result<control_answer>& ledger) {
   if (is_absent(ledger)) return answer(request, control_answer{binding_redrive{0}});
   if (!ledger) return answer(request, std::unexpected{ledger.error()});
-  const auto& letters = std::get<group_description>(*ledger);
+  const auto group = group_of(request);
+  without_orphans(
+      group,
+      std::get<group_description>(*ledger),
+      [this, rule, request = std::move(request)](const group_description& letters) mutable {
+        begin_redrive(std::move(request), rule, letters);
+      });
+}
+
+void bindings_actor::begin_redrive(
+    pending_request request, const std::string& rule, const group_description& letters) {
   const auto left = letters_left(letters);
   if (left == 0) return answer(request, control_answer{binding_redrive{0}});
   const std::uint64_t most = parts_.settings.limits.dead_changes_max;

@@ -131,8 +131,8 @@ struct ack_deliveries {
   std::vector<sequence> seqs{};
 };
 
-/// Acks an event whose place another of the topic takes from then on. Answered once durable.
-/// Errors: overloaded (one of both was acked, or is under way: nothing was done).
+/// Acks an event whose place another takes from then on; without one (0) `by`, unless it has one.
+/// Durable when answered. Errors: overloaded (one was acked, or is under way: nothing was done).
 struct replace_event {
   group_ref group;
   sequence seq{};

@@ -279,7 +279,9 @@ void groups_actor::handle_active(
     acks_.Increment(static_cast<double>(ack->tokens.size() - lost.size()));
     answer_when_durable(unit, std::move(request), std::move(lost));
   } else if (const auto* edit = std::get_if<replace_event>(&request.body)) {
-    if (!unit.core.replace(edit->seq, edit->by, now())) {
+    if (edit->seq == sequence{}) {
+      unit.core.ack_orphan(edit->by, now());
+    } else if (!unit.core.replace(edit->seq, edit->by, now())) {
       return answer(
           request,
           fail(

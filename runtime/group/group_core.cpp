@@ -120,6 +120,12 @@ void group_core::ack_events(std::span<const sequence> seqs, group_time now) {
   changed_at_ = std::max(changed_at_, now.boot);
 }
 
+void group_core::ack_orphan(sequence seq, group_time now) {
+  if (root_of(seq)) return;
+  topic_grew(seq);
+  ack_events({&seq, 1}, now);
+}
+
 bool group_core::replace(sequence seq, sequence by, group_time now) {
   const auto is_open = [this](sequence one) {
     return one > ledger_.floor() && !settled_.contains(one);

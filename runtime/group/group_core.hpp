@@ -145,6 +145,9 @@ public:
   /// them.
   void ack_events(std::span<const sequence> seqs, group_time now);
 
+  /// Settles an event that was to take another's place, unless it has.
+  void ack_orphan(sequence seq, group_time now);
+
   /// Settles `seq`, whose place the topic's event `by` takes. False, and nothing is done, if either
   /// is settled, or is where that may come of it: `seq` is dying, `by` was delivered.
   [[nodiscard]] bool replace(sequence seq, sequence by, group_time now);

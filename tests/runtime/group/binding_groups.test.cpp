@@ -119,4 +119,21 @@ TEST_CASE_METHOD(
   CHECK(seqs(fetch("binding", 10)) == seq_list{4, 5, 6});
 }
 
+TEST_CASE_METHOD(
+    binding_bench,
+    "a letter that was to take another's place has it or is settled",
+    "[group][binding]") {
+  publish_many(4);
+  activate();
+  REQUIRE(core->replace(sequence{1}, sequence{3}, now));
+  for (const sequence written : {sequence{3}, sequence{4}})
+    core->ack_orphan(written, now);
+  // Too late for this one.
+  CHECK_FALSE(core->replace(sequence{2}, sequence{4}, now));
+  flush();
+  activate();
+  CHECK(seqs(fetch("binding", 10)) == seq_list{2, 3});
+  CHECK(core->root_of(sequence{3}) == sequence{1});
+}
+
 }  // namespace callboard::runtime
