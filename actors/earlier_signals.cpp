@@ -33,10 +33,12 @@ struct heard {
   std::uint64_t said = 0;
   std::uint32_t run = 0;
   sequence seq{};
+  lsn transition{};
 };
 
 struct beginning {
   runtime::delivered_event stored;
+  lsn transition{};
   /// The run before went on as this one.
   bool is_continued = false;
   /// That was begun anew as this one, if one was.
@@ -47,6 +49,9 @@ struct beginning {
 class told_runs {
 public:
   void take(const record& one) {
+    // Behind a transition with such signals stands its row.
+    if (one.lsn != previous_.next()) transition_ = one.lsn;
+    previous_ = one.lsn;
     const runtime::delivered_event stored{one.entity_seq, one.time, one.payload};
     const auto outline = runtime::outline_of(stored);
     const bool goes_on = std::exchange(
@@ -57,18 +62,19 @@ public:
     if (outline->kind == run_event_kind::started) {
       // A copy that was never finished has the number of the run that began behind it.
       std::erase_if(signals_, [&](const heard& signal) { return signal.run == outline->run; });
-      runs_[outline->run] = {stored, goes_on};
+      runs_[outline->run] = {stored, transition_, goes_on};
     } else if (outline->kind == run_event_kind::rerun) {
       note_restart(stored, outline->run);
     } else if (outline->kind == run_event_kind::signalled) {
       auto event = runtime::decode_run_event(stored);
       if (!event || event->id.empty()) return;
       const auto said = runtime::hash_of_named(event->name, event->data);
-      signals_.push_back({std::move(event->id), said, event->run, one.entity_seq});
+      signals_.push_back({std::move(event->id), said, event->run, one.entity_seq, transition_});
     }
   }
 
-  [[nodiscard]] look before(std::uint32_t run) {
+  /// `first`: the lsn of the first that was taken.
+  [[nodiscard]] look before(std::uint32_t run, lsn first) {
     look seen;
     auto began = runs_.find(run);
     // What was sent to the run before the one that was begun anew has had its effect.
@@ -81,9 +87,13 @@ public:
     const auto event = runtime::decode_run_event(at.stored);
     auto start = event ? runtime::read_started(*event) : std::unexpected{event.error()};
     if (start) seen.known = std::move(start->signals);
+    // Builds that named none took those of one transition for those of the run before. One that
+    // names none now had none to name.
+    const bool is_named = !seen.known.empty();
+    seen.is_whole = seen.is_whole && (is_named || at.transition != first);
     for (auto& one : signals_) {
-      const bool is_meant = one.run + 1 == number && one.seq < at.stored.seq;
-      if (is_meant) seen.known.emplace(std::move(one.id), one.said);
+      const bool is_near = one.run + 1 == number || (!is_named && one.transition == at.transition);
+      if (is_near && one.seq < at.stored.seq) seen.known.emplace(std::move(one.id), one.said);
     }
     return seen;
   }
@@ -105,6 +115,8 @@ private:
   std::vector<heard> signals_;
   std::map<std::uint32_t, beginning> runs_;
   bool goes_on_ = false;
+  lsn transition_{};
+  lsn previous_{};
 };
 
 /// Through the last `reach` events before the current run; nothing if they are larger than
@@ -117,23 +129,23 @@ result<std::optional<look>> look_back(
     std::size_t bytes_max) {
   told_runs told;
   std::size_t bytes = 0;
-  std::optional<sequence> first;
+  std::optional<record> first;
   const sequence from{of.first_seq.raw() - std::min(of.first_seq.raw(), reach)};
   auto visited = reader.visit_entity(entity, from, [&](const record& one) {
     // How the current run began is told by its first two.
     if (one.entity_seq > of.first_seq.next()) return false;
     if (one.entity_seq < of.first_seq) bytes += one.payload.view().size();
     if (bytes > bytes_max) return false;
-    if (!first) first = one.entity_seq;
+    if (!first) first = one;
     told.take(one);
     return true;
   });
   if (!visited) return std::unexpected{visited.error()};
   if (bytes > bytes_max) return std::nullopt;
   if (!first) return look{.known = {}, .is_whole = true};
-  auto seen = told.before(of.run);
+  auto seen = told.before(of.run, first->lsn);
   // The channel has no more.
-  seen.is_whole = seen.is_whole || *first > from;
+  seen.is_whole = seen.is_whole || first->entity_seq > from;
   return seen;
 }
 

@@ -22,7 +22,8 @@ inline constexpr std::uint64_t earlier_signals_reach = 1000;
 inline constexpr std::size_t earlier_signals_bytes_max = 4U << 20;
 
 /// What each said, by its id: of the run that went on as the current one, and those that the
-/// current one names, as runs between have waited for nothing. A run that was begun anew by hand
+/// current one names, as runs between have waited for nothing. One that names none may be of an
+/// older build: then also those of the transition that began it. A run that was begun anew by hand
 /// goes on from what the one it was begun from did. They are a help and no need: what cannot be
 /// decoded is left out.
 /// Errors: those of reading.

@@ -4,8 +4,10 @@
 #include "runtime/workflow/run_codec.hpp"
 
 #include "tests/actors/topic/virtual_broker.hpp"
+#include "tests/runtime/binding/sample_event.hpp"
 
 #include <boost/json/parse.hpp>
+#include <boost/json/serialize.hpp>
 
 #include <callboard/workflow.hpp>
 #include <cstdint>
@@ -113,6 +115,18 @@ public:
   const topic_ref channel = virtual_broker::topic("workflow.w");
 };
 
+/// Runs of older builds do not name the signals that were taken in the chain before them.
+void name_no_signals(storage::record_draft& draft) {
+  if (draft.kind != storage::record_kind::event) return;
+  v1::Event event;
+  REQUIRE(event.ParseFromString(std::string{runtime::event_proto(draft.payload)}));
+  if (event.type() != "workflow.started") return;
+  auto data = boost::json::parse(event.json());
+  data.as_object().erase("signals");
+  event.set_json(boost::json::serialize(data));
+  draft.payload = sample_event::stored(event);
+}
+
 }  // namespace
 
 TEST_CASE("a signal's id is known in its run and the next", "[actors]") {
@@ -170,6 +184,23 @@ TEST_CASE("a signal counts once however long a chain of runs it began", "[actors
     CHECK(node.is_known(id, length));
     CHECK(node.passed() == before + 2);
   }
+}
+
+TEST_CASE("a signal counts once that began a chain of runs in an older build", "[actors]") {
+  turnstile node{{}, "test.running", R"({"count":0,"left":0})"};
+  node.broker.journal.on_write = name_no_signals;
+  const std::string length = GENERATE("0", "1", "3", "14");
+  CHECK_FALSE(node.is_known("before", length));
+  // In one part, of which nobody was told.
+  node.signal_and_die("a", length);
+  CHECK(node.is_known("a", length));
+  CHECK(node.refusal("a", "20") == errc::id_conflict);
+  CHECK(node.passed() == 2);
+  node.broker.journal.on_write = nullptr;
+  CHECK_FALSE(node.is_known("b", length));
+  node.broker.crash();
+  CHECK(node.is_known("b", length));
+  CHECK(node.passed() == 3);
 }
 
 TEST_CASE("signals that a chain of runs reads count once", "[actors]") {
