@@ -43,8 +43,8 @@ constexpr std::uint32_t inbox_pause_min_ms = 500;
 constexpr std::uint32_t inbox_pause_max_ms = 32'000;
 /// Deliveries that come back from full targets within such a pause.
 constexpr std::uint32_t inbox_returns_max = 100;
-/// Longer than a retry of the group waits at most.
-constexpr boot_time redrive_awake = 90s;
+/// Longer than anything that was given back waits at most.
+constexpr boot_time redrive_awake = 4min;
 constexpr std::size_t acks_max = 10'000;
 
 struct request_maker {
@@ -175,6 +175,12 @@ void bindings_actor::on_exit() {
   companion::on_exit();
 }
 
+void bindings_actor::on_activated(bool first) {
+  if (!first) return;
+  began_at_ = boot();
+  began_ = shard_time();
+}
+
 void bindings_actor::on_news(const binding_news& news) {
   const group_ref group{news.topic, news.group};
   if (news.rule.empty()) {
@@ -185,7 +191,11 @@ void bindings_actor::on_news(const binding_news& news) {
   auto rule = runtime::parse_binding(news.rule);
   if (!rule) return;
   auto& unit = units_[group];
-  if (unit.life == 0) unit.life = ++lives_;
+  if (unit.life == 0) {
+    unit.life = ++lives_;
+    // What was given back before the node died may still wait.
+    unit.awake_until = boot() + redrive_awake;
+  }
   unit.group = group;
   unit.rule = std::make_shared<const runtime::binding_rule>(*std::move(rule));
   unit.is_redrive = news.is_redrive;
@@ -306,7 +316,7 @@ void bindings_actor::on_fetched(binding_unit& unit, result<control_answer> outco
   auto* list = std::get_if<delivery_list>(&*outcome);
   if (list == nullptr) return;
   if (unit.is_redrive && list->deliveries.empty() && unit.works.empty() && unit.returns.empty()
-      && boot() >= unit.awake_until) {
+      && unit.parked.empty() && boot() >= unit.awake_until) {
     unit.is_asleep = true;
   }
   for (auto& one : list->deliveries)
@@ -322,6 +332,7 @@ void bindings_actor::hand_on(binding_unit& unit, const std::string& epoch, deliv
     known->second.attempt = one.attempt;
     return;
   }
+  const bool was_parked = unit.parked.erase(seq) != 0;
   const auto start_work = [&] {
     const auto size = one.event.stored.size();
     unit.works.emplace(seq, binding_unit::work{std::move(one.token), one.attempt, size});
@@ -347,7 +358,13 @@ void bindings_actor::hand_on(binding_unit& unit, const std::string& epoch, deliv
   if (!effect) return give_back(unit, seq, effect.error(), nack_kind::give_up);
   auto request = request_of(unit.group, epoch, one.root.value_or(seq), *std::move(effect));
   wait_for_reply(request, call_wait);
-  ask_target(unit, seq, std::make_shared<const control_body>(std::move(request)));
+  auto shared = std::make_shared<const control_body>(std::move(request));
+  // To another target it was handed on, by the rule of before.
+  if (was_parked && !std::holds_alternative<call_agent>(*shared)) return finish(unit, seq);
+  if (was_parked || may_have_been_parked(unit, one.event)) {
+    return look_up(unit, one.event, was_parked, shared);
+  }
+  ask_target(unit, seq, std::move(shared));
 }
 
 void bindings_actor::ask_target(
@@ -378,13 +395,19 @@ void bindings_actor::on_target(
     const result<control_answer>& outcome) {
   const auto heard = heard_from(outcome);
   if (!heard) return give_back(unit, seq, heard.error(), kind_of(heard.error()));
-  // Slow agents must not keep others from being called. One that were asked again later might have
-  // forgotten meanwhile that it has handled the message.
-  const bool is_crowded =
-      unit.works.size() > works_max / 2 || unit.works_bytes > works_bytes_max / 2;
-  if (!*heard && unit.works.contains(seq) && !is_crowded) {
-    return ask_target(unit, seq, std::move(request));
+  // Slow agents must not keep others from being called.
+  if (!*heard && unit.works.contains(seq)) {
+    if (!is_crowded(unit)) return ask_target(unit, seq, std::move(request));
+    if (can_park(unit)) return park(unit, seq);
   }
+  finish(unit, seq);
+}
+
+bool bindings_actor::is_crowded(const binding_unit& unit) {
+  return unit.works.size() > works_max / 2 || unit.works_bytes > works_bytes_max / 2;
+}
+
+void bindings_actor::finish(binding_unit& unit, sequence seq) {
   auto ended = take_work(unit, seq);
   if (ended.token.empty()) return;
   unit.setbacks = 0;
@@ -436,6 +459,10 @@ void bindings_actor::send_acks(binding_unit& unit) {
           // Whatever of them is stale by then comes back as lost, and changes nothing.
           std::ranges::move(acked, std::back_inserter(after.done));
           return set_back(after, outcome.error());
+        }
+        if (const auto* settled = std::get_if<ack_result>(&*outcome)) {
+          // Retention or an operator may have taken some of them.
+          after.parked.erase(after.parked.begin(), after.parked.upper_bound(settled->floor));
         }
         advance(after);
       });

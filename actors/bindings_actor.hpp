@@ -15,6 +15,7 @@
 #include "runtime/binding/binding_rule.hpp"
 #include "runtime/binding/bound_event.hpp"
 #include "runtime/group/seq_set.hpp"
+#include "runtime/topic/position.hpp"
 
 #include <chrono>
 #include <functional>
@@ -63,6 +64,8 @@ struct binding_unit {
 
   /// Deliveries whose target was asked, and the sum of their sizes.
   std::map<sequence, work> works;
+  /// Messages that agents have and are still to answer: given back, to be looked at again later.
+  std::set<sequence> parked;
   std::size_t works_bytes = 0;
   /// Tokens to be acked, and those that are being acked.
   std::vector<std::string> done;
@@ -105,6 +108,24 @@ struct dead_work {
   /// Of those that were tried: what the target refused, and why the last of it.
   std::uint64_t refused = 0;
   std::string last_error;
+};
+
+/// What an agent's channel tells of a message.
+enum class message_state : std::uint8_t { unknown, open, answered };
+
+struct message_search {
+  topic_ref channel;
+  std::string message;
+  runtime::position next;
+  message_state state = message_state::unknown;
+  std::move_only_function<void(result<message_state>)> then;
+};
+
+/// Letters of one page of a redrive by hand that are being handed on.
+struct chosen_page {
+  std::shared_ptr<dead_work> work;
+  std::vector<sequence> taken;
+  std::size_t open = 0;
 };
 
 /// Letters of a binding that were to take another's place, and have not, as an edit was cut short:
@@ -188,7 +209,7 @@ private:
   };
 
   // bindings_actor.cpp: deliveries
-  void on_activated(bool /*first*/) override {}
+  void on_activated(bool first) override;
 
   void on_tick() override;
   void on_news(const binding_news& news);
@@ -212,6 +233,8 @@ private:
       sequence seq,
       std::shared_ptr<const control_body> request,
       const result<control_answer>& outcome);
+  void finish(binding_unit& unit, sequence seq);
+  [[nodiscard]] static bool is_crowded(const binding_unit& unit);
   /// A work that ends here; without token if it has ended before.
   [[nodiscard]] static binding_unit::work take_work(binding_unit& unit, sequence seq);
   void give_back(binding_unit& unit, sequence seq, const error& why, nack_kind kind);
@@ -254,12 +277,56 @@ private:
   void read_dead_page(const std::shared_ptr<dead_work>& work);
   void on_dead_page(const std::shared_ptr<dead_work>& work, const event_page& page);
   void hand_on_chosen(const std::shared_ptr<dead_work>& work);
+  void
+  hand_on_letter(const std::shared_ptr<chosen_page>& page, const runtime::delivered_event& letter);
+  void ask_for_letter(
+      const std::shared_ptr<chosen_page>& page,
+      const runtime::delivered_event& letter,
+      const std::shared_ptr<const control_body>& request);
+  void on_letter_told(
+      const std::shared_ptr<chosen_page>& page,
+      const runtime::delivered_event& letter,
+      const std::shared_ptr<const control_body>& request,
+      const result<std::optional<control_answer>>& heard);
+  void refuse_letter(chosen_page& page, const error& why);
+  void end_letter(chosen_page& page);
   void let_die_again(
       const std::shared_ptr<dead_work>& work,
       const runtime::delivered_event& letter,
       const error& why,
       std::move_only_function<void()> then);
   void settle_dead(const std::shared_ptr<dead_work>& work, const std::vector<sequence>& seqs);
+
+  // bindings_agents.cpp: what agents have, and answer late
+  void find_message(
+      const call_agent& call,
+      time_ms since,
+      std::move_only_function<void(result<message_state>)> then);
+  void read_channel(const std::shared_ptr<message_search>& search);
+  /// Before the node died.
+  [[nodiscard]] bool
+  may_have_been_parked(const binding_unit& unit, const runtime::delivered_event& event) const;
+  void look_up(
+      const binding_unit& unit,
+      const runtime::delivered_event& event,
+      bool was_parked,
+      const std::shared_ptr<const control_body>& request);
+  void on_looked_up(
+      binding_unit& unit,
+      sequence seq,
+      bool was_parked,
+      const std::shared_ptr<const control_body>& request,
+      const result<message_state>& found);
+  [[nodiscard]] static bool can_park(const binding_unit& unit);
+  static void park(binding_unit& unit, sequence seq);
+  void watch_letter(
+      const std::shared_ptr<dead_work>& work,
+      const runtime::delivered_event& letter,
+      const std::shared_ptr<const control_body>& request);
+  void wait_for_letter(
+      const std::shared_ptr<dead_work>& work,
+      const runtime::delivered_event& letter,
+      const std::shared_ptr<const control_body>& request);
 
   // bindings_edit.cpp: one of them gets other data
   void edit_dead(pending_request request);
@@ -285,6 +352,11 @@ private:
   std::uint64_t correlations_ = 0;
   std::uint64_t lives_ = 0;
   boot_time next_expiry_{};
+  /// When this began, in both times.
+  boot_time began_at_{};
+  time_ms began_{};
+  /// Letters of redrives by hand that wait for their agents.
+  std::size_t watched_ = 0;
   std::vector<binding_counters> counters_;
 };
 

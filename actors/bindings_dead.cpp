@@ -273,48 +273,84 @@ void bindings_actor::on_dead_page(const std::shared_ptr<dead_work>& work, const 
 }
 
 void bindings_actor::hand_on_chosen(const std::shared_ptr<dead_work>& work) {
-  auto taken = std::make_shared<std::vector<sequence>>();
-  auto open = std::make_shared<std::size_t>(work->chosen.size());
-  const auto ended = [this, work, taken, open] {
-    if (--*open == 0) settle_dead(work, *taken);
-  };
-  const auto refused = [work, ended](const error& why) {
-    ++work->refused;
-    work->last_error = fmt::format("{}: {}", name_of(why.code), why.detail);
-    ended();
-  };
-  for (const auto& one : std::exchange(work->chosen, {})) {
-    auto event = runtime::bound_event::read(one.stored, one.time);
-    if (!event) {
-      refused(event.error());
-      continue;
-    }
-    const auto from = redrive_of(work->binding);
-    const auto id = redriven_id(from, work->rule, *event, work->epoch, one.seq);
-    auto effect = runtime::make_effect(work->rule, *event, id);
-    if (!effect) {
-      refused(effect.error());
-      continue;
-    }
-    const auto root = work->roots.find(one.seq);
-    const auto place = root == work->roots.end() ? one.seq : root->second;
-    auto request = request_of(from, work->epoch, place, *std::move(effect));
-    wait_for_reply(request, call_wait);
-    ask(std::move(request),
-        patience,
-        [this, work, taken, ended, refused, one](const result<control_answer>& answered) {
-          const auto heard = heard_from(answered);
-          if (!heard && heard.error().code == errc::agent_failed) {
-            return let_die_again(
-                work, one, heard.error(), [refused, why = heard.error()] { refused(why); });
-          }
-          if (!heard) return refused(heard.error());
-          // Also if it has not come to the message yet: it may have forgotten it when it is asked
-          // later.
-          taken->push_back(one.seq);
-          ended();
-        });
+  auto page = std::make_shared<chosen_page>();
+  page->work = work;
+  page->open = work->chosen.size();
+  for (const auto& one : std::exchange(work->chosen, {}))
+    hand_on_letter(page, one);
+}
+
+void bindings_actor::hand_on_letter(
+    const std::shared_ptr<chosen_page>& page, const runtime::delivered_event& letter) {
+  const auto& work = *page->work;
+  auto event = runtime::bound_event::read(letter.stored, letter.time);
+  if (!event) return refuse_letter(*page, event.error());
+  const auto from = redrive_of(work.binding);
+  const auto id = redriven_id(from, work.rule, *event, work.epoch, letter.seq);
+  auto effect = runtime::make_effect(work.rule, *event, id);
+  if (!effect) return refuse_letter(*page, effect.error());
+  const auto root = work.roots.find(letter.seq);
+  const auto place = root == work.roots.end() ? letter.seq : root->second;
+  auto request =
+      std::make_shared<control_body>(request_of(from, work.epoch, place, *std::move(effect)));
+  wait_for_reply(*request, call_wait);
+  const auto* call = std::get_if<call_agent>(&*request);
+  if (call == nullptr) return ask_for_letter(page, letter, request);
+  // A redrive before may have asked the agent, which may have forgotten that.
+  find_message(
+      *call, letter.time, [this, page, letter, request](const result<message_state>& found) {
+        if (found && *found != message_state::answered) {
+          return ask_for_letter(page, letter, request);
+        }
+        on_letter_told(
+            page,
+            letter,
+            request,
+            found ? result<std::optional<control_answer>>{control_answer{actors::done{}}}
+                  : std::unexpected{found.error()});
+      });
+}
+
+void bindings_actor::ask_for_letter(
+    const std::shared_ptr<chosen_page>& page,
+    const runtime::delivered_event& letter,
+    const std::shared_ptr<const control_body>& request) {
+  auto body = *request;
+  ask(std::move(body),
+      patience,
+      [this, page, letter, request](const result<control_answer>& answered) {
+        on_letter_told(page, letter, request, heard_from(answered));
+      });
+}
+
+void bindings_actor::on_letter_told(
+    const std::shared_ptr<chosen_page>& page,
+    const runtime::delivered_event& letter,
+    const std::shared_ptr<const control_body>& request,
+    const result<std::optional<control_answer>>& heard) {
+  if (!heard && heard.error().code == errc::agent_failed) {
+    return let_die_again(page->work, letter, heard.error(), [this, page, why = heard.error()] {
+      refuse_letter(*page, why);
+    });
   }
+  if (!heard) return refuse_letter(*page, heard.error());
+  if (*heard) {
+    page->taken.push_back(letter.seq);
+  } else {
+    ++page->work->done;
+    watch_letter(page->work, letter, request);
+  }
+  end_letter(*page);
+}
+
+void bindings_actor::refuse_letter(chosen_page& page, const error& why) {
+  ++page.work->refused;
+  page.work->last_error = fmt::format("{}: {}", name_of(why.code), why.detail);
+  end_letter(page);
+}
+
+void bindings_actor::end_letter(chosen_page& page) {
+  if (--page.open == 0) settle_dead(page.work, page.taken);
 }
 
 /// The agent has handled it: to be called anew, the letter needs another redrive in its history. If

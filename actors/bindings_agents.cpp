@@ -1,0 +1,197 @@
+// Messages to agents that take long, or may have been handed on before. An agent knows for the next
+// hundred messages or so what it has answered, and its channel for longer: there it is looked for,
+// so that what was refused becomes a dead letter, however late, and nothing is handled twice.
+#include "actors/absence.hpp"
+#include "actors/bindings_actor.hpp"
+#include "runtime/workflow/json_values.hpp"
+#include "runtime/workflow/run_codec.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <utility>
+
+namespace callboard::actors {
+
+namespace {
+
+using namespace std::chrono_literals;
+using runtime::run_event_kind;
+
+constexpr std::chrono::milliseconds patience = 10s;
+/// Beyond the wait of a call.
+constexpr std::chrono::milliseconds call_patience = 15s;
+constexpr std::chrono::milliseconds call_wait = 10s;
+constexpr std::uint32_t page_events = 1000;
+/// Shards do not share their time; what was sent cannot seem older than this before its event.
+constexpr auto skew_max = 10s;
+/// Of one binding; beyond them a message counts as handed on once its agent has it.
+constexpr std::size_t parked_max = 4096;
+/// The more there are, the longer each waits: all of them together cost as much.
+constexpr std::chrono::milliseconds parked_min = 10s;
+constexpr std::chrono::milliseconds parked_each = 25ms;
+/// Longer than anything that was parked before the node died waits.
+constexpr boot_time restored_max = 10min;
+constexpr std::size_t watched_max = 128;
+
+/// What the event says of how the message was answered; nothing if it says nothing of that.
+/// Errors: agent_failed.
+std::optional<result<message_state>>
+said_of(const std::string& message, const runtime::delivered_event& stored) {
+  const auto outline = runtime::outline_of(stored);
+  const bool may_say =
+      outline
+      && (outline->kind == run_event_kind::issued || outline->kind == run_event_kind::signalled);
+  if (!may_say) return std::nullopt;
+  const auto event = runtime::decode_run_event(stored);
+  if (!event) return std::nullopt;
+  if (event->kind == run_event_kind::signalled) {
+    if (event->id != message) return std::nullopt;
+    return message_state::open;
+  }
+  const auto* reply = event->what == command_kind::reply ? event->data.if_object() : nullptr;
+  if (reply == nullptr || runtime::text_at(*reply, "id") != message) return std::nullopt;
+  const auto* failed = reply->if_contains("error");
+  if (failed == nullptr) return message_state::answered;
+  const auto why = runtime::read_failure(*failed);
+  return fail(errc::agent_failed, fmt::format("{}: {}", why.code, why.message));
+}
+
+}  // namespace
+
+// -- what an agent's channel tells ---------------------------------------------------------------
+
+void bindings_actor::find_message(
+    const call_agent& call,
+    time_ms since,
+    std::move_only_function<void(result<message_state>)> then) {
+  auto search = std::make_shared<message_search>();
+  search->channel = call.topic;
+  search->message = call.id;
+  search->next = runtime::from_time{since - skew_max};
+  search->then = std::move(then);
+  read_channel(search);
+}
+
+void bindings_actor::read_channel(const std::shared_ptr<message_search>& search) {
+  read_events read{.topic = search->channel, .from = search->next, .events_max = page_events};
+  ask(std::move(read), patience, [this, search](const result<control_answer>& answered) {
+    if (!answered && is_not_there(answered.error().code)) return search->then(search->state);
+    if (!answered) return search->then(std::unexpected{answered.error()});
+    const auto& page = std::get<event_page>(*answered);
+    for (const auto& stored : page.batch->events) {
+      const auto said = said_of(search->message, stored);
+      if (!said) continue;
+      if (!*said || **said == message_state::answered) return search->then(*said);
+      search->state = **said;
+    }
+    if (page.batch->events.empty() || page.next_from > page.last_seq) {
+      return search->then(search->state);
+    }
+    search->next = runtime::from_seq{page.next_from};
+    read_channel(search);
+  });
+}
+
+// -- of a binding --------------------------------------------------------------------------------
+
+bool bindings_actor::may_have_been_parked(
+    const binding_unit& unit, const runtime::delivered_event& event) const {
+  return std::holds_alternative<runtime::agent_target>(unit.rule->target) && event.time < began_
+         && boot() < began_at_ + restored_max;
+}
+
+void bindings_actor::look_up(
+    const binding_unit& unit,
+    const runtime::delivered_event& event,
+    bool was_parked,
+    const std::shared_ptr<const control_body>& request) {
+  find_message(
+      std::get<call_agent>(*request),
+      event.time,
+      [this, group = unit.group, life = unit.life, seq = event.seq, was_parked, request](
+          const result<message_state>& found) {
+        const auto at = units_.find(group);
+        if (at == units_.end() || at->second.life != life) return;
+        on_looked_up(at->second, seq, was_parked, request, found);
+        advance(at->second);
+      });
+}
+
+void bindings_actor::on_looked_up(
+    binding_unit& unit,
+    sequence seq,
+    bool was_parked,
+    const std::shared_ptr<const control_body>& request,
+    const result<message_state>& found) {
+  if (!unit.works.contains(seq)) return;
+  if (!found) {
+    const bool is_refused = found.error().code == errc::agent_failed;
+    return give_back(
+        unit, seq, found.error(), is_refused ? nack_kind::give_up : nack_kind::put_back);
+  }
+  // Of what the agent had, and has so long ago answered that its channel tells nothing of it, no
+  // more can be known.
+  const bool is_forgotten = *found == message_state::unknown && was_parked;
+  if (*found == message_state::answered || is_forgotten) return finish(unit, seq);
+  if (*found == message_state::open && is_crowded(unit)) return park(unit, seq);
+  ask_target(unit, seq, request);
+}
+
+/// Gives its place to others: it comes back when it may have been answered.
+void bindings_actor::park(binding_unit& unit, sequence seq) {
+  auto ended = take_work(unit, seq);
+  if (ended.token.empty()) return;
+  unit.parked.insert(seq);
+  const auto count = static_cast<std::int64_t>(unit.parked.size());
+  const auto wait = std::max<std::chrono::milliseconds>(parked_min, parked_each * count);
+  // Those of one second are given back together.
+  const auto delay = std::chrono::ceil<std::chrono::seconds>(wait);
+  return_reason why{nack_kind::put_back, {}, {}};
+  why.delay_ms = static_cast<std::uint32_t>(std::chrono::milliseconds{delay}.count());
+  unit.returns[why].push_back(std::move(ended.token));
+}
+
+bool bindings_actor::can_park(const binding_unit& unit) {
+  return unit.parked.size() < parked_max;
+}
+
+// -- of a redrive by hand ------------------------------------------------------------------------
+
+/// The letter stays one until the agent has answered. If the node dies before, the next redrive
+/// finds the answer.
+void bindings_actor::watch_letter(
+    const std::shared_ptr<dead_work>& work,
+    const runtime::delivered_event& letter,
+    const std::shared_ptr<const control_body>& request) {
+  const auto unit = units_.find(redrive_of(work->binding));
+  if (unit != units_.end()) unit->second.parked.insert(letter.seq);
+  if (watched_ >= watched_max) return;
+  ++watched_;
+  wait_for_letter(work, letter, request);
+}
+
+void bindings_actor::wait_for_letter(
+    const std::shared_ptr<dead_work>& work,
+    const runtime::delivered_event& letter,
+    const std::shared_ptr<const control_body>& request) {
+  auto body = *request;
+  wait_for_reply(body, call_wait);
+  ask(std::move(body),
+      call_patience,
+      [this, work, letter, request](const result<control_answer>& answered) {
+        const auto heard = heard_from(answered);
+        if (heard && !*heard) return wait_for_letter(work, letter, request);
+        --watched_;
+        const bool is_refused = !heard && heard.error().code == errc::agent_failed;
+        if (!heard && !is_refused) return;
+        const auto unit = units_.find(redrive_of(work->binding));
+        if (unit != units_.end()) unit->second.parked.erase(letter.seq);
+        if (is_refused) return let_die_again(work, letter, heard.error(), [] {});
+        ack_deliveries ack{redrive_of(work->binding), {}, {}};
+        ack.seqs = {letter.seq};
+        ask(std::move(ack), patience, [](const result<control_answer>&) {});
+      });
+}
+
+}  // namespace callboard::actors
