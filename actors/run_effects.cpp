@@ -305,6 +305,44 @@ void run_host::end_work() {
   stops_.ask_all();
 }
 
+// -- model calls ---------------------------------------------------------------------------------
+
+void run_host::start_model(std::uint32_t command) {
+  if (!may_carry_out()) return;
+  if (is_busy_) {
+    return after(std::chrono::milliseconds{1}, [this, command] { start_model(command); });
+  }
+  const auto found = engine_->open().find(command);
+  if (found == engine_->open().end() || found->second.request.kind != command_kind::model) return;
+  begin_attempt(command);
+  auto begun = models_.start(command, found->second, channel_, *start_);
+  if (begun || begun.error().code == errc::draining) return;
+  const auto& why = begun.error();
+  const std::chrono::milliseconds hint{why.retry_after_ms};
+  const auto pause = pause_when_turned_away(command, why, "provider_missing");
+  after(std::max(hint, pause), [this, command] { start_model(command); });
+}
+
+void run_host::model_ended(std::uint32_t command, std::uint32_t attempt, outcome<json> ended) {
+  input next;
+  next.event.command = command;
+  next.step = step_result{attempt, std::move(ended)};
+  offer(std::move(next));
+}
+
+/// After a replay: calls whose attempt this process did not begin.
+void run_host::note_interrupted() {
+  for (const auto& [command, one] : engine_->open()) {
+    const bool waits = one.due && *one.due > now();
+    const bool is_new = std::ranges::find(batch_issued_, command) != batch_issued_.end();
+    // Nothing was at work, so nobody asked: it was to be asked again, and that is late.
+    const bool is_late = timers_.contains(command) && !row_->needs_wake;
+    if (one.request.kind == command_kind::model && !waits && !is_new && !is_late) {
+      models_.note_interrupted(command);
+    }
+  }
+}
+
 // -- timers --------------------------------------------------------------------------------------
 
 /// In short steps, also because the wall clock may be set meanwhile.

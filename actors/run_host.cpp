@@ -54,7 +54,7 @@ run_host::run_host(
       shown_{row_},
       stops_{parts.user_code},
       earlier_signal_ids_{std::move(image.earlier_signals)},
-      models_{*this, parts.models} {
+      models_{home, *this, parts.models} {
   counters_.resident.Increment();
   if (row_) note_history(row_->history_bytes);
   is_noted_stuck_ = parts_.stuck != nullptr && parts_.stuck->find(key());
@@ -428,7 +428,7 @@ void run_host::append_batch() {
 
 void run_host::on_appended(const runtime::publish_reply& reply) {
   const turn here{*this};
-  if (takes_reply_to_frames(reply) || takes_reply_to_cancel(reply)) return;
+  if (models_.takes_reply(reply) || takes_reply_to_cancel(reply)) return;
   if (takes_reply_to_slice(reply)) return;
   if (reply.outcome) return commit(reply.outcome->first_seq);
   const auto& why = reply.outcome.error();

@@ -11,7 +11,7 @@
 #include "actors/run_image.hpp"
 #include "actors/run_input.hpp"
 #include "actors/run_metrics.hpp"
-#include "actors/run_models.hpp"
+#include "actors/run_model_calls.hpp"
 #include "actors/run_notes.hpp"
 #include "actors/step_stops.hpp"
 #include "base/lazy_deque.hpp"
@@ -54,7 +54,7 @@ class run_host;
 /// Bound: `workflows.inputs_waiting_max` inputs wait, and `workflows.unread_bytes_max` of signals
 /// that the code has not read; beyond them signals are refused as inbox_full. Survives a restart:
 /// what was committed; what was under way is begun again.
-class run_host final : private model_home {
+class run_host final : private model_caller {
 public:
   run_host(
       run_home& home,
@@ -77,7 +77,9 @@ public:
   void go_on(run_continuation& rest);
 
   /// To one relay: what the answers of models under way have told.
-  void show_so_far(std::uint64_t relay);
+  void show_so_far(std::uint64_t relay) {
+    if (!is_retired_ && !is_dead_) models_.show_so_far(relay);
+  }
 
   /// Nothing is begun any more; a turn that its code has is waited for, steps are not: what they
   /// come back with is dropped.
@@ -292,6 +294,9 @@ private:
   [[nodiscard]] bool may_carry_out() const;
   void carry_out(std::uint32_t command);
   void start_step(std::uint32_t command);
+  void start_model(std::uint32_t command);
+  void model_ended(std::uint32_t command, std::uint32_t attempt, outcome<json> ended) override;
+  void note_interrupted();
   void take_back_engine();
   void offer_engine();
   void post_step(ready_step next);
@@ -424,17 +429,6 @@ private:
   void settle_debts_later();
   [[nodiscard]] bool takes_settlement();
 
-  // -- model calls (run_model_calls.cpp) -------------------------------------------------------
-  [[nodiscard]] bool is_model(std::uint32_t command) const;
-  void start_model(std::uint32_t command);
-  void note_interrupted();
-  /// False: the reply is to a transition.
-  [[nodiscard]] bool takes_reply_to_frames(const runtime::publish_reply& reply);
-  void show(std::vector<runtime::encoded_event> events) override;
-  void model_ended(std::uint32_t command, std::uint32_t attempt, outcome<json> ended) override;
-  [[nodiscard]] std::function<void(std::move_only_function<void()>)> doorbell() override;
-  void later(std::chrono::milliseconds delay, std::move_only_function<void()> rest) override;
-
   // -- what is shown (run_view.cpp) ------------------------------------------------------------
   /// In the row: what its code has set as its status.
   void show_state();
@@ -558,8 +552,6 @@ private:
   /// Those on the step pool, which may go on with the code; and those elsewhere.
   std::uint32_t steps_running_ = 0;
   std::uint32_t async_steps_running_ = 0;
-  /// Model calls that another process began.
-  std::set<std::uint32_t> interrupted_;
   /// Of the latest event that is recorded.
   time_ms changed_{};
   /// What the replay of this run has taken, with reading its history; nothing before the first.
@@ -589,7 +581,7 @@ private:
   std::vector<runtime::run_event> anew_;
   std::unique_ptr<rerun_copy> copy_;
   runtime::recorded_builds builds_;
-  run_models models_;
+  run_model_calls models_;
 };
 
 }  // namespace callboard::actors

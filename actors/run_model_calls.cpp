@@ -1,11 +1,13 @@
-// How a run asks models: when a call is begun, and what is recorded of its end.
-#include "actors/run_host.hpp"
+#include "actors/run_model_calls.hpp"
+
+#include "actors/boxed.hpp"
 #include "base/hash.hpp"
+#include "runtime/topic/publish.hpp"
 
 #include <caf/send.hpp>
 #include <fmt/format.h>
 
-#include <algorithm>
+#include <string>
 #include <utility>
 
 namespace callboard::actors {
@@ -31,67 +33,37 @@ key_of(const topic_ref& channel, const runtime::run_start& start, std::uint32_t 
 
 }  // namespace
 
-bool run_host::is_model(std::uint32_t command) const {
-  const auto open = engine_->open().find(command);
-  return open != engine_->open().end() && open->second.request.kind == command_kind::model;
-}
-
-void run_host::start_model(std::uint32_t command) {
-  if (!may_carry_out()) return;
-  if (is_busy_) {
-    return after(std::chrono::milliseconds{1}, [this, command] { start_model(command); });
-  }
-  if (!is_model(command)) return;
-  begin_attempt(command);
-  const auto& one = engine_->open().at(command);
+result<void> run_model_calls::start(
+    std::uint32_t command,
+    const runtime::open_command& one,
+    const topic_ref& channel,
+    const runtime::run_start& start) {
   if (interrupted_.erase(command) != 0) {
-    return model_ended(
+    run_.model_ended(
         command,
         one.attempt,
         std::unexpected{failure{
             failure_class::retryable,
             std::string{runtime::interrupted_code},
             "the process that asked has ended"}});
+    return {};
   }
-  auto begun = models_.start(
+  return models_.start(
       {.command = command,
        .attempt = one.attempt,
        .name = one.request.name,
-       .idempotency_key = key_of(channel_, *start_, command),
+       .idempotency_key = key_of(channel, start, command),
        .question = one.request.question},
-      start_->identity);
-  if (begun || begun.error().code == errc::draining) return;
-  const auto& why = begun.error();
-  const std::chrono::milliseconds hint{why.retry_after_ms};
-  const auto pause = pause_when_turned_away(command, why, "provider_missing");
-  after(std::max(hint, pause), [this, command] { start_model(command); });
+      start.identity);
 }
 
-/// Of an attempt that this process did not begin: its text and its end are lost.
-void run_host::note_interrupted() {
-  for (const auto& [command, one] : engine_->open()) {
-    const bool waits = one.due && *one.due > now();
-    const bool is_new = std::ranges::find(batch_issued_, command) != batch_issued_.end();
-    // Nothing was at work, so nobody asked: it was to be asked again, and that is late.
-    const bool is_late = timers_.contains(command) && !row_->needs_wake;
-    if (one.request.kind == command_kind::model && !waits && !is_new && !is_late) {
-      interrupted_.insert(command);
-    }
-  }
+bool run_model_calls::takes_reply(const runtime::publish_reply& reply) {
+  if (reply.correlation != shown_only) return false;
+  if (!reply.outcome) models_.frames_lost();
+  return true;
 }
 
-void run_host::show(std::vector<runtime::encoded_event> events) {
-  if (is_retired_ || is_dead_) return;
-  runtime::publish_request frames;
-  frames.correlation = shown_only;
-  frames.ephemeral = true;
-  frames.role = runtime::frame_role::stream;
-  frames.events = std::move(events);
-  home_.append_transition(std::move(frames));
-}
-
-void run_host::show_so_far(std::uint64_t relay) {
-  if (is_retired_ || is_dead_) return;
+void run_model_calls::show_so_far(std::uint64_t relay) {
   runtime::publish_request frames;
   frames.correlation = shown_only;
   frames.ephemeral = true;
@@ -101,27 +73,29 @@ void run_host::show_so_far(std::uint64_t relay) {
   home_.append_transition(std::move(frames));
 }
 
-bool run_host::takes_reply_to_frames(const runtime::publish_reply& reply) {
-  if (reply.correlation != shown_only) return false;
-  if (!reply.outcome) models_.frames_lost();
-  return true;
+void run_model_calls::show(std::vector<runtime::encoded_event> events) {
+  runtime::publish_request frames;
+  frames.correlation = shown_only;
+  frames.ephemeral = true;
+  frames.role = runtime::frame_role::stream;
+  frames.events = std::move(events);
+  home_.append_transition(std::move(frames));
 }
 
-void run_host::model_ended(std::uint32_t command, std::uint32_t attempt, outcome<json> ended) {
-  input next;
-  next.event.command = command;
-  next.step = step_result{attempt, std::move(ended)};
-  offer(std::move(next));
+void run_model_calls::model_ended(
+    std::uint32_t command, std::uint32_t attempt, outcome<json> ended) {
+  run_.model_ended(command, attempt, std::move(ended));
 }
 
-std::function<void(std::move_only_function<void()>)> run_host::doorbell() {
+std::function<void(std::move_only_function<void()>)> run_model_calls::doorbell() {
   return [self = home_.run_handle()](std::move_only_function<void()> rest) {
     caf::anon_send(self, box(run_continuation{std::move(rest)}));
   };
 }
 
-void run_host::later(std::chrono::milliseconds delay, std::move_only_function<void()> rest) {
-  after(delay, std::move(rest));
+/// Also into a next run: frames of a call that was cancelled are not looked at.
+void run_model_calls::later(std::chrono::milliseconds delay, std::move_only_function<void()> rest) {
+  home_.run_later(delay, std::move(rest));
 }
 
 }  // namespace callboard::actors
