@@ -1,118 +1,46 @@
-// What a run costs others: threads that its code holds, memory while it waits, time to replay it.
-#include "actors/run_host.hpp"
-#include "base/log.hpp"
+#include "actors/run_costs.hpp"
 
 #include <algorithm>
-#include <chrono>
-#include <utility>
 
 namespace callboard::actors {
 
 namespace {
 
-using namespace std::chrono_literals;
-
-constexpr boot_time turn_max = 50ms;
-/// A run stays in memory for so many times what its replay takes.
-constexpr int replays_per_stay = 10;
-constexpr boot_time leisure = 1s;
-/// Of a history that has not been replayed yet; measured: 2.8 us.
-constexpr boot_time replay_per_event = 3us;
-constexpr std::uint32_t many_commands = 10'000;
-constexpr std::uint64_t many_bytes = 64ULL << 20;
-/// How often one that stays looks whether it may still.
-constexpr boot_time look_again = 10s;
-
-/// Of the time that a run may stay in memory: all while half of `most` are there, nothing when all
-/// are.
-boot_time share_of(boot_time full, double resident, double most) {
-  const auto free = std::clamp(2 * (1 - resident / most), 0.0, 1.0);
-  return std::chrono::duration_cast<boot_time>(full * free);
-}
+constexpr boot_time turn_max = std::chrono::milliseconds{50};
 
 }  // namespace
 
-void run_host::note_turn(boot_time took) {
+run_costs::run_costs(run_metrics& counters) : counters_{counters} {
+  counters_.resident.Increment();
+}
+
+run_costs::~run_costs() {
+  counters_.resident.Decrement();
+  counters_.history_bytes.Decrement(static_cast<double>(history_bytes_));
+}
+
+void run_costs::note_turn(boot_time took) {
   if (took <= turn_max) return;
   counters_.long_turns.Increment();
   ++long_turns_;
   longest_turn_ = std::max(longest_turn_, took);
 }
 
-void run_host::note_step(boot_time took) {
+void run_costs::note_step(boot_time took) {
   counters_.step_time.Observe(std::chrono::duration<double>(took).count());
 }
 
-void run_host::note_replay_time() {
-  const auto took = parts_.time.boot() - replay_began_;
+void run_costs::end_replay(boot_time when) {
+  const auto took = when - replay_began_;
   replay_took_ = std::chrono::duration_cast<std::chrono::milliseconds>(took);
   counters_.replay_time.Observe(std::chrono::duration<double>(took).count());
   counters_.replay_bytes.Observe(static_cast<double>(history_bytes_));
 }
 
-bool run_host::is_long() const {
-  if (!shown_ || shown_->ended) return false;
-  return shown_->commands >= many_commands || shown_->history_bytes >= many_bytes;
-}
-
-runtime::kept_events run_host::keeps() const {
-  // Of a fork whose copy is under way nothing goes. An agent's channel has its retention in its
-  // settings, by which sleeping ones are found.
-  return {
-      .needed_from = shown_ ? shown_->first_seq : sequence{1},
-      .count = is_agent() ? 0 : limits().events_kept,
-      .held_count = limits().events_held_max};
-}
-
-/// Of its current run, on disk.
-void run_host::note_history(std::uint64_t bytes) {
+void run_costs::note_history(std::uint64_t bytes) {
   counters_.history_bytes.Decrement(static_cast<double>(history_bytes_));
   counters_.history_bytes.Increment(static_cast<double>(bytes));
   history_bytes_ = bytes;
-  if (engine_) engine_->note_history(bytes);
-}
-
-void run_host::note_length(std::uint32_t commands_before) {
-  if (commands_before >= many_commands || row_->commands < many_commands || row_->ended) return;
-  log::channel("actors")->warn(
-      "workflow {} has {} commands and is replayed from the first; continue_as_new begins anew",
-      id(),
-      row_->commands);
-}
-
-boot_time run_host::stay() const {
-  if (!row_ || row_->ended) return {};
-  const auto share = [this](boot_time full) {
-    return share_of(full, counters_.resident.Value(), limits().resident_max);
-  };
-  // Who asks for it asks again, and each time it would be read anew.
-  if (!engine_) {
-    return share(std::chrono::milliseconds{parts_.settings.topics.passivate_after_ms});
-  }
-  const auto events = runtime::history_size(*row_);
-  const auto replay = replay_took_ ? boot_time{*replay_took_}
-                                   : replay_per_event * static_cast<std::int64_t>(events);
-  return share(std::max(leisure, replays_per_stay * replay));
-}
-
-void run_host::note_idleness() {
-  settle_debts_later();
-  if (!is_idle()) return idle_since_.reset();
-  if (idle_since_) return;
-  idle_since_ = parts_.time.boot();
-  if (std::exchange(is_leaving_, true)) return;
-  home_.run_at_leisure([this] { leave(); });
-}
-
-void run_host::leave() {
-  is_leaving_ = false;
-  if (!is_idle() || !idle_since_) return;
-  const auto left = *idle_since_ + stay() - parts_.time.boot();
-  if (left <= boot_time{}) return home_.may_passivate();
-  is_leaving_ = true;
-  if (left <= leisure) return home_.run_at_leisure([this] { leave(); });
-  const auto next = std::min(left, look_again);
-  home_.run_later(std::chrono::ceil<std::chrono::milliseconds>(next), [this] { leave(); });
 }
 
 }  // namespace callboard::actors

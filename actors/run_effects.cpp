@@ -225,14 +225,14 @@ void run_host::post_step(ready_step next) {
                                           loan = std::move(loan),
                                           input = std::move(input),
                                           outputs = std::move(outputs)]() mutable {
-          note_step(took);
-          note_turn(turn);
+          costs_.note_step(took);
+          costs_.note_turn(turn);
           on_step_driven(*loan, std::move(input), std::move(outputs));
         }}));
       }
       tell(box(run_continuation{
           [this, began, is_async, command, run, attempt, ended = std::move(ended)]() mutable {
-            note_step(parts_.time.boot() - began);
+            costs_.note_step(parts_.time.boot() - began);
             --(is_async ? async_steps_running_ : steps_running_);
             on_step_done(command, attempt, run, std::move(ended));
           }}));

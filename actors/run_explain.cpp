@@ -249,7 +249,7 @@ boost::json::object run_host::explain() const {
       {"signals_unread_bytes", signals_.unread_bytes()},
       {"steps_running_here", steps_running_ + async_steps_running_}};
   if (shown_->history_bytes != 0) out["history_bytes"] = shown_->history_bytes;
-  if (replay_took_) out["replay_ms"] = replay_took_->count();
+  if (const auto took = costs_.replay_took()) out["replay_ms"] = took->count();
   if (is_long()) {
     out["warning"] = fmt::format(
         "it has {} commands and {} bytes of history, which each replay goes through; "
@@ -257,9 +257,10 @@ boost::json::object run_host::explain() const {
         shown_->commands,
         shown_->history_bytes);
   }
-  if (long_turns_ != 0) {
-    const auto longest = std::chrono::duration_cast<std::chrono::milliseconds>(longest_turn_);
-    out["long_turns"] = object{{"count", long_turns_}, {"longest_ms", longest.count()}};
+  if (costs_.long_turns() != 0) {
+    const auto longest =
+        std::chrono::duration_cast<std::chrono::milliseconds>(costs_.longest_turn());
+    out["long_turns"] = object{{"count", costs_.long_turns()}, {"longest_ms", longest.count()}};
   }
   if (shown_->why) out["last_error"] = runtime::describe_failure(*shown_->why);
   auto stuck = stuck_because(*shown_, parts_.workflows);

@@ -45,7 +45,7 @@ run_host::run_host(
     run_image image)
     : home_{home},
       parts_{parts},
-      counters_{counters},
+      costs_{counters},
       shard_{shard},
       channel_{channel.name},
       last_seq_{channel.last_seq},
@@ -55,7 +55,6 @@ run_host::run_host(
       stops_{parts.user_code},
       earlier_signal_ids_{std::move(image.earlier_signals)},
       models_{home, *this, parts.models} {
-  counters_.resident.Increment();
   if (row_) note_history(row_->history_bytes);
   is_noted_stuck_ = parts_.stuck != nullptr && parts_.stuck->find(key());
   if (row_ && row_->owes) {
@@ -78,8 +77,6 @@ run_host::run_host(
 }
 
 run_host::~run_host() {
-  counters_.resident.Decrement();
-  counters_.history_bytes.Decrement(static_cast<double>(history_bytes_));
   const bool is_lent = is_offered_ && !loan_->ask_back();
   // Who works on its code is the last to know it.
   if (!is_lent && !is_code_at_work_) close_engine();
@@ -104,7 +101,7 @@ std::shared_ptr<runtime::run_engine> run_host::make_engine(const runtime::run_st
   std::shared_ptr<runtime::run_engine> made{
       new runtime::run_engine{*code, start.identity, start.seed, runtime::limits_of(limits())},
       engine_end{parts_.user_code}};
-  made->note_history(history_bytes_);
+  made->note_history(costs_.history_bytes());
   return made;
 }
 
@@ -131,7 +128,7 @@ void run_host::replay(std::vector<run_event> history, boot_time read_in) {
   is_busy_ = true;
   is_replaying_ = true;
   is_code_at_work_ = true;
-  replay_began_ = parts_.time.boot() - read_in;
+  costs_.begin_replay(parts_.time.boot() - read_in);
   auto posted = parts_.user_code->post(
       reader_pool::lane::control,
       [this,
@@ -250,7 +247,7 @@ void run_host::drive(std::vector<run_event> inputs) {
             self,
             caf::make_message(
                 box(run_continuation{[this, took, number, outputs = std::move(outputs)]() mutable {
-                  note_turn(took);
+                  costs_.note_turn(took);
                   on_driven(number, std::move(outputs));
                 }})));
       });
@@ -296,7 +293,7 @@ void run_host::end_turn(runtime::run_outputs outputs) {
     batch_timers_set_.push_back(timers_[command]);
   }
   if (is_read_again) {
-    note_replay_time();
+    costs_.end_replay(parts_.time.boot());
     if (!engine_->blocked()) go_on_after_replay();
     // A copy begins without.
     if (row_->state.empty()) show_state();
@@ -417,7 +414,7 @@ void run_host::append_batch() {
   transition.events.reserve(batch_.size());
   std::uint64_t number = last_seq_.raw();
   auto identity = start_->identity;
-  row_->history_bytes = history_bytes_;
+  row_->history_bytes = costs_.history_bytes();
   for (const auto& one : batch_) {
     identity.run = one.run;
     transition.events.push_back(runtime::encode_run_event(one.event, identity, ++number));
@@ -455,7 +452,7 @@ void run_host::commit(sequence first) {
   shown_ = row_;
   bool is_of_earlier = false;
   for (const auto& one : std::exchange(batch_, {})) {
-    counters_.count(one.event);
+    costs_.count(one.event);
     if (one.event.what == command_kind::reply) {
       wake_caller(runtime::text_at(one.event.data.as_object(), "id"));
     }

@@ -7,10 +7,10 @@
 #include "actors/broker_parts.hpp"
 #include "actors/engine_loan.hpp"
 #include "actors/requests.hpp"
+#include "actors/run_costs.hpp"
 #include "actors/run_home.hpp"
 #include "actors/run_image.hpp"
 #include "actors/run_input.hpp"
-#include "actors/run_metrics.hpp"
 #include "actors/run_model_calls.hpp"
 #include "actors/run_notes.hpp"
 #include "actors/step_stops.hpp"
@@ -273,12 +273,7 @@ private:
   /// The journal never takes what its code did last.
   void end_too_large(const error& why);
 
-  // -- what it costs others (run_costs.cpp) ----------------------------------------------------
-  /// Code of it ran for `took` without suspending.
-  void note_turn(boot_time took);
-  /// An attempt of a step took this long, until the run heard of its end.
-  void note_step(boot_time took);
-  void note_replay_time();
+  // -- how long it stays (run_stay.cpp) --------------------------------------------------------
   /// Its replay takes its time.
   [[nodiscard]] bool is_long() const;
   void note_history(std::uint64_t bytes);
@@ -461,12 +456,10 @@ private:
 
   run_home& home_;
   const broker_parts& parts_;
-  run_metrics& counters_;
+  run_costs costs_;
   const shard_id shard_;
   const topic_ref channel_;
   sequence last_seq_{};
-  /// Of the events of its current run, on disk.
-  std::uint64_t history_bytes_ = 0;
   /// Its first transition makes its channel.
   const bool is_unmade_;
 
@@ -554,11 +547,6 @@ private:
   std::uint32_t async_steps_running_ = 0;
   /// Of the latest event that is recorded.
   time_ms changed_{};
-  /// What the replay of this run has taken, with reading its history; nothing before the first.
-  std::optional<std::chrono::milliseconds> replay_took_;
-  boot_time replay_began_{};
-  std::uint32_t long_turns_ = 0;
-  boot_time longest_turn_{};
   std::optional<boot_time> idle_since_;
   /// It will look whether it may leave.
   bool is_leaving_ = false;

@@ -162,7 +162,7 @@ workflow_answer run_host::describe(bool created) const {
     out["messages_waiting"] = open_messages_.size();
   }
   if (row.ended) out["ended_ms"] = runtime::shown_ms(*row.ended);
-  if (replay_took_) out["replay_ms"] = replay_took_->count();
+  if (const auto took = costs_.replay_took()) out["replay_ms"] = took->count();
   if (start_) out["input"] = start_->input;
   if (start_ && !start_->parent_id.empty()) {
     out["parent"] = object{
