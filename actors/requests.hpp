@@ -321,7 +321,7 @@ struct check_run {
 struct resolve_command {
   topic_ref topic;
   std::uint32_t command = 0;
-  /// `skip` or `resolve`, for the record.
+  /// `skipped` or `resolved`, for the record.
   std::string how;
   std::string reason;
   std::string who;
