@@ -132,7 +132,9 @@ bool run_host::is_child_of(const workflow_parent& parent) const {
 
 bool run_host::may_begin_for(const workflow_parent& parent) const {
   if (!is_of_same_parent(parent) || start_->parent_run >= parent.run) return false;
-  if (!shown_ || !shown_->ended) return is_being_cancelled_;
+  if (!shown_) return is_being_cancelled_;
+  // A cancel that only its row knows of ends it, too.
+  if (!shown_->ended) return is_being_cancelled_ || shown_->cancel_asked;
   return shown_->status != runtime::run_status::completed;
 }
 

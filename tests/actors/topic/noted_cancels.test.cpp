@@ -136,6 +136,26 @@ TEST_CASE("a run whose cancel only its row knows of is not begun anew") {
   }
 }
 
+TEST_CASE("a child whose cancel only its row knows of is begun for its parent's next run") {
+  noting node;
+  const auto begun_by = [&](std::uint32_t run) {
+    return start_workflow{
+        node.channel("w"), "test.passing", "0", {}, workflow_parent{node.channel("p"), run, 1, 7}};
+  };
+  REQUIRE(node.ask(begun_by(1)));
+  (void)node.cancel_behind("w", "1");
+  node.commit_hanging();
+  const auto asked = node.ask_hanging(begun_by(2));
+  REQUIRE(node.broker.got.answered.contains(asked));
+  const auto& answer = node.broker.got.answered.at(asked);
+  REQUIRE_FALSE(answer);
+  CHECK(says(answer.error().detail, "is being cancelled"));
+  // What ends as cancelled is the run that it went on as.
+  CHECK(says(node.get<workflow_answer>(begun_by(2)).body, R"("status":"running")"));
+  CHECK(node.row("w").run == 3);
+  CHECK_FALSE(node.row("w").ended);
+}
+
 TEST_CASE("a noted cancel is heard once in a chain of runs") {
   const std::string length = GENERATE("1", "2", "3", "40");
   CAPTURE(length);
