@@ -38,7 +38,10 @@ result<void> run_model_calls::start(
     const runtime::open_command& one,
     const topic_ref& channel,
     const runtime::run_start& start) {
-  if (interrupted_.erase(command) != 0) {
+  if (interrupted_.contains(command)) {
+    // While there is nobody to ask, the record does not grow with each start of a node.
+    if (auto found = models_.find(*one.request.question); !found) return found;
+    interrupted_.erase(command);
     run_.model_ended(
         command,
         one.attempt,

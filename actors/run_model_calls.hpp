@@ -42,7 +42,7 @@ public:
   void cancel_all() { models_.cancel_all(); }
 
   /// Another process had begun the attempt that the command has come to: its text and its end are
-  /// lost. When it is started it ends with that, and the next one asks.
+  /// lost. Once somebody can be asked it ends with that, and the next one asks him.
   void note_interrupted(std::uint32_t command) { interrupted_.insert(command); }
 
   void forget_interrupted() { interrupted_.clear(); }

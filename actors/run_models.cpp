@@ -18,6 +18,8 @@ constexpr auto gather_time = std::chrono::milliseconds{20};
 /// Text of one `model.delta`; more has gathered only if the run was kept busy.
 constexpr std::size_t delta_bytes_max = 64U << 10;
 
+constexpr std::string_view no_provider = "this node has no provider of models: see [models]";
+
 model::chat_request request_of(const run_models::ask& what, const run_identity& run) {
   const auto& question = *what.question;
   model::chat_request to;
@@ -98,9 +100,9 @@ result<void> run_models::start(ask what, run_identity run) {
   // for then, and the run is listed as stuck with the reason.
   const bool was_taken = what.attempt > 1;
   if (calls_ == nullptr) {
-    constexpr std::string_view why = "this node has no provider of models: see [models]";
-    if (was_taken) return fail(errc::not_found, std::string{why});
-    home_.model_ended(command, what.attempt, give_up("no_model_provider", std::string{why}));
+    if (was_taken) return fail(errc::not_found, std::string{no_provider});
+    home_.model_ended(
+        command, what.attempt, give_up("no_model_provider", std::string{no_provider}));
     return {};
   }
   auto feed = make_feed(command);
@@ -125,6 +127,11 @@ result<void> run_models::start(ask what, run_identity run) {
       command,
       call{.what = std::move(what), .run = std::move(run), .feed = std::move(feed), .id = *begun});
   return {};
+}
+
+result<void> run_models::find(const model_request& question) const {
+  if (calls_ == nullptr) return fail(errc::not_found, std::string{no_provider});
+  return calls_->find(question.provider, question.model);
 }
 
 void run_models::cancel(std::uint32_t command) {

@@ -56,6 +56,9 @@ public:
   /// has no such provider, or no model for it. Nothing was begun and nothing follows.
   [[nodiscard]] result<void> start(ask what, run_identity run);
 
+  /// Errors: not_found: the node has no such provider, or no model for it.
+  [[nodiscard]] result<void> find(const model_request& question) const;
+
   /// Ends the call of a command, if there is one. Nothing follows.
   void cancel(std::uint32_t command);
   void cancel_all();

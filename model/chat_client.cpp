@@ -41,6 +41,15 @@ public:
   core(const core&) = delete;
   core& operator=(const core&) = delete;
 
+  /// Whom to ask first, and for what.
+  struct addressee {
+    provider* at = nullptr;
+    std::string model;
+  };
+
+  [[nodiscard]] result<addressee>
+  find(const std::string& provider_name, const std::string& model) const;
+
   [[nodiscard]] result<call_id> start(const chat_request& request, chat_callbacks callbacks);
 
   void cancel(call_id id) {
@@ -75,7 +84,7 @@ public:
   }
 
 private:
-  [[nodiscard]] provider* find(std::string_view name) const {
+  [[nodiscard]] provider* named(std::string_view name) const {
     if (name.empty()) return providers_.front().get();
     const auto found = std::ranges::find(
         providers_, name, [](const auto& one) -> const auto& { return one->name(); });
@@ -115,34 +124,40 @@ private:
   std::jthread thread_;
 };
 
-result<call_id> chat_client::core::start(const chat_request& request, chat_callbacks callbacks) {
-  auto* const first = find(request.provider);
+result<chat_client::core::addressee>
+chat_client::core::find(const std::string& provider_name, const std::string& model) const {
+  auto* const first = named(provider_name);
   if (first == nullptr) {
-    return fail(errc::not_found, fmt::format("no model provider '{}'", request.provider));
+    return fail(errc::not_found, fmt::format("no model provider '{}'", provider_name));
   }
-  const auto& model = request.model.empty() ? first->settings.default_model : request.model;
-  if (model.empty()) {
-    return fail(
-        errc::not_found,
-        fmt::format(
-            "model provider '{}' has no default model: name one in the request, or set "
-            "models.{}.default_model",
-            first->name(),
-            first->name()));
-  }
+  addressee found{first, model.empty() ? first->settings.default_model : model};
+  if (!found.model.empty()) return found;
+  return fail(
+      errc::not_found,
+      fmt::format(
+          "model provider '{}' has no default model: name one in the request, or set "
+          "models.{}.default_model",
+          first->name(),
+          first->name()));
+}
+
+result<call_id> chat_client::core::start(const chat_request& request, chat_callbacks callbacks) {
+  auto found = find(request.provider, request.model);
+  if (!found) return std::unexpected{found.error()};
+  auto* const first = found->at;
   auto body = make_shared_body(request);
   if (!body) return std::unexpected{body.error()};
-  if (body->members.size() + model.size() > request_bytes_max_) {
+  if (body->members.size() + found->model.size() > request_bytes_max_) {
     return fail(errc::too_large, fmt::format("the request is above {} B", request_bytes_max_));
   }
   auto one = std::make_unique<call>(
       call_id{}, std::move(callbacks), std::move(*body), first->settings.retry);
   one->tenant = request.tenant;
-  one->model = model;
+  one->model = std::move(found->model);
   one->idempotency_key = request.idempotency_key;
   one->chain.push_back(first);
   for (const auto& name : first->settings.fallbacks)
-    one->chain.push_back(find(name));
+    one->chain.push_back(named(name));
   const auto given = request.timeout.count() > 0 ? request.timeout : first->settings.timeouts.total;
   one->began = clock_.boot();
   one->deadline = later(one->began, given);
@@ -217,6 +232,12 @@ chat_client::open(const client_settings& settings, client_parts parts) {
 
 result<call_id> chat_client::start(const chat_request& request, chat_callbacks callbacks) {
   return core_->start(request, std::move(callbacks));
+}
+
+result<void> chat_client::find(const std::string& provider, const std::string& model) const {
+  const auto found = core_->find(provider, model);
+  if (!found) return std::unexpected{found.error()};
+  return {};
 }
 
 void chat_client::cancel(call_id id) {

@@ -75,6 +75,11 @@ public:
   [[nodiscard]] virtual result<call_id>
   start(const chat_request& request, chat_callbacks callbacks) = 0;
 
+  /// Whether somebody can be asked for what names these, each perhaps empty, as a request does.
+  /// Errors: not_found, as from `start`.
+  [[nodiscard]] virtual result<void>
+  find(const std::string& provider, const std::string& model) const = 0;
+
   /// Ends the call with errc::cancelled and closes its transfer; does nothing if it has ended.
   virtual void cancel(call_id id) = 0;
 };
@@ -94,6 +99,8 @@ public:
 
   [[nodiscard]] result<call_id>
   start(const chat_request& request, chat_callbacks callbacks) override;
+  [[nodiscard]] result<void>
+  find(const std::string& provider, const std::string& model) const override;
   void cancel(call_id id) override;
 
   /// Cancels all calls and ends the thread; takes no longer than the callbacks. Not from a

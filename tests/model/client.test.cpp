@@ -159,10 +159,13 @@ TEST_CASE("calls that cannot be made are refused at once", "[model][client]") {
   const auto no_model = asker.start(question("hi"), told).error();
   CHECK(no_model.code == errc::not_found);
   CHECK_THAT(no_model.detail, Catch::Contains("has no default model"));
+  CHECK(asker.client().find("", "").error().detail == no_model.detail);
+  CHECK(asker.client().find("test", "m").has_value());
   auto request = question("hi");
   request.model = "m";
   request.provider = "nobody";
   CHECK(asker.start(request, told).error().code == errc::not_found);
+  CHECK(asker.client().find("nobody", "m").error().code == errc::not_found);
   request.provider = "test";
   request.messages.clear();
   CHECK(asker.start(request, told).error().code == errc::bad_request);

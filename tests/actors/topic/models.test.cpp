@@ -2,6 +2,7 @@
 // recorded, what the channel shows of it, and what happens to what comes too late.
 #include "model/chat_client.hpp"
 #include "proto/event.pb.h"
+#include "runtime/workflow/run_codec.hpp"
 
 #include "tests/actors/topic/broker_fixture.hpp"
 #include "tests/support/catch.hpp"
@@ -14,6 +15,7 @@
 #include <set>
 #include <string>
 #include <utility>
+#include <vector>
 
 namespace callboard::testing {
 
@@ -37,6 +39,12 @@ public:
     }
     calls_.push_back({request, std::move(callbacks)});
     return model::call_id{calls_.size()};
+  }
+
+  result<void> find(const std::string&, const std::string&) const override {
+    const std::lock_guard guard{mutex_};
+    if (refusals_ > 0 && refusal_.code == errc::not_found) return std::unexpected{refusal_};
+    return {};
   }
 
   void cancel(model::call_id id) override {
@@ -126,6 +134,20 @@ public:
     const auto told = ask(await_workflow{topic("workflow." + id), 10'000});
     REQUIRE(told);
     return std::get<workflow_answer>(*told).body;
+  }
+
+  /// With what each has failed.
+  std::vector<std::string> recorded_attempts(const std::string& id) {
+    const auto told =
+        ask(read_events{.topic = topic("workflow." + id), .from = runtime::from_first{}});
+    REQUIRE(told);
+    std::vector<std::string> codes;
+    for (const auto& one : std::get<event_page>(*told).batch->events) {
+      const auto event = runtime::decode_run_event(one);
+      REQUIRE(event);
+      if (event->kind == runtime::run_event_kind::attempt_failed) codes.push_back(event->why->code);
+    }
+    return codes;
   }
 
   struct frame {
@@ -357,6 +379,27 @@ TEST_CASE_METHOD(model_fixture, "a call waits for a provider that the node has l
   models.refuse(1, missing);
   begin("w2");
   CHECK(says(outcome_of("w2"), R"("code":"not_found")"));
+}
+
+TEST_CASE_METHOD(
+    model_fixture, "a node that cannot ask records no attempt that it began", "[model]") {
+  begin("w1");
+  CHECK(models.call(1).request.provider.empty());
+  models.refuse(1'000'000, {errc::not_found, "no model provider 'main'"});
+  for (int starts = 0; starts < 3; ++starts) {
+    restart();
+    const auto explained = [&] {
+      const auto told = ask(explain_workflow{topic("workflow.w1")});
+      return told ? std::get<workflow_answer>(*told).body : std::string{};
+    };
+    CHECK(eventually([&] { return says(explained(), "provider_missing"); }));
+    CHECK(recorded_attempts("w1").empty());
+  }
+  models.refuse(0);
+  restart();
+  models.call(2).told.on_done(answer("after all"));
+  CHECK(says(outcome_of("w1"), R"("result":"after all")"));
+  CHECK(recorded_attempts("w1") == std::vector<std::string>{"interrupted"});
 }
 
 TEST_CASE_METHOD(

@@ -25,6 +25,8 @@ public:
     return model::call_id{told.size()};
   }
 
+  result<void> find(const std::string&, const std::string&) const override { return {}; }
+
   void cancel(model::call_id) override {}
 
   std::vector<model::chat_callbacks> told;
