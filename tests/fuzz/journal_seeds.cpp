@@ -1,12 +1,9 @@
 // Inputs for journal_records_fuzz to begin with, from journals of real nodes:
 //   journal_seeds OUT DATA_DIR...
 // What no such journal has is made here. Fails if a reader would begin with nothing.
-#include "proto/journal.pb.h"
-#include "runtime/group/group_codec.hpp"
-#include "runtime/presence/presence_codec.hpp"
 #include "runtime/queue/queue_codec.hpp"
-#include "runtime/topic/topic_codec.hpp"
-#include "storage/index_row.hpp"
+#include "runtime/topic/event_batch.hpp"
+#include "storage/block.hpp"
 #include "storage/keys.hpp"
 #include "storage/projector.hpp"
 #include "storage/stopped_store.hpp"
@@ -14,7 +11,6 @@
 #include "tests/fuzz/journal_readers.hpp"
 
 #include <algorithm>
-#include <array>
 #include <cstddef>
 #include <cstdio>
 #include <filesystem>
@@ -211,94 +207,12 @@ void offer_rows(storage::database& db, seed_folder& seeds) {
     offer_view_row(views->key().ToStringView(), views->value().ToStringView(), seeds);
 }
 
-storage::record as_record(storage::record_kind kind, std::string payload) {
-  storage::record made;
-  made.kind = kind;
-  made.entity_seq = sequence{9};
-  made.payload = shared_bytes{std::move(payload)};
-  return made;
-}
-
-/// A topic's end, presence, a queue's end and its audit.
-std::vector<storage::record> rare_records(const topic_ref& topic, const queue_ref& queue) {
-  using enum storage::record_kind;
-  std::vector<storage::record> made;
-  made.push_back(as_record(trimmed, std::string{runtime::encode_trimmed(sequence{4}, 100).view()}));
-  made.push_back(as_record(trimmed, runtime::encode_queue_trimmed(sequence{4})));
-  runtime::presence_batch batch;
-  batch.version = 3;
-  batch.joined_or_updated = {{"ann", R"({"at":1})", 3, true}, {"bob", "{}", 2, true}};
-  batch.left = {"carl"};
-  made.push_back(as_record(presence_changed, runtime::encode_presence_changed(topic, batch)));
-  made.push_back(as_record(presence_restated, runtime::encode_presence_changed(topic, batch)));
-  const runtime::task_audit audit{
-      "eve",
-      "redrive",
-      {runtime::task_id{3}, runtime::task_id{5}},
-      time_ms{std::chrono::seconds{9}}};
-  made.push_back(as_record(task_audited, runtime::encode_task_audit(audit)));
-  made.push_back(as_record(queue_closed, runtime::encode_queue_deleted({queue, true})));
-  runtime::ends_told told;
-  told.tasks = {runtime::task_id{3}, runtime::task_id{5}};
-  told.origins = {"w.1.2", "w.1.3"};
-  told.all = true;
-  made.push_back(as_record(task_ends_told, runtime::encode_ends_told(told)));
-  made.push_back(as_record(queue_deleted, runtime::encode_queue_deleted({queue, false})));
-  made.push_back(as_record(
-      topic_deleted, std::string{runtime::encode_topic_deleted(topic, sequence{9}).view()}));
-  return made;
-}
-
 /// What the golden journals do not have.
 void offer_rare(seed_folder& seeds) {
-  const auto tenant = tenant_name::parse("acme");
-  const auto topic = topic_name::parse("orders");
-  const auto queue = queue_name::parse("chores");
-  if (!tenant || !topic || !queue) return;
-  std::string projected;
-  for (const auto& one : rare_records({*tenant, *topic}, {*tenant, *queue})) {
-    offer_record(one, seeds);
-    tests::add_projected(projected, one, 1);
-  }
-  seeds.offer(projected, {"projected"});
-
-  journal::PresenceMember member;
-  member.set_member("ann");
-  member.set_state(R"({"at":1})");
-  member.set_version(3);
-  seeds.offer(member.SerializeAsString(), {"presence_member"});
-  journal::PresenceTopic named;
-  named.set_tenant("acme");
-  named.set_topic("orders");
-  seeds.offer(named.SerializeAsString(), {"presence_topic"});
-
   runtime::ending_row ending;
   ending.ending = {runtime::task_id{3}, "w.1.2", runtime::task_end::completed, 2, R"({"n":1})"};
   ending.place = sequence{8};
   seeds.offer(runtime::encode_ending_row(ending), {"ending_row"});
-
-  runtime::group_progress progress;
-  progress.nonce = 9;
-  progress.delivered = {{sequence{1}, sequence{6}}};
-  progress.acked = {{sequence{2}, sequence{2}}, {sequence{4}, sequence{5}}};
-  progress.pending = {
-      {sequence{3}, 2, time_ms{std::chrono::seconds{5}}, {{1, {}, "m", "nack", "why"}}, 0}};
-  runtime::group_ledger ledger;
-  ledger.apply(progress);
-  const auto state = runtime::encode_group_snapshot(ledger, {});
-  seeds.offer(state, {"group_snapshot"});
-  std::string row;
-  storage::encode_snapshot_value(row, sequence{6}, lsn{20}, state);
-  seeds.offer(row, {"snapshot_value"});
-
-  const storage::index_segment first{
-      .number = 1, .block = lsn{5}, .span = 3, .count = 2, .runs = {"\0\2", 2}};
-  auto second = first;
-  second.number = 4;
-  second.block = lsn{300};
-  second.time = time_ms{std::chrono::seconds{9}};
-  storage::encode_index_row(row, std::array{first, second});
-  seeds.offer(row, {"index_row"});
 }
 
 std::string text_of(const std::filesystem::path& file) {
