@@ -164,6 +164,31 @@ TEST_CASE("two tenants that are refused shut out no other", "[model][holds]") {
     CHECK(told->outcome().has_value());
 }
 
+TEST_CASE("one that hangs while all are held makes way for the next", "[model][holds]") {
+  chat_provider provider;
+  provider.script({limited("Retry-After", "100"), limited("Retry-After", "100"), {.hang = true}});
+  manual_clock time;
+  auto settings = settings_for(provider);
+  settings.timeouts.first_byte = seconds{20};
+  asking asker{{settings}, &time};
+  const auto refused = two_that_wait(asker);
+  const auto hangs = asker.ask(of("t3", "hi"));
+  REQUIRE(eventually([&] { return provider.query_count() == 3; }));
+  const auto held = asker.ask(of("t4", "hi"));
+  REQUIRE(eventually([&] { return asker.stats().backing_off == 3; }));
+  time.advance(seconds{19});
+  // Another call is seen: by then the thread has seen the time, too.
+  const auto own = asker.ask(of("t1", "hi"));
+  REQUIRE(eventually([&] { return asker.stats().backing_off == 4; }));
+  CHECK(provider.query_count() == 3);
+  time.advance(seconds{1});
+  // What it is answered goes for all that were not refused, long before the time is over.
+  CHECK(held->outcome().has_value());
+  time.advance(seconds{5});
+  CHECK(hangs->outcome().has_value());
+  CHECK_FALSE(own->is_done());
+}
+
 TEST_CASE("an answer to another does not end what holds a tenant", "[model][holds]") {
   chat_provider provider;
   provider.script({limited("Retry-After", "100")});
