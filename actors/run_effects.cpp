@@ -1,4 +1,5 @@
 // What the commands of a run do once they are recorded, and how their answers come back.
+#include "actors/armed_timers.hpp"
 #include "actors/guest_turn.hpp"
 #include "actors/router.hpp"
 #include "actors/run_host.hpp"
@@ -315,7 +316,14 @@ void run_host::start_model(std::uint32_t command) {
   const auto found = engine_->open().find(command);
   if (found == engine_->open().end() || found->second.request.kind != command_kind::model) return;
   begin_attempt(command);
-  auto begun = models_.start(command, found->second, channel_, *start_);
+  // What is recorded outlives this process, and lets the run rest.
+  const bool may_record = runtime::may_be_put_off(found->second, runtime::limits_of(limits()));
+  auto begun = models_.start(
+      command,
+      found->second,
+      channel_,
+      *start_,
+      may_record ? std::optional{soon_due} : std::nullopt);
   if (begun || begun.error().code == errc::draining) return;
   const auto& why = begun.error();
   const std::chrono::milliseconds hint{why.retry_after_ms};

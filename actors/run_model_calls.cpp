@@ -37,7 +37,8 @@ result<void> run_model_calls::start(
     std::uint32_t command,
     const runtime::open_command& one,
     const topic_ref& channel,
-    const runtime::run_start& start) {
+    const runtime::run_start& start,
+    std::optional<std::chrono::milliseconds> wait_max) {
   if (interrupted_.contains(command)) {
     // While there is nobody to ask, the record does not grow with each start of a node.
     if (auto found = models_.find(*one.request.question); !found) return found;
@@ -56,7 +57,8 @@ result<void> run_model_calls::start(
        .attempt = one.attempt,
        .name = one.request.name,
        .idempotency_key = key_of(channel, start, command),
-       .question = one.request.question},
+       .question = one.request.question,
+       .wait_max = wait_max},
       start.identity);
 }
 

@@ -7,8 +7,12 @@
 #include "runtime/workflow/run_codec.hpp"
 #include "runtime/workflow/run_engine.hpp"
 
+#include <chrono>
 #include <cstdint>
+#include <functional>
+#include <optional>
 #include <set>
+#include <vector>
 
 namespace callboard::actors {
 
@@ -28,13 +32,15 @@ public:
   run_model_calls(run_home& home, model_caller& run, model::chat_calls* calls)
       : home_{home}, run_{run}, models_{*this, calls} {}
 
-  /// The attempt that the command has come to; `model_ended` follows, unless it is cancelled.
+  /// The attempt that the command has come to; `model_ended` follows, unless it is cancelled. A
+  /// time that a provider names, if it is longer than `wait_max`, is the run's to wait for.
   /// Errors: as `run_models::start`.
   [[nodiscard]] result<void> start(
       std::uint32_t command,
       const runtime::open_command& one,
       const topic_ref& channel,
-      const runtime::run_start& start);
+      const runtime::run_start& start,
+      std::optional<std::chrono::milliseconds> wait_max);
 
   /// Ends the call of a command, if there is one. Nothing follows.
   void cancel(std::uint32_t command) { models_.cancel(command); }

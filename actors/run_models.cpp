@@ -34,6 +34,7 @@ model::chat_request request_of(const run_models::ask& what, const run_identity& 
   to.idempotency_key = what.idempotency_key;
   to.options = question.options;
   to.timeout = question.timeout;
+  to.wait_max = what.wait_max;
   return to;
 }
 

@@ -41,6 +41,8 @@ public:
     std::string name;
     std::string idempotency_key;
     std::shared_ptr<const model_request> question;
+    /// A longer time that a provider names is the run's to wait for.
+    std::optional<std::chrono::milliseconds> wait_max;
   };
 
   /// `calls` may be null: then a command's first attempt fails for good.

@@ -8,6 +8,7 @@
 #include "model/retry_state.hpp"
 #include "model/transfer.hpp"
 
+#include <chrono>
 #include <memory>
 #include <optional>
 #include <string>
@@ -43,6 +44,8 @@ struct call {
   std::string idempotency_key;
   boot_time began{};
   boot_time deadline{};
+  /// Of `chat_request`.
+  std::optional<std::chrono::milliseconds> wait_max;
 
   /// Whom to ask: the first, then its fallbacks; `at` counts on.
   std::vector<provider*> chain;

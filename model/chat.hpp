@@ -34,6 +34,9 @@ struct chat_request {
   boost::json::object options;
   /// From admission to the end, with queueing and retries; 0 = the provider's `total_timeout`.
   std::chrono::milliseconds timeout{0};
+  /// A longer time that a provider names with 429 ends the call with that failure, where no
+  /// fallback is left: who asked waits himself. Nothing: the call does.
+  std::optional<std::chrono::milliseconds> wait_max;
 };
 
 inline constexpr std::size_t idempotency_key_size_max = 255;

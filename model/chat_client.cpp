@@ -161,6 +161,7 @@ result<call_id> chat_client::core::start(const chat_request& request, chat_callb
   const auto given = request.timeout.count() > 0 ? request.timeout : first->settings.timeouts.total;
   one->began = clock_.boot();
   one->deadline = later(one->began, given);
+  one->wait_max = request.wait_max;
   return enqueue(std::move(one));
 }
 

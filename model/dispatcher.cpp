@@ -75,6 +75,12 @@ std::pair<int, milliseconds> hope_in(const failure& failed, milliseconds wait_ma
   return {0, -wait};
 }
 
+/// Whoever asked would rather wait for that himself.
+bool is_left_to_asker(const call& one, const failure& failed) {
+  return failed.kind == failure_kind::rate && failed.retry_after && one.wait_max
+         && *failed.retry_after > *one.wait_max;
+}
+
 /// True for what says that the provider has too much to do.
 bool is_overload(const failure& failed) {
   return failed.kind == failure_kind::rate || failed.code == errc::overloaded
@@ -440,6 +446,10 @@ void dispatcher::try_again(call& one, failure failed) {
   const auto next = one.retries.after(failed, left, others, parts_.random);
   one.last_failure = failed;
   heed(one, failed);
+  if (next.step == next_step::wait && !others && is_left_to_asker(one, failed)) {
+    // Also if there was more hope elsewhere: only this failure names the time.
+    return finish(one, std::unexpected{std::move(failed)});
+  }
   if (next.step == next_step::give_up) {
     return finish(one, std::unexpected{verdict(one, std::move(failed))});
   }

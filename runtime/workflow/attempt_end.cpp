@@ -27,7 +27,7 @@ std::optional<next> next_attempt(
   const auto& retry = step.request.retry;
   if (!retry.again.contains(why.kind) || retry.attempts_max <= 1) return std::nullopt;
   const bool asks_for_later = why.kind == failure_class::rate && why.retry_after_ms != 0;
-  if (asks_for_later && step.deferrals < limits.deferrals_max) return next::deferred;
+  if (asks_for_later && may_be_put_off(step, limits)) return next::deferred;
   const auto counted = one.attempt - step.interruptions - step.deferrals;
   return counted < retry.attempts_max ? std::optional{next::counted} : std::nullopt;
 }
@@ -52,6 +52,12 @@ std::chrono::milliseconds delay_before(
 }
 
 }  // namespace
+
+bool may_be_put_off(const open_command& step, const run_limits& limits) {
+  const auto& retry = step.request.retry;
+  return retry.again.contains(failure_class::rate) && retry.attempts_max > 1
+         && step.deferrals < limits.deferrals_max;
+}
 
 run_event event_of(
     ended_attempt one,

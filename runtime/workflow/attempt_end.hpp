@@ -27,4 +27,7 @@ struct ended_attempt {
     time_ms now,
     const run_limits& limits);
 
+/// Whether such a failure would be waited for so.
+[[nodiscard]] bool may_be_put_off(const open_command& step, const run_limits& limits);
+
 }  // namespace callboard::runtime

@@ -292,3 +292,59 @@ TEST_CASE("a wish beyond the deadline ends the call at once, with the hint", "[m
   CHECK(failed.retry_after_ms == 700'000);
   CHECK(provider.query_count() == 1);
 }
+
+TEST_CASE("who would rather wait himself is told the time", "[model][holds]") {
+  chat_provider provider;
+  chat_provider other;
+  manual_clock time;
+  auto settings = settings_for(provider, "first");
+  const auto other_settings = settings_for(other, "second");
+  auto patient = question("hi");
+  patient.wait_max = seconds{2};
+  SECTION("a long one ends the call") {
+    provider.script({limited("Retry-After", "30")});
+    asking asker{{settings}, &time};
+    const auto failed = asker.answer(patient).error();
+    CHECK(failed.kind == failure_kind::rate);
+    CHECK(failed.retry_after == seconds{30});
+    CHECK(provider.query_count() == 1);
+    // Others hold to it as ever.
+    CHECK(eventually([&] { return asker.stats().held >= seconds{30}; }));
+  }
+  SECTION("a short one is waited for") {
+    provider.script({limited("Retry-After", "2")});
+    asking asker{{settings}, &time};
+    const auto told = asker.ask(patient);
+    REQUIRE(eventually([&] { return asker.stats().backing_off == 1; }));
+    time.advance(seconds{8});
+    CHECK(told->outcome().has_value());
+  }
+  SECTION("so is one that comes with 503") {
+    provider.script({error_reply(503, "busy", "later", {{"Retry-After", "30"}})});
+    asking asker{{settings}, &time};
+    const auto told = asker.ask(patient);
+    REQUIRE(eventually([&] { return asker.stats().backing_off == 1; }));
+    time.advance(seconds{40});
+    CHECK(told->outcome().has_value());
+  }
+  SECTION("and one before a fallback is asked") {
+    provider.script({limited("Retry-After", "10")});
+    settings.fallbacks = {"second"};
+    asking asker{{settings, other_settings}, &time};
+    const auto told = asker.ask(patient);
+    REQUIRE(eventually([&] { return asker.stats().backing_off == 1; }));
+    time.advance(seconds{20});
+    CHECK(told->outcome().value().provider == "first");
+  }
+  SECTION("the last that is asked names it, whatever hope was left") {
+    provider.answer_with([](const chat_query&) { return error_reply(503, "overloaded", "busy"); });
+    other.script({limited("Retry-After", "60")});
+    settings.fallbacks = {"second"};
+    settings.retry.attempts_max = 1;
+    asking asker{{settings, other_settings}, &time};
+    const auto failed = asker.answer(patient).error();
+    CHECK(failed.kind == failure_kind::rate);
+    CHECK(failed.retry_after == seconds{60});
+    CHECK(failed.provider == "second");
+  }
+}

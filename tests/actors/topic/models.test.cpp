@@ -96,6 +96,18 @@ struct asking_workflow : workflow<asking_workflow> {
   }
 };
 
+struct asking_once_workflow : workflow<asking_once_workflow> {
+  static constexpr std::string_view type = "test.asking_once";
+
+  flow<std::string> run(context& ctx, json) {
+    model_request request;
+    request.messages.emplace_back(user_message("hi"));
+    request.retry = retry_policy::once();
+    auto reply = co_await ctx.model("greet", std::move(request)).required();
+    co_return reply.text;
+  }
+};
+
 /// A step that fails twice before it works.
 struct stubborn_workflow : workflow<stubborn_workflow> {
   static constexpr std::string_view type = "test.stubborn";
@@ -122,6 +134,7 @@ class model_fixture : public model_holder, public broker_fixture {
 public:
   model_fixture() : broker_fixture{&models} {
     REQUIRE(workflows.add(asking_workflow::definition()));
+    REQUIRE(workflows.add(asking_once_workflow::definition()));
     REQUIRE(workflows.add(stubborn_workflow::definition()));
   }
 
@@ -350,6 +363,25 @@ TEST_CASE_METHOD(model_fixture, "attempts end where the policy says", "[model]")
   models.call(3).told.on_done(std::unexpected{refusal(model::failure_kind::quota)});
   CHECK(says(outcome_of("w2"), R"("class":"quota")"));
   CHECK(models.count() == 3);
+}
+
+TEST_CASE_METHOD(model_fixture, "a time that a provider names outlives the node", "[model]") {
+  begin("w1");
+  auto& call = models.call(1);
+  CHECK(call.request.wait_max == std::chrono::seconds{2});
+  auto limited = refusal(model::failure_kind::rate);
+  limited.retry_after = std::chrono::minutes{1};
+  call.told.on_done(std::unexpected{limited});
+  CHECK(next_of("task.failed").data.at("deferred") == true);
+  restart();
+  const auto told = ask(explain_workflow{topic("workflow.w1")});
+  REQUIRE(told);
+  CHECK(says(std::get<workflow_answer>(*told).body, R"("deferrals":1)"));
+  CHECK(models.count() == 1);
+  CHECK(recorded_attempts("w1") == std::vector<std::string>{"overloaded"});
+  // Whose policy would fail for it has the call wait.
+  begin("w2", "test.asking_once");
+  CHECK_FALSE(models.call(2).request.wait_max);
 }
 
 TEST_CASE_METHOD(model_fixture, "a full queue is asked again", "[model]") {

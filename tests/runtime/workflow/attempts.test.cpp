@@ -65,6 +65,7 @@ TEST_CASE("who is put off for ever is given up in the end", "[workflow]") {
   limits.deferrals_max = 4;
   int attempts = 0;
   while (!run.end) {
+    CHECK(may_be_put_off(run.engine->open().at(1), limits) == (attempts < 4));
     CHECK(fail(run, slow_down, limits).is_deferred == (attempts < 4));
     ++attempts;
   }
@@ -90,6 +91,7 @@ TEST_CASE("who was put off often waits for what goes wrong as if he was not", "[
 
 TEST_CASE("what is tried once is not tried again, whoever asks", "[workflow]") {
   scripted_run run{knocking<1>::definition()};
+  CHECK_FALSE(may_be_put_off(run.engine->open().at(1), {}));
   CHECK(fail(run, slow_down).kind == run_event_kind::failed);
 }
 
