@@ -63,7 +63,9 @@ exit_code line_publisher::publish_all() {
     if (input_.at_end() && waiting_.empty() && in_flight_.empty()) break;
   }
   if (socket_) socket_->close();
-  if (input_.overlong()) return end_with(run_.misuse("a line of the input is longer than 8 MiB"));
+  if (const auto line = input_.overlong()) {
+    return end_with(run_.misuse(fmt::format("line {} of the input is longer than 8 MiB", *line)));
+  }
   return end_with(refused_ == 0 ? exit_code::done : exit_code::refused);
 }
 
@@ -140,9 +142,13 @@ result<void> line_publisher::read_input() {
   return in_flight_.empty() ? receive(0ms) : result<void>{};
 }
 
-std::optional<line_publisher::pending> line_publisher::event_of(const std::string& line) {
+std::optional<line_publisher::pending> line_publisher::event_of(const input_line& from) {
+  const auto& line = from.text;
   if (!client::is_json(line)) {
-    run_.report({errc::invalid_json, "not JSON, skipped: " + std::string{front_of(line, 80)}, 0});
+    run_.report(
+        {errc::invalid_json,
+         fmt::format("line {}: not JSON, skipped: {}", from.number, front_of(line, 80)),
+         0});
     ++refused_;
     return std::nullopt;
   }
@@ -150,8 +156,9 @@ std::optional<line_publisher::pending> line_publisher::event_of(const std::strin
   const auto members = client::json_members(line);
   if (members && !client::find_member(*members, "specversion").empty()) {
     const auto own = client::json_text(client::find_member(*members, "id"));
-    if (!own.empty()) return pending{line, own};
-    return pending{fmt::format(R"({{"id":"{}",{})", id, line.substr(line.find('{') + 1)), id};
+    if (!own.empty()) return pending{line, own, from.number};
+    return pending{
+        fmt::format(R"({{"id":"{}",{})", id, line.substr(line.find('{') + 1)), id, from.number};
   }
   auto event = fmt::format(
       R"({{"specversion":"1.0","id":"{}","source":{},"type":{},)",
@@ -162,7 +169,7 @@ std::optional<line_publisher::pending> line_publisher::event_of(const std::strin
     event += fmt::format(R"("subject":{},)", client::json_quoted(options_.subject));
   }
   event += fmt::format(R"("datacontenttype":"application/json","data":{}}})", line);
-  return pending{std::move(event), id};
+  return pending{std::move(event), id, from.number};
 }
 
 result<void> line_publisher::send(pending event) {
@@ -247,7 +254,8 @@ void line_publisher::take_refusal(pending event, const error& problem) {
 
 void line_publisher::refuse(const pending& event, const error& why) {
   ++refused_;
-  run_.report({why.code, fmt::format("{} (event {})", why.detail, event.id), 0});
+  run_.report(
+      {why.code, fmt::format("line {}: {} (event {})", event.line, why.detail, event.id), 0});
 }
 
 }  // namespace callboard::cli

@@ -38,6 +38,8 @@ private:
   struct pending {
     std::string event;
     std::string id;
+    /// Of the input.
+    std::uint64_t line = 0;
   };
 
   [[nodiscard]] result<void> connect();
@@ -49,7 +51,7 @@ private:
   void refuse(const pending& event, const error& why);
   /// Puts what was not answered back in line, in the order it was sent.
   void requeue_unanswered();
-  [[nodiscard]] std::optional<pending> event_of(const std::string& line);
+  [[nodiscard]] std::optional<pending> event_of(const input_line& from);
   /// False: give up.
   [[nodiscard]] bool wait_to_reconnect(const error& why);
   /// Says what became of the input, if not all of it is stored.

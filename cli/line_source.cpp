@@ -3,17 +3,21 @@
 #include <istream>
 #include <poll.h>
 #include <unistd.h>
+#include <utility>
 
 namespace callboard::cli {
 
-std::optional<std::string> line_source::take_line() {
+std::optional<input_line> line_source::take_line() {
   for (;;) {
     const auto end = buffered_.find('\n');
     if (end == std::string::npos && !(ended_ && !buffered_.empty())) return std::nullopt;
     auto line = buffered_.substr(0, end);
     buffered_.erase(0, end == std::string::npos ? end : end + 1);
+    ++count_;
     if (line.ends_with('\r')) line.pop_back();
-    if (line.find_first_not_of(" \t") != std::string::npos) return line;
+    if (line.find_first_not_of(" \t") != std::string::npos) {
+      return input_line{count_, std::move(line)};
+    }
   }
 }
 
@@ -39,12 +43,13 @@ bool line_source::fill(std::chrono::milliseconds wait) {
   return true;
 }
 
-std::optional<std::string> line_source::next(std::chrono::milliseconds wait) {
+std::optional<input_line> line_source::next(std::chrono::milliseconds wait) {
   for (;;) {
     if (auto line = take_line()) return line;
     if (ended_) return std::nullopt;
     if (buffered_.size() > line_bytes_max) {
-      overlong_ = ended_ = true;
+      ended_ = true;
+      overlong_ = count_ + 1;
       buffered_.clear();
       return std::nullopt;
     }

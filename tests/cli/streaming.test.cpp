@@ -135,10 +135,12 @@ TEST_CASE("overload is waited out, other refusals are told and exit with 1", "[c
     }
     c.write_frame(8, std::string("\x03\xe8", 2));
   }};
-  const auto done = call({"publish", "a", "--server", server.url()}, "1\n2\n3\n");
+  // Lines are numbered as an editor does, also behind blank and repeated ones.
+  const auto done = call({"publish", "a", "--server", server.url()}, "1\n\nno\n2\n3\n");
   CHECK(done.code == 1);
   CHECK(lines_of(done.out) == 2);
-  CHECK_THAT(done.err, Catch::Contains("invalid_event: no"));
+  CHECK_THAT(done.err, Catch::Contains("invalid_event: line 4: no (event "));
+  CHECK_THAT(done.err, Catch::Contains("invalid_json: line 3: not JSON, skipped: no\n"));
   CHECK(seen.size() == 2);
 }
 
@@ -186,7 +188,7 @@ TEST_CASE("a line above what the server takes is refused, and the others are sto
   const auto done = call({"publish", "a", "--server", server.url()}, input);
   CHECK(done.code == 1);
   CHECK(lines_of(done.out) == 2);
-  CHECK_THAT(done.err, Catch::Contains("too_large") && Catch::Contains("100000 B"));
+  CHECK_THAT(done.err, Catch::Contains("too_large: line 2: ") && Catch::Contains("100000 B"));
 }
 
 TEST_CASE("a server that closes for what it was sent is not sent it again", "[cli]") {
