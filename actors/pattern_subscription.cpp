@@ -89,7 +89,10 @@ void pattern_subscription::list_to_replay(const std::vector<topic_description>& 
     const auto known = start_.cursors.extract(topic.topic);
     if (known.empty()) {
       adopt(topic.topic, begin_of_new());
-    } else if (known.mapped().epoch == topic.epoch && known.mapped().seq == topic.last_seq) {
+    } else if (
+        known.mapped().epoch == topic.epoch && known.mapped().seq == topic.last_seq
+        && topic.settings.kind == runtime::topic_kind::durable) {
+      // Of an ephemeral topic nobody knows what came since: it is followed, which tells so.
       places_.emplace(topic.topic, std::move(known.mapped()));
     } else {
       adopt(topic.topic, runtime::after_cursor{std::move(known.mapped())});
@@ -158,14 +161,15 @@ void pattern_subscription::on_active(const topic_active& active) {
     // What came while the list was made belongs to now, whether the list has it or not.
     if (!is_now_ || known.epoch != at.epoch || known.seq < at.seq) at = known;
   }
-  if (is_behind) adopt(topic, runtime::after_cursor{std::move(at)});
+  if (is_behind) adopt(topic, runtime::after_cursor{std::move(at)}, news_age::fresh);
 }
 
-void pattern_subscription::adopt(const std::string& topic, runtime::position from) {
+void pattern_subscription::adopt(const std::string& topic, runtime::position from, news_age news) {
   if (topics_.contains(topic) || waiting_.contains(topic)) return;
   places_.erase(topic);
   held_.erase(topic);
-  if (topics_.size() < topics_max_ && waiting_.empty()) return follow(topic, {std::move(from)});
+  if (topics_.size() < topics_max_ && waiting_.empty())
+    return follow(topic, {std::move(from), news});
   // Of a list there is only as much as there is room for.
   if (ready_ && waiting_.size() >= waiting_per_place * topics_max_) {
     const auto* at = std::get_if<runtime::after_cursor>(&from);
@@ -196,6 +200,7 @@ void pattern_subscription::follow(const std::string& topic, turn place) {
   one.place = std::move(place);
   one.subscription = source_->subscribe(
       {tenant_, topic_name::trusted(topic)}, *output_, policy_, *credits_, one.place.from);
+  one.subscription->expect_unheard(one.place.news);
   one.subscription->open();
 }
 
@@ -245,7 +250,10 @@ void pattern_subscription::on_tick(boot_time now) {
     }
     if (wanted != 0) --wanted;
     if (may_rest) source_->let_go(it.topic());
-    if (is_silent) wait_for_turn(entry->first, std::move(one.place));
+    if (is_silent) {
+      one.place.news = news_age::old;
+      wait_for_turn(entry->first, std::move(one.place));
+    }
     entry = topics_.erase(entry);
   }
   while (!turns_.empty() && topics_.size() < topics_max_) {

@@ -4,7 +4,7 @@
 // However many topics match, it follows at most `topics_max` at a time: those that have something
 // for it. One that has been quiet for a while after everything was sent is let go; its next event
 // is told (`topic_active`), and it goes on exactly there. Topics beyond the bound wait for their
-// turn, which costs no event, as each has its place: those that rest go at once then.
+// turn, which costs no stored event, as each has its place: those that rest go at once then.
 #pragma once
 
 #include "actors/relay_messages.hpp"
@@ -129,6 +129,7 @@ private:
   /// Where a topic goes on, and whether it was told that it waits for the topic itself.
   struct turn {
     runtime::position from;
+    news_age news = news_age::old;
     bool is_told = false;
   };
 
@@ -153,8 +154,8 @@ private:
   void finish_list();
   /// Of a replay: where topics begin that it has no cursor of.
   [[nodiscard]] runtime::position begin_of_new() const;
-  /// Follows it, or lets it wait for its turn.
-  void adopt(const std::string& topic, runtime::position from);
+  /// Follows it, or lets it wait for its turn. `news`: what it begins with.
+  void adopt(const std::string& topic, runtime::position from, news_age news = news_age::old);
   void follow(const std::string& topic, turn place);
   void leave_out(const std::string& topic, runtime::cursor at, const error& why);
   void wait_for_turn(const std::string& topic, turn place);

@@ -110,6 +110,22 @@ void relay::on_deliver(runtime::event_batch_ptr batch, boot_time now) {
     subscriptions_[i]->offer(offered);
 }
 
+void relay::on_unheard(const unheard_since& unheard, boot_time now) {
+  if (!attached_) return;
+  const auto each = [this](const auto& tell) {
+    for (std::size_t i = 0; i < subscriptions_.size(); ++i) {
+      if (subscriptions_[i]->began_with_news()) tell(*subscriptions_[i]);
+    }
+  };
+  counts_->dropped_ephemeral += unheard.dropped;
+  if (unheard.dropped != 0) each([&](auto& one) { one.skipped(head_.last_seq, unheard.dropped); });
+  for (const auto& batch : unheard.batches) {
+    const auto offered = std::make_shared<offered_batch>(batch);
+    offered->offered_at = now;
+    each([&](auto& one) { one.offer(offered); });
+  }
+}
+
 void relay::on_skipped(const relay_skipped& skipped) {
   head_.last_seq = std::max(head_.last_seq, skipped.last_seq);
   counts_->dropped_ephemeral += skipped.dropped;

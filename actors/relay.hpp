@@ -65,6 +65,8 @@ public:
   // From the topic.
   void on_attached(const relay_attached& attached);
   void on_deliver(runtime::event_batch_ptr batch, boot_time now);
+  /// For subscriptions that began with news.
+  void on_unheard(const unheard_since& unheard, boot_time now);
   void on_skipped(const relay_skipped& skipped);
   void on_gone();
   void on_page(std::uint64_t read, const result<event_page>& page);

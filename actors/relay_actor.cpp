@@ -16,12 +16,11 @@ relay_actor::relay_actor(
       shared_{shared},
       relay_{std::move(topic), shared.limits, *this, shared.counts} {}
 
-void relay_actor::attach_to_topic(bool is_told) {
+void relay_actor::attach_to_topic() {
   enter();
   owed_credits_ = 0;
   released_ = false;
-  shared_.broker.attach(
-      {relay_.topic(), shared_.credits, is_told}, caf::actor_cast<caf::actor>(this));
+  shared_.broker.attach({relay_.topic(), shared_.credits}, caf::actor_cast<caf::actor>(this));
 }
 
 void relay_actor::leave_topic() {
@@ -48,16 +47,21 @@ bool relay_actor::try_to_leave() {
   return true;
 }
 
-void relay_actor::tell_news() {
-  if (!let_go_at_) return;
-  const auto at = *std::exchange(let_go_at_, std::nullopt);
-  shared_.on_news({relay_.topic(), at.epoch, at.seq});
+void relay_actor::tell_news(const std::optional<topic_active>& of) {
+  if (!let_go_at_ && !of) return;
+  auto news = of.value_or(topic_active{.topic = relay_.topic()});
+  // They have had no more than this.
+  if (const auto at = std::exchange(let_go_at_, std::nullopt)) {
+    news.epoch = at->epoch;
+    news.last_seq = at->seq;
+  }
+  shared_.on_news(news);
 }
 
 void relay_actor::on_tick(boot_time now) {
   if (has_ended()) return;
   enter();
-  if (std::exchange(attach_again_, false)) attach_to_topic(false);
+  if (std::exchange(attach_again_, false)) attach_to_topic();
   relay_.on_tick(now);
 }
 
@@ -104,8 +108,13 @@ caf::behavior relay_actor::make_behavior() {
         if (!message->exists && !message->is_unknown) let_go_at_.reset();
         relay_.on_attached(*message);
       },
+      [this](boxed<unheard_since>& message) {
+        tell_news(message->news);
+        relay_.on_unheard(*message, shared_.time.boot());
+      },
+      [this](boxed<topic_active>& message) { tell_news(*message); },
       [this](boxed<relay_released>&) {
-        if (relay_.subscription_count() != 0) return attach_to_topic(true);
+        if (relay_.subscription_count() != 0) return attach_to_topic();
         released_ = true;
         let_go_at_.reset();
       },

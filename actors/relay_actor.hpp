@@ -20,7 +20,7 @@ struct relay_setup {
   const clock& time;
   relay_limits limits;
   relay_counts& counts;
-  /// Told of the next event after `let_go`, before it is offered.
+  /// Told of the next event after `let_go`, and of news of the topic, before it is offered.
   const std::function<void(const topic_active&)>& on_news;
   std::uint32_t credits = 0;
   std::uint32_t page_events_max = 0;
@@ -28,9 +28,9 @@ struct relay_setup {
 };
 
 /// Spawned by the hub of its I/O thread, which ends it some time after its last subscription left.
-/// Accepts boxed<relay_attached>, boxed<deliver>, boxed<relay_skipped>, boxed<topic_gone> from the
-/// topic (or its shard) and boxed<control_reply> for its reads. Its inbox is bounded by the credits
-/// it grants.
+/// Accepts boxed<relay_attached>, boxed<unheard_since>, boxed<topic_active>, boxed<deliver>,
+/// boxed<relay_skipped>, boxed<relay_released>, boxed<topic_gone> from the topic (or its shard) and
+/// boxed<control_reply> for its reads. Its inbox is bounded by the credits it grants.
 class relay_actor final : public io_actor, private relay_upstream {
 public:
   relay_actor(
@@ -38,9 +38,8 @@ public:
 
   [[nodiscard]] relay& get() { return relay_; }
 
-  /// Asks for events; with `is_told` also for the ephemeral ones since the news of the topic. On
-  /// the loop.
-  void attach_to_topic(bool is_told);
+  /// Asks for events. On the loop.
+  void attach_to_topic();
 
   /// Tells the topic and ends. On the loop.
   void leave_topic();
@@ -67,7 +66,8 @@ private:
   void ask_snapshot() override;
   void after_messages() override;
   void note_sender();
-  void tell_news();
+  /// `of`: nothing if there is only the next event.
+  void tell_news(const std::optional<topic_active>& of = {});
 
   relay_setup shared_;
   relay relay_;

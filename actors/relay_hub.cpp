@@ -82,8 +82,10 @@ public:
             {{"thread", std::to_string(from.thread)}})} {
     hub = from.system.spawn<hub_actor>(from.loop);
     actor = static_cast<hub_actor*>(caf::actor_cast<caf::abstract_actor*>(hub));
-    on_news = [this](const topic_active& active) { handle_active(active); };
-    actor->on_active = on_news;
+    on_news = [this](const topic_active& active) { handle_news(active); };
+    actor->on_active = [this](const topic_active& active) {
+      if (!is_known(active)) handle_active(active);
+    };
     actor->on_reply = [this](control_reply& reply) { handle_list(reply); };
   }
 
@@ -94,19 +96,17 @@ public:
       runtime::credit_account& credits,
       runtime::position from) override {
     return std::make_unique<topic_subscription>(
-        relay_of(topic, true).get(), output, policy, credits, std::move(from));
+        relay_of(topic).get(), output, policy, credits, std::move(from));
   }
 
-  /// `is_told`: whoever wants it has heard of the topic just now.
-  relay_actor& relay_of(const topic_ref& topic, bool is_told) {
+  relay_actor& relay_of(const topic_ref& topic) {
     auto& entry = relays[topic];
-    if (entry.actor == nullptr) {
+    const bool is_new = entry.actor == nullptr;
+    if (is_new) {
       entry.handle = given.system.spawn<relay_actor>(given.loop, shared, topic);
       entry.actor = static_cast<relay_actor*>(caf::actor_cast<caf::abstract_actor*>(entry.handle));
-      entry.actor->attach_to_topic(is_told);
-    } else if (entry.actor->is_released()) {
-      entry.actor->attach_to_topic(is_told);
     }
+    if (is_new || entry.actor->is_released()) entry.actor->attach_to_topic();
     entry.idle_since.reset();
     return *entry.actor;
   }
@@ -120,7 +120,9 @@ public:
     given.broker.watch({one.tenant(), one.pattern()}, hub);
   }
 
+  void handle_news(const topic_active& active);
   void handle_active(const topic_active& active);
+  [[nodiscard]] bool is_known(const topic_active& active) const;
   void handle_list(control_reply& reply);
   [[nodiscard]] result<void> list(pattern_subscription& one, std::string after);
   void list_on();
@@ -134,6 +136,8 @@ public:
     caf::actor handle;
     relay_actor* actor = nullptr;
     std::optional<boot_time> idle_since;
+    /// Number of the last news that came by way of it.
+    std::uint64_t news = 0;
   };
 
   relay_hub_parts given;
@@ -173,6 +177,18 @@ public:
 };
 
 // -- patterns --------------------------------------------------------------------------------
+
+void relay_hub::parts::handle_news(const topic_active& active) {
+  const auto relay = relays.find(active.topic);
+  if (relay != relays.end() && active.number != 0) relay->second.news = active.number;
+  handle_active(active);
+}
+
+/// Those who watch have heard of it from the topic's relay, and may have let go of the topic since.
+bool relay_hub::parts::is_known(const topic_active& active) const {
+  const auto relay = relays.find(active.topic);
+  return active.number != 0 && relay != relays.end() && relay->second.news == active.number;
+}
 
 void relay_hub::parts::handle_active(const topic_active& active) {
   const auto& topic = active.topic.topic.str();
@@ -387,7 +403,7 @@ std::unique_ptr<topic_subscription> relay_hub::subscribe(
     runtime::credit_account& credits,
     runtime::position from) {
   return std::make_unique<topic_subscription>(
-      parts_->relay_of(topic, false).get(), output, policy, credits, std::move(from));
+      parts_->relay_of(topic).get(), output, policy, credits, std::move(from));
 }
 
 void relay_hub::join(thread_member& member) {

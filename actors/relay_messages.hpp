@@ -6,7 +6,9 @@
 #include "base/names.hpp"
 #include "runtime/topic/event_batch.hpp"
 
+#include <cstdint>
 #include <string>
+#include <vector>
 
 namespace callboard::actors {
 
@@ -17,8 +19,6 @@ struct attach_relay {
   topic_ref topic;
   /// Batches the topic may send before it needs `relay_credit`.
   std::uint32_t credits = 0;
-  /// Because of news (`topic_active`): the ephemeral events since come, too.
-  bool is_told = false;
 };
 
 /// TOPIC -> RELAY (from the shard with `exists` false while there is no such topic). Every event
@@ -94,13 +94,26 @@ struct unwatch_pattern {
 };
 
 /// SHARD or TOPIC -> HUB: an event of a watched topic is about to come, after `last_seq`. A topic
-/// says so once, then again after a relay was released or somebody began to watch.
+/// says so once, then again after a relay was released or somebody began to watch. It tells its
+/// relays, too, which hand it to their hubs before that event: by way of the shard it may come
+/// later than the event does.
 struct topic_active {
   topic_ref topic;
   std::string epoch;
   sequence last_seq{};
   /// Nothing comes just now: the answer to `watch_pattern` of one that has nothing under way.
   bool is_quiet = false;
+  /// The same for the same news, whichever way they came; 0 of other words about a topic.
+  std::uint64_t number = 0;
+};
+
+/// TOPIC -> RELAY, behind `relay_attached`: what came since `news` that nobody can read later, for
+/// those who begin because of them. Takes no credit.
+struct unheard_since {
+  topic_active news;
+  std::vector<runtime::event_batch_ptr> batches;
+  /// Events before these that were too many to keep.
+  std::uint64_t dropped = 0;
 };
 
 }  // namespace callboard::actors

@@ -320,11 +320,8 @@ private:
     touch();
     if (!relays_.contains(from.id())) monitor(from);
     relays_[from.id()] = {from, message.credits};
-    const auto unheard = unheard_.since_news(used_, message.is_told ? message.credits : 0);
-    const auto left = message.credits - static_cast<std::uint32_t>(unheard.size());
-    send(from, box(attached_to(core_.attach(key_of(from), left), run_ != nullptr)));
-    for (const auto& batch : unheard)
-      send(from, box(deliver{batch}));
+    send(from, box(attached_to(core_.attach(key_of(from), message.credits), run_ != nullptr)));
+    if (auto unheard = unheard_.since_news(used_)) send(from, box(*std::move(unheard)));
   }
 
   void on_detach(const caf::actor& from) {
@@ -335,17 +332,19 @@ private:
 
   void on_release(const release_relay& by, const caf::actor& from) {
     if (!core_.is_settled() || core_.image().last_seq != by.heard) return;
+    if (unheard_.may_be_awaited(parts_.time.boot())) return;
     on_detach(from);
     is_unheard_ = true;
-    unheard_.forget();
     send(from, box(relay_released{}));
   }
 
   /// Of a topic that is not made yet its shard tells, once it is.
   void tell_watchers() {
     if (core_.is_unmade() || !std::exchange(is_unheard_, false)) return;
-    send(parent_, box(topic_stirs{news_of(core_.image())}));
-    unheard_.told(used_);
+    const auto& news = unheard_.begin(news_of(core_.image()), used_);
+    for (const auto& [id, one] : relays_)
+      send(one.handle, box(topic_active{news}));
+    send(parent_, box(topic_stirs{news}));
   }
 
   void on_credit(std::uint32_t credits) {

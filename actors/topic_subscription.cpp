@@ -42,7 +42,12 @@ void topic_subscription::abandon() {
 
 void topic_subscription::begin(const runtime::topic_head& head) {
   started_ = true;
-  const auto outcome = core_.start(from_, head);
+  auto outcome = core_.start(from_, head);
+  if (news_ == news_age::fresh) {
+    // The place in an ephemeral topic is that of the news, not one that its client left.
+    if (outcome.reason == runtime::loss::no_history) outcome.reason = runtime::loss::none;
+    holds_ephemeral_ = true;
+  }
   output_->started(*this, outcome, head);
   resume();
 }
@@ -90,6 +95,7 @@ void topic_subscription::skipped(sequence last, std::uint64_t dropped) {
 
 void topic_subscription::tell(const runtime::advice& what) {
   if (what.tell_lagging) {
+    holds_ephemeral_ = false;
     drop_waiting();
     output_->lagging(*this, core_.behind_by(), std::exchange(dropped_, 0));
   }
@@ -115,6 +121,7 @@ void topic_subscription::resume() {
     reading_ = true;
     source_->read_for(*this);
   }
+  if (!over_ && !stalled_) flush_ephemeral();
   pumping_ = false;
   want_snapshot();
 }
@@ -177,8 +184,9 @@ void topic_subscription::offer_ephemeral(const offered_batch_ptr& batch) {
   const auto role = batch->batch->role;
   if (role == runtime::frame_role::stream && lacks_snapshot_) return;
   if (role == runtime::frame_role::snapshot && !lacks_snapshot_) return;
-  if (!core_.takes_ephemeral()) {
-    if (role == runtime::frame_role::event) dropped_ += batch->count();
+  const bool is_event = role == runtime::frame_role::event;
+  if (!core_.takes_ephemeral() && !(holds_ephemeral_ && is_event)) {
+    if (is_event) dropped_ += batch->count();
     return lose_streams();
   }
   if (role == runtime::frame_role::snapshot) lacks_snapshot_ = false;
@@ -207,6 +215,8 @@ void topic_subscription::offer_ephemeral(const offered_batch_ptr& batch) {
 }
 
 void topic_subscription::flush_ephemeral() {
+  if (core_.takes_ephemeral()) holds_ephemeral_ = false;
+  if (holds_ephemeral_) return;
   if (!waiting_.empty() && !core_.takes_ephemeral()) drop_waiting();
   if (dropped_ != 0 && !core_.is_behind()) output_->lagging(*this, 0, std::exchange(dropped_, 0));
   while (!waiting_.empty()) {

@@ -8,6 +8,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <vector>
 
 namespace callboard::actors {
@@ -20,6 +21,14 @@ inline constexpr std::uint32_t waiting_events_max = 256;
 
 /// How events are told to the client.
 enum class delivery_mode : std::uint8_t { live, catching_up };
+
+/// Of the news of its topic that a subscription begins with.
+enum class news_age : std::uint8_t {
+  /// They came just now: nothing since them is lost.
+  fresh,
+  /// It had to wait: what was ephemeral meanwhile may be gone.
+  old,
+};
 
 /// Where a subscription's events go; implemented by the gateway. Calls may come from within calls
 /// to the subscription. It must not make or destroy subscriptions inside a call.
@@ -74,6 +83,10 @@ public:
   topic_subscription(const topic_subscription&) = delete;
   topic_subscription& operator=(const topic_subscription&) = delete;
 
+  /// It begins with news of the topic: it also gets what was ephemeral since them before its relay
+  /// was there, as far as the topic still has that. Call before `open`.
+  void expect_unheard(news_age age) { news_ = age; }
+
   /// Begins: `started` follows, at once if the relay is attached. Call once, from outside of calls
   /// to outputs.
   void open();
@@ -97,6 +110,8 @@ public:
 
   /// It failed, or ends the connection.
   [[nodiscard]] bool is_over() const { return over_; }
+
+  [[nodiscard]] bool began_with_news() const { return news_.has_value(); }
 
   /// Batches that came while it was there, ephemeral ones too.
   [[nodiscard]] std::uint64_t offered() const { return offered_; }
@@ -144,6 +159,9 @@ private:
   std::uint64_t dropped_ = 0;
   std::uint64_t offered_ = 0;
   bool started_ = false;
+  std::optional<news_age> news_;
+  /// Until it has first caught up, ephemeral events wait: they came live, behind the news.
+  bool holds_ephemeral_ = false;
   /// What streams of the topic told before is not known to the client.
   bool lacks_snapshot_ = true;
   /// A read is under way or waits for its turn.

@@ -2,26 +2,37 @@
 // told: nobody can read them later, so they are kept for these for a moment.
 #pragma once
 
+#include "actors/relay_messages.hpp"
 #include "base/clock.hpp"
 #include "runtime/topic/topic_core.hpp"
 
 #include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <limits>
 #include <optional>
+#include <utility>
 #include <vector>
 
 namespace callboard::actors {
 
-/// Belongs to one TOPIC, as whose relay of key `own` it stands. Bounds: `batches_max` batches for
-/// about `travel_max`, and only if ephemeral events come.
+/// Belongs to one TOPIC, as whose relay of key `own` it stands. Bounds: the last `batches_max`
+/// batches for about `travel_max`, and only if ephemeral events come.
 class unheard_events {
 public:
   /// Whoever follows a topic because of news of it attaches sooner than this.
   static constexpr boot_time travel_max = std::chrono::seconds{5};
-  static constexpr std::uint32_t batches_max = 16;
+  static constexpr std::size_t batches_max = 16;
 
   unheard_events(runtime::topic_core& core, runtime::relay_key own) : core_{core}, own_{own} {}
 
-  void told(boot_time now) { told_ = now; }
+  /// Gives `news`, which are told now, their number: no other actor of the topic has it, either.
+  const topic_active& begin(topic_active news, boot_time now) {
+    news.number = (own_.raw() << 32U) + ++news_count_;
+    news_ = std::move(news);
+    told_ = now;
+    return news_;
+  }
 
   /// Before these are published.
   void expect(const std::vector<runtime::publish_request>& requests, boot_time now) {
@@ -31,23 +42,31 @@ public:
     is_kept_ = std::ranges::any_of(requests, [all](const auto& one) {
       return (all || one.ephemeral) && one.role == runtime::frame_role::event;
     });
-    if (is_kept_) core_.attach(own_, batches_max);
+    if (is_kept_) core_.attach(own_, std::numeric_limits<std::uint32_t>::max());
   }
 
   void keep(const runtime::topic_effects::delivery& one) {
     const bool is_event = one.batch->role == runtime::frame_role::event;
-    if (one.relay == own_ && one.batch->ephemeral && is_event) batches_.push_back(one.batch);
+    if (one.relay != own_ || !one.batch->ephemeral || !is_event) return;
+    batches_.push_back(one.batch);
+    if (batches_.size() <= batches_max) return;
+    dropped_ += batches_.front()->events.size();
+    batches_.erase(batches_.begin());
   }
 
-  /// For a relay that attaches because it was told, at most `most`.
-  [[nodiscard]] std::vector<runtime::event_batch_ptr>
-  since_news(boot_time now, std::size_t most) const {
-    if (!is_young(now)) return {};
-    const auto count = static_cast<std::ptrdiff_t>(std::min(batches_.size(), most));
-    return {batches_.begin(), batches_.begin() + count};
+  /// For a relay that attaches now.
+  [[nodiscard]] std::optional<unheard_since> since_news(boot_time now) const {
+    if (batches_.empty() || !is_young(now)) return std::nullopt;
+    return unheard_since{news_, batches_, dropped_};
   }
 
   [[nodiscard]] bool is_kept() const { return is_kept_; }
+
+  /// Some who were told may still be on their way here, and what is kept on the way to relays.
+  [[nodiscard]] bool may_be_awaited(boot_time now) {
+    age(now);
+    return is_kept_;
+  }
 
   /// Lets go of what is too old for everybody.
   void age(boot_time now) {
@@ -58,6 +77,7 @@ public:
     if (!std::exchange(is_kept_, false)) return;
     core_.detach(own_);
     batches_.clear();
+    dropped_ = 0;
   }
 
 private:
@@ -65,9 +85,12 @@ private:
 
   runtime::topic_core& core_;
   runtime::relay_key own_;
+  topic_active news_;
+  std::uint32_t news_count_ = 0;
   std::optional<boot_time> told_;
   bool is_kept_ = false;
   std::vector<runtime::event_batch_ptr> batches_;
+  std::uint64_t dropped_ = 0;
 };
 
 }  // namespace callboard::actors

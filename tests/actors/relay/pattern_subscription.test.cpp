@@ -44,6 +44,8 @@ public:
   /// Topics whose next event is to be told.
   std::set<std::string> unheard;
   int asked_again = 0;
+  /// Topics that keep no events.
+  std::set<std::string> ephemeral;
   /// Topics whose relays are never attached.
   std::set<std::string> silent;
 
@@ -70,9 +72,9 @@ public:
     const auto seq = last[topic];
     one.on_attached(
         {.topic = one.topic(),
-         .exists = seq != 0,
-         .ephemeral = false,
-         .epoch = seq != 0 ? "e" : "",
+         .exists = seq != 0 || ephemeral.contains(topic),
+         .ephemeral = ephemeral.contains(topic),
+         .epoch = seq != 0 || ephemeral.contains(topic) ? "e" : "",
          .entity = {},
          .first_seq = sequence{1},
          .last_seq = sequence{seq}});
@@ -114,6 +116,7 @@ public:
       one.topic = topic;
       one.epoch = "e";
       one.last_seq = sequence{seq};
+      if (ephemeral.contains(topic)) one.settings.kind = runtime::topic_kind::ephemeral;
       all.push_back(std::move(one));
     }
     return all;
@@ -368,6 +371,31 @@ TEST_CASE(
   pass(12, false);
   CHECK(w.subscription.topic_count() == 0);
   CHECK(source.unheard.contains("a.x"));
+}
+
+TEST_CASE("an ephemeral topic has no gap but where its events may be lost", "[pattern]") {
+  fake_source source;
+  source.ephemeral = {"a.e", "a.f"};
+  source.last = {{"a.e", 0}, {"a.f", 0}};
+  watcher w{source, "a.*", {}, 1};
+  w.subscription.on_listed(source.list(), true);
+  w.active("a.e", 0);
+  // This one waits for its turn.
+  w.active("a.f", 0);
+  CHECK(w.output.take() == lines{"pattern started in part", "started a.e e:0"});
+  for (int i = 0; i < 3; ++i)
+    w.subscription.on_tick(boot_time{} + i * std::chrono::milliseconds{250});
+  CHECK(w.output.take() == lines{"started a.f e:0 no_history"});
+
+  watcher resumed{
+      source,
+      "a.*",
+      {.from = runtime::from_now{},
+       .cursors = {{"a.e", {"e", sequence{0}}}, {"a.f", {"e", sequence{0}}}}}};
+  resumed.subscription.on_listed(source.list(), true);
+  CHECK(
+      resumed.output.take()
+      == lines{"pattern started", "started a.e e:0 no_history", "started a.f e:0 no_history"});
 }
 
 TEST_CASE("topics that do not answer take no place from others for ever", "[pattern]") {

@@ -108,8 +108,10 @@ struct subscriber {
   subscriber(
       fake_topic& topic,
       runtime::position from,
-      runtime::slow_policy policy = runtime::slow_policy::lag)
+      runtime::slow_policy policy = runtime::slow_policy::lag,
+      std::optional<news_age> news = {})
       : subscription{topic.stand_in, output, policy, credits, std::move(from)} {
+    if (news) subscription.expect_unheard(*news);
     subscription.open();
   }
 };
@@ -364,6 +366,29 @@ TEST_CASE("ephemeral events go only to subscriptions that are caught up", "[rela
   CHECK(
       s.output.take()
       == lines{"started e1:0", "e1:1", "e1:2", "caught_up", "lagging 0 1", "ephemeral 8"});
+}
+
+TEST_CASE("ephemeral events that come behind news wait for what is stored", "[relay]") {
+  fake_topic topic;
+  topic.last = 2;
+  topic.attach();
+  subscriber s{topic, runtime::from_first{}, runtime::slow_policy::lag, news_age::fresh};
+  topic.stand_in.on_deliver(make_batch(topic.name, "e1", 7, 7, true), boot_time{});
+  subscriber other{topic, runtime::from_now{}};
+  topic.stand_in.on_unheard({{}, {make_batch(topic.name, "e1", 8, 8, true)}, 3}, boot_time{});
+  CHECK(s.output.take() == lines{"started e1:0"});
+  topic.answer_all();
+  CHECK(
+      s.output.take()
+      == lines{"e1:1", "e1:2", "caught_up", "lagging 0 3", "ephemeral 7", "ephemeral 8"});
+  CHECK(other.output.take() == lines{"started e1:2"});
+  // Once only: who falls behind later is told what it lost.
+  s.output.room = 0;
+  topic.publish(1);
+  topic.stand_in.on_deliver(make_batch(topic.name, "e1", 9, 9, true), boot_time{});
+  s.output.room = UINT32_MAX;
+  s.subscription.resume();
+  CHECK(s.output.take() == lines{"lagging 1 0", "e1:3", "caught_up", "lagging 0 1"});
 }
 
 TEST_CASE("frames of a stream go to those who know what came before", "[relay][streams]") {

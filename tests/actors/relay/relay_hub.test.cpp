@@ -80,7 +80,6 @@ TEST_CASE_METHOD(thread_of_one, "one relay per topic, whoever subscribes", "[rel
   run();
   REQUIRE(router.attached.size() == 2);
   CHECK(router.attached[0].first.credits == settings.topics.relay_credits);
-  CHECK_FALSE(router.attached[0].first.is_told);
   CHECK(hub.relay_count() == 2);
 }
 
@@ -222,7 +221,6 @@ TEST_CASE_METHOD(
   caf::send_as(topic, relay, box(deliver{make_batch(topic_named("a.x"), "e", 5, 5)}));
   run();
   CHECK(output.take() == lines{"pattern started", "started e:4", "e:5"});
-  CHECK(router.attached[0].first.is_told);
   tick();
   tick(std::chrono::seconds{11});
   CHECK(watch->topic_count() == 0);
@@ -248,6 +246,67 @@ TEST_CASE_METHOD(
   run();
   CHECK(output.take() == lines{"started e:6", "e:7"});
   caf::anon_send_exit(topic, caf::exit_reason::kill);
+}
+
+TEST_CASE_METHOD(
+    thread_of_one, "news of a topic come before its event, and count once", "[relay_hub]") {
+  auto topic = self->spawn(
+      [](caf::event_based_actor*) -> caf::behavior { return {[](const boxed<relay_credit>&) {}}; });
+  const auto watch = watch_all_of_a();
+  const auto hub_actor = router.controls[0].second;
+  self->send(hub_actor, box(control_reply{router.controls[0].first.correlation, topic_list{}}));
+  recording_output direct;
+  auto follower = hub.subscribe(
+      topic_named("a.x"), direct, runtime::slow_policy::lag, credits, runtime::from_now{});
+  follower->open();
+  run();
+  const auto relay = router.attached.at(0).second;
+  caf::send_as(topic, relay, box(attached("a.x", 4)));
+  const topic_active news{topic_named("a.x"), "e", sequence{4}, false, 7};
+  caf::send_as(topic, relay, box(topic_active{news}));
+  caf::send_as(topic, relay, box(deliver{make_batch(topic_named("a.x"), "e", 1, 1, true)}));
+  caf::send_as(topic, relay, box(deliver{make_batch(topic_named("a.x"), "e", 5, 5)}));
+  run();
+  CHECK(output.take() == lines{"pattern started", "started e:4", "ephemeral 1", "e:5"});
+  CHECK(direct.take() == lines{"started e:4", "ephemeral 1", "e:5"});
+  tick();
+  tick(std::chrono::seconds{11});
+  CHECK(watch->topic_count() == 0);
+  // By way of the shard they come when all that they tell of was sent.
+  self->send(hub_actor, box(topic_active{news}));
+  run();
+  CHECK(watch->topic_count() == 0);
+  self->send(hub_actor, box(topic_active{topic_named("a.x"), "e", sequence{5}, false, 8}));
+  run();
+  CHECK(watch->topic_count() == 1);
+  CHECK(output.take() == lines{"started e:5"});
+  caf::anon_send_exit(topic, caf::exit_reason::kill);
+}
+
+TEST_CASE_METHOD(
+    thread_of_one, "what a relay missed goes to those whom the news concern", "[relay_hub]") {
+  const auto watch = watch_all_of_a();
+  const auto hub_actor = router.controls[0].second;
+  self->send(hub_actor, box(control_reply{router.controls[0].first.correlation, topic_list{}}));
+  recording_output direct;
+  auto follower = hub.subscribe(
+      topic_named("a.x"), direct, runtime::slow_policy::lag, credits, runtime::from_now{});
+  follower->open();
+  run();
+  const topic_active news{topic_named("a.x"), "e", sequence{4}, false, 7};
+  // Whichever comes first.
+  const bool is_late = GENERATE(true, false);
+  if (!is_late) self->send(hub_actor, box(topic_active{news}));
+  run();
+  const auto relay = router.attached.at(0).second;
+  self->send(relay, box(attached("a.x", 4)));
+  self->send(relay, box(unheard_since{news, {make_batch(topic_named("a.x"), "e", 1, 1, true)}}));
+  run();
+  if (is_late) self->send(hub_actor, box(topic_active{news}));
+  run();
+  CHECK(router.attached.size() == 1);
+  CHECK(output.take() == lines{"pattern started", "started e:4", "ephemeral 1"});
+  CHECK(direct.take() == lines{"started e:4"});
 }
 
 TEST_CASE_METHOD(thread_of_one, "a pattern says that shards were left out", "[relay_hub]") {

@@ -38,7 +38,9 @@ struct received {
   std::vector<runtime::event_batch_ptr> delivered;
   std::vector<actors::relay_skipped> skipped;
   std::vector<actors::topic_active> active;
+  std::vector<actors::unheard_since> unheard;
   std::uint64_t gone = 0;
+  std::uint64_t released = 0;
 
   /// Seqs of everything delivered.
   [[nodiscard]] std::vector<std::uint64_t> seqs() const {
@@ -76,6 +78,12 @@ public:
         [this](boxed<deliver>& message) { into_.delivered.push_back(message->batch); },
         [this](boxed<relay_skipped>& message) { into_.skipped.push_back(*message); },
         [this](boxed<topic_active>& message) { into_.active.push_back(*message); },
+        [this](boxed<unheard_since>& message) { into_.unheard.push_back(*message); },
+        [this](const boxed<relay_released>&) { ++into_.released; },
+        // The test says when this relay has been let go of.
+        [this](const boxed<release_relay>& message) {
+          if (topic_) send(topic_, message, caf::actor_cast<caf::actor>(this));
+        },
         [this](boxed<topic_gone>&) { ++into_.gone; },
         // The test says how many credits this relay gives its topic.
         [this](const boxed<relay_credit>& message) {
