@@ -18,6 +18,8 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <type_traits>
+#include <utility>
 #include <variant>
 #include <vector>
 
@@ -345,7 +347,14 @@ struct workflow_answer {
 
 // -- envelope --------------------------------------------------------------------------------
 
-using control_body = std::variant<
+template <class T, class Variant>
+inline constexpr bool is_alternative = false;
+
+template <class T, class... Alternatives>
+inline constexpr bool is_alternative<T, std::variant<Alternatives...>> =
+    (std::is_same_v<T, Alternatives> || ...);
+
+using control_bodies = std::variant<
     put_topic,
     get_topic,
     delete_topic,
@@ -407,12 +416,30 @@ using control_body = std::variant<
     withdraw_task,
     list_queue_audit>;
 
+/// What is asked. Copying, moving and destroying it is compiled once (requests.cpp): for so many
+/// alternatives that takes seconds, which each file that includes this would spend.
+class control_body : public control_bodies {
+public:
+  control_body() noexcept;
+  ~control_body();
+
+  control_body(const control_body&);
+  control_body& operator=(const control_body&);
+  control_body(control_body&&) noexcept;
+  control_body& operator=(control_body&&) noexcept;
+
+  template <class T>
+    requires is_alternative<std::remove_cvref_t<T>, control_bodies>
+  control_body(T&& one)  // NOLINT: as for the variant itself, one of them stands for it
+      : control_bodies{std::in_place_type<std::remove_cvref_t<T>>, std::forward<T>(one)} {}
+};
+
 struct control_request {
   correlation_id correlation{};
   control_body body;
 };
 
-using control_answer = std::variant<
+using control_answers = std::variant<
     done,
     topic_description,
     topic_list,
@@ -437,6 +464,23 @@ using control_answer = std::variant<
     dead_change_count,
     runtime::queue_purged,
     queue_audit_list>;
+
+/// What is answered; compiled once as well.
+class control_answer : public control_answers {
+public:
+  control_answer() noexcept;
+  ~control_answer();
+
+  control_answer(const control_answer&);
+  control_answer& operator=(const control_answer&);
+  control_answer(control_answer&&) noexcept;
+  control_answer& operator=(control_answer&&) noexcept;
+
+  template <class T>
+    requires is_alternative<std::remove_cvref_t<T>, control_answers>
+  control_answer(T&& one)  // NOLINT: as for the variant itself, one of them stands for it
+      : control_answers{std::in_place_type<std::remove_cvref_t<T>>, std::forward<T>(one)} {}
+};
 
 struct control_reply {
   correlation_id correlation{};
