@@ -8,8 +8,9 @@ Replace `work` with what your tasks are. The rest is what every worker owes its 
 - It extends its lease while it works, from a thread of its own, so that slow work keeps it. If
   that fails for a whole lease, somebody else has the task by now: `lost` is set, and `work` should
   stop at the next moment that it can.
-- It says how the task ended. `lease_lost` means that the answer came too late and counts for
-  nothing. Whatever `work` did must be harmless to do twice: hand `task["fencing"]` to what it
+- It says how the task ended. A result that is no JSON, or that the server refuses, would be refused
+  each time: it fails the task for good. `lease_lost` means that the answer came too late and counts
+  for nothing. Whatever `work` did must be harmless to do twice: hand `task["fencing"]` to what it
   writes to, where that can refuse an older number.
 """
 
@@ -36,6 +37,7 @@ class Refused(Exception):
     def __init__(self, status, problem):
         super().__init__(problem.get("detail", f"status {status}"))
         self.code = problem.get("code", "")
+        self.is_final = status < 500 and problem.get("retryable") is False
         self.retry_after = problem.get("retry_after_ms", 1000) / 1000
 
 
@@ -47,14 +49,17 @@ class Queue:
         self.token = token
 
     def call(self, path, body, timeout=10):
+        return self.send(path, json.dumps(body), timeout)
+
+    def send(self, path, text, timeout=10):
         request = urllib.request.Request(
-            self.base + path, json.dumps(body).encode(), {"Content-Type": "application/json"})
+            self.base + path, text.encode(), {"Content-Type": "application/json"})
         if self.token:
             request.add_header("Authorization", f"Bearer {self.token}")
         try:
             with urllib.request.urlopen(request, timeout=timeout) as answer:
-                text = answer.read()
-                return json.loads(text) if text else {}
+                said = answer.read()
+                return json.loads(said) if said else {}
         except urllib.error.HTTPError as refusal:
             try:
                 problem = json.loads(refusal.read())
@@ -69,8 +74,8 @@ class Queue:
                 "max": 1, "lease_ms": LEASE_MS, "wait_ms": WAIT_MS}
         return self.call(f"/queues/{self.name}/lease", body, WAIT_MS / 1000 + 10)["tasks"]
 
-    def end(self, task, how, body):
-        return self.call(f"/leases/{task['lease']}/{how}", body)
+    def end(self, task, how, text):
+        return self.send(f"/leases/{task['lease']}/{how}", text)
 
 
 def keep(queue, task, ended, lost):
@@ -79,7 +84,7 @@ def keep(queue, task, ended, lost):
     while not ended.wait(LEASE_MS / 3000):
         try:
             asked = time.monotonic()
-            queue.end(task, "extend", {})
+            queue.end(task, "extend", "{}")
             until = asked + LEASE_MS / 1000
         except Refused as refusal:
             if refusal.code == "lease_lost":
@@ -90,17 +95,35 @@ def keep(queue, task, ended, lost):
             return lost.set()
 
 
+def failed(error, is_retryable=True):
+    # What came from the operating system may hold halves of characters, which are not JSON.
+    text = error[:500].encode("utf-8", "replace").decode()
+    return "fail", json.dumps({"error": text, "retryable": is_retryable})
+
+
+def outcome(task, lost):
+    """How the task ended, and the body that says so."""
+    try:
+        result = work(task, lost)
+    except Exception as failure:  # whatever it is, the queue decides what follows
+        return failed(f"{type(failure).__name__}: {failure}")
+    try:
+        # NaN and Infinity are Python's own; the server refuses them.
+        return "complete", json.dumps({"result": result}, allow_nan=False)
+    except Exception as failure:
+        return failed(f"the result is no JSON: {type(failure).__name__}: {failure}", False)
+
+
 def carry_out(queue, task):
     ended, lost = threading.Event(), threading.Event()
     keeper = threading.Thread(target=keep, args=(queue, task, ended, lost), daemon=True)
     keeper.start()
     try:
-        how, body = "complete", {"result": work(task, lost)}
-    except Exception as failure:  # whatever it is, the queue decides what follows
-        how, body = "fail", {"error": f"{type(failure).__name__}: {failure}"[:500]}
+        how, body = outcome(task, lost)
     finally:
         ended.set()
         keeper.join()
+    is_replaced = False
     # After that long nobody waits for this answer any more.
     until = time.monotonic() + LEASE_MS / 1000
     while not lost.is_set() and time.monotonic() < until:
@@ -111,9 +134,14 @@ def carry_out(queue, task):
         except Refused as refusal:
             if refusal.code == "lease_lost":
                 break
-            if refusal.code not in ("overloaded", "outcome_unknown", "draining", "timeout"):
+            if not refusal.is_final:
+                time.sleep(refusal.retry_after)
+                continue
+            if is_replaced or refusal.code in ("unauthorized", "forbidden"):
                 raise
-            time.sleep(refusal.retry_after)
+            # Asked again it would be refused again, and left alone the lease would have to run out.
+            how, body = failed(f"the answer ({how}) was refused: {refusal.code}: {refusal}", False)
+            is_replaced = True
         except OSError:
             time.sleep(1)
     print(f"task {task['task']} attempt {task['attempt']}: lease lost", flush=True)
@@ -156,6 +184,7 @@ def main():
             if refusal.code in (
                     "unauthorized", "forbidden", "not_found", "bad_request", "invalid_name"):
                 sys.exit(f"refused: {refusal}")
+            print(f"refused: {refusal}", file=sys.stderr)
             stopping.wait(refusal.retry_after)
         except OSError as failure:
             print(f"cannot reach the server: {failure}", file=sys.stderr)

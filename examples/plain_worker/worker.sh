@@ -1,16 +1,20 @@
 #!/bin/sh
-# A worker on a task queue, with curl and sed: ./worker.sh QUEUE COMMAND [ARGUMENT…]
+# A worker on a task queue, with curl, sed and iconv: ./worker.sh QUEUE COMMAND [ARGUMENT…]
 #
 # Runs COMMAND once per task, with the payload on its standard input, TASK, ATTEMPT and FENCING in
-# its environment. Exit 0 completes the task, with what it printed as the result; 75 (EX_TEMPFAIL)
-# lets it be tried again; anything else fails the attempt. The lease is extended while it runs; if it
+# its environment. Exit 0 completes the task, with the first 4,000 bytes of what it printed as the
+# result, as UTF-8: bytes that are not are left out. 75 (EX_TEMPFAIL) lets it be tried again; anything
+# else fails the attempt. The lease is extended while it runs; if it
 # is lost all the same, or cannot be extended for as long as it lasts, COMMAND is stopped, as another
-# worker has the task. What came of it is told until the server has answered.
+# worker has the task. What came of it is told until the server has answered; what the server will
+# never take fails the task for good, with its reason.
 # CALLBOARD_SERVER, CALLBOARD_TENANT and CALLBOARD_TOKEN are used as by `callboard`; COUNT=N stops
 # after N tasks.
 set -u
 
-command -v curl >/dev/null || { echo "refused: this worker needs curl, which is not installed" >&2; exit 1; }
+for program in curl iconv; do
+  command -v $program >/dev/null || { echo "refused: this worker needs $program, which is not installed" >&2; exit 1; }
+done
 queue=$1
 shift
 case $queue in
@@ -26,19 +30,30 @@ post() { # PATH, body on stdin
     ${CALLBOARD_TOKEN:+--header "Authorization: Bearer $CALLBOARD_TOKEN"} --data-binary @- "$base$1"
 }
 
-tell() { # PATH BODY
+tell() { # HOW BODY
+  how=$1
+  body=$2
+  replaced=
   tries=0
   while [ "$tries" -lt "$lease_s" ]; do
-    if said=$(printf '%s' "$2" | post "$1"); then
+    if said=$(printf '%s' "$body" | post "/leases/$lease/$how"); then
       case $said in
-        *'"retry_after_ms"'*) ;;
-        *) printf '%s' "$said"; return ;;
+        '' | '{"dead":'*) return ;;
+        *'"code":"lease_lost"'*) break ;;
+        *'"status":4'*'"retryable":false'*)
+          # Asked again it would be refused again, and left alone the lease would have to run out.
+          [ -z "$replaced" ] || break
+          replaced=yes
+          why=$(printf '%s' "$said" | sed 's/.*"code":"\([a-z_]*\)","detail":"/\1: /; s/"}$//')
+          body="{\"error\":\"the answer ($how) was refused: $why\",\"retryable\":false}"
+          how=fail
+          continue ;;
       esac
     fi
     tries=$((tries + 1))
     sleep "$tries"
   done
-  echo "task $(member task): what came of it could not be told" >&2
+  echo "task $(member task): what came of it could not be told${said:+: $said}" >&2
 }
 
 keep() { # extends the lease for as long as it is ours, or may be
@@ -56,8 +71,8 @@ keep() { # extends the lease for as long as it is ours, or may be
   done
 }
 
-quoted() { # stdin as a JSON string: text, not bytes
-  tr -d '\000-\010\013-\037' | sed 's/\\/\\\\/g; s/"/\\"/g; s/	/\\t/g' | sed ':a; N; $!ba; s/\n/\\n/g' |
+quoted() { # stdin as a JSON string: text, not bytes. UTF-16 cannot hold what UTF-8 must not
+  iconv -c -f UTF-8 -t UTF-16LE 2>/dev/null | iconv -f UTF-16LE -t UTF-8 | tr -d '\000-\010\013-\037' | sed 's/\\/\\\\/g; s/"/\\"/g; s/	/\\t/g' | sed ':a; N; $!ba; s/\n/\\n/g' |
     sed '1s/^/"/; $s/$/"/'
 }
 
@@ -102,9 +117,9 @@ while [ "$count" -eq 0 ] || [ "$done" -lt "$count" ]; do
   command=
   text=$(head -c 4000 "$output" | quoted)
   case $status in
-    0) tell "/leases/$lease/complete" "{\"result\":${text:-null}}" ;;
-    75) tell "/leases/$lease/fail" "{\"error\":${text:-\"\"},\"retry_after_ms\":1000}" ;;
-    *) tell "/leases/$lease/fail" "{\"error\":${text:-\"\"}}" ;;
+    0) tell complete "{\"result\":${text:-null}}" ;;
+    75) tell fail "{\"error\":${text:-\"\"},\"retry_after_ms\":1000}" ;;
+    *) tell fail "{\"error\":${text:-\"\"}}" ;;
   esac
   # Until here: whoever else got the task meanwhile would do it again.
   kill "$keeper" 2>/dev/null

@@ -8,6 +8,7 @@
 #include <chrono>
 #include <csignal>
 #include <cstdlib>
+#include <filesystem>
 #include <fstream>
 #include <future>
 #include <set>
@@ -593,6 +594,87 @@ TEST_CASE("the example workers do their work, in Python and in a shell") {
   CHECK(number_of(q.describe(), "dead") == 2);
   CHECK(number_of(q.describe(), "depth") == 0);
   CHECK(number_of(q.describe(), "in_flight") == 0);
+}
+
+TEST_CASE("an example worker whose output is no text, or is refused, ends the task all the same") {
+  work q{node().where(), "broken-output"};
+  CHECK(q.http().put(q.path(""), R"({"attempts_max":2})").status == 201);
+  temp_dir folder;
+  // An `iconv` that lets everything through.
+  const auto idle = (folder.path() / "iconv").string();
+  std::ofstream{idle} << "#!/bin/sh\nexec cat\n";
+  std::filesystem::permissions(idle, std::filesystem::perms::owner_all);
+  const auto run = [&](const std::string& command) {
+    q.push(1);
+    return std::system(
+        fmt::format(
+            "cd {}/examples/plain_worker && CALLBOARD_SERVER={} COUNT=1 PYTHONDONTWRITEBYTECODE=1 "
+            "timeout 60 {} >/dev/null",
+            CALLBOARD_SOURCE_DIR,
+            node().url(),
+            command)
+            .c_str());
+  };
+  const auto is_settled = [&] {
+    const auto now = q.describe();
+    return number_of(now, "depth") == 0 && number_of(now, "in_flight") == 0;
+  };
+  const auto last_error = [&] {
+    const auto letters = q.http().get(q.path("/dead")).json();
+    const auto& tasks = letters.at("tasks").as_array();
+    return tasks.empty() ? std::string{} : text_of(tasks.back(), "error");
+  };
+  SECTION("in a shell") {
+    // 4,000 bytes end within a character of three.
+    CHECK(run(R"(./worker.sh broken-output sh -c 'yes € | head -n 3000 | tr -d "\n"')") == 0);
+    CHECK(run(R"(./worker.sh broken-output printf 'caf\351 \355\240\200 \364\220\200\200')") == 0);
+    CHECK(is_settled());
+    CHECK(number_of(q.describe(), "dead") == 0);
+    const auto fails = R"(./worker.sh broken-output sh -c 'printf "caf\351 is shut"; exit 1')";
+    CHECK(run(fails) == 0);
+    CHECK(eventually([&] { return number_of(q.describe(), "depth") == 1; }));
+    CHECK(number_of(q.describe(), "in_flight") == 0);
+    const auto again = q.lease(1, 10'000).at(0);
+    CHECK(q.end(again, "fail", R"({"error":"","retryable":false})").status == 200);
+    const auto history = q.http().get(q.path("/dead")).json();
+    const auto& tries = history.at("tasks").as_array().at(0).at("history").as_array();
+    CHECK(text_of(tries.at(0), "error") == "caf is shut");
+    CHECK(
+        run(fmt::format(
+            R"(env PATH="{}:$PATH" ./worker.sh broken-output printf 'caf\351')",
+            folder.path().string()))
+        == 0);
+    CHECK(is_settled());
+    CHECK(number_of(q.describe(), "dead") == 2);
+    CHECK_THAT(
+        last_error(), Catch::StartsWith("the answer (complete) was refused: invalid_json: "));
+  }
+  SECTION("in Python") {
+    const auto run_work = [&](const std::string& body) {
+      return run(
+          "python3 -c 'import sys, worker; sys.argv[1:] = [\"broken-output\", \"--count\", \"1\"]\n"
+          "def work(task, lost): "
+          + body + "\nworker.work = work; worker.main()'");
+    };
+    for (const std::string body : {"return {1}", "return float(\"nan\")"}) {
+      const auto dead = number_of(q.describe(), "dead");
+      CHECK(run_work(body) == 0);
+      CHECK(is_settled());
+      CHECK(number_of(q.describe(), "dead") == dead + 1);
+      CHECK_THAT(last_error(), Catch::StartsWith("the result is no JSON: "));
+    }
+    // JSON, but deeper than the server reads.
+    CHECK(
+        run_work(
+            "exec(\"global deep; deep = 1\\nfor _ in range(300): deep = [deep]\"); return deep")
+        == 0);
+    CHECK(is_settled());
+    CHECK_THAT(last_error(), Catch::StartsWith("the answer (complete) was refused: "));
+    CHECK(run_work("raise OSError(\"caf\\udce9\")") == 0);
+    CHECK(number_of(q.describe(), "in_flight") == 0);
+    CHECK(number_of(q.describe(), "depth") == 1);
+  }
+  CHECK(q.http().del(q.path("")).status == 204);
 }
 
 TEST_CASE("SIGTERM does not wait for long polls, and tells them to come again") {
