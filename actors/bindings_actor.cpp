@@ -460,10 +460,6 @@ void bindings_actor::send_acks(binding_unit& unit) {
           std::ranges::move(acked, std::back_inserter(after.done));
           return set_back(after, outcome.error());
         }
-        if (const auto* settled = std::get_if<ack_result>(&*outcome)) {
-          // Retention or an operator may have taken some of them.
-          after.parked.erase(after.parked.begin(), after.parked.upper_bound(settled->floor));
-        }
         advance(after);
       });
 }

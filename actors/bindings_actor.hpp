@@ -64,8 +64,9 @@ struct binding_unit {
 
   /// Deliveries whose target was asked, and the sum of their sizes.
   std::map<sequence, work> works;
-  /// Messages that agents have and are still to answer: given back, to be looked at again later.
-  std::set<sequence> parked;
+  /// Messages that agents have and are still to answer, and since when: given back, to be looked at
+  /// again later. Those that retention takes meanwhile do not come back.
+  std::map<sequence, boot_time> parked;
   std::size_t works_bytes = 0;
   /// Tokens to be acked, and those that are being acked.
   std::vector<std::string> done;
@@ -317,8 +318,8 @@ private:
       bool was_parked,
       const std::shared_ptr<const control_body>& request,
       const result<message_state>& found);
-  [[nodiscard]] static bool can_park(const binding_unit& unit);
-  static void park(binding_unit& unit, sequence seq);
+  [[nodiscard]] bool can_park(binding_unit& unit) const;
+  void park(binding_unit& unit, sequence seq) const;
   void watch_letter(
       const std::shared_ptr<dead_work>& work,
       const runtime::delivered_event& letter,

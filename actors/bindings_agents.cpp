@@ -30,8 +30,8 @@ constexpr std::size_t parked_max = 4096;
 /// The more there are, the longer each waits: all of them together cost as much.
 constexpr std::chrono::milliseconds parked_min = 10s;
 constexpr std::chrono::milliseconds parked_each = 25ms;
-/// Longer than anything that was parked before the node died waits.
-constexpr boot_time restored_max = 10min;
+/// Nothing that is parked waits so long to come back.
+constexpr boot_time parked_longest = 10min;
 constexpr std::size_t watched_max = 128;
 
 /// What the event says of how the message was answered; nothing if it says nothing of that.
@@ -98,7 +98,7 @@ void bindings_actor::read_channel(const std::shared_ptr<message_search>& search)
 bool bindings_actor::may_have_been_parked(
     const binding_unit& unit, const runtime::delivered_event& event) const {
   return std::holds_alternative<runtime::agent_target>(unit.rule->target) && event.time < began_
-         && boot() < began_at_ + restored_max;
+         && boot() < began_at_ + parked_longest;
 }
 
 void bindings_actor::look_up(
@@ -139,10 +139,10 @@ void bindings_actor::on_looked_up(
 }
 
 /// Gives its place to others: it comes back when it may have been answered.
-void bindings_actor::park(binding_unit& unit, sequence seq) {
+void bindings_actor::park(binding_unit& unit, sequence seq) const {
   auto ended = take_work(unit, seq);
   if (ended.token.empty()) return;
-  unit.parked.insert(seq);
+  unit.parked[seq] = boot();
   const auto count = static_cast<std::int64_t>(unit.parked.size());
   const auto wait = std::max<std::chrono::milliseconds>(parked_min, parked_each * count);
   // Those of one second are given back together.
@@ -152,8 +152,13 @@ void bindings_actor::park(binding_unit& unit, sequence seq) {
   unit.returns[why].push_back(std::move(ended.token));
 }
 
-bool bindings_actor::can_park(const binding_unit& unit) {
-  return unit.parked.size() < parked_max;
+bool bindings_actor::can_park(binding_unit& unit) const {
+  // The group keeps track of no more than so many: others need some, too.
+  const auto most = std::min<std::size_t>(parked_max, parts_.settings.groups.ack_span_max / 2);
+  if (unit.parked.size() < most) return true;
+  std::erase_if(
+      unit.parked, [now = boot()](const auto& one) { return one.second + parked_longest < now; });
+  return unit.parked.size() < most;
 }
 
 // -- of a redrive by hand ------------------------------------------------------------------------
@@ -165,7 +170,7 @@ void bindings_actor::watch_letter(
     const runtime::delivered_event& letter,
     const std::shared_ptr<const control_body>& request) {
   const auto unit = units_.find(redrive_of(work->binding));
-  if (unit != units_.end()) unit->second.parked.insert(letter.seq);
+  if (unit != units_.end()) unit->second.parked[letter.seq] = boot();
   if (watched_ >= watched_max) return;
   ++watched_;
   wait_for_letter(work, letter, request);

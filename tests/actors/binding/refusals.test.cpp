@@ -10,6 +10,7 @@
 #include <callboard/agent.hpp>
 #include <cstdint>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace callboard::testing {
@@ -42,7 +43,7 @@ struct till : agent<till, std::int64_t> {
 };
 
 struct till_node : bound_node {
-  till_node() : bound_node{config{}} {
+  explicit till_node(config with = {}) : bound_node{std::move(with)} {
     REQUIRE(code.add(till::definition()));
     bind(R"({"target":{"agent":{"type":"till","key":"{data.to}","message":"take"}}})");
   }
@@ -209,6 +210,35 @@ TEST_CASE("what a slow agent has answered and forgotten is not asked again", "[a
   if (GENERATE(false, true)) here.broker.crash();
   here.broker.advance(300s);
   for (const auto& key : busy)
+    CHECK(here.taken(key) == counts{1, 0});
+  const auto bound = here.get<group_description>(get_binding{here.binding()});
+  CHECK(bound.dead == 400);
+  CHECK(bound.lag == 0);
+}
+
+TEST_CASE("what comes behind slow agents does not have them asked again", "[actors][binding]") {
+  config with;
+  with.groups.ack_span_max = 900;
+  till_node here{with};
+  for (int n = 0; n < 400; ++n)
+    here.publish_data(n, fmt::format(R"({{"to":"slow{}","wait_ms":60000}})", n));
+  here.broker.advance(15s);
+  // The group's floor goes past those that wait.
+  here.allow("quick", 10'000);
+  for (int n = 400; n < 1400; ++n)
+    here.publish_data(n, R"({"to":"quick"})");
+  here.broker.advance(46s);
+  for (int n = 0; n < 200; ++n) {
+    for (const auto* key : {"slow0", "slow30", "slow60", "slow90", "slow120"}) {
+      auto other = till_node::message(key, "allow", "1");
+      other.id = fmt::format("other{}", n);
+      (void)here.broker.ask(other);
+    }
+  }
+  here.broker.advance(1s);
+  here.publish_data(1400, R"({"to":"quick"})");
+  here.broker.advance(240s);
+  for (const auto* key : {"slow0", "slow30", "slow60", "slow90", "slow120"})
     CHECK(here.taken(key) == counts{1, 0});
   const auto bound = here.get<group_description>(get_binding{here.binding()});
   CHECK(bound.dead == 400);
