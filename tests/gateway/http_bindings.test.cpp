@@ -63,7 +63,7 @@ public:
       std::string_view method,
       std::string_view path,
       std::string_view body = {}) {
-    claims.subject = "ada";
+    if (claims.subject.empty()) claims.subject = "ada";
     claims.tenant = tenant_name::trusted("acme");
     claims.lifetime = 60s;
     const auto token = *gateway::issue_token(auth_, claims, time.wall());
@@ -212,5 +212,22 @@ TEST_CASE_METHOD(
     CHECK(ask_as(reader, method, path) == 204);
     CHECK(ask_as({.admin = true}, method, path) == 204);
     CHECK(ask_as({.publish = {">"}, .subscribe = {"news"}}, method, path) == 403);
+  }
+}
+
+TEST_CASE_METHOD(
+    guarded_fixture,
+    "what is done to a binding's dead letters is given who the token is of",
+    "[gateway][binding]") {
+  for (const std::string who : {"ada", "bob"}) {
+    const gateway::token_claims claims{.subject = who, .admin = true};
+    CHECK(ask_as(claims, "POST", "/b/dead/redrive") == 204);
+    CHECK(last<actors::redrive_binding>(*this).who == who);
+    CHECK(ask_as(claims, "POST", "/b/dead/redrive", R"({"seqs":[7]})") == 204);
+    CHECK(last<actors::redrive_binding>(*this).who == who);
+    CHECK(ask_as(claims, "POST", "/b/dead/abandon", R"({"seqs":[7]})") == 204);
+    CHECK(last<actors::abandon_binding_dead>(*this).who == who);
+    CHECK(ask_as(claims, "PUT", "/b/dead/7", R"({"data":1})") == 204);
+    CHECK(last<actors::edit_binding_dead>(*this).who == who);
   }
 }

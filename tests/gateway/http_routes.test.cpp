@@ -607,6 +607,41 @@ TEST_CASE("a token without repair may signal a workflow and no more", "[gateway]
   }
 }
 
+TEST_CASE("the audit of a queue is given who the token is of", "[gateway][routes]") {
+  temp_dir folder;
+  config::auth_section auth;
+  auth.hs256_secret_file = folder.str() + "/secret";
+  std::ofstream{auth.hs256_secret_file} << "0123456789abcdef0123456789abcdef";
+  const auto verifier = gateway::token_verifier::from(auth);
+  REQUIRE(verifier.has_value());
+  http_fixture fixture;
+  fixture.run([&] { fixture.sessions->verifier = verifier->get(); });
+  for (const std::string who : {"ada", "bob"}) {
+    const auto token = *gateway::issue_token(
+        auth,
+        {.subject = who, .tenant = tenant_name::trusted("acme"), .work = {"llm"}, .lifetime = 60s},
+        fixture.time.wall());
+    const auto with = "Authorization: Bearer " + token + "\r\n";
+    auto client = fixture.connect();
+    const auto ask = [&](std::string_view method, std::string_view path, std::string_view body) {
+      INFO(method << " " << path << " " << body);
+      CHECK(client.ask(request(method, path, body, with)).status == 204);
+    };
+    for (const auto* path : {"/queues/llm/dead/redrive", "/queues/llm/dead/abandon"}) {
+      ask("POST", path, R"({"tasks":[7]})");
+      CHECK(last<actors::change_dead>(fixture).change.who == who);
+      ask("POST", path, R"({"all":true})");
+      CHECK(last<actors::change_dead_where>(fixture).who == who);
+    }
+    ask("PUT", "/queues/llm/dead/7", R"({"payload":1})");
+    CHECK(last<actors::change_dead>(fixture).change.who == who);
+    ask("DELETE", "/queues/llm/tasks/7", "");
+    CHECK(last<actors::cancel_task>(fixture).who == who);
+    ask("POST", "/queues/llm/purge", "");
+    CHECK(last<actors::purge_queue>(fixture).who == who);
+  }
+}
+
 TEST_CASE_METHOD(
     http_fixture, "what is asked of workflows and queues must make sense", "[gateway][routes]") {
   auto client = connect();
