@@ -209,7 +209,8 @@ private:
 
   struct choice {
     task_priority priority = task_priority::normal;
-    /// Another class is as urgent.
+    /// The classes that are as urgent, this one among them.
+    std::array<bool, priority_count> rivals{};
     bool has_rival = false;
   };
 
@@ -248,6 +249,7 @@ private:
   // queue_leases.cpp: leases and their ends
   [[nodiscard]] bool has_lease_room() const;
   [[nodiscard]] std::optional<choice> next_class(queue_time now) const;
+  void account(const choice& served);
   void grant_next(waiter& to, task_priority priority, queue_time now);
   [[nodiscard]] live_lease* find_lease(const std::string& text);
   [[nodiscard]] live_lease end_lease(task_id task);
@@ -300,10 +302,9 @@ private:
   std::uint64_t dead_ = 0;
 
   std::vector<ready_ring> rings_;
-  /// When each priority was last served, counted in leases, while others were as urgent; 0: not
-  /// since then.
-  std::array<std::uint64_t, priority_count> served_{};
-  std::uint64_t serving_ = 0;
+  /// What each priority has not had of its share, in parts of a lease, since others are as urgent.
+  /// All together they are 0.
+  std::array<std::int64_t, priority_count> deficits_{};
 
   std::map<task_id, live_lease> leases_;
   std::set<std::pair<boot_time, task_id>> deadlines_;

@@ -7,6 +7,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
+#include <limits>
 #include <utility>
 
 namespace callboard::runtime {
@@ -15,6 +17,9 @@ namespace {
 
 /// How long a request outlasts its wait for a read that may serve it.
 constexpr boot_time read_patience = std::chrono::seconds{1};
+
+/// Of leases, for classes that are as urgent as each other: control, interactive, normal, bulk.
+constexpr std::array<std::int64_t, priority_count> shares{8, 4, 2, 1};
 
 error lost() {
   return {errc::lease_lost, "the lease has ended or has passed to somebody else"};
@@ -49,30 +54,56 @@ bool queue_core::has_lease_room() const {
 }
 
 /// The class to serve: the most urgent, where what has waited long counts as more urgent. Classes
-/// that are equal by that take turns, or an old backlog would shut urgent tasks out; who has waited
-/// longest begins.
+/// that are equal by that have shares by what they were enqueued as, or an old backlog would make
+/// all tasks alike; who has waited longest begins.
 std::optional<queue_core::choice> queue_core::next_class(queue_time now) const {
-  std::optional<choice> best;
-  std::size_t best_level = 0;
-  std::pair<std::uint64_t, time_ms> best_turn;
+  constexpr auto none = std::numeric_limits<std::size_t>::max();
+  std::array<std::size_t, priority_count> levels{};
+  std::array<time_ms, priority_count> since{};
+  std::size_t best_level = none;
   for (std::size_t i = 0; i < priority_count; ++i) {
+    levels[i] = none;
     const auto& ring = rings_[i];
     if (!ring.has_next(load_, now.shard)) continue;
-    auto level = i;
-    const auto oldest = ring.oldest(load_, now.shard).value_or(now.shard);
+    since[i] = ring.oldest(load_, now.shard).value_or(now.shard);
+    levels[i] = i;
     if (settings_.aging_ms != 0) {
-      const auto waited = static_cast<std::uint64_t>((now.shard - oldest).count());
-      level -= static_cast<std::size_t>(std::min<std::uint64_t>(waited / settings_.aging_ms, i));
+      const auto waited = static_cast<std::uint64_t>((now.shard - since[i]).count());
+      levels[i] -=
+          static_cast<std::size_t>(std::min<std::uint64_t>(waited / settings_.aging_ms, i));
     }
-    const std::pair turn{served_[i], oldest};
-    const bool is_equal = best && level == best_level;
-    if (is_equal) best->has_rival = true;
-    if (best && (level > best_level || (is_equal && best_turn <= turn))) continue;
-    best = {static_cast<task_priority>(i), is_equal};
-    best_level = level;
-    best_turn = turn;
+    best_level = std::min(best_level, levels[i]);
   }
-  return best;
+  if (best_level == none) return std::nullopt;
+  choice next;
+  for (std::size_t i = 0; i < priority_count; ++i)
+    next.rivals[i] = levels[i] == best_level;
+  next.has_rival = std::ranges::count(next.rivals, true) > 1;
+  const bool is_beginning =
+      std::ranges::all_of(deficits_, [](std::int64_t deficit) { return deficit == 0; });
+  std::optional<std::pair<std::int64_t, time_ms>> best;
+  for (std::size_t i = 0; i < priority_count; ++i) {
+    if (!next.rivals[i]) continue;
+    const std::pair rank{is_beginning ? 0 : -(deficits_[i] + shares[i]), since[i]};
+    if (best && *best <= rank) continue;
+    best = rank;
+    next.priority = static_cast<task_priority>(i);
+  }
+  return next;
+}
+
+/// Each rival earns its share of the lease, and the one that is served pays for all of it.
+void queue_core::account(const choice& served) {
+  if (!served.has_rival) {
+    deficits_ = {};
+    return;
+  }
+  auto& payer = deficits_[static_cast<std::size_t>(served.priority)];
+  for (std::size_t i = 0; i < priority_count; ++i) {
+    if (!served.rivals[i]) continue;
+    deficits_[i] += shares[i];
+    payer -= shares[i];
+  }
 }
 
 void queue_core::match(queue_time now) {
@@ -88,11 +119,7 @@ void queue_core::match(queue_time now) {
     full = 0;
     const auto next = next_class(now);
     if (!next) break;
-    if (next->has_rival) {
-      served_[static_cast<std::size_t>(next->priority)] = ++serving_;
-    } else {
-      served_ = {};
-    }
+    account(*next);
     grant_next(to, next->priority, now);
   }
   std::erase_if(waiters_, [this](waiter& one) {

@@ -1,6 +1,8 @@
 // Whose turn it is: priorities, age, fairness, delays; and which enqueue is a repetition.
 #include "tests/runtime/queue/queue_bench.hpp"
 
+#include <array>
+#include <map>
 #include <random>
 #include <set>
 
@@ -85,7 +87,7 @@ TEST_CASE_METHOD(order, "who waits long rises a class per interval", "[runtime][
 
 TEST_CASE_METHOD(
     order,
-    "among equals who has waited longest begins, and then they take turns",
+    "among equals who has waited longest begins, and then each has its share",
     "[runtime][queue][order]") {
   settings.aging_ms = 1000;
   configure(settings);
@@ -95,9 +97,9 @@ TEST_CASE_METHOD(
   for (int i = 0; i < 3; ++i)
     put(bulk);
   advance(1000ms);
-  for (int i = 0; i < 3; ++i)
+  for (int i = 0; i < 4; ++i)
     put(normal);
-  CHECK(serve_priorities(6) == std::vector{bulk, normal, bulk, normal, bulk, normal});
+  CHECK(serve_priorities(7) == std::vector{bulk, normal, normal, bulk, normal, normal, bulk});
 }
 
 TEST_CASE_METHOD(
@@ -111,6 +113,57 @@ TEST_CASE_METHOD(
     put(control);
   const auto seen = serve_priorities(10);
   CHECK(std::ranges::count(seen, control) == 5);
+}
+
+TEST_CASE_METHOD(
+    order, "classes that are all old have leases by their shares", "[runtime][queue][order]") {
+  settings.aging_ms = 1000;
+  configure(settings);
+  for (int i = 0; i < 60; ++i) {
+    for (const auto one : {control, interactive, normal, bulk})
+      put(one);
+  }
+  advance(1h);
+  const auto seen = serve_priorities(30);
+  CHECK(std::ranges::count(seen, control) == 16);
+  CHECK(std::ranges::count(seen, interactive) == 8);
+  CHECK(std::ranges::count(seen, normal) == 4);
+  CHECK(std::ranges::count(seen, bulk) == 2);
+}
+
+TEST_CASE_METHOD(
+    order,
+    "of four old classes none starves, and an urgent task waits behind few",
+    "[runtime][queue][order]") {
+  settings.aging_ms = 1000;
+  configure(settings);
+  constexpr std::array all{control, interactive, normal, bulk};
+  for (int i = 0; i < 600; ++i) {
+    for (const auto one : {interactive, normal, bulk})
+      put(one);
+  }
+  advance(1h);
+  // Urgent ones come now and then, alone or many at once.
+  std::mt19937 dice{GENERATE(1U, 2U, 3U)};
+  std::uint64_t urgent = 0;
+  std::map<task_priority, int> waited;
+  for (int turn = 0; turn < 1000; ++turn) {
+    if (dice() % 8 == 0) {
+      for (auto count = 1 + dice() % 12; count > 0; --count, ++urgent)
+        put(control);
+    }
+    const auto given = serve();
+    REQUIRE(given);
+    for (const auto one : all)
+      ++waited[one];
+    waited[given->priority] = 0;
+    if (given->priority == control) --urgent;
+    if (urgent == 0) waited[control] = 0;
+    REQUIRE(waited[control] <= 3);
+    REQUIRE(waited[interactive] <= 8);
+    REQUIRE(waited[normal] <= 16);
+    REQUIRE(waited[bulk] <= 32);
+  }
 }
 
 TEST_CASE_METHOD(
