@@ -42,6 +42,18 @@ bool is_tls_refusal(CURLcode code) {
   }
 }
 
+/// What the proxy answered to CONNECT, if it was a refusal; 0 = it was none, or there is no proxy.
+long proxy_refusal(CURL* handle) {
+  long status = 0;
+  curl_easy_getinfo(handle, CURLINFO_HTTP_CONNECTCODE, &status);
+  return status >= 200 && status < 300 ? 0 : status;
+}
+
+/// Missing credentials, or a place that is not allowed. What may pass is told by 408, 429 and 5xx.
+bool is_final_for_proxy(long status) {
+  return status >= 400 && status < 500 && status != 408 && status != 429;
+}
+
 }  // namespace
 
 transfer::transfer(
@@ -182,6 +194,12 @@ failure transfer::network_failure(CURLcode code) const {
   }
   if (is_tls_refusal(code)) {
     return permanent_failure(errc::unreachable, failure_scope::provider, what);
+  }
+  if (const auto status = proxy_refusal(handle_.get()); status != 0) {
+    auto refused = fmt::format("the proxy makes no connection: status {}", status);
+    return is_final_for_proxy(status)
+               ? permanent_failure(errc::unreachable, failure_scope::provider, std::move(refused))
+               : retryable_failure(errc::unreachable, std::move(refused));
   }
   return retryable_failure(errc::unreachable, has_body_ ? "the answer was cut: " + what : what);
 }

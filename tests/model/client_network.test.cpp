@@ -1,6 +1,7 @@
 // Timeouts, refused connections, TLS and proxies.
 #include "tests/model/client_fixture.hpp"
 #include "tests/support/catch.hpp"
+#include "tests/support/connect_proxy.hpp"
 #include "tests/support/eventually.hpp"
 #include "tests/support/temp_dir.hpp"
 
@@ -23,6 +24,22 @@ bool is_asked_again(
     return provider.query_count() == count;
   });
 }
+
+/// A variable of the environment, for as long as this lives.
+class variable {
+public:
+  variable(const char* name, const std::string& value) : name_{name} {
+    ::setenv(name, value.c_str(), 1);
+  }
+
+  ~variable() { ::unsetenv(name_); }
+
+  variable(const variable&) = delete;
+  variable& operator=(const variable&) = delete;
+
+private:
+  const char* name_;
+};
 
 }  // namespace
 
@@ -193,4 +210,89 @@ TEST_CASE("a proxy of the environment is used, unless it is not to be", "[model]
     CHECK(proxy.queries().at(1).target == "/v1/chat/completions");
   }
   ::unsetenv("http_proxy");
+}
+
+TEST_CASE("TLS through a proxy is a tunnel that it cannot look into", "[model][network]") {
+  const temp_dir folder;
+  const auto options = make_certificate(folder);
+  chat_provider provider{options};
+  const connect_proxy proxy;
+  const variable use{"https_proxy", proxy.url()};
+  auto settings = settings_for(provider);
+  settings.ca_file = options.certificate_file;
+  settings.proxy = proxy_use::environment;
+  const std::string key = "sk-of-nobody-else";
+  const variable secret_of{"CALLBOARD_PROXIED_KEY", key};
+  settings.api_key_env = "CALLBOARD_PROXIED_KEY";
+  asking asker{{settings}};
+  CHECK(
+      asker.answer(question("is anybody listening")).value().text
+      == "You said: is anybody listening");
+  CHECK(provider.queries().at(0).target == "/v1/chat/completions");
+  CHECK(provider.queries().at(0).header("authorization") == "Bearer " + key);
+  const auto heads = proxy.heads();
+  REQUIRE(heads.size() == 1);
+  const auto where = "localhost:" + std::to_string(provider.port());
+  CHECK_THAT(heads[0], Catch::StartsWith("CONNECT " + where + " HTTP/1.1\r\n"));
+  const auto seen = heads[0] + proxy.carried();
+  CHECK(proxy.carried().size() > 1000);
+  for (const std::string secret :
+       {"POST", "/v1/chat", "Bearer", key.c_str(), "anybody", "You said"}) {
+    INFO(secret);
+    CHECK(seen.find(secret) == std::string::npos);
+  }
+}
+
+TEST_CASE("whoever is behind a proxy must be the provider all the same", "[model][network]") {
+  const temp_dir folder;
+  chat_provider provider{make_certificate(folder)};
+  const connect_proxy proxy;
+  const variable use{"https_proxy", proxy.url()};
+  auto settings = settings_for(provider);
+  settings.proxy = proxy_use::environment;
+  asking wary{{settings}};
+  const auto failed = wary.answer(question("hi")).error();
+  CHECK(failed.kind == failure_kind::permanent);
+  CHECK(failed.code == errc::unreachable);
+  CHECK(proxy.heads().size() == 1);
+  CHECK(provider.query_count() == 0);
+}
+
+TEST_CASE("a proxy that makes no tunnel is told by what it says", "[model][network]") {
+  struct expectation {
+    int status;
+    failure_kind kind;
+    std::uint32_t attempts;
+  };
+
+  using enum failure_kind;
+  const temp_dir folder;
+  const auto options = make_certificate(folder);
+  for (const auto& [status, kind, attempts] : std::vector<expectation>{
+           // It wants credentials, or the place is not allowed: the next try would hear the same.
+           {407, permanent, 1},
+           {403, permanent, 1},
+           {429, retryable, 4},
+           {502, retryable, 4},
+           {503, retryable, 4}}) {
+    INFO(status);
+    chat_provider provider{options};
+    const connect_proxy proxy{status};
+    const variable use{"https_proxy", proxy.url()};
+    auto settings = settings_for(provider);
+    settings.ca_file = options.certificate_file;
+    settings.proxy = proxy_use::environment;
+    asking asker{{settings}};
+    const auto failed = asker.answer(question("hi")).error();
+    CHECK(failed.kind == kind);
+    CHECK(failed.scope == failure_scope::provider);
+    CHECK(failed.code == errc::unreachable);
+    CHECK(failed.attempts == attempts);
+    // It is not the provider's status, which never heard of the request.
+    CHECK(failed.status == 0);
+    CHECK_THAT(failed.detail, Catch::Contains("proxy"));
+    CHECK_THAT(failed.detail, Catch::Contains(std::to_string(status)));
+    CHECK(proxy.heads().size() == attempts);
+    CHECK(provider.query_count() == 0);
+  }
 }
