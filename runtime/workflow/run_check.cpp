@@ -50,6 +50,27 @@ bool is_whole(const std::vector<run_event>& events) {
          || events.size() > copied->to_number<std::uint64_t>();
 }
 
+/// Where the next event belongs: events that were lost or doubled by whatever came between could
+/// fit all the same, and would say nothing of the run. Errors: invalid_json, corruption.
+result<std::uint64_t>
+check_place(const boost::json::object& event, std::optional<std::uint64_t> expected) {
+  const auto* at = event.if_contains("seq");
+  boost::system::error_code failed;
+  const auto seq = at == nullptr ? 0 : at->to_number<std::uint64_t>(failed);
+  if (seq == 0 || failed) return fail(errc::invalid_json, "an event of the history has no 'seq'");
+  if (expected && seq != *expected) {
+    return fail(
+        errc::corruption,
+        fmt::format(
+            "the history is not whole: behind the event with seq {} comes the one with seq {}, "
+            "where {} belongs",
+            *expected - 1,
+            seq,
+            *expected));
+  }
+  return seq + 1;
+}
+
 failure ends_otherwise(run_status recorded, const std::optional<run_end>& now) {
   return {
       failure_class::bug,
@@ -70,11 +91,15 @@ failure ends_otherwise(run_status recorded, const std::optional<run_end>& now) {
 result<shown_run> read_shown_history(const boost::json::array& events) {
   shown_run run;
   std::map<std::uint32_t, std::vector<run_event>> runs;
+  std::optional<std::uint64_t> next_seq;
   for (const auto& one : events) {
     const auto* shown = one.is_object() ? one.get_object().if_contains("event") : nullptr;
     if (shown == nullptr || !shown->is_object()) {
       return fail(errc::invalid_json, "a history is a list of objects with an 'event'");
     }
+    const auto next = check_place(one.get_object(), next_seq);
+    if (!next) return std::unexpected{next.error()};
+    next_seq = *next;
     auto event = read_shown_event(shown->get_object());
     if (!event) return std::unexpected{event.error()};
     auto& of_run = runs[event->run];

@@ -25,7 +25,7 @@ struct shown_run {
 };
 
 /// Events as `GET …/history` shows them, from the channel's first on or from some other place
-/// before the start of the current run. Errors: invalid_json, corruption.
+/// before the start of the current run, without a hole. Errors: invalid_json, corruption.
 [[nodiscard]] result<shown_run> read_shown_history(const boost::json::array& events);
 
 /// One event as clients see it, a CloudEvent in JSON (run_codec.cpp). Errors: corruption.

@@ -26,7 +26,13 @@ struct outcome {
 
 outcome call(std::vector<std::string> words) {
   constexpr auto families = std::to_array<cli::family>(
-      {cli::add_serve, cli::add_token, cli::add_journal, cli::add_backup, cli::add_bench});
+      {cli::add_serve,
+       cli::add_token,
+       cli::add_journal,
+       cli::add_backup,
+       cli::add_bench,
+       cli::add_workflow,
+       cli::add_workflow_replay});
   words.insert(words.begin(), "callboard");
   std::vector<const char*> arguments;
   for (const auto& word : words)
@@ -49,6 +55,22 @@ struct secret_file {
 std::string refusal(const cli::serve_options& options, cli::serve_mode mode) {
   const auto settings = cli::serve_settings(options, mode);
   return settings ? std::string{} : settings.error().detail;
+}
+
+/// What `workflow replay` says of a history with these events, of a class that is not here.
+outcome replay(const std::vector<std::string>& events) {
+  const testing::temp_dir folder;
+  const auto file = (folder.path() / "history").string();
+  std::string list;
+  for (const auto& one : events)
+    list += (list.empty() ? "" : ",") + one;
+  std::ofstream{file} << R"({"events":[)" << list << "]}";
+  return call({"workflow", "replay", "w1", "--history", file, "--output", "json"});
+}
+
+std::string shown_event(const std::string& seq, const std::string& type) {
+  return R"({)" + seq + R"("event":{"id":"e","subject":"w1","run":1,"command":1,"type":")" + type
+         + R"(","data":{"type":"trip","version":1,"run":1,"seed":"0000000000000001"}}})";
 }
 
 }  // namespace
@@ -268,4 +290,27 @@ TEST_CASE("export keeps to the tenant and topics that were asked for", "[cli]") 
   CHECK_FALSE(is_exported({.tenant = "rival", .topic = {}}));
   CHECK_FALSE(is_exported({.tenant = {}, .topic = "orders"}));
   CHECK_FALSE(is_exported({.tenant = {}, .topic = "not..a.pattern"}));
+}
+
+TEST_CASE("a history with a hole is not replayed", "[cli]") {
+  const auto started = shown_event(R"("seq":4,)", "workflow.started");
+  const auto second = shown_event(R"("seq":5,)", "signal.received");
+  const auto third = shown_event(R"("seq":6,)", "signal.received");
+  // Whole, from wherever it begins: what is wrong with it is that the class is not here.
+  CHECK_THAT(replay({started, second, third}).out, Catch::Contains("no_code"));
+  const auto refused = [](const std::vector<std::string>& events, const std::string& why) {
+    const auto said = replay(events);
+    INFO(said.err);
+    CHECK(said.code == 1);
+    CHECK(said.out.empty());
+    CHECK_THAT(said.err, Catch::Contains(why));
+  };
+  refused(
+      {started, third}, "behind the event with seq 4 comes the one with seq 6, where 5 belongs");
+  refused(
+      {started, second, second, third},
+      "behind the event with seq 5 comes the one with seq 5, where 6 belongs");
+  refused({started, third, second}, "the one with seq 6, where 5 belongs");
+  refused({started, shown_event("", "signal.received")}, "has no 'seq'");
+  refused({started, shown_event(R"("seq":"5",)", "signal.received")}, "has no 'seq'");
 }

@@ -84,6 +84,30 @@ TEST_CASE("a replay tells whether code fits, and changes nothing", "[e2e][replay
       run_callboard({"--output", "json", "workflow", "replay", "t1", "--history", file});
   CHECK(ended.status == 0);
   CHECK(text_of(json::parse(ended.out), "end") == "completed");
+  // With any one of its events missing or doubled it is no record, however well the rest fits.
+  const auto whole = json::parse(history.out);
+  const auto count = whole.at("events").as_array().size();
+  REQUIRE(count > 4);
+  const auto replay_of = [&](const json::value& changed) {
+    std::ofstream{file} << json::serialize(changed);
+    return run_callboard({"--output", "json", "workflow", "replay", "t1", "--history", file});
+  };
+  for (std::size_t at = 1; at + 1 < count; ++at) {
+    auto cut = whole;
+    auto& events = cut.as_object()["events"].as_array();
+    const auto seq = std::to_string(number_of(events[at], "seq"));
+    events.erase(events.begin() + static_cast<std::ptrdiff_t>(at));
+    const auto holed = replay_of(cut);
+    CHECK(holed.status == 1);
+    CHECK(holed.out.empty());
+    CHECK_THAT(holed.err, Catch::Contains("where " + seq + " belongs"));
+    auto twice = whole;
+    auto& doubled = twice.as_object()["events"].as_array();
+    doubled.insert(doubled.begin() + static_cast<std::ptrdiff_t>(at), json::value(doubled[at]));
+    const auto again = replay_of(twice);
+    CHECK(again.status == 1);
+    CHECK_THAT(again.err, Catch::Contains("comes the one with seq " + seq));
+  }
 }
 
 TEST_CASE("a run that another build blocks says where, and which builds", "[e2e][replay]") {
