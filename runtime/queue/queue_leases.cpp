@@ -55,7 +55,8 @@ bool queue_core::has_lease_room() const {
 
 /// The class to serve: the most urgent, where what has waited long counts as more urgent. Classes
 /// that are equal by that have shares by what they were enqueued as, or an old backlog would make
-/// all tasks alike; who has waited longest begins.
+/// all tasks alike, and so has what came later and is of a class above one of theirs; who has
+/// waited longest begins.
 std::optional<queue_core::choice> queue_core::next_class(queue_time now) const {
   constexpr auto none = std::numeric_limits<std::size_t>::max();
   std::array<std::size_t, priority_count> levels{};
@@ -75,9 +76,12 @@ std::optional<queue_core::choice> queue_core::next_class(queue_time now) const {
     best_level = std::min(best_level, levels[i]);
   }
   if (best_level == none) return std::nullopt;
-  choice next;
+  std::size_t least_urgent = 0;
   for (std::size_t i = 0; i < priority_count; ++i)
-    next.rivals[i] = levels[i] == best_level;
+    if (levels[i] == best_level) least_urgent = i;
+  choice next;
+  for (std::size_t i = 0; i <= least_urgent; ++i)
+    next.rivals[i] = levels[i] != none;
   next.has_rival = std::ranges::count(next.rivals, true) > 1;
   const bool is_beginning =
       std::ranges::all_of(deficits_, [](std::int64_t deficit) { return deficit == 0; });

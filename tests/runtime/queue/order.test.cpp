@@ -133,6 +133,25 @@ TEST_CASE_METHOD(
 
 TEST_CASE_METHOD(
     order,
+    "a fresh task does not wait behind an old backlog of a lower class",
+    "[runtime][queue][order]") {
+  settings.aging_ms = 1000;
+  configure(settings);
+  for (int i = 0; i < 100; ++i)
+    put(bulk);
+  advance(1h);
+  for (int i = 0; i < 40; ++i) {
+    put(interactive);
+    put(normal);
+  }
+  const auto seen = serve_priorities(14);
+  CHECK(std::ranges::count(seen, interactive) == 8);
+  CHECK(std::ranges::count(seen, normal) == 4);
+  CHECK(std::ranges::count(seen, bulk) == 2);
+}
+
+TEST_CASE_METHOD(
+    order,
     "of four old classes none starves, and an urgent task waits behind few",
     "[runtime][queue][order]") {
   settings.aging_ms = 1000;
