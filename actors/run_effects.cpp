@@ -1,5 +1,4 @@
 // What the commands of a run do once they are recorded, and how their answers come back.
-#include "actors/armed_timers.hpp"
 #include "actors/guest_turn.hpp"
 #include "actors/router.hpp"
 #include "actors/run_host.hpp"
@@ -28,6 +27,9 @@ constexpr auto retry_pause = std::chrono::milliseconds{200};
 /// A message on its way keeps its actor in memory: no timer is armed for longer than this.
 constexpr auto busy_pause = std::chrono::milliseconds{1};
 constexpr auto timer_step_max = std::chrono::milliseconds{1000};
+/// A longer time that a model's provider names is waited for on disk: each is a record, and one of
+/// `deferrals_max`, so that a provider that is busy all night with short ones would use them up.
+constexpr auto waited_by_call_max = std::chrono::minutes{1};
 
 runtime::encoded_event encode(v1::Event& event) {
   std::string stored(runtime::event_prefix_size, '\0');
@@ -323,7 +325,7 @@ void run_host::start_model(std::uint32_t command) {
       found->second,
       channel_,
       *start_,
-      may_record ? std::optional{soon_due} : std::nullopt);
+      may_record ? std::optional{waited_by_call_max} : std::nullopt);
   if (begun || begun.error().code == errc::draining) return;
   const auto& why = begun.error();
   const std::chrono::milliseconds hint{why.retry_after_ms};

@@ -108,7 +108,7 @@ struct config {
     std::uint32_t inputs_waiting_max = 256;
     std::uint32_t messages_waiting_max = 256;
     std::uint32_t result_waiters_max = 1000;
-    std::uint32_t deferrals_max = 100;
+    std::uint32_t deferrals_max = 1000;
     std::uint32_t step_threads = 16;
     std::uint32_t steps_waiting_max = 100'000;
     std::uint32_t resident_max = 100'000;

@@ -368,9 +368,9 @@ TEST_CASE_METHOD(model_fixture, "attempts end where the policy says", "[model]")
 TEST_CASE_METHOD(model_fixture, "a time that a provider names outlives the node", "[model]") {
   begin("w1");
   auto& call = models.call(1);
-  CHECK(call.request.wait_max == std::chrono::seconds{2});
+  CHECK(call.request.wait_max == std::chrono::minutes{1});
   auto limited = refusal(model::failure_kind::rate);
-  limited.retry_after = std::chrono::minutes{1};
+  limited.retry_after = std::chrono::minutes{2};
   call.told.on_done(std::unexpected{limited});
   CHECK(next_of("task.failed").data.at("deferred") == true);
   restart();
