@@ -217,8 +217,8 @@ public:
     return make<nothing>(std::move(request));
   }
 
-  /// Ends when the machine's clock shows `when`, also if that clock is set meanwhile: then within
-  /// two seconds. `now()` is not that clock, and may be behind it by what it was set by.
+  /// Ends when the machine's clock shows `when`, and `now()` too. If that clock is set forward by
+  /// more than a second it ends within two, and `now()` is behind it by as much.
   template <class Duration>
   [[nodiscard]] command<nothing> sleep_until(std::chrono::sys_time<Duration> when) const {
     detail::command_request request;

@@ -1,12 +1,19 @@
 // How exactly sleeps end while the machine's clock is set, on virtual time: by the time that has
 // passed, whatever the wall clock shows.
+#include "actors/run_reads.hpp"
+#include "runtime/workflow/json_values.hpp"
+
 #include "tests/actors/topic/virtual_broker.hpp"
 
 #include <boost/json/parse.hpp>
 
 #include <callboard/workflow.hpp>
 #include <chrono>
+#include <cstdlib>
+#include <optional>
+#include <random>
 #include <string>
+#include <utility>
 
 namespace callboard::testing {
 
@@ -24,6 +31,16 @@ struct napping_workflow : workflow<napping_workflow> {
   flow<json> run(context& ctx, json) {
     (void)co_await ctx.sleep(nap).required();
     co_return json(1);
+  }
+};
+
+/// Sleeps until this time of the wall clock, in milliseconds, and gives what its own clock shows.
+struct waking_workflow : workflow<waking_workflow> {
+  static constexpr std::string_view type = "test.waking";
+
+  flow<json> run(context& ctx, std::int64_t due) {
+    co_await ctx.sleep_until(std::chrono::sys_time{std::chrono::milliseconds{due}}).required();
+    co_return ctx.now().time_since_epoch().count();
   }
 };
 
@@ -129,6 +146,103 @@ TEST_CASE("a sleep over a restart goes on from what the shard recorded", "[actor
     node.broker->time.step_wall(1h);
     const auto gone = node.reboot();
     CHECK(gone + node.slept() < nap);
+  }
+}
+
+namespace {
+
+/// When a run that sleeps until a time of the wall clock woke, by each clock, in milliseconds.
+struct woken {
+  std::int64_t due = 0;
+  std::int64_t by_wall = 0;
+  std::int64_t by_code = 0;
+  std::int64_t by_record = 0;
+};
+
+class waking_node {
+public:
+  explicit waking_node(std::uint64_t seed) : draw_{seed} {
+    REQUIRE(code_.add(waking_workflow::definition()));
+    broker_ = std::make_unique<virtual_broker>(config{}, &code_);
+  }
+
+  /// The wall clock is set anew before and while the run sleeps, up to so far from the boot-time
+  /// clock.
+  woken wake(std::int64_t step_max) {
+    const auto step = [&] {
+      const auto off = static_cast<std::int64_t>(draw_() % (2 * step_max + 1)) - step_max;
+      broker_->time.step_wall(std::chrono::milliseconds{off - std::exchange(off_, off)});
+    };
+    const auto channel = virtual_broker::topic("workflow.w" + std::to_string(++runs_));
+    step();
+    // Shard time is drawn towards the wall clock, so that they differ by a fraction.
+    for (auto ticks = draw_() % 20; ticks > 0; --ticks)
+      pass();
+    woken told{.due = wall() + tick.count() * static_cast<std::int64_t>(2 + draw_() % 20)};
+    REQUIRE(
+        broker_->ask_now(start_workflow{channel, "test.waking", std::to_string(told.due), {}, {}}));
+    while (!has_woken(channel, told)) {
+      if (wall() > told.due + 5'000) FAIL("it sleeps on");
+      if (draw_() % 10 == 0) step();
+      pass();
+    }
+    return told;
+  }
+
+private:
+  static constexpr std::chrono::milliseconds tick{10};
+
+  [[nodiscard]] std::int64_t wall() const {
+    return std::chrono::floor<std::chrono::milliseconds>(broker_->time.wall().time_since_epoch())
+        .count();
+  }
+
+  void pass() {
+    broker_->tick(tick);
+    broker_->settle();
+  }
+
+  bool has_woken(const topic_ref& channel, woken& told) {
+    auto reader = broker_->journal.read(broker_->shard_of(channel.topic.str()));
+    const auto row = read_workflow_row(**reader, channel).value();
+    REQUIRE(row);
+    if (!row->ended) return false;
+    told.by_wall = wall();
+    told.by_code = std::stoll(row->result);
+    const auto is_read = visit_history(
+        **reader, row->entity, row->first_seq, 1, [&](const auto& event, const auto&) {
+          if (event.kind != runtime::run_event_kind::timer_fired) return true;
+          told.by_record = runtime::shown_ms(event.time);
+          return false;
+        });
+    REQUIRE(is_read);
+    return true;
+  }
+
+  std::mt19937_64 draw_;
+  runtime::workflow_registry code_;
+  std::unique_ptr<virtual_broker> broker_;
+  std::int64_t off_ = 0;
+  int runs_ = 0;
+};
+
+}  // namespace
+
+TEST_CASE("sleep_until ends early by no clock", "[actors][workflow]") {
+  const char* given = std::getenv("CALLBOARD_SEED");
+  const auto seed = given != nullptr ? std::strtoull(given, nullptr, 10)
+                                     : static_cast<std::uint64_t>(std::random_device{}());
+  INFO("CALLBOARD_SEED=" << seed);
+  waking_node node{seed};
+  // As fine as the clocks of one machine differ, and as time services set them.
+  for (const std::int64_t step_max : {0, 2, 50, 300}) {
+    for (int i = 0; i < 40; ++i) {
+      const auto told = node.wake(step_max);
+      INFO("steps of at most " << step_max << " ms");
+      CHECK(told.by_wall >= told.due);
+      CHECK(told.by_record >= told.due);
+      CHECK(told.by_code >= told.due);
+    }
   }
 }
 
