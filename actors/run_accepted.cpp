@@ -38,6 +38,7 @@ bool has_attempts(command_kind kind) {
 void run_host::note_accepted(std::uint32_t command) {
   accepted_.insert(command);
   is_row_behind_ = true;
+  leave_lane(command);
 }
 
 void run_host::forget_accepted() {
@@ -46,6 +47,7 @@ void run_host::forget_accepted() {
   is_row_behind_ = false;
   woken_calls_.clear();
   refused_.clear();
+  lanes_.clear();
   armed_.clear();
   row_->accepted.clear();
 }

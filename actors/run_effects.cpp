@@ -31,6 +31,21 @@ constexpr auto timer_step_max = std::chrono::milliseconds{1000};
 /// `deferrals_max`, so that a provider that is busy all night with short ones would use them up.
 constexpr auto waited_by_call_max = std::chrono::minutes{1};
 
+/// Whom the command is for, if what goes there keeps its order.
+std::optional<std::string>
+target_of(const detail::command_request& request, const std::string& mirror) {
+  switch (request.kind) {
+  case command_kind::publish:
+    return "topic " + request.name;
+  case command_kind::update:
+    return "topic " + mirror;
+  case command_kind::task:
+    return "queue " + request.name;
+  default:
+    return std::nullopt;
+  }
+}
+
 runtime::encoded_event encode(v1::Event& event) {
   std::string stored(runtime::event_prefix_size, '\0');
   event.AppendToString(&stored);
@@ -94,7 +109,7 @@ void run_host::carry_out(std::uint32_t command) {
   const auto found = engine_->open().find(command);
   if (found == engine_->open().end()) return;
   const auto& one = found->second;
-  if (!may_hand_on(command, one.request)) return;
+  if (!may_hand_on(command, one.request) || !is_its_turn(command, false)) return;
   switch (one.request.kind) {
   case command_kind::step:
     if (one.due && *one.due > now()) {
@@ -125,6 +140,19 @@ void run_host::carry_out(std::uint32_t command) {
   case command_kind::reply:
     return;
   }
+}
+
+bool run_host::is_its_turn(std::uint32_t command, bool is_again) {
+  const auto& request = engine_->open().at(command).request;
+  auto target = target_of(request, start_->identity.mirror);
+  return !target || lanes_.enter(*std::move(target), command, is_again);
+}
+
+void run_host::leave_lane(std::uint32_t command) {
+  const auto next = lanes_.leave(command);
+  if (!next) return;
+  when_free(
+      [this, next = *next] { next.is_again ? send_again(next.command) : carry_out(next.command); });
 }
 
 bool run_host::may_hand_on(std::uint32_t command, const detail::command_request& request) {
@@ -283,6 +311,7 @@ void run_host::on_step_done(
 }
 
 void run_host::complete_command(std::uint32_t command, json with) {
+  leave_lane(command);
   input next;
   next.event.kind = run_event_kind::completed;
   next.event.command = command;
@@ -296,6 +325,7 @@ void run_host::fail_command(std::uint32_t command, const error& why) {
 }
 
 void run_host::fail_command(std::uint32_t command, failure why) {
+  leave_lane(command);
   input next;
   next.event.kind = run_event_kind::failed;
   next.event.command = command;

@@ -16,6 +16,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <ranges>
 #include <utility>
 
 namespace callboard::actors {
@@ -472,10 +473,14 @@ void run_host::commit(sequence first) {
       batch_issued_.push_back(one.event.command);
     }
   }
-  for (const auto command : std::exchange(batch_closed_, {})) {
+  const auto closed = std::exchange(batch_closed_, {});
+  for (const auto command : closed) {
     models_.cancel(command);
     stops_.ask(command);
   }
+  // From the last on: else each of them is given its turn when the one before it has left.
+  for (const auto command : std::views::reverse(closed))
+    leave_lane(command);
   batch_timers_set_.clear();
   batch_timers_cleared_.clear();
   is_busy_ = false;

@@ -13,6 +13,7 @@
 #include "actors/run_input.hpp"
 #include "actors/run_model_calls.hpp"
 #include "actors/run_notes.hpp"
+#include "actors/send_lanes.hpp"
 #include "actors/step_stops.hpp"
 #include "base/lazy_deque.hpp"
 #include "runtime/topic/publish.hpp"
@@ -288,6 +289,8 @@ private:
   /// that is blocked is not all true: it has not read what came behind the difference.
   [[nodiscard]] bool may_carry_out() const;
   void carry_out(std::uint32_t command);
+  [[nodiscard]] bool is_its_turn(std::uint32_t command, bool is_again);
+  void leave_lane(std::uint32_t command);
   void start_step(std::uint32_t command);
   void start_model(std::uint32_t command);
   void model_ended(std::uint32_t command, std::uint32_t attempt, outcome<json> ended) override;
@@ -535,6 +538,7 @@ private:
   bool is_settling_soon_ = false;
   std::unordered_map<std::uint64_t, std::uint32_t> asked_;
   std::map<std::uint32_t, refused_asking> refused_;
+  send_lanes lanes_;
   std::unordered_map<std::uint64_t, sent_before> lookups_;
   std::uint64_t last_correlation_ = 0;
   std::map<std::uint64_t, waiter> result_waiters_;

@@ -57,6 +57,7 @@ void run_host::send_again(std::uint32_t command) {
   const auto& request = open->second.request;
   if (accepted_.contains(command)) return;
   if (request.kind == command_kind::publish || request.kind == command_kind::update) {
+    if (!is_its_turn(command, true)) return;
     auto topic = published_to(request);
     if (!topic) return carry_out(command);
     const topic_ref target{channel_.tenant, *std::move(topic)};
