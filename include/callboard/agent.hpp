@@ -256,8 +256,11 @@ private:
       reply["result"] = std::move(*ended);
     } else {
       const auto& why = ended.error();
-      reply["error"] = boost::json::object{
+      boost::json::object error{
           {"class", name_of(why.kind)}, {"code", why.code}, {"message", why.message}};
+      if (why.retry_after_ms != 0) error["retry_after_ms"] = why.retry_after_ms;
+      if (!why.details.empty()) error["details"] = json_or_text(why.details);
+      reply["error"] = std::move(error);
     }
     return reply;
   }

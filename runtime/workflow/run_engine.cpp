@@ -71,6 +71,12 @@ std::optional<failure> flaw_in(const detail::command_request& request) {
       fmt::format("what the {} '{}' hands on", name_of(request.kind), request.name), *flaw);
 }
 
+/// A failure that is too large with its details: what it is says more than that they were long.
+failure without_details(failure why, std::size_t bytes_max) {
+  why.details.clear();
+  return is_larger(describe_failure(why), bytes_max) ? reply_too_large(bytes_max) : why;
+}
+
 }  // namespace
 
 run_engine::run_engine(
@@ -389,11 +395,17 @@ bool run_engine::park_if_commands_are_missing() {
 
 json run_engine::reply_that_fits(const json& reply) const {
   std::optional<failure> why;
-  if (is_larger(reply, limits_.reply_bytes_max)) why = reply_too_large(limits_.reply_bytes_max);
+  const auto* told = reply.as_object().if_contains("error");
   if (const auto flaw = flaw_of(reply, code_depth_max, argument_levels)) {
-    const auto* told = reply.as_object().if_contains("error");
     why =
         told != nullptr ? recordable(read_failure(*told)) : not_json("a reply of an agent", *flaw);
+  }
+  if (is_larger(reply, limits_.reply_bytes_max)) {
+    if (told != nullptr) {
+      why = without_details(recordable(read_failure(*told)), limits_.reply_bytes_max);
+    } else if (!why) {
+      why = reply_too_large(limits_.reply_bytes_max);
+    }
   }
   if (!why) return reply;
   boost::json::object fits{{"id", reply.at("id")}, {"error", describe_failure(*why)}};

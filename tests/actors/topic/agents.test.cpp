@@ -134,6 +134,26 @@ struct diary : agent<diary, std::string> {
   flow<std::size_t> read(context&, std::string) { co_return state().size(); }
 };
 
+/// Has too much to do, and says until when.
+struct busy : agent<busy, std::int64_t> {
+  static constexpr std::string_view type = "busy";
+
+  static void handlers(handler_table<busy>& on) { on.message("add", &busy::add); }
+
+  flow<void> add(context&, json) {
+    throw run_failed{{failure_class::rate, "busy", "later", 5'000, R"({"queue":17})"}};
+    co_return;
+  }
+};
+
+struct patient : workflow<patient> {
+  static constexpr std::string_view type = "patient";
+
+  flow<json> run(context& ctx, json) {
+    co_return co_await ctx.call("busy", "a", "add", 1).required();
+  }
+};
+
 class agent_fixture : public broker_fixture {
 public:
   agent_fixture() {
@@ -631,6 +651,25 @@ TEST_CASE_METHOD(agent_fixture, "messages that wait outlive the run that heard t
     CHECK(says(told, R"("result":)" + std::to_string(i) + "}"));
   }
   CHECK(says(reply("a", "add", "0", "last"), R"("result":230)"));
+}
+
+TEST_CASE("a caller learns all that an agent fails with") {
+  runtime::workflow_registry code;
+  REQUIRE(code.add(busy::definition()));
+  REQUIRE(code.add(patient::definition()));
+  virtual_broker broker{{}, &code};
+  const auto channel = virtual_broker::topic("workflow.w");
+  REQUIRE(broker.ask_now(start_workflow{channel, "patient", "null", {}, {}}));
+  broker.settle();
+  const auto shown = [&] {
+    const auto told = broker.ask_now(get_workflow{channel});
+    return std::get<workflow_answer>(told.value()).body;
+  };
+  const auto why = R"({"class":"rate","code":"busy","message":"later","retry_after_ms":5000,)"
+                   R"("details":{"queue":17}})";
+  CHECK(says(shown(), why));
+  broker.crash();
+  CHECK(says(shown(), why));
 }
 
 }  // namespace callboard::testing

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <callboard/agent.hpp>
+#include <callboard/saga.hpp>
 #include <chrono>
 #include <map>
 #include <memory>
@@ -63,6 +64,32 @@ struct hoarder : agent<hoarder, std::string> {
   flow<std::string> show(context&, std::size_t size) { co_return std::string(size, 'x'); }
 };
 
+/// Fails as it is told: at once, or in a saga that cannot undo what it did.
+struct refuser : agent<refuser, std::int64_t> {
+  static constexpr std::string_view type = "refuser";
+
+  static void handlers(handler_table<refuser>& on) {
+    on.message("refuse", &refuser::refuse).message("undo", &refuser::undo);
+  }
+
+  flow<void> refuse(context&, std::size_t size) {
+    failure why{failure_class::rate, "busy", "come back later", 5'000};
+    if (size != 0) why.details = boost::json::serialize(json(std::string(size, 'x')));
+    throw run_failed{std::move(why)};
+    co_return;
+  }
+
+  flow<void> undo(context& ctx, json) {
+    co_await run_saga(ctx, [](saga& undos) -> flow<void> {
+      undos.compensate("release", [](context& inner) -> flow<void> {
+        (void)co_await inner.signal("released").required();
+      });
+      throw run_failed{failure{failure_class::permanent, "sold_out", "none is left"}};
+      co_return;
+    });
+  }
+};
+
 boost::json::object message_of(const std::string& id, const std::string& message, json payload) {
   return {
       {"id", id},
@@ -86,6 +113,17 @@ std::map<std::string, std::string> replies_of(const std::vector<run_event>& hist
         error == nullptr ? "" : std::string{error->at("code").as_string()};
   }
   return replies;
+}
+
+/// What its caller is told, as it stands in the record.
+failure told(const scripted_run& run, std::string_view message) {
+  for (const auto& one : run.history) {
+    const bool is_reply = one.kind == run_event_kind::issued && one.what == command_kind::reply;
+    if (is_reply && one.data.at("id").as_string() == message)
+      return read_failure(one.data.at("error"));
+  }
+  FAIL("it has not replied");
+  return {};
 }
 
 /// The next run of an agent, given all that its last one has not read.
@@ -252,4 +290,37 @@ TEST_CASE("an agent hands on what it was allowed to have", "[agent]") {
   CHECK(run.end->status == run_status::continued);
   CHECK(run.end->result.at("state") == json(std::string(1900, 'a')));
   CHECK(run.end->result.at("recent").as_array().size() == 1);
+}
+
+TEST_CASE("what a handler fails with is told whole", "[workflow][agent]") {
+  scripted_run run{refuser::definition()};
+  say(run, "m1", "refuse", 0);
+  CHECK(told(run, "m1") == failure{failure_class::rate, "busy", "come back later", 5'000, {}});
+  say(run, "m2", "undo", nullptr);
+  REQUIRE(run.engine->open().size() == 1);
+  run.end_command(
+      run.engine->open().begin()->first,
+      std::unexpected{failure{failure_class::permanent, "lost", "nobody answers"}});
+  const auto undone = told(run, "m2");
+  CHECK(undone.code == "sold_out");
+  CHECK(
+      undone.details
+      == R"({"not_undone":[{"step":"release","code":"lost","message":"nobody answers"}]})");
+  // A record of it is read as it was written, also what an earlier version left out.
+  run.crash();
+  CHECK_FALSE(run.engine->blocked());
+  CHECK(
+      read_failure(json{{"class", "rate"}, {"code", "busy"}, {"message", "come back later"}})
+      == failure{failure_class::rate, "busy", "come back later"});
+}
+
+TEST_CASE("details that a reply has no room for are left out", "[workflow][agent]") {
+  run_limits limits;
+  limits.reply_bytes_max = 1'000;
+  scripted_run run{refuser::definition(), {}, limits};
+  const failure told_alone{failure_class::rate, "busy", "come back later", 5'000, {}};
+  say(run, "m1", "refuse", 500);
+  CHECK(told(run, "m1").details.size() == 502);
+  say(run, "m2", "refuse", 2'000);
+  CHECK(told(run, "m2") == told_alone);
 }
