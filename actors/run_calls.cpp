@@ -4,6 +4,7 @@
 #include "actors/topic_loading.hpp"
 #include "runtime/workflow/agent_names.hpp"
 #include "runtime/workflow/canonical_json.hpp"
+#include "runtime/workflow/correlation.hpp"
 #include "runtime/workflow/json_values.hpp"
 #include "runtime/workflow/run_limits.hpp"
 
@@ -278,7 +279,7 @@ void run_host::send_call(std::uint32_t command) {
   call.message = runtime::text_at(arguments, "message");
   call.payload = boost::json::serialize(arguments.at("payload"));
   call.id = command_id(command);
-  call.correlation_id = row_->correlation_id;
+  call.correlation_id = runtime::correlation_of(start_->identity);
   call.caller = id();
   call.wait_ms = now() - issued_at(command) < call_patience ? call_wait_ms : late_call_wait_ms;
   call.id_suffices = true;

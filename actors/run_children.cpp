@@ -4,6 +4,7 @@
 #include "actors/run_host.hpp"
 #include "actors/telling.hpp"
 #include "runtime/workflow/agent_names.hpp"
+#include "runtime/workflow/correlation.hpp"
 #include "runtime/workflow/json_values.hpp"
 #include "runtime/workflow/run_codec.hpp"
 #include "runtime/workflow/run_limits.hpp"
@@ -109,7 +110,7 @@ void run_host::send_child(std::uint32_t command) {
   start.topic = {channel_.tenant, *topic};
   start.type = request.name;
   start.input = boost::json::serialize(request.arguments.at("input"));
-  start.correlation_id = row_->correlation_id;
+  start.correlation_id = runtime::correlation_of(start_->identity);
   start.parent =
       workflow_parent{channel_, row_->run, command, start_->incarnation, std::move(above)};
   const auto correlation = next_correlation(command);

@@ -6,6 +6,7 @@
 #include "base/hash.hpp"
 #include "base/log.hpp"
 #include "proto/event.pb.h"
+#include "runtime/workflow/correlation.hpp"
 #include "runtime/workflow/json_values.hpp"
 #include "runtime/workflow/run_limits.hpp"
 
@@ -446,11 +447,9 @@ void run_host::send_publish(std::uint32_t command) {
   event.set_type(is_mirrored ? "workflow.update" : runtime::text_at(request.arguments, "type"));
   event.set_subject(is_mirrored ? id() : runtime::text_at(request.arguments, "subject"));
   event.set_datacontenttype("application/json");
-  if (!row_->correlation_id.empty()) {
-    auto& extension = *event.add_extensions();
-    extension.set_name("correlationid");
-    extension.set_text(row_->correlation_id);
-  }
+  auto& extension = *event.add_extensions();
+  extension.set_name("correlationid");
+  extension.set_text(runtime::correlation_of(start_->identity));
   event.set_json(boost::json::serialize(request.arguments.at("data")));
   publish_batch batch;
   batch.topic = {channel_.tenant, *topic};

@@ -3,6 +3,7 @@
 #include "actors/topic_loading.hpp"
 #include "base/hash.hpp"
 #include "runtime/workflow/canonical_json.hpp"
+#include "runtime/workflow/correlation.hpp"
 #include "runtime/workflow/json_values.hpp"
 #include "runtime/workflow/run_codec.hpp"
 #include "runtime/workflow/run_limits.hpp"
@@ -169,7 +170,7 @@ bool run_host::begin(const beginning& what, std::optional<waiter> from) {
   start.identity.workflow_id = id();
   start.identity.type = what.type;
   start.identity.version = code->version;
-  start.identity.correlation_id = what.correlation_id;
+  start.identity.correlation_id = runtime::correlation_of(what.correlation_id, id());
   start.identity.mirror = what.mirror;
   start.seed = hash_64(
       fmt::format("{}/{}/{}", channel_.tenant.str(), id(), now().time_since_epoch().count()));
@@ -186,7 +187,7 @@ bool run_host::begin(const beginning& what, std::optional<waiter> from) {
   auto& row = row_.emplace();
   row.type = what.type;
   row.version = code->version;
-  row.correlation_id = what.correlation_id;
+  row.correlation_id = start.identity.correlation_id;
   row.start_hash = runtime::hash_of_named(what.type, what.input);
   row.started = now();
   row.first_seq = last_seq_.next();

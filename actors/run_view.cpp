@@ -1,6 +1,7 @@
 // What clients see of a workflow.
 #include "actors/run_host.hpp"
 #include "runtime/workflow/agent_names.hpp"
+#include "runtime/workflow/correlation.hpp"
 #include "runtime/workflow/json_values.hpp"
 #include "runtime/workflow/run_limits.hpp"
 
@@ -151,7 +152,7 @@ workflow_answer run_host::describe(bool created) const {
       {"run", row.run},
       {"status", name_of(row.status)},
       {"started_ms", runtime::shown_ms(row.started)},
-      {"correlation_id", row.correlation_id},
+      {"correlation_id", runtime::correlation_of(row.correlation_id, id())},
       {"commands", row.commands},
       {"history_size", runtime::history_size(row)}};
   if (row.history_bytes != 0) out["history_bytes"] = row.history_bytes;

@@ -2,6 +2,7 @@
 
 #include "base/hash.hpp"
 #include "proto/event.pb.h"
+#include "runtime/workflow/correlation.hpp"
 
 #include <boost/json/object.hpp>
 #include <boost/json/serialize.hpp>
@@ -42,11 +43,9 @@ encoded_event encode(
   to.set_subject(run.workflow_id);
   to.set_datacontenttype("application/json");
   add_number(to, "command", piece.command);
-  if (!run.correlation_id.empty()) {
-    auto& extension = *to.add_extensions();
-    extension.set_name("correlationid");
-    extension.set_text(run.correlation_id);
-  }
+  auto& extension = *to.add_extensions();
+  extension.set_name("correlationid");
+  extension.set_text(correlation_of(run));
   add_number(to, "run", run.run);
   to.set_json(boost::json::serialize(data));
   std::string stored(event_prefix_size, '\0');

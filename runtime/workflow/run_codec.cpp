@@ -4,6 +4,7 @@
 #include "base/rfc3339.hpp"
 #include "proto/event.pb.h"
 #include "runtime/topic/position.hpp"
+#include "runtime/workflow/correlation.hpp"
 #include "runtime/workflow/json_values.hpp"
 #include "runtime/workflow/run_check.hpp"
 
@@ -304,7 +305,7 @@ encode_run_event(const run_event& event, const run_identity& run, std::uint64_t 
   if (event.command != 0) {
     add_extension(to, "command", static_cast<std::int32_t>(event.command));
   }
-  if (!run.correlation_id.empty()) add_extension(to, "correlationid", run.correlation_id);
+  add_extension(to, "correlationid", correlation_of(run));
   add_extension(to, "run", static_cast<std::int32_t>(run.run));
   unsigned char memory[2048];
   boost::json::monotonic_resource resource{memory};
