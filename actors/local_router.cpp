@@ -170,12 +170,10 @@ result<void> local_router::control(control_request request, const caf::actor& re
     if (runtime::is_agent_channel(start->topic.topic) || runtime::is_agent_type(start->type)) {
       return fail(errc::bad_request, "agents are made by their first message, not started");
     }
-  } else if (const auto* call = std::get_if<call_agent>(&body)) {
-    if (parts_.workflows == nullptr || parts_.workflows->newest(call->type) == nullptr) {
-      return fail(
-          errc::agent_not_found,
-          fmt::format("this node has no agent type '{}'", runtime::agent_name_of(call->type)));
-    }
+  } else if (auto* call = std::get_if<call_agent>(&request.body)) {
+    // One that exists keeps the message until its code is here; whether it does its shard knows.
+    call->makes_agent =
+        parts_.workflows != nullptr && parts_.workflows->newest(call->type) != nullptr;
   }
   if (is_queue_work(body)) {
     const auto shard = shard_of_queue(body, parts_.journal.shard_count());

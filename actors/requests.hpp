@@ -243,7 +243,7 @@ struct await_workflow {
 
 /// Hands a message to an agent, which is made by its first one. Answered once its reply is on disk;
 /// after `wait_ms` as pending. A message with the `id` of an earlier one is not handled again.
-/// Errors: agent_not_found (no such class here).
+/// Errors: agent_not_found (there is no such agent, and no class here to make it).
 struct call_agent {
   topic_ref topic;
   std::string type;
@@ -261,6 +261,8 @@ struct call_agent {
   /// Whoever made its id makes no other of it: one that was heard stands for it, whatever it says.
   /// A run that computes its message anew may word it otherwise.
   bool id_suffices = false;
+  /// By the router: its class is here.
+  bool makes_agent = true;
 };
 
 /// In order of id, after `after`. Empty type or status: all. `stuck`: only those that nothing would

@@ -543,7 +543,9 @@ void run_host::on_control_reply(const control_reply& reply) {
   const bool is_call = open->second.request.kind == command_kind::call;
   if (!reply.outcome) {
     const auto& why = reply.outcome.error();
-    const auto pause = pause_before_sending(command, why);
+    const bool lacks_agent = is_call && why.code == errc::agent_not_found;
+    const auto pause =
+        lacks_agent ? pause_when_turned_away(command, why) : pause_before_sending(command, why);
     if (!pause) return fail_command(command, why);
     return after(
         *pause, [this, command, is_call] { is_call ? send_call(command) : send_child(command); });

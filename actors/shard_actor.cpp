@@ -321,9 +321,8 @@ private:
   /// there.
   void make_or_refuse(const topic_ref& name, topic_slot& slot) {
     const auto maker = std::ranges::find_if(slot.held, makes);
-    const auto absent = not_there(name);
     for (auto one = slot.held.begin(); one != maker; ++one)
-      refuse(*one, absent);
+      refuse(*one, absent_to(*one, name));
     slot.held.erase(slot.held.begin(), maker);
     if (slot.held.empty()) {
       topics_.erase(name);

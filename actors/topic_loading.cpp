@@ -71,8 +71,8 @@ bool makes_topic(const control_body& ask) {
   if (const auto* rerun = std::get_if<begin_rerun>(&ask)) {
     return rerun->source.topic != rerun->topic.topic;
   }
-  return std::holds_alternative<put_topic>(ask) || std::holds_alternative<start_workflow>(ask)
-         || std::holds_alternative<call_agent>(ask);
+  if (const auto* call = std::get_if<call_agent>(&ask)) return call->makes_agent;
+  return std::holds_alternative<put_topic>(ask) || std::holds_alternative<start_workflow>(ask);
 }
 
 runtime::topic_settings channel_settings(const topic_name& channel, const config& settings) {
@@ -95,6 +95,15 @@ error not_there(const topic_ref& name) {
     return {errc::workflow_not_found, fmt::format("there is no workflow '{}'", id), 0};
   }
   return {errc::topic_not_found, fmt::format("there is no topic '{}'", name.topic.str()), 0};
+}
+
+error not_there(const topic_ref& name, const control_body& ask) {
+  const auto* call = std::get_if<call_agent>(&ask);
+  if (call == nullptr) return not_there(name);
+  return {
+      errc::agent_not_found,
+      fmt::format("this node has no agent type '{}'", runtime::agent_name_of(call->type)),
+      0};
 }
 
 std::unexpected<error>

@@ -38,6 +38,9 @@ void forget_stuck(const broker_parts& parts, const topic_ref& channel);
 /// What is said of a topic, or of the workflow whose channel it would be, that is not there.
 [[nodiscard]] error not_there(const topic_ref& name);
 
+/// The same to what was asked: a message does not make an agent whose class is not here.
+[[nodiscard]] error not_there(const topic_ref& name, const control_body& ask);
+
 /// `what` is above the limit that `setting` names.
 [[nodiscard]] std::unexpected<error>
 too_large(std::string_view what, std::uint64_t most, std::string_view setting);

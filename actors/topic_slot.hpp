@@ -41,6 +41,12 @@ using waiting = std::variant<waiting_publish, waiting_control, waiting_attach>;
   return control != nullptr && makes_topic(control->message->body);
 }
 
+/// What it hears of a topic that is not there.
+[[nodiscard]] inline error absent_to(const waiting& one, const topic_ref& name) {
+  const auto* control = std::get_if<waiting_control>(&one);
+  return control == nullptr ? not_there(name) : not_there(name, control->message->body);
+}
+
 enum class topic_stage : std::uint8_t { loading, making, active, passivating };
 
 struct topic_slot {

@@ -245,6 +245,25 @@ TEST_CASE("what comes behind slow agents does not have them asked again", "[acto
   CHECK(bound.lag == 0);
 }
 
+TEST_CASE("events for an agent wait while its class is not here", "[actors][binding]") {
+  till_node here;
+  here.allow("a", 5);
+  here.code = {};
+  here.broker.crash();
+  here.publish_data(1, R"({"to":"a"})");
+  here.publish_data(2, R"({"to":"a"})");
+  // Whom nobody has called there is no agent for.
+  here.publish_data(3, R"({"to":"b"})");
+  here.broker.advance(2s);
+  CHECK(here.dead() == seqs{1});
+  CHECK_THAT(here.history(1), Catch::Contains("agent_not_found: this node has no agent type"));
+  REQUIRE(here.code.add(till::definition()));
+  here.broker.crash();
+  here.broker.advance(15s);
+  CHECK(here.dead() == seqs{1});
+  CHECK(here.taken("a") == counts{2, 2});
+}
+
 TEST_CASE("a redrive by hand of what takes long is one call", "[actors][binding]") {
   till_node here;
   here.publish_data(1, R"({"to":"a","wait_ms":20000})");

@@ -65,14 +65,16 @@ public:
     pass(1s);
   }
 
-  std::string which() {
+  std::string which() { return call("a", "call-" + std::to_string(++calls_)); }
+
+  std::string call(const std::string& key, const std::string& message) {
     call_agent call;
-    call.topic = channel("agent.pinned.a");
+    call.topic = channel("agent.pinned." + key);
     call.type = "agent:pinned";
     call.message = "which";
     call.payload = "null";
-    call.id = "call-" + std::to_string(++calls_);
-    call.wait_ms = 5000;
+    call.id = message;
+    call.wait_ms = 900;
     const auto id = broker.ask(call);
     pass(1s);
     const auto& answer = broker.got.answered.at(id);
@@ -137,6 +139,22 @@ TEST_CASE("an agent is of the newest version from its next run on", "[actors][wo
   CHECK(says(node.which(), R"("result":2)"));
   node.start_with<2>();
   CHECK(says(node.which(), R"("result":2)"));
+}
+
+TEST_CASE("an agent keeps what it is told while its class is not here", "[actors][workflow]") {
+  upgraded_node node;
+  REQUIRE(says(node.which(), R"("result":1)"));
+  node.start_with<>();
+  // As with code of another version: it is on disk, and the reply is not there yet.
+  CHECK(node.call("a", "kept") == R"({"message":"kept"})");
+  CHECK(says(node.shown("agent.pinned.a"), R"("status":"blocked")"));
+  CHECK(says(node.shown("agent.pinned.a"), R"("messages_waiting":1)"));
+  // Nobody makes one.
+  CHECK(node.call("b", "lost") == "this node has no agent type 'pinned'");
+  CHECK(node.shown("agent.pinned.b") == "nobody has called this agent yet");
+  node.start_with<1>();
+  CHECK(says(node.call("a", "kept"), R"("result":1)"));
+  CHECK(says(node.shown("agent.pinned.a"), R"("messages_waiting":0)"));
 }
 
 }  // namespace callboard::testing
