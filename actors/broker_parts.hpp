@@ -19,6 +19,7 @@ namespace callboard::actors {
 
 class router;
 class run_census;
+class run_memory;
 class stuck_runs;
 
 /// Shared by all actors of the node; made by `node` before the actor system starts working and
@@ -41,6 +42,7 @@ struct broker_parts {
   /// The router's; set with it.
   stuck_runs* stuck = nullptr;
   run_census* census = nullptr;
+  run_memory* runs = nullptr;
 };
 
 }  // namespace callboard::actors

@@ -50,10 +50,12 @@ local_router::local_router(caf::actor_system& system, broker_parts& parts)
       parts_{parts},
       counters_{parts.counters},
       census_{parts.counters, parts.journal.shard_count()},
+      runs_{parts.settings.workflows, parts.time, parts.counters},
       bulk_events_{parts.settings.topics.bulk_in_flight_max} {
   parts_.router = this;
   parts_.stuck = &stuck_;
   parts_.census = &census_;
+  parts_.runs = &runs_;
   const auto count = parts_.journal.shard_count();
   for (std::uint32_t i = 0; i < count; ++i) {
     admission_.push_back(

@@ -4,6 +4,7 @@
 #include "actors/broker_parts.hpp"
 #include "actors/router.hpp"
 #include "actors/run_census.hpp"
+#include "actors/run_memory.hpp"
 #include "actors/stuck_runs.hpp"
 #include "actors/topic_actor.hpp"
 #include "base/byte_budget.hpp"
@@ -60,6 +61,7 @@ private:
   topic_metrics counters_;
   stuck_runs stuck_;
   run_census census_;
+  run_memory runs_;
   byte_budget bulk_events_;
   std::vector<std::unique_ptr<shard_admission>> admission_;
   std::vector<caf::actor> shards_;

@@ -10,15 +10,6 @@ constexpr boot_time turn_max = std::chrono::milliseconds{50};
 
 }  // namespace
 
-run_costs::run_costs(run_metrics& counters) : counters_{counters} {
-  counters_.resident.Increment();
-}
-
-run_costs::~run_costs() {
-  counters_.resident.Decrement();
-  counters_.history_bytes.Decrement(static_cast<double>(history_bytes_));
-}
-
 void run_costs::note_turn(boot_time took) {
   if (took <= turn_max) return;
   counters_.long_turns.Increment();
@@ -38,8 +29,7 @@ void run_costs::end_replay(boot_time when) {
 }
 
 void run_costs::note_history(std::uint64_t bytes) {
-  counters_.history_bytes.Decrement(static_cast<double>(history_bytes_));
-  counters_.history_bytes.Increment(static_cast<double>(bytes));
+  charge_.resize(bytes);
   history_bytes_ = bytes;
 }
 

@@ -1,12 +1,14 @@
 // What one run costs others: threads that its code holds, memory while it waits, time to replay it.
 #pragma once
 
+#include "actors/run_memory.hpp"
 #include "actors/run_metrics.hpp"
 #include "base/clock.hpp"
 
 #include <chrono>
 #include <cstdint>
 #include <optional>
+#include <utility>
 
 namespace callboard::actors {
 
@@ -14,8 +16,9 @@ namespace callboard::actors {
 /// actor. Survives a restart: nothing.
 class run_costs {
 public:
-  explicit run_costs(run_metrics& counters);
-  ~run_costs();
+  /// `charge`: its share of the memory of all runs.
+  run_costs(run_metrics& counters, run_charge charge)
+      : counters_{counters}, charge_{std::move(charge)} {}
 
   run_costs(const run_costs&) = delete;
   run_costs& operator=(const run_costs&) = delete;
@@ -49,11 +52,9 @@ public:
 
   [[nodiscard]] boot_time longest_turn() const { return longest_turn_; }
 
-  /// Runs of the node in memory.
-  [[nodiscard]] double resident() const { return counters_.resident.Value(); }
-
 private:
   run_metrics& counters_;
+  run_charge charge_;
   std::uint64_t history_bytes_ = 0;
   boot_time replay_began_{};
   std::optional<std::chrono::milliseconds> replay_took_;

@@ -37,6 +37,12 @@ bool has_timer(command_kind kind) {
   return kind != command_kind::step && kind != command_kind::model;
 }
 
+/// Who is here without having been admitted is needed.
+run_charge share_of_memory(const broker_parts& parts, run_charge admitted) {
+  if (admitted.is_held() || parts.runs == nullptr) return admitted;
+  return parts.runs->take(0);
+}
+
 }  // namespace
 
 run_host::run_host(
@@ -48,7 +54,7 @@ run_host::run_host(
     run_image image)
     : home_{home},
       parts_{parts},
-      costs_{counters},
+      costs_{counters, share_of_memory(parts, std::move(image.charge))},
       shard_{shard},
       channel_{channel.name},
       last_seq_{channel.last_seq},

@@ -1,6 +1,7 @@
 // What committed records say of a workflow; read when its channel becomes active.
 #pragma once
 
+#include "actors/run_memory.hpp"
 #include "base/ids.hpp"
 #include "runtime/workflow/run_event.hpp"
 #include "runtime/workflow/run_row.hpp"
@@ -23,6 +24,8 @@ struct run_image {
   bool is_to_end = false;
   /// What it took to read all this.
   boot_time read_in{};
+  /// If there was room for it; nothing: it is needed whatever there is.
+  run_charge charge{};
 };
 
 }  // namespace callboard::actors

@@ -14,10 +14,7 @@ prometheus::Counter& endings(metrics& counters, const std::string& status) {
 }  // namespace
 
 run_metrics::run_metrics(metrics& counters)
-    : resident{counters.gauge("workflow_runs_resident", "Runs in memory.")},
-      history_bytes{counters.gauge(
-          "workflow_history_bytes", "Of the histories, as stored, of the runs in memory.")},
-      long_turns{counters.counter(
+    : long_turns{counters.counter(
           "workflow_long_turns_total",
           "Times that code of a run did not suspend for more than 50 ms.")},
       step_time{counters.histogram(

@@ -13,10 +13,6 @@ struct run_metrics {
   /// One that is on disk.
   void count(const runtime::run_event& event);
 
-  /// Runs in memory.
-  prometheus::Gauge& resident;
-  /// Of their histories.
-  prometheus::Gauge& history_bytes;
   /// Code that ran for longer than it should without suspending.
   prometheus::Counter& long_turns;
   prometheus::Histogram& step_time;

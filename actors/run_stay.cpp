@@ -19,13 +19,12 @@ constexpr boot_time leisure = 1s;
 constexpr boot_time replay_per_event = 3us;
 constexpr std::uint32_t many_commands = 10'000;
 constexpr std::uint64_t many_bytes = 64ULL << 20;
-/// How often one that stays looks whether it may still.
-constexpr boot_time look_again = 10s;
+/// How often one that stays looks whether it may still: those that begin wait for it.
+constexpr boot_time look_again = 2s;
 
-/// Of the time that a run may stay in memory: all while half of `most` are there, nothing when all
-/// are.
-boot_time share_of(boot_time full, double resident, double most) {
-  const auto free = std::clamp(2 * (1 - resident / most), 0.0, 1.0);
+/// Of the time that a run may stay in memory: all while that is half full, nothing when it is full.
+boot_time share_of(boot_time full, double fill) {
+  const auto free = std::clamp(2 * (1 - fill), 0.0, 1.0);
   return std::chrono::duration_cast<boot_time>(full * free);
 }
 
@@ -62,7 +61,7 @@ void run_host::note_length(std::uint32_t commands_before) {
 boot_time run_host::stay() const {
   if (!row_ || row_->ended) return {};
   const auto share = [this](boot_time full) {
-    return share_of(full, costs_.resident(), limits().resident_max);
+    return parts_.runs == nullptr ? full : share_of(full, parts_.runs->fill());
   };
   // Who asks for it asks again, and each time it would be read anew.
   if (!engine_) {

@@ -5,6 +5,7 @@
 #include "actors/retention_sweep.hpp"
 #include "actors/run_alarms.hpp"
 #include "actors/run_schedule.hpp"
+#include "actors/run_turns.hpp"
 #include "actors/shard_messages.hpp"
 #include "actors/topic_answers.hpp"
 #include "actors/topic_interest.hpp"
@@ -49,6 +50,7 @@ public:
       if (slot.actor) anon_send_exit(slot.actor, caf::exit_reason::user_shutdown);
     }
     topics_.clear();
+    turns_.clear();
     interest_.clear();
     companions_.clear();
   }
@@ -102,6 +104,7 @@ public:
         [this](const boxed<schedule_tick>&) {
           alarms_->ring();
           schedule_.look(handle());
+          wake(turns_.take(), true);
           arm_schedule();
         },
         [](const boxed<begin_shard>&) {},
@@ -292,7 +295,17 @@ private:
     const auto slot = topics_.find(name);
     const bool is_to_end = slot != topics_.end() && slot->second.ends_run(name);
     if (slot != topics_.end()) slot->second.is_read_to_end = is_to_end;
-    load_for(handle(), parts_, shard_, current(), name, is_to_end);
+    const bool may_wait = slot != topics_.end() && slot->second.may_wait(name);
+    load_for(handle(), parts_, shard_, current(), name, {is_to_end, may_wait});
+  }
+
+  void put_off(const topic_loaded& message, topic_slot& slot) {
+    // Somebody may have asked for it meanwhile.
+    if (!slot.may_wait(message.topic)) return load(message.topic);
+    for (const auto& one : slot.held)
+      refuse(one, message.outcome.error());
+    topics_.erase(message.topic);
+    turns_.wait(message.topic);
   }
 
   [[nodiscard]] activation_id current() const { return activation_.value_or(activation_id{}); }
@@ -301,6 +314,7 @@ private:
     const auto found = topics_.find(message.topic);
     if (found == topics_.end() || found->second.stage != topic_stage::loading) return;
     if (message.activation != current()) return load(message.topic);
+    if (message.is_put_off) return put_off(message, found->second);
     if (!message.outcome) {
       if (!found->second.is_read_to_end && found->second.ends_run(message.topic)) {
         return load(message.topic);
@@ -320,24 +334,13 @@ private:
   /// There is no such topic: the first publish or put makes it, the rest hears that it is not
   /// there.
   void make_or_refuse(const topic_ref& name, topic_slot& slot) {
-    const auto maker = std::ranges::find_if(slot.held, makes);
-    for (auto one = slot.held.begin(); one != maker; ++one)
-      refuse(*one, absent_to(*one, name));
-    slot.held.erase(slot.held.begin(), maker);
+    for (const auto& [one, why] : slot.take_refused(name, parts_))
+      refuse(one, why);
     if (slot.held.empty()) {
       topics_.erase(name);
       return;
     }
-    slot.settings = runtime::topic_settings::defaults(parts_.settings.topics);
-    if (is_channel(name.topic)) {
-      slot.settings = channel_settings(name.topic, parts_.settings);
-    } else if (auto* control = std::get_if<waiting_control>(&slot.held.front())) {
-      const auto& patch = std::get<put_topic>(control->message->body).patch;
-      slot.settings.kind = patch.kind.value_or(slot.settings.kind);
-      slot.settings = *patch_settings(slot.settings, patch);
-      slot.maker = std::move(*control);
-      slot.held.pop_front();
-    }
+    slot.take_settings(name, parts_.settings);
     // Who waits for the topic is to be attached before its first event.
     if (slot.begins_run() && !interest_.is_awaited(name)) return bear(name, slot);
     make(name, slot);
@@ -427,6 +430,7 @@ private:
 
   void spawn_into(topic_slot& slot, loaded_topic loaded) {
     const auto name = loaded.core->image().name;
+    if (loaded.run && slot.charge.is_held()) loaded.run->charge = std::move(slot.charge);
     slot.actor = spawn_topic(
         home_system(),
         topic_setup{
@@ -556,6 +560,7 @@ private:
   void wake(const std::vector<topic_ref>& topics, bool is_needed) {
     if (is_stopping_) return;
     for (const auto& name : topics) {
+      if (turns_.waits(name)) continue;
       const auto [place, is_new] = topics_.try_emplace(name);
       auto& slot = place->second;
       if (is_new) load(name);
@@ -579,6 +584,7 @@ private:
   std::unordered_map<caf::actor_id, topic_ref> topic_of_actor_;
   topic_interest interest_{*this, parts_.settings.topics.awaited_max};
   run_schedule schedule_{parts_, shard_};
+  run_turns turns_{parts_.runs};
   std::shared_ptr<run_alarms> alarms_ =
       std::make_shared<run_alarms>(parts_.time, parts_.workflows != nullptr);
   retention_sweep sweep_{parts_, shard_};

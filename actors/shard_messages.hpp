@@ -14,6 +14,8 @@ struct topic_loaded {
   topic_ref topic;
   activation_id activation{};
   result<loaded_topic> outcome;
+  /// There is no room for its run, and it may wait.
+  bool is_put_off = false;
 };
 
 /// INTERNAL: read a topic again that could not be read. That does not mean that it is gone: a relay

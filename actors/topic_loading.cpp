@@ -57,6 +57,18 @@ result<run_image> read_run(
   return run;
 }
 
+/// As long as its row says that its history is, before that is read. Errors: overloaded, and those
+/// of the reader.
+result<run_charge>
+room_to_go_on(const broker_parts& parts, shard_id shard, const topic_ref& channel) {
+  auto reader = parts.journal.read(shard);
+  if (!reader) return std::unexpected{reader.error()};
+  const auto row = read_workflow_row(**reader, channel);
+  // What cannot be read is told by who reads all of it.
+  if (!row || !*row || (*row)->ended) return run_charge{};
+  return parts.runs->admit((*row)->history_bytes, run_need::goes_on);
+}
+
 }  // namespace
 
 bool is_channel(const topic_name& topic) {
@@ -154,18 +166,42 @@ load_topic(const broker_parts& parts, shard_id shard, const topic_ref& name, loa
   return loaded;
 }
 
+result<run_charge> room_for(const broker_parts& parts, const control_body& ask) {
+  if (parts.runs == nullptr) return run_charge{};
+  if (const auto* start = std::get_if<start_workflow>(&ask)) {
+    const auto need = start->parent ? run_need::goes_on : run_need::begins;
+    return parts.runs->admit(start->input.size(), need);
+  }
+  if (const auto* call = std::get_if<call_agent>(&ask)) {
+    const auto need = call->caller.empty() ? run_need::begins : run_need::goes_on;
+    return parts.runs->admit(call->payload.size(), need);
+  }
+  if (std::holds_alternative<begin_rerun>(ask)) return parts.runs->admit(0, run_need::begins);
+  return run_charge{};
+}
+
 void load_for(
     const caf::actor& to,
     const broker_parts& parts,
     shard_id shard,
     activation_id activation,
     const topic_ref& name,
-    bool is_to_end) {
+    load_order order) {
   auto posted = parts.readers.post(reader_pool::lane::control, [=, &parts] {
-    const auto purpose = is_to_end ? load_purpose::end : load_purpose::work;
+    const auto purpose = order.is_to_end ? load_purpose::end : load_purpose::work;
     const auto began = parts.time.boot();
+    const bool may_wait = order.may_wait && parts.workflows != nullptr;
+    auto room = may_wait ? room_to_go_on(parts, shard, name) : run_charge{};
+    if (!room) {
+      const bool is_put_off = room.error().code == errc::overloaded;
+      topic_loaded told{name, activation, std::unexpected{room.error()}, is_put_off};
+      return caf::anon_send(to, box(std::move(told)));
+    }
     auto loaded = load_topic(parts, shard, name, purpose);
-    if (loaded && loaded->run) loaded->run->read_in = parts.time.boot() - began;
+    if (loaded && loaded->run) {
+      loaded->run->read_in = parts.time.boot() - began;
+      loaded->run->charge = *std::move(room);
+    }
     caf::anon_send(to, box(topic_loaded{name, activation, std::move(loaded)}));
   });
   if (posted) return;

@@ -59,6 +59,13 @@ enum class load_purpose : std::uint8_t {
 [[nodiscard]] result<loaded_topic>
 load_topic(const broker_parts& parts, shard_id shard, const topic_ref& name, load_purpose purpose);
 
+/// What a shard wants of a topic.
+struct load_order {
+  bool is_to_end = false;
+  /// Nobody asks for it: a run that has not ended may be put off until there is room for it.
+  bool may_wait = false;
+};
+
 /// Sends `to` the `topic_loaded` of this activation.
 void load_for(
     const caf::actor& to,
@@ -66,7 +73,10 @@ void load_for(
     shard_id shard,
     activation_id activation,
     const topic_ref& name,
-    bool is_to_end);
+    load_order order);
+
+/// Room for the run that `ask` would begin; no charge if it begins none. Errors: overloaded.
+[[nodiscard]] result<run_charge> room_for(const broker_parts& parts, const control_body& ask);
 
 [[nodiscard]] std::unique_ptr<runtime::topic_core>
 make_topic_core(const broker_parts& parts, runtime::topic_image image);

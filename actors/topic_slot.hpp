@@ -3,7 +3,9 @@
 
 #include "actors/boxed.hpp"
 #include "actors/requests.hpp"
+#include "actors/run_memory.hpp"
 #include "actors/topic_actor.hpp"
+#include "actors/topic_answers.hpp"
 #include "actors/topic_interest.hpp"
 #include "actors/topic_loading.hpp"
 #include "base/lazy_deque.hpp"
@@ -63,6 +65,43 @@ struct topic_slot {
   runtime::topic_settings settings;
   /// The request that made it, to be answered with its description.
   std::optional<waiting_control> maker;
+  /// Room for the run that is being begun.
+  run_charge charge;
+
+  /// Of a topic that is not there: all that is held before what makes it, and why it is refused.
+  [[nodiscard]] std::vector<std::pair<waiting, error>>
+  take_refused(const topic_ref& name, const broker_parts& parts) {
+    std::vector<std::pair<waiting, error>> refused;
+    for (; !held.empty(); held.pop_front()) {
+      auto& one = held.front();
+      auto why = absent_to(one, name);
+      if (makes(one)) {
+        const auto* control = std::get_if<waiting_control>(&one);
+        auto room = control == nullptr ? run_charge{} : room_for(parts, control->message->body);
+        if (room) {
+          charge = *std::move(room);
+          return refused;
+        }
+        why = std::move(room.error());
+      }
+      refused.emplace_back(std::move(one), std::move(why));
+    }
+    return refused;
+  }
+
+  /// Of the topic that what is held first makes. A channel's maker goes to its run.
+  void take_settings(const topic_ref& name, const config& from) {
+    settings = runtime::topic_settings::defaults(from.topics);
+    if (is_channel(name.topic)) {
+      settings = channel_settings(name.topic, from);
+    } else if (auto* control = std::get_if<waiting_control>(&held.front())) {
+      const auto& patch = std::get<put_topic>(control->message->body).patch;
+      settings.kind = patch.kind.value_or(settings.kind);
+      settings = *patch_settings(settings, patch);
+      maker = std::move(*control);
+      held.pop_front();
+    }
+  }
 
   /// What was asked first is to start a workflow.
   [[nodiscard]] bool begins_run() const { return first_start() != nullptr; }
@@ -71,6 +110,11 @@ struct topic_slot {
   [[nodiscard]] bool begins_new_run() const {
     const auto* start = first_start();
     return start != nullptr && start->is_new;
+  }
+
+  /// The run of this channel has been woken by its time, or by the sweep, and nobody needs it now.
+  [[nodiscard]] bool may_wait(const topic_ref& name) const {
+    return is_channel(name.topic) && std::ranges::all_of(held, is_of_sweep);
   }
 
   /// The run of this channel is to be terminated, whoever else asks for it: that needs less of it
@@ -124,6 +168,13 @@ private:
   [[nodiscard]] const start_workflow* first_start() const {
     const auto* first = held.empty() ? nullptr : std::get_if<waiting_control>(&held.front());
     return first == nullptr ? nullptr : std::get_if<start_workflow>(&first->message->body);
+  }
+
+  static bool is_of_sweep(const waiting& one) {
+    const auto* control = std::get_if<waiting_control>(&one);
+    const auto* check =
+        control == nullptr ? nullptr : std::get_if<check_run>(&control->message->body);
+    return check != nullptr && !check->is_replied;
   }
 
   static bool terminates(const waiting& one) {

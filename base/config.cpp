@@ -121,7 +121,8 @@ void visit_topic_settings(Config& c, Visit&& visit) {
   visit("workflows.deferrals_max", w.deferrals_max, bounds{0, 1'000'000}, "times that a step or a model call may fail as a matter of rate with a retry_after_ms before that takes an attempt of its retry policy");
   visit("workflows.step_threads", w.step_threads, bounds{1, 4096}, "steps that run at the same time, each on a thread of its own; async_step holds one only until it has begun");
   visit("workflows.steps_waiting_max", w.steps_waiting_max, bounds{1, 10'000'000}, "steps that wait for a thread; others are offered again a little later");
-  visit("workflows.resident_max", w.resident_max, bounds{1}, "runs in the memory of this node from which on they leave it as soon as they are idle; from half of it on they stay for less and less");
+  visit("workflows.resident_max", w.resident_max, bounds{1}, "runs in the memory of this node from which on no new one begins, and those that sleep wait for their turn; from half of it on they stay for less and less when they are idle");
+  visit("workflows.resident_bytes_max", w.resident_bytes_max, bounds{1ULL << 20}, "the same for what these have recorded, inputs, results and signals; they take two to three times as much while they hold all of it");
 }
 
 template <class Config, class Visit>

@@ -112,6 +112,7 @@ struct config {
     std::uint32_t step_threads = 16;
     std::uint32_t steps_waiting_max = 100'000;
     std::uint32_t resident_max = 100'000;
+    std::uint64_t resident_bytes_max = 512ULL << 20;
   } workflows;
 
   struct limits_section {

@@ -63,11 +63,14 @@ private:
   static flow<json>
   convert(Derived& self, flow<R> (Derived::*run)(context&, Input), context& ctx, json input) {
     using plain = std::remove_cvref_t<Input>;
+    plain given = read_input<plain>(input);
+    // It may be large, and this lasts as long as the run.
+    input = nullptr;
     if constexpr (std::is_void_v<R>) {
-      co_await (self.*run)(ctx, read_input<plain>(input));
+      co_await (self.*run)(ctx, std::move(given));
       co_return nullptr;
     } else {
-      co_return to_json(co_await (self.*run)(ctx, read_input<plain>(input)));
+      co_return to_json(co_await (self.*run)(ctx, std::move(given)));
     }
   }
 

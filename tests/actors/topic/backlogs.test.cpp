@@ -266,7 +266,6 @@ TEST_CASE("a blocked run leaves its timer to the code that fits", "[actors][work
 TEST_CASE("the more runs are in memory, the sooner they leave it", "[actors][workflow]") {
   const bool is_tight = GENERATE(true, false);
   config with;
-  if (is_tight) with.workflows.resident_max = 10;
   runtime::workflow_registry code;
   REQUIRE(code.add(orphan_workflow::definition()));
   queue_client node{crowd::quiet(with), &code};
@@ -279,6 +278,7 @@ TEST_CASE("the more runs are in memory, the sooner they leave it", "[actors][wor
   });
   // Those without code stay for a minute.
   code = {};
+  if (is_tight) node.settings.workflows.resident_max = 10;
   node.crash();
   each([&](const topic_ref& channel) { (void)node.get<workflow_answer>(get_workflow{channel}); });
   node.advance(5s);
