@@ -576,8 +576,8 @@ std::chrono::milliseconds run_host::left_of(const runtime::run_timer& timer) con
   const auto by_shard = timer.due - now();
   if (!timer.by_wall) return by_shard;
   const auto by_wall = timer.due - parts_.time.wall();
-  // Its record and the code that it wakes have shard time, mostly a fraction of a millisecond behind:
-  // they must not show that it fired early. Where that clock was set it is far behind.
+  // What it wakes has shard time, which is mostly a fraction of a millisecond behind the wall clock:
+  // it must not see the timer fire early. Where that clock was set, shard time is far behind.
   return by_shard <= behind_wall_max ? std::max(by_wall, by_shard) : by_wall;
 }
 
