@@ -576,8 +576,8 @@ std::chrono::milliseconds run_host::left_of(const runtime::run_timer& timer) con
   const auto by_shard = timer.due - now();
   if (!timer.by_wall) return by_shard;
   const auto by_wall = timer.due - parts_.time.wall();
-  // What it wakes has shard time, which is mostly a fraction of a millisecond behind the wall clock:
-  // it must not see the timer fire early. Where that clock was set, shard time is far behind.
+  // Whom it wakes must not see it fire early: shard time is mostly a fraction of a millisecond
+  // behind the wall clock, and far behind where that was set.
   return by_shard <= behind_wall_max ? std::max(by_wall, by_shard) : by_wall;
 }
 
