@@ -37,6 +37,14 @@ struct pinned_agent : agent<pinned_agent<Version>, std::int64_t> {
   flow<json> which(context&, json) { co_return Version; }
 };
 
+struct asking_workflow : workflow<asking_workflow> {
+  static constexpr std::string_view type = "test.asking";
+
+  flow<json> run(context& ctx, std::string key) {
+    co_return co_await ctx.call("pinned", key, "which", nullptr, {.timeout = 0ms}).required();
+  }
+};
+
 /// Runs of it begin where only version 1 is.
 class upgraded_node : public mortal_broker {
 public:
@@ -155,6 +163,26 @@ TEST_CASE("an agent keeps what it is told while its class is not here", "[actors
   node.start_with<1>();
   CHECK(says(node.call("a", "kept"), R"("result":1)"));
   CHECK(says(node.shown("agent.pinned.a"), R"("messages_waiting":0)"));
+}
+
+TEST_CASE("a run that calls an agent of no class here waits for it", "[actors][workflow]") {
+  upgraded_node node;
+  REQUIRE(says(node.which(), R"("result":1)"));
+  node.code = {};
+  REQUIRE(node.code.add(asking_workflow::definition()));
+  node.broker.crash();
+  // One that exists keeps the message, and one that nobody has called is asked again.
+  node.begin("old", "test.asking", R"("a")");
+  node.begin("new", "test.asking", R"("n")");
+  node.pass(25s);
+  CHECK(says(node.shown("old"), R"("status":"running")"));
+  CHECK(says(node.shown("new"), R"("status":"running")"));
+  CHECK(says(node.explained("new"), "this node has no agent type 'pinned'"));
+  REQUIRE(node.code.add(pinned_agent<1>::definition()));
+  node.broker.crash();
+  node.pass(25s);
+  CHECK(says(node.shown("old"), R"("result":1)"));
+  CHECK(says(node.shown("new"), R"("result":1)"));
 }
 
 }  // namespace callboard::testing
