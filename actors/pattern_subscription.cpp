@@ -13,7 +13,7 @@ constexpr std::string_view run_channels = "workflow.";
 constexpr boot_time quiet_max = std::chrono::seconds{10};
 /// How long a topic may take to answer before others get its place.
 constexpr boot_time silent_max = std::chrono::seconds{5};
-/// Topics that wait for one of so many places.
+/// Topics that wait for one of so many places, or whose place is kept for the time of the list.
 constexpr std::size_t waiting_per_place = 10;
 
 /// The part of a pattern before its first wildcard token.
@@ -68,6 +68,7 @@ bool pattern_subscription::list_ends_before(const std::string& topic) const {
 void pattern_subscription::on_listed(const std::vector<topic_description>& topics, bool last) {
   if (failed_ || ready_) return;
   is_now_ ? list_for_now(topics) : list_to_replay(topics);
+  if (!topics.empty()) listed_to_ = topics.back().topic;
   if (last || !complete_) finish_list();
 }
 
@@ -109,6 +110,7 @@ void pattern_subscription::on_list_failed(const error& why) {
   if (failed_ || ready_) return;
   failed_ = true;
   held_.clear();
+  sent_.clear();
   places_.clear();
   output_->pattern_failed(why);
 }
@@ -127,12 +129,17 @@ void pattern_subscription::finish_list() {
   for (const auto& [topic, at] : std::exchange(start_.cursors, {})) {
     if (matches(topic)) adopt(topic, runtime::after_cursor{at});
   }
+  const auto all_sent = std::exchange(sent_, {});
   for (const auto& [topic, active] : std::exchange(held_, {})) {
-    // The list may be behind a topic that was made before it was heard of.
-    if (!is_now_ && !places_.contains(topic))
+    if (const auto sent = all_sent.find(topic); sent != all_sent.end()) {
+      // A list may take long, so that these news are old.
+      adopt(topic, runtime::after_cursor{sent->second});
+    } else if (!is_now_ && !places_.contains(topic)) {
+      // The list may be behind a topic that was made before it was heard of.
       adopt(topic, begin_of_new());
-    else
+    } else {
       on_active(active);
+    }
   }
 }
 
@@ -144,7 +151,10 @@ void pattern_subscription::on_active(const topic_active& active) {
     // rest; it lies furthest back.
     left_out_ |= active.is_quiet;
     if (active.is_quiet || held_.contains(topic)) return;
-    if (held_.size() >= waiting_per_place * topics_max_) {
+    // It has been sent, but nobody knows any more whether it has: only the news say where it is.
+    const bool is_forgotten =
+        lacks_sent_ && topic <= listed_to_ && !sent_.contains(topic) && !places_.contains(topic);
+    if (is_forgotten || held_.size() >= waiting_per_place * topics_max_) {
       return leave_out(
           topic,
           {active.epoch, active.last_seq},
@@ -210,6 +220,16 @@ void pattern_subscription::say_silent(const std::string& topic, turn& place) {
       topic, {errc::timeout, "the topic cannot be read now; it comes as soon as it can", 0});
 }
 
+void pattern_subscription::note_sent(const topic_subscription& one) {
+  // One that is made again begins at its first event; a time that was not found is looked for
+  // again.
+  if (!one.has_started() || one.topic_is_gone() || one.core().is_searching()) return;
+  if (sent_.size() < waiting_per_place * topics_max_)
+    sent_.insert_or_assign(one.topic().topic.str(), one.place());
+  else
+    lacks_sent_ = true;
+}
+
 void pattern_subscription::resume() {
   for (auto& [topic, one] : topics_) {
     if (one.subscription->waits()) one.subscription->resume();
@@ -253,6 +273,8 @@ void pattern_subscription::on_tick(boot_time now) {
     if (is_silent) {
       one.place.news = news_age::old;
       wait_for_turn(entry->first, std::move(one.place));
+    } else if (!ready_) {
+      note_sent(it);
     }
     entry = topics_.erase(entry);
   }

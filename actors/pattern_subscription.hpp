@@ -71,7 +71,8 @@ struct pattern_start {
   std::map<std::string, runtime::cursor> cursors;
 };
 
-/// Made by a hub. Bounds: `topics_max` topics at a time, and ten times as many that wait.
+/// Made by a hub. Bounds: `topics_max` topics at a time, and ten times as many that wait, that are
+/// heard of before the list is complete, or that are let go until then.
 class pattern_subscription {
 public:
   pattern_subscription(
@@ -160,6 +161,8 @@ private:
   void leave_out(const std::string& topic, runtime::cursor at, const error& why);
   void wait_for_turn(const std::string& topic, turn place);
   void say_silent(const std::string& topic, turn& place);
+  /// The list is not complete, and this topic of it is let go.
+  void note_sent(const topic_subscription& one);
 
   pattern_source* source_;
   tenant_name tenant_;
@@ -186,6 +189,11 @@ private:
   bool lacks_some_ = false;
   /// Heard of before the list was complete.
   std::unordered_map<std::string, topic_active> held_;
+  /// Let go before the list was complete: up to where each was sent. Later on news say that.
+  std::unordered_map<std::string, runtime::cursor> sent_;
+  /// There was no room in `sent_` for some of the topics up to `listed_to_`.
+  bool lacks_sent_ = false;
+  std::string listed_to_;
   std::unordered_map<std::string, followed> topics_;
   /// In this order.
   std::deque<std::string> turns_;

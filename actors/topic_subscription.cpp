@@ -31,6 +31,10 @@ bool topic_subscription::topic_is_gone() const {
   return source_ == nullptr || !source_->head().exists;
 }
 
+runtime::cursor topic_subscription::place() const {
+  return {source_->head().epoch, sequence{core_.next().raw() - 1}};
+}
+
 bool topic_subscription::is_at_rest() const {
   return started_ && !over_ && !reading_ && !waits() && !topic_is_gone();
 }

@@ -105,6 +105,9 @@ public:
 
   [[nodiscard]] bool has_started() const { return started_; }
 
+  /// Where it is: everything before was sent or told as gone. Only while there is a relay.
+  [[nodiscard]] runtime::cursor place() const;
+
   /// Everything there is was sent.
   [[nodiscard]] bool is_at_rest() const;
 

@@ -492,3 +492,109 @@ TEST_CASE("topics that are only there take no room from news before the list", "
   w.subscription.on_active({topic_named("a.y"), "e", sequence{8}, true});
   CHECK(w.output.take() == lines{"started a.y e:7"});
 }
+
+namespace {
+
+/// The list of a replay in two pages, of which the second waits for room.
+struct long_list {
+  fake_source source;
+  std::vector<topic_description> rest;
+  watcher w;
+  std::multiset<std::string> got;
+  boot_time now{};
+
+  long_list(int first_page, pattern_start start, std::uint32_t topics_max)
+      : w{source, "a.*", std::move(start), topics_max} {
+    for (int i = 10; i < 14 + first_page; ++i)
+      source.last["a.t" + std::to_string(i)] = 2;
+    auto page = source.list();
+    rest.assign(page.begin() + first_page, page.end());
+    page.resize(static_cast<std::size_t>(first_page));
+    w.subscription.on_listed(page, false);
+  }
+
+  void pass(int ticks) {
+    for (int i = 0; i < ticks; ++i) {
+      source.read_all();
+      now += std::chrono::milliseconds{250};
+      w.subscription.on_tick(now);
+      for (auto& line : w.output.take())
+        got.insert(line);
+    }
+  }
+};
+
+}  // namespace
+
+TEST_CASE("topics that are let go during a long list come once, where they were", "[pattern]") {
+  const bool is_resume = GENERATE(false, true);
+  pattern_start start{.from = runtime::from_first{}};
+  if (is_resume) {
+    start.from = runtime::from_now{};
+    for (int i = 10; i < 13; ++i)
+      start.cursors["a.t" + std::to_string(i)] = {"e", sequence{1}};
+  }
+  long_list list{6, std::move(start), 2};
+  CHECK_FALSE(list.w.subscription.has_room());
+  list.pass(8);
+  REQUIRE(list.source.unheard.contains("a.t10"));
+  REQUIRE(list.source.unheard.contains("a.t11"));
+  list.source.publish("a.t10");
+  list.source.publish("a.t11");
+  list.source.publish("a.t10");
+  list.pass(40);
+  list.w.subscription.on_listed(list.rest, true);
+  list.pass(40);
+  list.source.publish("a.t12");
+  list.pass(4);
+  for (int i = 10; i < 20; ++i) {
+    const auto topic = "a.t" + std::to_string(i);
+    INFO(topic);
+    CHECK(list.got.count(topic + " e:1") == (is_resume && i < 13 ? 0 : 1));
+    for (std::uint64_t seq = 2; seq <= list.source.last[topic]; ++seq)
+      CHECK(list.got.count(topic + " e:" + std::to_string(seq)) == 1);
+  }
+}
+
+TEST_CASE("of an ephemeral topic that is let go during a long list a gap is told", "[pattern]") {
+  fake_source source;
+  source.last = {{"a.e", 0}, {"a.x", 1}};
+  source.ephemeral = {"a.e"};
+  watcher w{source, "a.*", {.from = runtime::from_first{}}, 1};
+  w.subscription.on_listed(source.list(), false);
+  for (int i = 0; i < 3; ++i)
+    w.subscription.on_tick(boot_time{} + i * std::chrono::milliseconds{250});
+  REQUIRE(source.unheard.contains("a.e"));
+  w.active("a.e", 0);
+  source.read_all();
+  w.output.take();
+  w.subscription.on_listed({}, true);
+  for (int i = 3; i < 6; ++i)
+    w.subscription.on_tick(boot_time{} + i * std::chrono::milliseconds{250});
+  CHECK(w.output.take() == lines{"started a.e e:0 no_history"});
+}
+
+TEST_CASE("a list that is too long for the places of its topics says so", "[pattern]") {
+  long_list list{14, {.from = runtime::from_first{}}, 1};
+  list.pass(60);
+  REQUIRE(list.source.unheard.size() == 14);
+  list.source.publish("a.t10");
+  list.source.publish("a.t23");
+  // It is ahead of the list, and no matter.
+  list.w.active("a.t26", 2);
+  list.pass(1);
+  CHECK(list.got.count("left out a.t10") == 0);
+  CHECK(list.got.count("left out a.t23") == 1);
+  CHECK(list.got.count("left out a.t26") == 0);
+  list.w.subscription.on_listed(list.rest, true);
+  list.pass(60);
+  REQUIRE(list.source.asked_again == 1);
+  list.w.subscription.on_active({topic_named("a.t23"), "e", sequence{3}, true});
+  list.pass(4);
+  for (int i = 10; i < 28; ++i) {
+    const auto topic = "a.t" + std::to_string(i);
+    INFO(topic);
+    for (std::uint64_t seq = 1; seq <= list.source.last[topic]; ++seq)
+      CHECK(list.got.count(topic + " e:" + std::to_string(seq)) == 1);
+  }
+}
