@@ -1,11 +1,15 @@
-// Topics at rest and subscriptions that come and go leave nothing behind in memory.
+// Topics at rest and subscriptions that come and go leave nothing behind in memory, and runs at
+// work hold no more than they may together.
 //
 // Bounds are by ratio and generous: what is looked for is growth with every topic or subscription.
 #include "tests/e2e/broker.hpp"
 #include "tests/support/catch.hpp"
 #include "tests/support/eventually.hpp"
 
+#include <algorithm>
+#include <chrono>
 #include <iostream>
+#include <set>
 
 namespace {
 
@@ -83,4 +87,54 @@ TEST_CASE("5,000 wildcard subscriptions that come and go leave memory flat") {
   std::cout << "resident " << (before >> 10) << " KiB, then " << (after >> 10) << " KiB\n";
   CHECK(after < before + before / 5);
   CHECK(text_of(publish_over(client, "wild.0", "2"), "op") == "ok");
+}
+
+TEST_CASE("runs at work hold no more than they may, and all that began end") {
+  constexpr int runs = 60;
+  server_process node{{.arguments = {"--set", "workflows.resident_bytes_max=33554432"}}};
+  const std::string text(3'900'000, 'x');
+  std::set<int> to_begin;
+  for (int n = 0; n < runs; ++n)
+    to_begin.insert(n);
+  std::uint64_t refused = 0;
+  std::uint64_t highest = 0;
+  std::uint64_t held = 0;
+  const auto begin_some = [&](std::size_t left) {
+    broker client{node.where()};
+    const auto until = std::chrono::steady_clock::now() + std::chrono::seconds{120};
+    while (to_begin.size() > left && std::chrono::steady_clock::now() < until) {
+      const auto n = std::to_string(*to_begin.begin());
+      const auto answer = client.post(
+          "/workflows",
+          R"({"type":"bench.paced_steps","id":"w)" + n
+              + R"(","input":{"steps":3,"step_ms":500,"text":")" + text + R"("}})");
+      INFO(answer.body);
+      highest = std::max(highest, node.resident_bytes());
+      held = std::max(held, metric(node.where(), "callboard_workflow_history_bytes"));
+      if (answer.status == 201) {
+        to_begin.erase(to_begin.begin());
+      } else {
+        REQUIRE(answer.status == 429);
+        REQUIRE(answer.code() == "overloaded");
+        CHECK(answer.body.contains("workflows.resident_bytes_max"));
+        ++refused;
+      }
+    }
+    REQUIRE(to_begin.size() == left);
+  };
+  begin_some(runs / 2);
+  node.kill();
+  node.start();
+  begin_some(0);
+  broker client{node.where()};
+  for (int n = 0; n < runs; ++n) {
+    const auto ended = client.get("/workflows/w" + std::to_string(n) + "/result?wait_ms=20000");
+    CHECK(text_of(ended.json(), "status") == "completed");
+  }
+  std::cout << refused << " starts refused, " << (held >> 20) << " MiB held, " << (highest >> 20)
+            << " MiB resident at most\n";
+  CHECK(refused > 0);
+  // The last one that gets in may go beyond.
+  CHECK(held < (33'554'432U + text.size() + 100'000));
+  CHECK(highest < 600ULL << 20);
 }
