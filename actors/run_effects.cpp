@@ -110,7 +110,12 @@ void run_host::carry_out(std::uint32_t command) {
   const auto found = engine_->open().find(command);
   if (found == engine_->open().end()) return;
   const auto& one = found->second;
-  if (!may_hand_on(command, one.request) || !is_its_turn(command, false)) return;
+  if (!may_hand_on(command, one.request)) return;
+  // Its timeout goes on while it waits for its turn.
+  if (one.request.kind == command_kind::task && one.due) {
+    arm_timer({*one.due, command, one.by_wall});
+  }
+  if (!is_its_turn(command, false)) return;
   switch (one.request.kind) {
   case command_kind::step:
     if (one.due && *one.due > now()) {
@@ -135,7 +140,6 @@ void run_host::carry_out(std::uint32_t command) {
     if (one.due) arm_timer({*one.due, command, one.by_wall});
     return send_call(command);
   case command_kind::task:
-    if (one.due) arm_timer({*one.due, command, one.by_wall});
     return send_task(command);
   case command_kind::version:
   case command_kind::reply:
@@ -326,7 +330,6 @@ void run_host::fail_command(std::uint32_t command, const error& why) {
 }
 
 void run_host::fail_command(std::uint32_t command, failure why) {
-  leave_lane(command);
   input next;
   next.event.kind = run_event_kind::failed;
   next.event.command = command;

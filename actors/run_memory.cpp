@@ -65,25 +65,28 @@ run_charge run_memory::take(std::uint64_t bytes) {
 }
 
 result<run_charge> run_memory::admit(std::uint64_t bytes, run_need need) {
+  const bool goes_on = need == run_need::goes_on;
   if (has_room(need)) {
     const auto held = bytes_.fetch_add(bytes, relaxed);
     const auto entered = entered_.fetch_add(1, relaxed);
     const auto left = left_.load(relaxed);
     const auto others = entered > left ? entered - left : 0;
-    if (held < bytes_max_ && others < count_max_) return run_charge{*this, bytes};
+    if (held < bytes_max_ && others < count_max_) {
+      if (goes_on) went_on_.fetch_add(1, relaxed);
+      return run_charge{*this, bytes};
+    }
     // Somebody else was first.
     bytes_.fetch_sub(bytes, relaxed);
     entered_.fetch_sub(1, relaxed);
   }
-  if (need == run_need::goes_on && lets_one_pass()) return take(bytes);
-  if (need == run_need::begins) refused_.Increment();
+  if (goes_on && lets_one_pass()) return take(bytes);
+  if (!goes_on) refused_.Increment();
   return std::unexpected{refusal(need)};
 }
 
-result<void> run_memory::has_room(run_need need) const {
+bool run_memory::has_room(run_need need) const {
   const bool is_behind = need == run_need::begins && waiting_.load(relaxed) > 0;
-  if (!is_behind && fill() < 1) return {};
-  return std::unexpected{refusal(need)};
+  return !is_behind && fill() < 1;
 }
 
 double run_memory::fill() const {
@@ -93,35 +96,32 @@ double run_memory::fill() const {
   return std::max(share(bytes_.load(relaxed), bytes_max_), share(count(), count_max_));
 }
 
+/// The same words each time: who is refused much is answered and noted by them.
 error run_memory::refusal(run_need need) const {
-  const auto runs = count();
-  const auto bytes = bytes_.load(relaxed);
-  const auto waiting = waiting_.load(relaxed);
-  if (bytes >= bytes_max_) {
+  if (bytes_.load(relaxed) >= bytes_max_) {
     return {
         errc::overloaded,
         fmt::format(
-            "{} workflows and agents in memory hold {} bytes (workflows.resident_bytes_max is {}); "
-            "retry later",
-            runs,
-            bytes,
+            "workflows and agents in memory hold as much as they may "
+            "(workflows.resident_bytes_max is {}); retry later",
             bytes_max_),
         retry_ms};
   }
-  if (runs < count_max_ && need == run_need::begins && waiting > 0) {
+  if (count() < count_max_ && need == run_need::begins) {
     return {
         errc::overloaded,
         fmt::format(
-            "{} workflows that have begun wait for room in memory (workflows.resident_max, "
-            "workflows.resident_bytes_max); retry later",
-            waiting),
+            "workflows that have begun wait for room in memory (workflows.resident_max is {}, "
+            "workflows.resident_bytes_max is {}); retry later",
+            count_max_,
+            bytes_max_),
         retry_ms};
   }
   return {
       errc::overloaded,
       fmt::format(
-          "{} workflows and agents are in memory (workflows.resident_max is {}); retry later",
-          runs,
+          "as many workflows and agents are in memory as may be (workflows.resident_max is {}); "
+          "retry later",
           count_max_),
       retry_ms};
 }
@@ -129,13 +129,15 @@ error run_memory::refusal(run_need need) const {
 bool run_memory::lets_one_pass() {
   const auto now = time_.boot();
   const std::lock_guard guard{stall_mutex_};
-  const auto left = left_.load(relaxed);
-  if (left != std::exchange(left_before_, left) || still_since_ == boot_time{}) {
+  const auto went_on = went_on_.load(relaxed);
+  if (went_on != std::exchange(went_on_before_, went_on) || still_since_ == boot_time{}) {
     still_since_ = now;
+    pause_ = stall;
     return false;
   }
-  if (now - still_since_ < stall) return false;
+  if (now - still_since_ < pause_) return false;
   still_since_ = now;
+  pause_ = std::min(2 * pause_, stall_max);
   return true;
 }
 

@@ -56,7 +56,8 @@ enum class run_need : std::uint8_t { begins, goes_on };
 
 /// Bound: `workflows.resident_max` runs and `workflows.resident_bytes_max`, of which the last one
 /// admitted may go beyond, so that one larger than all there is gets in, too. Above it come in:
-/// what a signal or a question is for, and every `stall` one that goes on while nobody leaves.
+/// what a signal or a question is for, and one that goes on when none has got in otherwise for
+/// `stall`, or after others that came so for twice the pause before, up to `stall_max`.
 /// Outlives its charges. Any thread.
 class run_memory {
 public:
@@ -66,6 +67,7 @@ public:
   run_memory& operator=(const run_memory&) = delete;
 
   static constexpr boot_time stall = std::chrono::seconds{5};
+  static constexpr boot_time stall_max = std::chrono::seconds{60};
 
   /// Errors: overloaded.
   [[nodiscard]] result<run_charge> admit(std::uint64_t bytes, run_need need);
@@ -73,8 +75,8 @@ public:
   /// Whatever there is.
   [[nodiscard]] run_charge take(std::uint64_t bytes);
 
-  /// Whether `admit` would refuse. Errors: overloaded.
-  [[nodiscard]] result<void> has_room(run_need need) const;
+  /// Whether `admit` would have room.
+  [[nodiscard]] bool has_room(run_need need) const;
 
   /// How full it is, by what is nearer to its bound; 1: full.
   [[nodiscard]] double fill() const;
@@ -87,7 +89,7 @@ private:
 
   [[nodiscard]] std::uint64_t count() const;
   [[nodiscard]] error refusal(run_need need) const;
-  /// Nobody has left for so long that one more may be what all wait for.
+  /// None that goes on has got in for so long that one more may be what all wait for.
   [[nodiscard]] bool lets_one_pass();
 
   const std::uint64_t count_max_;
@@ -98,9 +100,12 @@ private:
   std::atomic<std::uint64_t> left_{0};
   std::atomic<std::uint64_t> bytes_{0};
   std::atomic<std::int64_t> waiting_{0};
+  /// Those that go on and had room.
+  std::atomic<std::uint64_t> went_on_{0};
   std::mutex stall_mutex_;
-  std::uint64_t left_before_ = 0;
+  std::uint64_t went_on_before_ = 0;
   boot_time still_since_{};
+  boot_time pause_ = stall;
 };
 
 }  // namespace callboard::actors

@@ -28,6 +28,11 @@ constexpr auto retry_pause = 200ms;
 constexpr auto skew_max = 10s;
 constexpr std::uint32_t page_events = 1000;
 
+std::chrono::milliseconds pause_of(const error& why) {
+  return std::max<std::chrono::milliseconds>(
+      retry_pause, std::chrono::milliseconds{why.retry_after_ms});
+}
+
 }  // namespace
 
 std::optional<boost::json::object>
@@ -80,7 +85,7 @@ void run_host::send_again_later(std::uint32_t command, std::chrono::milliseconds
 
 std::optional<std::chrono::milliseconds>
 run_host::pause_before_sending(std::uint32_t command, const error& why) {
-  if (is_retryable(why.code)) return retry_pause;
+  if (is_retryable(why.code)) return pause_of(why);
   if (!is_damage(why.code)) return std::nullopt;
   return note_refused(command, why);
 }
@@ -88,7 +93,7 @@ run_host::pause_before_sending(std::uint32_t command, const error& why) {
 /// As with a run whose own code is not here: another build may have it.
 std::chrono::milliseconds run_host::pause_when_turned_away(
     std::uint32_t command, const error& why, std::string_view missing) {
-  if (is_retryable(why.code)) return retry_pause;
+  if (is_retryable(why.code)) return pause_of(why);
   note_stuck(failure{
       failure_class::bug,
       std::string{missing},

@@ -304,8 +304,8 @@ private:
     if (!slot.may_wait(message.topic)) return load(message.topic);
     for (const auto& one : slot.held)
       refuse(one, message.outcome.error());
+    if (slot.is_wanted) turns_.wait(message.topic);
     topics_.erase(message.topic);
-    turns_.wait(message.topic);
   }
 
   [[nodiscard]] activation_id current() const { return activation_.value_or(activation_id{}); }
@@ -564,7 +564,7 @@ private:
       const auto [place, is_new] = topics_.try_emplace(name);
       auto& slot = place->second;
       if (is_new) load(name);
-      slot.is_wanted |= is_needed && slot.stage == topic_stage::passivating;
+      slot.is_wanted |= is_needed && slot.stage != topic_stage::active;
     }
   }
 

@@ -55,7 +55,8 @@ struct topic_slot {
   topic_stage stage = topic_stage::loading;
   /// Told to end: it is not to be used again, whatever it says.
   bool is_retired = false;
-  /// It is to be loaded again once it has ended, whoever asks.
+  /// It has work to do: it is to be loaded, also again once it has ended, whoever asks. Who only
+  /// looks at it comes again by himself.
   bool is_wanted = false;
   /// It is being read to be ended.
   bool is_read_to_end = false;
