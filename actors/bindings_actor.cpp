@@ -172,6 +172,7 @@ caf::behavior bindings_actor::make_behavior() {
 void bindings_actor::on_exit() {
   questions_.clear();
   units_.clear();
+  watched_.clear();
   companion::on_exit();
 }
 
@@ -186,6 +187,7 @@ void bindings_actor::on_news(const binding_news& news) {
   if (news.rule.empty()) {
     units_.erase(group);
     orphan_free_.erase(group);
+    std::erase_if(watched_, [&](const auto& one) { return one.first.first == group; });
     return;
   }
   auto rule = runtime::parse_binding(news.rule);
@@ -278,7 +280,8 @@ void bindings_actor::on_tick() {
   expire();
   for (auto& [group, unit] : units_)
     advance(unit);
-  if (!units_.empty() || !questions_.empty()) arm_tick();
+  look_at_letters();
+  if (!units_.empty() || !questions_.empty() || !watched_.empty()) arm_tick();
 }
 
 // -- deliveries

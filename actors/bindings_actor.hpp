@@ -21,6 +21,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <prometheus/counter.h>
 #include <set>
 #include <string>
@@ -120,6 +121,17 @@ struct message_search {
   runtime::position next;
   message_state state = message_state::unknown;
   std::move_only_function<void(result<message_state>)> then;
+};
+
+/// A dead letter that was redriven by hand, and that its agent has and is still to answer.
+struct watched_letter {
+  group_ref binding;
+  runtime::delivered_event letter;
+  /// Of their topic.
+  std::string epoch;
+  std::shared_ptr<const control_body> request;
+  /// Asking has failed: when its channel is to be looked at.
+  std::optional<boot_time> look_at{};
 };
 
 /// Letters of one page of a redrive by hand that are being handed on.
@@ -292,7 +304,7 @@ private:
   void refuse_letter(chosen_page& page, const error& why);
   void end_letter(chosen_page& page);
   void let_die_again(
-      const std::shared_ptr<dead_work>& work,
+      const group_ref& binding,
       const runtime::delivered_event& letter,
       const error& why,
       std::move_only_function<void()> then);
@@ -321,13 +333,19 @@ private:
   [[nodiscard]] bool can_park(binding_unit& unit) const;
   void park(binding_unit& unit, sequence seq) const;
   void watch_letter(
-      const std::shared_ptr<dead_work>& work,
+      const dead_work& work,
       const runtime::delivered_event& letter,
       const std::shared_ptr<const control_body>& request);
-  void wait_for_letter(
-      const std::shared_ptr<dead_work>& work,
-      const runtime::delivered_event& letter,
-      const std::shared_ptr<const control_body>& request);
+  [[nodiscard]] bool
+  is_watched(const group_ref& binding, sequence seq, const std::string& epoch) const;
+  [[nodiscard]] bool is_watched(const std::shared_ptr<watched_letter>& watch) const;
+  void unwatch(const group_ref& binding, sequence seq);
+  void wait_for_letter(const std::shared_ptr<watched_letter>& watch);
+  void look_at_letters();
+  void look_at_letter(const std::shared_ptr<watched_letter>& watch);
+  void on_letter_answered(const std::shared_ptr<watched_letter>& watch, result<void> outcome);
+  void end_watch(const std::shared_ptr<watched_letter>& watch, const result<void>& outcome);
+  void look_later(watched_letter& watch, const error& why);
 
   // bindings_edit.cpp: one of them gets other data
   void edit_dead(pending_request request);
@@ -356,8 +374,8 @@ private:
   /// When this began, in both times.
   boot_time began_at_{};
   time_ms began_{};
-  /// Letters of redrives by hand that wait for their agents.
-  std::size_t watched_ = 0;
+  /// By binding and seq.
+  std::map<std::pair<group_ref, sequence>, std::shared_ptr<watched_letter>> watched_;
   std::vector<binding_counters> counters_;
 };
 

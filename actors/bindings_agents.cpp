@@ -33,6 +33,8 @@ constexpr std::chrono::milliseconds parked_each = 25ms;
 /// Nothing that is parked waits so long to come back.
 constexpr boot_time parked_longest = 10min;
 constexpr std::size_t watched_max = 128;
+/// Before the channel of one of whom nothing could be heard is looked at.
+constexpr std::chrono::milliseconds look_pause = 5s;
 
 /// What the event says of how the message was answered; nothing if it says nothing of that.
 /// Errors: agent_failed.
@@ -166,37 +168,116 @@ bool bindings_actor::can_park(binding_unit& unit) const {
 /// The letter stays one until the agent has answered. If the node dies before, the next redrive
 /// finds the answer.
 void bindings_actor::watch_letter(
-    const std::shared_ptr<dead_work>& work,
+    const dead_work& work,
     const runtime::delivered_event& letter,
     const std::shared_ptr<const control_body>& request) {
-  const auto unit = units_.find(redrive_of(work->binding));
-  if (unit != units_.end()) unit->second.parked[letter.seq] = boot();
-  if (watched_ >= watched_max) return;
-  ++watched_;
-  wait_for_letter(work, letter, request);
+  if (is_watched(work.binding, letter.seq, work.epoch)) return;
+  const auto unit = units_.find(redrive_of(work.binding));
+  if (unit != units_.end() && can_park(unit->second)) unit->second.parked[letter.seq] = boot();
+  // One of a topic that is gone since makes way.
+  watched_.erase({work.binding, letter.seq});
+  if (watched_.size() >= watched_max) return;
+  auto watch = std::make_shared<watched_letter>(work.binding, letter, work.epoch, request);
+  watched_.emplace(std::pair{work.binding, letter.seq}, watch);
+  wait_for_letter(watch);
 }
 
-void bindings_actor::wait_for_letter(
-    const std::shared_ptr<dead_work>& work,
-    const runtime::delivered_event& letter,
-    const std::shared_ptr<const control_body>& request) {
-  auto body = *request;
+bool bindings_actor::is_watched(
+    const group_ref& binding, sequence seq, const std::string& epoch) const {
+  const auto found = watched_.find({binding, seq});
+  return found != watched_.end() && found->second->epoch == epoch;
+}
+
+bool bindings_actor::is_watched(const std::shared_ptr<watched_letter>& watch) const {
+  const auto found = watched_.find({watch->binding, watch->letter.seq});
+  return found != watched_.end() && found->second == watch;
+}
+
+void bindings_actor::unwatch(const group_ref& binding, sequence seq) {
+  watched_.erase({binding, seq});
+  const auto unit = units_.find(redrive_of(binding));
+  if (unit != units_.end()) unit->second.parked.erase(seq);
+}
+
+void bindings_actor::wait_for_letter(const std::shared_ptr<watched_letter>& watch) {
+  auto body = *watch->request;
   wait_for_reply(body, call_wait);
-  ask(std::move(body),
-      call_patience,
-      [this, work, letter, request](const result<control_answer>& answered) {
-        const auto heard = heard_from(answered);
-        if (heard && !*heard) return wait_for_letter(work, letter, request);
-        --watched_;
-        const bool is_refused = !heard && heard.error().code == errc::agent_failed;
-        if (!heard && !is_refused) return;
-        const auto unit = units_.find(redrive_of(work->binding));
-        if (unit != units_.end()) unit->second.parked.erase(letter.seq);
-        if (is_refused) return let_die_again(work, letter, heard.error(), [] {});
-        ack_deliveries ack{redrive_of(work->binding), {}, {}};
-        ack.seqs = {letter.seq};
-        ask(std::move(ack), patience, [](const result<control_answer>&) {});
+  ask(std::move(body), call_patience, [this, watch](const result<control_answer>& answered) {
+    if (!is_watched(watch)) return;
+    const auto heard = heard_from(answered);
+    if (heard && !*heard) return wait_for_letter(watch);
+    on_letter_answered(watch, heard ? result<void>{} : std::unexpected{heard.error()});
+  });
+}
+
+void bindings_actor::look_later(watched_letter& watch, const error& why) {
+  watch.look_at = boot() + std::max(look_pause, std::chrono::milliseconds{why.retry_after_ms});
+  arm_tick();
+}
+
+void bindings_actor::look_at_letters() {
+  std::vector<std::shared_ptr<watched_letter>> due;
+  for (const auto& [at, watch] : watched_) {
+    if (watch->look_at && *watch->look_at <= boot()) due.push_back(watch);
+  }
+  for (const auto& watch : due)
+    look_at_letter(watch);
+}
+
+/// Who was not heard may have answered since, and forgotten that.
+void bindings_actor::look_at_letter(const std::shared_ptr<watched_letter>& watch) {
+  watch->look_at.reset();
+  find_message(
+      std::get<call_agent>(*watch->request),
+      watch->letter.time,
+      [this, watch](const result<message_state>& found) {
+        if (!is_watched(watch)) return;
+        if (found && *found == message_state::open) return wait_for_letter(watch);
+        // The agent had it: of what its channel has not kept, no more can be known.
+        on_letter_answered(watch, found ? result<void>{} : std::unexpected{found.error()});
       });
+}
+
+/// The letter may be gone meanwhile, with its topic, and another be where it was.
+void bindings_actor::on_letter_answered(
+    const std::shared_ptr<watched_letter>& watch, result<void> outcome) {
+  const auto seq = watch->letter.seq;
+  if (!outcome && is_retryable(outcome.error().code)) return look_later(*watch, outcome.error());
+  if (!outcome && outcome.error().code != errc::agent_failed) {
+    watched_.erase({watch->binding, seq});
+    return;
+  }
+  read_events read{.topic = redrive_of(watch->binding).topic, .from = runtime::from_seq{seq}};
+  read.events_max = 1;
+  ask(std::move(read),
+      patience,
+      [this, watch, outcome = std::move(outcome)](const result<control_answer>& page) {
+        if (!is_watched(watch)) return;
+        const bool is_later = !page && is_retryable(page.error().code);
+        if (is_later) return look_later(*watch, page.error());
+        const auto* batch = page ? std::get<event_page>(*page).batch.get() : nullptr;
+        const bool is_there = batch != nullptr && batch->epoch == watch->epoch
+                              && !batch->events.empty()
+                              && batch->events.front().seq == watch->letter.seq;
+        if (is_there) return end_watch(watch, outcome);
+        unwatch(watch->binding, watch->letter.seq);
+      });
+}
+
+void bindings_actor::end_watch(
+    const std::shared_ptr<watched_letter>& watch, const result<void>& outcome) {
+  if (!outcome) {
+    unwatch(watch->binding, watch->letter.seq);
+    return let_die_again(watch->binding, watch->letter, outcome.error(), [] {});
+  }
+  ack_deliveries ack{redrive_of(watch->binding), {}, {}};
+  ack.seqs = {watch->letter.seq};
+  ask(std::move(ack), patience, [this, watch](const result<control_answer>& settled) {
+    if (!is_watched(watch)) return;
+    const bool is_later = !settled && is_retryable(settled.error().code);
+    if (is_later) return look_later(*watch, settled.error());
+    unwatch(watch->binding, watch->letter.seq);
+  });
 }
 
 }  // namespace callboard::actors

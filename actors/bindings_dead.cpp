@@ -238,6 +238,8 @@ void bindings_actor::on_dead_page(const std::shared_ptr<dead_work>& work, const 
   for (const auto& stored : page.batch->events) {
     if (stored.seq > work->last || work->settled.contains(stored.seq)) continue;
     if (!is_letter(stored, work->roots)) continue;
+    // Its agent has it: whoever asks again is to come to those behind it.
+    if (work->is_redrive && is_watched(work->binding, stored.seq, work->epoch)) continue;
     if (fits(work->filter, stored.seq, runtime::bound_event::read(stored.stored, stored.time))) {
       work->chosen.push_back(stored);
     }
@@ -329,16 +331,17 @@ void bindings_actor::on_letter_told(
     const std::shared_ptr<const control_body>& request,
     const result<std::optional<control_answer>>& heard) {
   if (!heard && heard.error().code == errc::agent_failed) {
-    return let_die_again(page->work, letter, heard.error(), [this, page, why = heard.error()] {
-      refuse_letter(*page, why);
-    });
+    return let_die_again(
+        page->work->binding, letter, heard.error(), [this, page, why = heard.error()] {
+          refuse_letter(*page, why);
+        });
   }
   if (!heard) return refuse_letter(*page, heard.error());
   if (*heard) {
     page->taken.push_back(letter.seq);
   } else {
     ++page->work->done;
-    watch_letter(page->work, letter, request);
+    watch_letter(*page->work, letter, request);
   }
   end_letter(*page);
 }
@@ -356,7 +359,7 @@ void bindings_actor::end_letter(chosen_page& page) {
 /// The agent has handled it: to be called anew, the letter needs another redrive in its history. If
 /// that cannot be written now, the next redrive hears the same again.
 void bindings_actor::let_die_again(
-    const std::shared_ptr<dead_work>& work,
+    const group_ref& binding,
     const runtime::delivered_event& letter,
     const error& why,
     std::move_only_function<void()> then) {
@@ -365,10 +368,10 @@ void bindings_actor::let_die_again(
       letter, text, parts_.journal.shard_time(shard_), make_uuid(parts_.time.wall()));
   if (!again) return then();
   publish_batch batch;
-  batch.topic = redrive_of(work->binding).topic;
+  batch.topic = redrive_of(binding).topic;
   batch.requests.emplace_back().events.push_back(*std::move(again));
   write_replacement(
-      redrive_of(work->binding),
+      redrive_of(binding),
       letter.seq,
       std::move(batch),
       [then = std::move(then)](const result<control_answer>&) mutable { then(); });
@@ -384,8 +387,10 @@ void bindings_actor::settle_dead(
       [this, work, seqs, count = seqs.size()](result<control_answer> settled) {
         if (!settled) return answer(work->request, std::move(settled));
         work->done += count;
-        for (const auto seq : seqs)
+        for (const auto seq : seqs) {
           work->settled.add(seq);
+          unwatch(work->binding, seq);
+        }
         read_dead_page(work);
       });
 }

@@ -301,4 +301,98 @@ TEST_CASE("a redrive by hand of what takes long is one call", "[actors][binding]
   CHECK(here.taken("a") == counts{2, is_refused ? 0 : 1});
 }
 
+TEST_CASE("a late answer is that of no letter that came after", "[actors][binding]") {
+  till_node here;
+  here.publish_data(1, R"({"to":"a","wait_ms":20000})");
+  here.broker.advance(22s);
+  REQUIRE(here.dead() == seqs{1});
+  const bool is_refused = GENERATE(false, true);
+  const bool is_deleted_alone = GENERATE(false, true);
+  INFO("refused: " << is_refused << ", only the letters were deleted: " << is_deleted_alone);
+  if (!is_refused) here.allow("a", 5);
+  CHECK(
+      here.get<binding_redrive>(redrive_binding{here.binding(), {.seqs = {sequence{1}}}, "ann"})
+          .events
+      == 1);
+  const auto letters = virtual_broker::topic("orders.binding.b.dead");
+  if (is_deleted_alone) {
+    (void)here.get<done>(delete_topic{letters});
+    here.publish_data(2, R"({"to":"b"})");
+  } else {
+    (void)here.get<done>(delete_binding{here.binding()});
+    CHECK_FALSE(here.broker.ask_now(get_topic{letters}));
+    here.bind(R"({"target":{"agent":{"type":"till","key":"{data.to}","message":"take"}}})");
+  }
+  here.broker.advance(1s);
+  REQUIRE(here.dead() == seqs{1});
+  // Makes the group that knows which were settled.
+  CHECK(
+      here.get<binding_redrive>(redrive_binding{here.binding(), {.type = "none"}, "ann"}).events
+      == 0);
+  here.broker.advance(25s);
+  CHECK(here.taken("a") == counts{2, is_refused ? 0 : 1});
+  CHECK(here.dead() == seqs{1});
+}
+
+TEST_CASE("a late refusal does not make a topic that was deleted", "[actors][binding]") {
+  till_node here;
+  here.publish_data(1, R"({"to":"a","wait_ms":20000})");
+  here.broker.advance(22s);
+  (void)here.get<binding_redrive>(redrive_binding{here.binding(), {.seqs = {sequence{1}}}, "ann"});
+  const bool is_binding = GENERATE(false, true);
+  const auto letters = virtual_broker::topic("orders.binding.b.dead");
+  if (is_binding) (void)here.get<done>(delete_binding{here.binding()});
+  if (!is_binding) (void)here.get<done>(delete_topic{letters});
+  here.broker.advance(25s);
+  CHECK(here.taken("a") == counts{2, 0});
+  CHECK_FALSE(here.broker.ask_now(get_topic{letters}));
+}
+
+TEST_CASE("a late answer is heard though asking for it has failed once", "[actors][binding]") {
+  till_node here;
+  here.publish_data(1, R"({"to":"a","wait_ms":20000})");
+  here.broker.advance(22s);
+  const bool is_refused = GENERATE(false, true);
+  if (!is_refused) here.allow("a", 5);
+  const redrive_binding redrive{here.binding(), {.seqs = {sequence{1}}}, "ann"};
+  CHECK(here.get<binding_redrive>(redrive).events == 1);
+  // The record of the agent's answer.
+  here.broker.journal.fail_next(error{errc::io_error, "the disk", 0});
+  here.broker.advance(60s);
+  CHECK(here.taken("a") == counts{2, is_refused ? 0 : 1});
+  CHECK(here.dead() == (is_refused ? seqs{2} : seqs{}));
+}
+
+TEST_CASE("letters that wait for slow agents do not hold up others", "[actors][binding]") {
+  config with;
+  with.limits.dead_changes_max = 2;
+  till_node here{with};
+  for (const auto* key : {"a", "b"})
+    here.publish_data(*key, fmt::format(R"({{"to":"{}","wait_ms":30000}})", key));
+  here.broker.advance(31s);
+  for (const auto* key : {"c", "d", "e"})
+    here.publish_data(*key, fmt::format(R"({{"to":"{}"}})", key));
+  here.broker.advance(2s);
+  REQUIRE(here.dead() == seqs{1, 2, 3, 4, 5});
+  for (const auto* key : {"c", "d", "e"})
+    here.allow(key, 1);
+  const redrive_binding redrive{here.binding(), {.type = "t"}, "ann"};
+  for (const std::uint64_t count : {2, 2, 1, 0}) {
+    const auto told = here.get<binding_redrive>(redrive);
+    CHECK(told.events == count);
+    CHECK(told.more == (count == 2));
+  }
+  CHECK(here.dead() == seqs{1, 2});
+  // One that is given up meanwhile does not come back when it is answered.
+  CHECK(
+      here.get<dead_change_count>(
+              abandon_binding_dead{here.binding(), {.seqs = {sequence{2}}}, "ann"})
+          .changed
+      == 1);
+  here.broker.advance(35s);
+  CHECK(here.taken("a") == counts{2, 0});
+  CHECK(here.taken("b") == counts{2, 0});
+  CHECK(here.dead() == seqs{6});
+}
+
 }  // namespace callboard::testing
