@@ -278,8 +278,10 @@ void bindings_actor::expire() {
 
 void bindings_actor::on_tick() {
   expire();
-  for (auto& [group, unit] : units_)
+  for (auto& [group, unit] : units_) {
+    if (is_settled_in()) unit.channels.clear();
     advance(unit);
+  }
   look_at_letters();
   if (!units_.empty() || !questions_.empty() || !watched_.empty()) arm_tick();
 }

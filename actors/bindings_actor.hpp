@@ -26,6 +26,7 @@
 #include <set>
 #include <string>
 #include <unordered_map>
+#include <unordered_set>
 #include <utility>
 #include <vector>
 
@@ -48,6 +49,15 @@ struct return_reason {
   friend auto operator<=>(const return_reason&, const return_reason&) = default;
 };
 
+/// The messages that a channel had when it was read to its end after the start of the node: what
+/// is not among them was handed on before by nobody.
+struct channel_memory {
+  /// Those of events from then on.
+  time_ms since{};
+  /// Hashes of their ids.
+  std::unordered_set<std::uint64_t> messages;
+};
+
 /// A binding at work.
 struct binding_unit {
   group_ref group;
@@ -68,6 +78,10 @@ struct binding_unit {
   /// Messages that agents have and are still to answer, and since when: given back, to be looked at
   /// again later. Those that retention takes meanwhile do not come back.
   std::map<sequence, boot_time> parked;
+  /// Channels of agents, while there may be messages from before the node died.
+  std::map<topic_ref, channel_memory> channels;
+  /// Of those: at least as many as there are messages and channels.
+  std::size_t remembered = 0;
   std::size_t works_bytes = 0;
   /// Tokens to be acked, and those that are being acked.
   std::vector<std::string> done;
@@ -119,7 +133,9 @@ struct message_search {
   topic_ref channel;
   std::string message;
   runtime::position next;
-  message_state state = message_state::unknown;
+  result<message_state> state = message_state::unknown;
+  /// What else is found, if the channel is to be read to its end.
+  std::shared_ptr<channel_memory> memory;
   std::move_only_function<void(result<message_state>)> then;
 };
 
@@ -314,13 +330,16 @@ private:
   void find_message(
       const call_agent& call,
       time_ms since,
-      std::move_only_function<void(result<message_state>)> then);
+      std::move_only_function<void(result<message_state>)> then,
+      std::shared_ptr<channel_memory> memory = nullptr);
   void read_channel(const std::shared_ptr<message_search>& search);
+  /// Nothing that was before the node died is still to come.
+  [[nodiscard]] bool is_settled_in() const;
   /// Before the node died.
   [[nodiscard]] bool
   may_have_been_parked(const binding_unit& unit, const runtime::delivered_event& event) const;
   void look_up(
-      const binding_unit& unit,
+      binding_unit& unit,
       const runtime::delivered_event& event,
       bool was_parked,
       const std::shared_ptr<const control_body>& request);
@@ -330,6 +349,7 @@ private:
       bool was_parked,
       const std::shared_ptr<const control_body>& request,
       const result<message_state>& found);
+  static void remember(binding_unit& unit, const topic_ref& channel, const channel_memory& found);
   [[nodiscard]] bool can_park(binding_unit& unit) const;
   void park(binding_unit& unit, sequence seq) const;
   void watch_letter(

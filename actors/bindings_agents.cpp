@@ -3,6 +3,7 @@
 // so that what was refused becomes a dead letter, however late, and nothing is handled twice.
 #include "actors/absence.hpp"
 #include "actors/bindings_actor.hpp"
+#include "base/hash.hpp"
 #include "runtime/workflow/json_values.hpp"
 #include "runtime/workflow/run_codec.hpp"
 
@@ -32,14 +33,20 @@ constexpr std::chrono::milliseconds parked_min = 10s;
 constexpr std::chrono::milliseconds parked_each = 25ms;
 /// Nothing that is parked waits so long to come back.
 constexpr boot_time parked_longest = 10min;
+/// Messages and channels of one binding; beyond them channels are read anew.
+constexpr std::size_t remembered_max = 50'000;
 constexpr std::size_t watched_max = 128;
 /// Before the channel of one of whom nothing could be heard is looked at.
 constexpr std::chrono::milliseconds look_pause = 5s;
 
-/// What the event says of how the message was answered; nothing if it says nothing of that.
-/// Errors: agent_failed.
-std::optional<result<message_state>>
-said_of(const std::string& message, const runtime::delivered_event& stored) {
+struct told_message {
+  std::string id;
+  /// Errors: agent_failed.
+  result<message_state> state;
+};
+
+/// Which message the event tells of, and how it was answered; nothing if it tells of none.
+std::optional<told_message> told_by(const runtime::delivered_event& stored) {
   const auto outline = runtime::outline_of(stored);
   const bool may_say =
       outline
@@ -47,16 +54,19 @@ said_of(const std::string& message, const runtime::delivered_event& stored) {
   if (!may_say) return std::nullopt;
   const auto event = runtime::decode_run_event(stored);
   if (!event) return std::nullopt;
-  if (event->kind == run_event_kind::signalled) {
-    if (event->id != message) return std::nullopt;
-    return message_state::open;
-  }
+  if (event->kind == run_event_kind::signalled) return told_message{event->id, message_state::open};
   const auto* reply = event->what == command_kind::reply ? event->data.if_object() : nullptr;
-  if (reply == nullptr || runtime::text_at(*reply, "id") != message) return std::nullopt;
-  const auto* failed = reply->if_contains("error");
-  if (failed == nullptr) return message_state::answered;
-  const auto why = runtime::read_failure(*failed);
-  return fail(errc::agent_failed, fmt::format("{}: {}", why.code, why.message));
+  if (reply == nullptr) return std::nullopt;
+  told_message told{runtime::text_at(*reply, "id"), message_state::answered};
+  if (const auto* failed = reply->if_contains("error")) {
+    const auto why = runtime::read_failure(*failed);
+    told.state = fail(errc::agent_failed, fmt::format("{}: {}", why.code, why.message));
+  }
+  return told;
+}
+
+bool is_final(const result<message_state>& state) {
+  return !state || *state == message_state::answered;
 }
 
 }  // namespace
@@ -66,11 +76,13 @@ said_of(const std::string& message, const runtime::delivered_event& stored) {
 void bindings_actor::find_message(
     const call_agent& call,
     time_ms since,
-    std::move_only_function<void(result<message_state>)> then) {
+    std::move_only_function<void(result<message_state>)> then,
+    std::shared_ptr<channel_memory> memory) {
   auto search = std::make_shared<message_search>();
   search->channel = call.topic;
   search->message = call.id;
   search->next = runtime::from_time{since - skew_max};
+  search->memory = std::move(memory);
   search->then = std::move(then);
   read_channel(search);
 }
@@ -82,10 +94,12 @@ void bindings_actor::read_channel(const std::shared_ptr<message_search>& search)
     if (!answered) return search->then(std::unexpected{answered.error()});
     const auto& page = std::get<event_page>(*answered);
     for (const auto& stored : page.batch->events) {
-      const auto said = said_of(search->message, stored);
-      if (!said) continue;
-      if (!*said || **said == message_state::answered) return search->then(*said);
-      search->state = **said;
+      const auto told = told_by(stored);
+      if (!told) continue;
+      if (search->memory) search->memory->messages.insert(hash_64(told->id));
+      if (told->id != search->message || is_final(search->state)) continue;
+      search->state = told->state;
+      if (is_final(search->state) && !search->memory) return search->then(search->state);
     }
     if (page.batch->events.empty() || page.next_from > page.last_seq) {
       return search->then(search->state);
@@ -97,27 +111,56 @@ void bindings_actor::read_channel(const std::shared_ptr<message_search>& search)
 
 // -- of a binding --------------------------------------------------------------------------------
 
+bool bindings_actor::is_settled_in() const {
+  return boot() >= began_at_ + parked_longest;
+}
+
 bool bindings_actor::may_have_been_parked(
     const binding_unit& unit, const runtime::delivered_event& event) const {
   return std::holds_alternative<runtime::agent_target>(unit.rule->target) && event.time < began_
-         && boot() < began_at_ + parked_longest;
+         && !is_settled_in();
 }
 
+/// A channel is read once for the whole backlog that it has: since then it gets nothing of this
+/// binding but what this has asked itself.
 void bindings_actor::look_up(
-    const binding_unit& unit,
+    binding_unit& unit,
     const runtime::delivered_event& event,
     bool was_parked,
     const std::shared_ptr<const control_body>& request) {
+  const auto& call = std::get<call_agent>(*request);
+  const auto known = unit.channels.find(call.topic);
+  const bool is_known = known != unit.channels.end() && known->second.since <= event.time;
+  if (!was_parked && is_known && !known->second.messages.contains(hash_64(call.id))) {
+    return ask_target(unit, event.seq, request);
+  }
+  std::shared_ptr<channel_memory> memory;
+  if (!was_parked && !is_known) memory = std::make_shared<channel_memory>(event.time);
   find_message(
-      std::get<call_agent>(*request),
+      call,
       event.time,
-      [this, group = unit.group, life = unit.life, seq = event.seq, was_parked, request](
+      [this, group = unit.group, life = unit.life, seq = event.seq, was_parked, request, memory](
           const result<message_state>& found) {
         const auto at = units_.find(group);
         if (at == units_.end() || at->second.life != life) return;
+        const bool is_read = found || found.error().code == errc::agent_failed;
+        if (memory && is_read) remember(at->second, std::get<call_agent>(*request).topic, *memory);
         on_looked_up(at->second, seq, was_parked, request, found);
         advance(at->second);
-      });
+      },
+      memory);
+}
+
+void bindings_actor::remember(
+    binding_unit& unit, const topic_ref& channel, const channel_memory& found) {
+  const auto count = found.messages.size() + 1;
+  if (count > remembered_max) return;
+  if (unit.remembered + count > remembered_max) {
+    unit.channels.clear();
+    unit.remembered = 0;
+  }
+  unit.remembered += count;
+  unit.channels.insert_or_assign(channel, found);
 }
 
 void bindings_actor::on_looked_up(

@@ -395,4 +395,24 @@ TEST_CASE("letters that wait for slow agents do not hold up others", "[actors][b
   CHECK(here.dead() == seqs{6});
 }
 
+TEST_CASE(
+    "a backlog that no agent has seen is not looked for in its channel", "[actors][binding]") {
+  till_node here;
+  constexpr int count = 400;
+  (void)here.get<done>(delete_binding{here.binding()});
+  for (int n = 0; n < count; ++n)
+    here.publish_data(n, R"({"to":"a"})");
+  here.allow("a", count);
+  here.broker.crash();
+  here.broker.advance(1s);
+  const auto before = here.broker.journal.visited();
+  here.bind(R"({"target":{"agent":{"type":"till","key":"{data.to}","message":"take"}}})");
+  here.broker.advance(20s);
+  const auto visited = here.broker.journal.visited() - before;
+  const auto bound = here.get<group_description>(get_binding{here.binding()});
+  CHECK(bound.lag == 0);
+  CHECK(bound.dead == 0);
+  CHECK(visited < 20 * count);
+}
+
 }  // namespace callboard::testing
