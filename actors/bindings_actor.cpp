@@ -186,7 +186,10 @@ void bindings_actor::on_news(const binding_news& news) {
   const group_ref group{news.topic, news.group};
   if (news.rule.empty()) {
     units_.erase(group);
-    orphan_free_.erase(group);
+    for (const auto& ledger : {group, redrive_of(group)}) {
+      orphan_free_.erase(ledger);
+      doubted_.erase(ledger);
+    }
     std::erase_if(watched_, [&](const auto& one) { return one.first.first == group; });
     return;
   }

@@ -381,12 +381,16 @@ private:
       std::move_only_function<void(group_description)> then);
   void find_orphans(const std::shared_ptr<orphan_search>& search);
   void settle_orphans(const std::shared_ptr<orphan_search>& search);
+  void doubt(const group_ref& ledger);
+  void note_orphan_free(const group_ref& ledger);
 
   std::map<group_ref, binding_unit> units_;
   /// By the group of redrives: how many letters are being written that take another's place.
   std::map<group_ref, std::uint32_t> replacing_;
   /// Such groups of whose letters all that took no other's place are settled.
   std::set<group_ref> orphan_free_;
+  /// Such groups of which a write has failed that may be done all the same: until when.
+  std::map<group_ref, boot_time> doubted_;
   std::unordered_map<std::uint64_t, open_question> questions_;
   std::uint64_t correlations_ = 0;
   std::uint64_t lives_ = 0;

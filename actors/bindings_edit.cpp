@@ -24,6 +24,8 @@ using namespace std::chrono_literals;
 constexpr std::chrono::milliseconds patience = 10s;
 /// Letters read at a time.
 constexpr std::uint32_t page_events = 1000;
+/// Longer than a write takes that was given up and is done all the same, even on a bad disk.
+constexpr boot_time doubt_time = 10min;
 
 }  // namespace
 
@@ -106,7 +108,7 @@ void bindings_actor::write_replacement(
       [this, ledger, seq, ended = std::move(ended)](result<control_answer> written) mutable {
         if (!written) {
           // It may be there all the same.
-          orphan_free_.erase(ledger);
+          doubt(ledger);
           return ended(std::move(written));
         }
         replace(ledger, seq, std::get<binding_edited>(*written).seq, std::move(ended));
@@ -124,7 +126,7 @@ void bindings_actor::replace(
             patience,
             [this, ledger, why = noted.error(), then = std::move(then)](
                 const result<control_answer>& settled) mutable {
-              if (!settled) orphan_free_.erase(ledger);
+              if (!settled) doubt(ledger);
               then(std::unexpected{std::move(why)});
             });
       });
@@ -173,23 +175,36 @@ void bindings_actor::settle_orphans(const std::shared_ptr<orphan_search>& search
   // One of them may be about to get its place.
   if (replacing_.contains(ledger)) return search->then(std::move(search->known));
   if (search->found.empty()) {
-    orphan_free_.insert(ledger);
+    note_orphan_free(ledger);
     return search->then(std::move(search->known));
   }
   auto settled = settled_in(search->known);
   for (const auto seq : search->found)
     settled.add(seq);
   search->known.acked = settled.ranges();
-  orphan_free_.insert(ledger);
+  note_orphan_free(ledger);
   auto open = std::make_shared<std::size_t>(search->found.size());
   for (const auto seq : search->found) {
     ask(replace_event{ledger, {}, seq},
         patience,
         [this, search, open](const result<control_answer>& done) {
-          if (!done) orphan_free_.erase(search->ledger);
+          if (!done) doubt(search->ledger);
           if (--*open == 0) search->then(std::move(search->known));
         });
   }
+}
+
+/// What is searched for now, or soon, may be written just behind that.
+void bindings_actor::doubt(const group_ref& ledger) {
+  orphan_free_.erase(ledger);
+  doubted_[ledger] = boot() + doubt_time;
+}
+
+void bindings_actor::note_orphan_free(const group_ref& ledger) {
+  const auto doubted = doubted_.find(ledger);
+  if (doubted != doubted_.end() && boot() < doubted->second) return;
+  doubted_.erase(ledger);
+  orphan_free_.insert(ledger);
 }
 
 }  // namespace callboard::actors

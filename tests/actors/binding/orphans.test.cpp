@@ -123,4 +123,30 @@ TEST_CASE("letters are counted while one is edited", "[actors][binding]") {
   CHECK(here.counted() == 1);
 }
 
+TEST_CASE(
+    "a letter that is written after its edit was given up does not count", "[actors][binding]") {
+  std::size_t orphans = 0;
+  for (int commits = 0; commits < 8; ++commits) {
+    INFO("the disk is slow after commit " << commits);
+    edited_node here;
+    const auto asked = here.edit();
+    for (int i = 0; i < commits; ++i)
+      here.commit();
+    if (here.broker.got.answered.contains(asked)) break;
+    for (int i = 0; i < 50; ++i) {
+      here.broker.tick(500ms);
+      here.broker.run();
+    }
+    REQUIRE(here.broker.got.answered.contains(asked));
+    (void)here.broker.ask(get_binding{here.binding()});
+    here.broker.run();
+    here.broker.settle();
+    here.broker.advance(1s);
+    CHECK(here.counted() == 1);
+    REQUIRE(here.dead().size() == 1);
+    orphans += here.dead().front() == 1 && here.written() == 2 ? 1 : 0;
+  }
+  CHECK(orphans > 0);
+}
+
 }  // namespace callboard::testing
