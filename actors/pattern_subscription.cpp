@@ -89,14 +89,14 @@ void pattern_subscription::list_to_replay(const std::vector<topic_description>& 
     if (!matches(topic.topic)) continue;
     const auto known = start_.cursors.extract(topic.topic);
     if (known.empty()) {
-      adopt(topic.topic, begin_of_new());
+      adopt(topic.topic, {begin_of_new()});
     } else if (
         known.mapped().epoch == topic.epoch && known.mapped().seq == topic.last_seq
         && topic.settings.kind == runtime::topic_kind::durable) {
       // Of an ephemeral topic nobody knows what came since: it is followed, which tells so.
       places_.emplace(topic.topic, std::move(known.mapped()));
     } else {
-      adopt(topic.topic, runtime::after_cursor{std::move(known.mapped())});
+      adopt(topic.topic, {runtime::after_cursor{std::move(known.mapped())}});
     }
   }
 }
@@ -127,16 +127,16 @@ void pattern_subscription::finish_list() {
   }
   // A cursor of a topic that is gone: the client must hear of it.
   for (const auto& [topic, at] : std::exchange(start_.cursors, {})) {
-    if (matches(topic)) adopt(topic, runtime::after_cursor{at});
+    if (matches(topic)) adopt(topic, {runtime::after_cursor{at}});
   }
   const auto all_sent = std::exchange(sent_, {});
   for (const auto& [topic, active] : std::exchange(held_, {})) {
     if (const auto sent = all_sent.find(topic); sent != all_sent.end()) {
       // A list may take long, so that these news are old.
-      adopt(topic, runtime::after_cursor{sent->second});
+      adopt(topic, {runtime::after_cursor{sent->second}});
     } else if (!is_now_ && !places_.contains(topic)) {
       // The list may be behind a topic that was made before it was heard of.
-      adopt(topic, begin_of_new());
+      adopt(topic, {begin_of_new()});
     } else {
       on_active(active);
     }
@@ -171,25 +171,26 @@ void pattern_subscription::on_active(const topic_active& active) {
     // What came while the list was made belongs to now, whether the list has it or not.
     if (!is_now_ || known.epoch != at.epoch || known.seq < at.seq) at = known;
   }
-  if (is_behind) adopt(topic, runtime::after_cursor{std::move(at)}, news_age::fresh);
+  if (is_behind) {
+    adopt(topic, {runtime::after_cursor{std::move(at)}, news_age::fresh, active.number});
+  }
 }
 
-void pattern_subscription::adopt(const std::string& topic, runtime::position from, news_age news) {
+void pattern_subscription::adopt(const std::string& topic, turn place) {
   if (topics_.contains(topic) || waiting_.contains(topic)) return;
   places_.erase(topic);
   held_.erase(topic);
-  if (topics_.size() < topics_max_ && waiting_.empty())
-    return follow(topic, {std::move(from), news});
+  if (topics_.size() < topics_max_ && waiting_.empty()) return follow(topic, std::move(place));
   // Of a list there is only as much as there is room for.
   if (ready_ && waiting_.size() >= waiting_per_place * topics_max_) {
-    const auto* at = std::get_if<runtime::after_cursor>(&from);
+    const auto* at = std::get_if<runtime::after_cursor>(&place.from);
     return leave_out(
         topic,
         at == nullptr ? runtime::cursor{} : at->cursor,
         {errc::too_many_subscriptions,
          "the pattern already covers " + std::to_string(topics_max_) + " topics"});
   }
-  wait_for_turn(topic, {std::move(from)});
+  wait_for_turn(topic, {std::move(place.from)});
 }
 
 void pattern_subscription::leave_out(
@@ -210,7 +211,7 @@ void pattern_subscription::follow(const std::string& topic, turn place) {
   one.place = std::move(place);
   one.subscription = source_->subscribe(
       {tenant_, topic_name::trusted(topic)}, *output_, policy_, *credits_, one.place.from);
-  one.subscription->expect_unheard(one.place.news);
+  one.subscription->expect_unheard(one.place.news, one.place.number);
   one.subscription->open();
 }
 

@@ -131,6 +131,8 @@ private:
   struct turn {
     runtime::position from;
     news_age news = news_age::old;
+    /// Of the news, if they have one.
+    std::uint64_t number = 0;
     bool is_told = false;
   };
 
@@ -155,8 +157,8 @@ private:
   void finish_list();
   /// Of a replay: where topics begin that it has no cursor of.
   [[nodiscard]] runtime::position begin_of_new() const;
-  /// Follows it, or lets it wait for its turn. `news`: what it begins with.
-  void adopt(const std::string& topic, runtime::position from, news_age news = news_age::old);
+  /// Follows it, or lets it wait for its turn.
+  void adopt(const std::string& topic, turn place);
   void follow(const std::string& topic, turn place);
   void leave_out(const std::string& topic, runtime::cursor at, const error& why);
   void wait_for_turn(const std::string& topic, turn place);

@@ -112,17 +112,19 @@ void relay::on_deliver(runtime::event_batch_ptr batch, boot_time now) {
 
 void relay::on_unheard(const unheard_since& unheard, boot_time now) {
   if (!attached_) return;
-  const auto each = [this](const auto& tell) {
+  const auto each = [this](std::uint64_t behind, const auto& tell) {
     for (std::size_t i = 0; i < subscriptions_.size(); ++i) {
-      if (subscriptions_[i]->began_with_news()) tell(*subscriptions_[i]);
+      if (subscriptions_[i]->expects_unheard(behind)) tell(*subscriptions_[i]);
     }
   };
   counts_->dropped_ephemeral += unheard.dropped;
-  if (unheard.dropped != 0) each([&](auto& one) { one.skipped(head_.last_seq, unheard.dropped); });
-  for (const auto& batch : unheard.batches) {
-    const auto offered = std::make_shared<offered_batch>(batch);
+  if (unheard.dropped != 0) {
+    each(unheard.dropped_news, [&](auto& one) { one.skipped(head_.last_seq, unheard.dropped); });
+  }
+  for (const auto& part : unheard.batches) {
+    const auto offered = std::make_shared<offered_batch>(part.batch);
     offered->offered_at = now;
-    each([&](auto& one) { one.offer(offered); });
+    each(part.news, [&](auto& one) { one.offer(offered); });
   }
 }
 

@@ -107,13 +107,21 @@ struct topic_active {
   std::uint64_t number = 0;
 };
 
-/// TOPIC -> RELAY, behind `relay_attached`: what came since `news` that nobody can read later, for
-/// those who begin because of them. Takes no credit.
+/// TOPIC -> RELAY, behind `relay_attached`: what came lately that nobody can read later, for those
+/// who begin because of news, each from its own on. Takes no credit.
 struct unheard_since {
+  struct part {
+    runtime::event_batch_ptr batch;
+    /// Number of the last news before it.
+    std::uint64_t news = 0;
+  };
+
+  /// The last.
   topic_active news;
-  std::vector<runtime::event_batch_ptr> batches;
-  /// Events before these that were too many to keep.
+  std::vector<part> batches;
+  /// Events before these that were too many to keep, and the number of the last news before them.
   std::uint64_t dropped = 0;
+  std::uint64_t dropped_news = 0;
 };
 
 }  // namespace callboard::actors

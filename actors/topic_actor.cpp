@@ -177,7 +177,7 @@ private:
     }
     send_replies(std::move(effects.replies));
     for (auto& one : effects.deliveries) {
-      unheard_.keep(one);
+      unheard_.keep(one, used_);
       const auto found = relays_.find(one.relay.raw());
       if (found != relays_.end()) send(found->second.handle, box(deliver{std::move(one.batch)}));
     }

@@ -83,9 +83,12 @@ public:
   topic_subscription(const topic_subscription&) = delete;
   topic_subscription& operator=(const topic_subscription&) = delete;
 
-  /// It begins with news of the topic: it also gets what was ephemeral since them before its relay
-  /// was there, as far as the topic still has that. Call before `open`.
-  void expect_unheard(news_age age) { news_ = age; }
+  /// It begins with news of the topic, which have this number or none. If they are fresh, it also
+  /// gets what was ephemeral since them before its relay was there. Call before `open`.
+  void expect_unheard(news_age age, std::uint64_t number = 0) {
+    news_ = age;
+    news_number_ = number;
+  }
 
   /// Begins: `started` follows, at once if the relay is attached. Call once, from outside of calls
   /// to outputs.
@@ -114,7 +117,10 @@ public:
   /// It failed, or ends the connection.
   [[nodiscard]] bool is_over() const { return over_; }
 
-  [[nodiscard]] bool began_with_news() const { return news_.has_value(); }
+  /// Whether it gets what came behind the news of this number before its relay was there.
+  [[nodiscard]] bool expects_unheard(std::uint64_t news) const {
+    return news_ == news_age::fresh && news_number_ <= news;
+  }
 
   /// Batches that came while it was there, ephemeral ones too.
   [[nodiscard]] std::uint64_t offered() const { return offered_; }
@@ -163,6 +169,7 @@ private:
   std::uint64_t offered_ = 0;
   bool started_ = false;
   std::optional<news_age> news_;
+  std::uint64_t news_number_ = 0;
   /// Until it has first caught up, ephemeral events wait: they came live, behind the news.
   bool holds_ephemeral_ = false;
   /// What streams of the topic told before is not known to the client.

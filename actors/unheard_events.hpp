@@ -17,7 +17,7 @@
 namespace callboard::actors {
 
 /// Belongs to one TOPIC, as whose relay of key `own` it stands. Bounds: the last `batches_max`
-/// batches for about `travel_max`, and only if ephemeral events come.
+/// batches of `travel_max`, and only if ephemeral events come.
 class unheard_events {
 public:
   /// Whoever follows a topic because of news of it attaches sooner than this.
@@ -31,6 +31,7 @@ public:
     news.number = (own_.raw() << 32U) + ++news_count_;
     news_ = std::move(news);
     told_ = now;
+    drop_old(now);
     return news_;
   }
 
@@ -45,19 +46,27 @@ public:
     if (is_kept_) core_.attach(own_, std::numeric_limits<std::uint32_t>::max());
   }
 
-  void keep(const runtime::topic_effects::delivery& one) {
+  void keep(const runtime::topic_effects::delivery& one, boot_time now) {
     const bool is_event = one.batch->role == runtime::frame_role::event;
     if (one.relay != own_ || !one.batch->ephemeral || !is_event) return;
-    batches_.push_back(one.batch);
+    drop_old(now);
+    batches_.push_back({{one.batch, news_.number}, now});
     if (batches_.size() <= batches_max) return;
-    dropped_ += batches_.front()->events.size();
+    const auto& oldest = batches_.front();
+    dropped_ += oldest.part.batch->events.size();
+    dropped_news_ = oldest.part.news;
+    dropped_came_ = oldest.came;
     batches_.erase(batches_.begin());
   }
 
   /// For a relay that attaches now.
-  [[nodiscard]] std::optional<unheard_since> since_news(boot_time now) const {
+  [[nodiscard]] std::optional<unheard_since> since_news(boot_time now) {
+    drop_old(now);
     if (batches_.empty() || !is_young(now)) return std::nullopt;
-    return unheard_since{news_, batches_, dropped_};
+    unheard_since told{news_, {}, dropped_, dropped_news_};
+    for (const auto& one : batches_)
+      told.batches.push_back(one.part);
+    return told;
   }
 
   [[nodiscard]] bool is_kept() const { return is_kept_; }
@@ -81,6 +90,19 @@ public:
   }
 
 private:
+  struct kept {
+    unheard_since::part part;
+    boot_time came;
+  };
+
+  /// New news keep what came before them for those who heard earlier ones, but no longer than these
+  /// need it.
+  void drop_old(boot_time now) {
+    const auto is_old = [now](boot_time came) { return now - came >= travel_max; };
+    std::erase_if(batches_, [&](const kept& one) { return is_old(one.came); });
+    if (is_old(dropped_came_)) dropped_ = 0;
+  }
+
   [[nodiscard]] bool is_young(boot_time now) const { return told_ && now - *told_ < travel_max; }
 
   runtime::topic_core& core_;
@@ -89,8 +111,10 @@ private:
   std::uint32_t news_count_ = 0;
   std::optional<boot_time> told_;
   bool is_kept_ = false;
-  std::vector<runtime::event_batch_ptr> batches_;
+  std::vector<kept> batches_;
   std::uint64_t dropped_ = 0;
+  std::uint64_t dropped_news_ = 0;
+  boot_time dropped_came_{};
 };
 
 }  // namespace callboard::actors

@@ -375,8 +375,12 @@ TEST_CASE("ephemeral events that come behind news wait for what is stored", "[re
   subscriber s{topic, runtime::from_first{}, runtime::slow_policy::lag, news_age::fresh};
   topic.stand_in.on_deliver(make_batch(topic.name, "e1", 7, 7, true), boot_time{});
   subscriber other{topic, runtime::from_now{}};
-  topic.stand_in.on_unheard({{}, {make_batch(topic.name, "e1", 8, 8, true)}, 3}, boot_time{});
+  subscriber waited{
+      topic, runtime::from_seq{sequence{3}}, runtime::slow_policy::lag, news_age::old};
+  topic.stand_in.on_unheard({{}, {{make_batch(topic.name, "e1", 8, 8, true)}}, 3}, boot_time{});
   CHECK(s.output.take() == lines{"started e1:0"});
+  // Those who began from a cursor or a list are told by the gap what they may lack.
+  CHECK(waited.output.take() == lines{"started e1:2"});
   topic.answer_all();
   CHECK(
       s.output.take()

@@ -300,7 +300,12 @@ TEST_CASE_METHOD(
   run();
   const auto relay = router.attached.at(0).second;
   self->send(relay, box(attached("a.x", 4)));
-  self->send(relay, box(unheard_since{news, {make_batch(topic_named("a.x"), "e", 1, 1, true)}}));
+  self->send(
+      relay,
+      box(unheard_since{
+          news,
+          {{make_batch(topic_named("a.x"), "e", 9, 9, true), 6},
+           {make_batch(topic_named("a.x"), "e", 1, 1, true), 7}}}));
   run();
   if (is_late) self->send(hub_actor, box(topic_active{news}));
   run();
