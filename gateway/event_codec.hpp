@@ -64,8 +64,10 @@ decode_batch(std::string_view json, const event_defaults& defaults, std::uint32_
 decode_plain(std::string_view json, const event_defaults& defaults);
 
 /// Appends a stored event as a CloudEvents JSON object. `time` stands in if the event has none.
-/// Contains no raw CR or LF, so it fits into one SSE data line.
-void append_event_json(std::string& out, const shared_bytes& stored, time_ms time);
+/// `topic`, if it is not empty, is said in the extension attribute `callboardtopic`, in place of
+/// one that the event brought. Contains no raw CR or LF, so it fits into one SSE data line.
+void append_event_json(
+    std::string& out, const shared_bytes& stored, time_ms time, std::string_view topic = {});
 
 /// Appends a time as a JSON string: RFC 3339 in UTC, to the millisecond.
 void append_json_time(std::string& out, time_ms time);

@@ -80,7 +80,8 @@ void append_json_time(std::string& out, time_ms time) {
       clock.subseconds().count());
 }
 
-void append_event_json(std::string& out, const shared_bytes& stored, time_ms time) {
+void append_event_json(
+    std::string& out, const shared_bytes& stored, time_ms time, std::string_view topic) {
   const auto& event = fields_of(stored);
   out += R"({"specversion":"1.0")";
   append_member(out, ",\"id\":", event.id);
@@ -95,8 +96,10 @@ void append_event_json(std::string& out, const shared_bytes& stored, time_ms tim
   }
   append_member(out, ",\"datacontenttype\":", event.datacontenttype);
   append_member(out, ",\"dataschema\":", event.dataschema);
-  for (const auto& extension : event.extensions)
-    append_extension(out, extension);
+  append_member(out, ",\"callboardtopic\":", topic);
+  for (const auto& extension : event.extensions) {
+    if (topic.empty() || extension.name != "callboardtopic") append_extension(out, extension);
+  }
   append_data(out, event);
   out += '}';
 }

@@ -107,10 +107,7 @@ void event_stream::read() {
 void event_stream::notice(std::string_view type, std::string_view data, std::string_view id) {
   if (ended_ || finishing_) return;
   std::string text;
-  if (!id.empty()) {
-    topic_of_id_.clear();
-    text += fmt::format("id: {}\n", id);
-  }
+  if (!id.empty()) text += fmt::format("id: {}\n", id);
   text += fmt::format("event: {}\ndata: {}\n\n", type, data);
   output_.push(text);
 }
@@ -227,13 +224,13 @@ void event_stream::started(
 }
 
 std::uint32_t event_stream::write(
-    actors::topic_subscription& which,
+    actors::topic_subscription&,
     actors::offered_batch& batch,
     runtime::portion planned,
     actors::delivery_mode) {
   if (ended_ || finishing_) return 0;
-  const auto count = pattern_.is_wildcard() ? write_pattern(which, batch, planned)
-                                            : write_one_topic(batch, planned);
+  const auto count =
+      pattern_.is_wildcard() ? write_pattern(batch, planned) : write_one_topic(batch, planned);
   if (count != 0) {
     quiet_ = false;
     state_.delivered(count);
@@ -260,14 +257,8 @@ event_stream::write_one_topic(actors::offered_batch& batch, runtime::portion pla
 }
 
 /// The events are shared with other streams, their ids are not: they say where this one stands.
-std::uint32_t event_stream::write_pattern(
-    const actors::topic_subscription& which,
-    actors::offered_batch& batch,
-    runtime::portion planned) {
+std::uint32_t event_stream::write_pattern(actors::offered_batch& batch, runtime::portion planned) {
   const auto& topic = batch.batch->topic.topic.str();
-  const bool ephemeral = batch.batch->ephemeral;
-  // An ephemeral event stands behind what was sent of its topic.
-  const sequence before{which.core().next().raw() - 1};
   std::uint32_t count = 0;
   for (; count < planned.count; ++count) {
     const auto& event = batch.batch->events[planned.skip + count];
@@ -279,11 +270,9 @@ std::uint32_t event_stream::write_pattern(
         output_.room_frames(),
         output_.is_empty());
     if (made.events == 0) break;
-    // Ids may be long: one that still holds, and names the topic, is not said again.
-    if (!ephemeral || topic_of_id_ != topic) {
-      place_.set(topic, batch.batch->epoch, ephemeral ? before : event.seq);
+    if (!batch.batch->ephemeral) {
+      place_.set(topic, batch.batch->epoch, event.seq);
       output_.push("id: " + place_.text(topic) + '\n', 0);
-      topic_of_id_ = topic;
     }
     output_.push(made.bytes, 1);
   }

@@ -107,10 +107,7 @@ private:
   void tell_lost();
 
   std::uint32_t write_one_topic(actors::offered_batch& batch, runtime::portion planned);
-  std::uint32_t write_pattern(
-      const actors::topic_subscription& which,
-      actors::offered_batch& batch,
-      runtime::portion planned);
+  std::uint32_t write_pattern(actors::offered_batch& batch, runtime::portion planned);
 
   connection_port& port_;
   const session_environment& environment_;
@@ -119,8 +116,6 @@ private:
   topic_pattern pattern_;
   /// Of a pattern.
   stream_place place_;
-  /// The topic that the last id begins with; empty if that is none, or not known.
-  std::string topic_of_id_;
   thread_state& state_;
   output_queue output_;
   runtime::credit_account credits_;

@@ -158,7 +158,11 @@ void frame_cache::render_single(
     payload += "event: ";
     payload += event_type(event.stored);
     payload += "\ndata: ";
-    append_event(payload, index);
+    if (batch.ephemeral && format == wire_format::sse_pattern) {
+      append_event_json(payload, event.stored, event.time, batch.topic.topic.str());
+    } else {
+      append_event(payload, index);
+    }
     payload += "\n\n";
     out += payload;
     return;

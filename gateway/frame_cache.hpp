@@ -24,7 +24,8 @@ enum class wire_format : std::uint8_t {
   cloudevents,
   /// Records of an event stream, `id:` is the cursor.
   sse,
-  /// The same without `id:`, which for patterns says more than a batch knows.
+  /// The same without `id:`, which for patterns says more than a batch knows and ephemeral events
+  /// do not have there: these say their topic themselves.
   sse_pattern,
 };
 

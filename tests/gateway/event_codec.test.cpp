@@ -369,3 +369,15 @@ TEST_CASE("an event given as Protobuf obeys the same rules", "[gateway][codec]")
   event.set_subject("\xFF");
   CHECK(encode_event(event, 1000).error().code == errc::invalid_event);
 }
+
+TEST_CASE("a topic that is said beside an event replaces what the event says", "[gateway][codec]") {
+  auto decoded = decode_structured(
+      R"({"specversion":"1.0","id":"a","source":"/s","type":"t","callboardtopic":"b","x":"y"})",
+      {});
+  REQUIRE(decoded);
+  std::string out;
+  append_event_json(out, decoded->event.stored, time_ms{}, "a.b");
+  CHECK(out.contains(R"("callboardtopic":"a.b","x":"y")"));
+  CHECK_FALSE(out.contains(R"("callboardtopic":"b")"));
+  CHECK(rendered(*decoded).contains(R"("callboardtopic":"b","x":"y")"));
+}
