@@ -132,12 +132,12 @@ bool run_memory::lets_one_pass() {
   const auto went_on = went_on_.load(relaxed);
   if (went_on != std::exchange(went_on_before_, went_on) || still_since_ == boot_time{}) {
     still_since_ = now;
-    pause_ = stall;
+    passed_ = 0;
     return false;
   }
-  if (now - still_since_ < pause_) return false;
+  if (now - still_since_ < (passed_ < passed_soon_max ? stall : stall_long)) return false;
   still_since_ = now;
-  pause_ = std::min(2 * pause_, stall_max);
+  ++passed_;
   return true;
 }
 

@@ -57,7 +57,7 @@ enum class run_need : std::uint8_t { begins, goes_on };
 /// Bound: `workflows.resident_max` runs and `workflows.resident_bytes_max`, of which the last one
 /// admitted may go beyond, so that one larger than all there is gets in, too. Above it come in:
 /// what a signal or a question is for, and one that goes on when none has got in otherwise for
-/// `stall`, or after others that came so for twice the pause before, up to `stall_max`.
+/// `stall`, or for `stall_long` once `passed_soon_max` came so one after the other.
 /// Outlives its charges. Any thread.
 class run_memory {
 public:
@@ -67,7 +67,9 @@ public:
   run_memory& operator=(const run_memory&) = delete;
 
   static constexpr boot_time stall = std::chrono::seconds{5};
-  static constexpr boot_time stall_max = std::chrono::seconds{60};
+  static constexpr boot_time stall_long = std::chrono::seconds{60};
+  /// As many as the children of children that one of those in memory is likely to wait for.
+  static constexpr std::uint32_t passed_soon_max = 16;
 
   /// Errors: overloaded.
   [[nodiscard]] result<run_charge> admit(std::uint64_t bytes, run_need need);
@@ -105,7 +107,7 @@ private:
   std::mutex stall_mutex_;
   std::uint64_t went_on_before_ = 0;
   boot_time still_since_{};
-  boot_time pause_ = stall;
+  std::uint32_t passed_ = 0;
 };
 
 }  // namespace callboard::actors
