@@ -179,7 +179,7 @@ void bindings_actor::on_looked_up(
   // more can be known.
   const bool is_forgotten = *found == message_state::unknown && was_parked;
   if (*found == message_state::answered || is_forgotten) return finish(unit, seq);
-  if (*found == message_state::open && is_crowded(unit)) return park(unit, seq);
+  if (*found == message_state::open && is_crowded(unit) && can_park(unit)) return park(unit, seq);
   ask_target(unit, seq, request);
 }
 
