@@ -39,8 +39,7 @@ bool has_timer(command_kind kind) {
 
 /// Who is here without having been admitted is needed.
 run_charge share_of_memory(const broker_parts& parts, run_charge admitted) {
-  if (admitted.is_held() || parts.runs == nullptr) return admitted;
-  return parts.runs->take(0);
+  return admitted.is_held() ? std::move(admitted) : parts.runs->take(0);
 }
 
 }  // namespace

@@ -60,9 +60,7 @@ void run_host::note_length(std::uint32_t commands_before) {
 
 boot_time run_host::stay() const {
   if (!row_ || row_->ended) return {};
-  const auto share = [this](boot_time full) {
-    return parts_.runs == nullptr ? full : share_of(full, parts_.runs->fill());
-  };
+  const auto share = [this](boot_time full) { return share_of(full, parts_.runs->fill()); };
   // Who asks for it asks again, and each time it would be read anew.
   if (!engine_) {
     return share(std::chrono::milliseconds{parts_.settings.topics.passivate_after_ms});

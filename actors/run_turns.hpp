@@ -17,12 +17,11 @@ namespace callboard::actors {
 /// Bound: the names of those that have work to do, which are all of it that is in memory.
 class run_turns {
 public:
-  /// `memory`: null where there are no runs.
-  explicit run_turns(run_memory* memory) : memory_{memory} {}
+  explicit run_turns(run_memory& memory) : memory_{memory} {}
 
   /// Before `memory` goes.
   void clear() {
-    if (memory_ != nullptr) memory_->add_waiting(-static_cast<std::int64_t>(names_.size()));
+    memory_.add_waiting(-static_cast<std::int64_t>(names_.size()));
     names_.clear();
     order_.clear();
   }
@@ -32,28 +31,28 @@ public:
   void wait(const topic_ref& name) {
     if (!names_.insert(name).second) return;
     order_.push_back(name);
-    memory_->add_waiting(1);
+    memory_.add_waiting(1);
   }
 
   /// Those that may try again: some while there is room, and else one, which gets in if nobody
   /// leaves.
   [[nodiscard]] std::vector<topic_ref> take() {
     if (order_.empty()) return {};
-    const std::size_t most = memory_->has_room(run_need::goes_on) ? at_once_max : 1;
+    const std::size_t most = memory_.has_room(run_need::goes_on) ? at_once_max : 1;
     std::vector<topic_ref> next;
     while (next.size() < most && !order_.empty()) {
       names_.erase(order_.front());
       next.push_back(std::move(order_.front()));
       order_.pop_front();
     }
-    memory_->add_waiting(-static_cast<std::int64_t>(next.size()));
+    memory_.add_waiting(-static_cast<std::int64_t>(next.size()));
     return next;
   }
 
 private:
   static constexpr std::size_t at_once_max = 100;
 
-  run_memory* memory_;
+  run_memory& memory_;
   std::deque<topic_ref> order_;
   std::unordered_set<topic_ref> names_;
 };

@@ -584,7 +584,7 @@ private:
   std::unordered_map<caf::actor_id, topic_ref> topic_of_actor_;
   topic_interest interest_{*this, parts_.settings.topics.awaited_max};
   run_schedule schedule_{parts_, shard_};
-  run_turns turns_{parts_.runs};
+  run_turns turns_{*parts_.runs};
   std::shared_ptr<run_alarms> alarms_ =
       std::make_shared<run_alarms>(parts_.time, parts_.workflows != nullptr);
   retention_sweep sweep_{parts_, shard_};

@@ -167,7 +167,6 @@ load_topic(const broker_parts& parts, shard_id shard, const topic_ref& name, loa
 }
 
 result<run_charge> room_for(const broker_parts& parts, const control_body& ask) {
-  if (parts.runs == nullptr) return run_charge{};
   if (const auto* start = std::get_if<start_workflow>(&ask)) {
     const auto need = start->parent ? run_need::goes_on : run_need::begins;
     return parts.runs->admit(start->input.size(), need);

@@ -44,7 +44,7 @@ using waiting = std::variant<waiting_publish, waiting_control, waiting_attach>;
 }
 
 /// What it hears of a topic that is not there.
-[[nodiscard]] inline error absent_to(const waiting& one, const topic_ref& name) {
+[[nodiscard]] inline std::optional<error> absent_to(const waiting& one, const topic_ref& name) {
   const auto* control = std::get_if<waiting_control>(&one);
   return control == nullptr ? not_there(name) : not_there(name, control->message->body);
 }
@@ -75,17 +75,9 @@ struct topic_slot {
     std::vector<std::pair<waiting, error>> refused;
     for (; !held.empty(); held.pop_front()) {
       auto& one = held.front();
-      auto why = absent_to(one, name);
-      if (makes(one)) {
-        const auto* control = std::get_if<waiting_control>(&one);
-        auto room = control == nullptr ? run_charge{} : room_for(parts, control->message->body);
-        if (room) {
-          charge = *std::move(room);
-          return refused;
-        }
-        why = std::move(room.error());
-      }
-      refused.emplace_back(std::move(one), std::move(why));
+      auto why = makes(one) ? take_room(one, parts) : absent_to(one, name);
+      if (!why) break;
+      refused.emplace_back(std::move(one), *std::move(why));
     }
     return refused;
   }
@@ -158,6 +150,16 @@ struct topic_slot {
   }
 
 private:
+  /// Why what makes it cannot: there is no room for the run that it begins.
+  [[nodiscard]] std::optional<error> take_room(const waiting& one, const broker_parts& parts) {
+    const auto* control = std::get_if<waiting_control>(&one);
+    if (control == nullptr) return std::nullopt;
+    auto room = room_for(parts, control->message->body);
+    if (!room) return std::move(room.error());
+    charge = *std::move(room);
+    return std::nullopt;
+  }
+
   /// What ends it, and who asks after it. The cancel of a parent waits until it is heard.
   template <class Body>
   static bool is_for_begun(const Body& body) {
