@@ -1,13 +1,9 @@
 // Bindings over HTTP: what is asked of the broker, what is shown, and who may.
-#include "gateway/auth.hpp"
 
-#include "tests/gateway/http_fixture.hpp"
+#include "tests/gateway/guarded_fixture.hpp"
 #include "tests/support/catch.hpp"
-#include "tests/support/temp_dir.hpp"
 
 #include <fmt/format.h>
-
-#include <fstream>
 
 using namespace callboard;
 using namespace callboard::testing;
@@ -47,35 +43,17 @@ constexpr std::string_view signal_rule = R"({"target":{"signal":{"workflow":"w",
 constexpr std::string_view agent_rule =
     R"({"target":{"agent":{"type":"desk","key":"{id}","message":"m"}}})";
 
-/// A node that verifies tokens.
-class guarded_fixture : public http_fixture {
-public:
-  guarded_fixture() {
-    auth_.hs256_secret_file = folder_.str() + "/secret";
-    std::ofstream{auth_.hs256_secret_file} << "0123456789abcdef0123456789abcdef";
-    verifier_ = gateway::token_verifier::from(auth_).value();
-    run([&] { sessions->verifier = verifier_.get(); });
-  }
-
+struct asking_fixture : guarded_fixture {
   /// The status of a request with such a token.
   int ask_as(
       gateway::token_claims claims,
       std::string_view method,
       std::string_view path,
       std::string_view body = {}) {
-    if (claims.subject.empty()) claims.subject = "ada";
-    claims.tenant = tenant_name::trusted("acme");
-    claims.lifetime = 60s;
-    const auto token = *gateway::issue_token(auth_, claims, time.wall());
     auto client = connect();
     return static_cast<int>(
-        client.ask(request(method, path, body, "Authorization: Bearer " + token + "\r\n")).status);
+        client.ask(request(method, path, body, bearer_of(std::move(claims)))).status);
   }
-
-private:
-  temp_dir folder_;
-  config::auth_section auth_;
-  std::unique_ptr<gateway::token_verifier> verifier_;
 };
 
 }  // namespace
@@ -159,7 +137,7 @@ TEST_CASE_METHOD(http_fixture, "a binding is put on a group of its own", "[gatew
 }
 
 TEST_CASE_METHOD(
-    guarded_fixture,
+    asking_fixture,
     "who makes a binding must be allowed to do what it does",
     "[gateway][binding]") {
   using claims = gateway::token_claims;
@@ -216,7 +194,7 @@ TEST_CASE_METHOD(
 }
 
 TEST_CASE_METHOD(
-    guarded_fixture,
+    asking_fixture,
     "what is done to a binding's dead letters is given who the token is of",
     "[gateway][binding]") {
   for (const std::string who : {"ada", "bob"}) {

@@ -1,18 +1,15 @@
 // What a connection may have beyond its own bounds: refusals that a WebSocket tells itself, the
 // places beyond the limit of connections, and the node's budget.
-#include "gateway/auth.hpp"
 #include "gateway/event_codec.hpp"
 #include "gateway/request_reader.hpp"
 
-#include "tests/gateway/http_fixture.hpp"
+#include "tests/gateway/guarded_fixture.hpp"
 #include "tests/support/catch.hpp"
-#include "tests/support/temp_dir.hpp"
 
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <cstring>
-#include <fstream>
 
 using namespace callboard;
 using namespace callboard::testing;
@@ -30,28 +27,9 @@ std::string upgrade(std::string_view path, std::string_view protocols) {
   return get(path, headers);
 }
 
-/// A node that verifies tokens, and one of tenant acme.
-struct guarded_fixture : http_fixture {
-  temp_dir folder;
-  std::unique_ptr<gateway::token_verifier> verifier;
-  std::string token;
-
-  guarded_fixture() {
-    config::auth_section auth;
-    auth.hs256_secret_file = folder.str() + "/secret";
-    std::ofstream{auth.hs256_secret_file} << "0123456789abcdef0123456789abcdef";
-    verifier = gateway::token_verifier::from(auth).value();
-    run([this] { sessions->verifier = verifier.get(); });
-    token = gateway::issue_token(
-                auth,
-                {.subject = "ada",
-                 .tenant = tenant_name::trusted("acme"),
-                 .publish = {">"},
-                 .subscribe = {">"},
-                 .lifetime = 60s},
-                time.wall())
-                .value();
-  }
+/// With a token of tenant acme.
+struct upgrading_fixture : guarded_fixture {
+  const std::string token = token_of({.publish = {">"}, .subscribe = {">"}});
 
   /// The refusal that is handed on with the upgrade.
   std::optional<error> refusal_of(const std::string& bytes) {
@@ -67,7 +45,9 @@ struct guarded_fixture : http_fixture {
 }  // namespace
 
 TEST_CASE_METHOD(
-    guarded_fixture, "who offers our subprotocol is refused by the WebSocket", "[gateway][http]") {
+    upgrading_fixture,
+    "who offers our subprotocol is refused by the WebSocket",
+    "[gateway][http]") {
   const std::string at = "/v1/tenants/acme/ws";
   CHECK(refusal_of(upgrade(at, "callboard.v1.json"))->code == errc::unauthorized);
   CHECK(refusal_of(upgrade(at, "other, callboard.v1.proto"))->code == errc::unauthorized);
@@ -78,7 +58,7 @@ TEST_CASE_METHOD(
   CHECK_FALSE(refusal_of(upgrade(at, "callboard.v1.json, bearer." + token)).has_value());
 }
 
-TEST_CASE_METHOD(guarded_fixture, "everybody else is refused over HTTP", "[gateway][http]") {
+TEST_CASE_METHOD(upgrading_fixture, "everybody else is refused over HTTP", "[gateway][http]") {
   const std::string at = "/v1/tenants/acme/ws";
   auto client = connect();
   CHECK(client.ask(upgrade(at, "")).status == 401);
@@ -96,7 +76,7 @@ TEST_CASE_METHOD(guarded_fixture, "everybody else is refused over HTTP", "[gatew
 }
 
 TEST_CASE_METHOD(
-    guarded_fixture,
+    upgrading_fixture,
     "beyond the limit of connections all is refused but health",
     "[gateway][http]") {
   standing = gateway::admission::beyond_limit;

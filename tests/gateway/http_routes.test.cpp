@@ -1,16 +1,12 @@
 // What each endpoint asks of the broker and says to the client.
-#include "gateway/auth.hpp"
 #include "gateway/event_codec.hpp"
 #include "gateway/origin.hpp"
 #include "proto/event.pb.h"
 
-#include "tests/gateway/http_fixture.hpp"
+#include "tests/gateway/guarded_fixture.hpp"
 #include "tests/support/catch.hpp"
-#include "tests/support/temp_dir.hpp"
 
 #include <fmt/format.h>
-
-#include <fstream>
 
 using namespace callboard;
 using namespace callboard::testing;
@@ -514,22 +510,8 @@ TEST_CASE("without tokens the same host is one that names this machine", "[gatew
 }
 
 TEST_CASE("tokens open what they name and nothing else", "[gateway][routes]") {
-  temp_dir folder;
-  config::auth_section auth;
-  auth.hs256_secret_file = folder.str() + "/secret";
-  std::ofstream{auth.hs256_secret_file} << "0123456789abcdef0123456789abcdef";
-  const auto verifier = gateway::token_verifier::from(auth);
-  REQUIRE(verifier.has_value());
-  http_fixture fixture;
-  fixture.run([&] { fixture.sessions->verifier = verifier->get(); });
-  const auto token = *gateway::issue_token(
-      auth,
-      {.subject = "ada",
-       .tenant = tenant_name::trusted("acme"),
-       .publish = {"orders.>"},
-       .subscribe = {"orders.*"},
-       .lifetime = 60s},
-      fixture.time.wall());
+  guarded_fixture fixture;
+  const auto token = fixture.token_of({.publish = {"orders.>"}, .subscribe = {"orders.*"}});
   const auto with = "Authorization: Bearer " + token + "\r\n";
   auto client = fixture.connect();
   const auto nobody = client.ask(request("POST", "/topics/orders.1/events", "1"));
@@ -565,25 +547,10 @@ TEST_CASE("tokens open what they name and nothing else", "[gateway][routes]") {
 }
 
 TEST_CASE("a token without repair may signal a workflow and no more", "[gateway][routes]") {
-  temp_dir folder;
-  config::auth_section auth;
-  auth.hs256_secret_file = folder.str() + "/secret";
-  std::ofstream{auth.hs256_secret_file} << "0123456789abcdef0123456789abcdef";
-  const auto verifier = gateway::token_verifier::from(auth);
-  REQUIRE(verifier.has_value());
-  http_fixture fixture;
-  fixture.run([&] { fixture.sessions->verifier = verifier->get(); });
+  guarded_fixture fixture;
   for (const bool repair : {true, false}) {
-    const auto token = *gateway::issue_token(
-        auth,
-        {.subject = "ada",
-         .tenant = tenant_name::trusted("acme"),
-         .publish = {"workflow.>"},
-         .subscribe = {"workflow.>"},
-         .repair = repair,
-         .lifetime = 60s},
-        fixture.time.wall());
-    const auto with = "Authorization: Bearer " + token + "\r\n";
+    const auto with = fixture.bearer_of(
+        {.publish = {"workflow.>"}, .subscribe = {"workflow.>"}, .repair = repair});
     auto client = fixture.connect();
     const auto status = [&](std::string_view path, std::string_view body) {
       return client.ask(request("POST", path, body, with)).status;
@@ -608,20 +575,9 @@ TEST_CASE("a token without repair may signal a workflow and no more", "[gateway]
 }
 
 TEST_CASE("the audit of a queue is given who the token is of", "[gateway][routes]") {
-  temp_dir folder;
-  config::auth_section auth;
-  auth.hs256_secret_file = folder.str() + "/secret";
-  std::ofstream{auth.hs256_secret_file} << "0123456789abcdef0123456789abcdef";
-  const auto verifier = gateway::token_verifier::from(auth);
-  REQUIRE(verifier.has_value());
-  http_fixture fixture;
-  fixture.run([&] { fixture.sessions->verifier = verifier->get(); });
+  guarded_fixture fixture;
   for (const std::string who : {"ada", "bob"}) {
-    const auto token = *gateway::issue_token(
-        auth,
-        {.subject = who, .tenant = tenant_name::trusted("acme"), .work = {"llm"}, .lifetime = 60s},
-        fixture.time.wall());
-    const auto with = "Authorization: Bearer " + token + "\r\n";
+    const auto with = fixture.bearer_of({.subject = who, .work = {"llm"}});
     auto client = fixture.connect();
     const auto ask = [&](std::string_view method, std::string_view path, std::string_view body) {
       INFO(method << " " << path << " " << body);
