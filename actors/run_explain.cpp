@@ -218,6 +218,8 @@ std::vector<awaited> run_host::waits_elsewhere(std::size_t count_max) const {
           std::string{runtime::channel_prefix} + child_id(command, one.request.arguments));
       if (topic) waits.push_back({command, topic_ref{channel_.tenant, *topic}, {}, {}});
     } else if (const auto task = tasks_.find(command); task != tasks_.end()) {
+      // The queue does not have it yet.
+      if (lanes_.is_waiting(command)) continue;
       auto queue = queue_name::parse(task->second.queue);
       if (!queue) continue;
       waits.push_back({command, {}, queue_ref{channel_.tenant, *queue}, task->second.origin});
@@ -303,6 +305,7 @@ boost::json::object run_host::explain() const {
         {"status", "running"},
         {"for", in_words(kind, open.request.name)}});
   }
+  add_turns(waiting);
   if (auto owed = shown_debts(); !owed.empty()) out["owes"] = std::move(owed);
   if (auto said = summary(waiting.empty()); !said.empty()) out["summary"] = std::move(said);
   out["waiting_for"] = std::move(waiting);
@@ -312,6 +315,28 @@ boost::json::object run_host::explain() const {
         runtime::shown_ms(std::min(next.by_shard.value_or(never), next.by_wall.value_or(never)));
   }
   return out;
+}
+
+/// To what is not sent yet, as others of its target come first.
+void run_host::add_turns(boost::json::array& waiting) const {
+  std::map<std::uint32_t, object*> shown;
+  for (auto& one : waiting)
+    shown.emplace(one.at("command").to_number<std::uint32_t>(), &one.as_object());
+  lanes_.visit_waiting([&](std::uint32_t command, const place_in_lane& place) {
+    const auto found = shown.find(command);
+    if (found == shown.end()) return;
+    auto& one = *found->second;
+    const auto step = steps_.find(command);
+    one["turn"] = object{{"behind", place.behind}, {"command", place.first}};
+    one["detail"] = fmt::format(
+        "{}it waits for its turn to be sent, behind {} to the same {}, of which command {} is the "
+        "first",
+        step == steps_.end() ? std::string{}
+                             : fmt::format("since {} ", format_time(step->second.started)),
+        place.behind == 1 ? "1 earlier send" : fmt::format("{} earlier sends", place.behind),
+        one.at("kind") == "task" ? "queue" : "topic",
+        place.first);
+  });
 }
 
 /// What others have not heard yet, or are not known to.

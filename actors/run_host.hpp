@@ -442,6 +442,7 @@ private:
   [[nodiscard]] boost::json::object explain() const;
   [[nodiscard]] std::string summary(bool waits_for_nothing) const;
   [[nodiscard]] boost::json::array shown_debts() const;
+  void add_turns(boost::json::array& waiting) const;
   /// Children and tasks, then agents; at most `count_max`.
   [[nodiscard]] std::vector<awaited> waits_elsewhere(std::size_t count_max) const;
 

@@ -3,6 +3,7 @@
 // held up.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <map>
 #include <optional>
@@ -16,6 +17,13 @@ struct waiting_command {
   std::uint32_t command = 0;
   /// Another process may have sent it.
   bool is_again = false;
+};
+
+/// Where a command stands that waits: the one whose turn it is, and how many are before it with
+/// that.
+struct place_in_lane {
+  std::uint32_t first = 0;
+  std::size_t behind = 0;
 };
 
 /// Bound: the open commands of its run. Survives nothing: the open commands tell it.
@@ -46,6 +54,23 @@ public:
     if (!was_first) return std::nullopt;
     const auto& [next, is_again] = *lane->second.begin();
     return waiting_command{next, is_again};
+  }
+
+  [[nodiscard]] bool is_waiting(std::uint32_t command) const {
+    const auto known = lane_of_.find(command);
+    return known != lane_of_.end() && known->second->second.begin()->first != command;
+  }
+
+  /// Tells of each command that waits for its turn: `visit(command, place)`.
+  template <class Visit>
+  void visit_waiting(Visit visit) const {
+    for (const auto& [target, lane] : lanes_) {
+      place_in_lane place{lane.begin()->first, 0};
+      for (const auto& [command, is_again] : lane) {
+        if (place.behind != 0) visit(command, place);
+        ++place.behind;
+      }
+    }
   }
 
   void clear() {

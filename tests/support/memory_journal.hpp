@@ -108,6 +108,12 @@ public:
     refuse_count_ = count;
   }
 
+  /// Appends to the shard are refused at the door with `why` until this is called with nothing.
+  void refuse_appends(shard_id shard, std::optional<error> why) {
+    const std::lock_guard guard{mutex_};
+    shards_.at(shard.raw()).append_refusal = std::move(why);
+  }
+
   /// From now on the disk is below its soft watermark, or is not any more; with `is_out` below the
   /// hard one, too.
   void fill_disk(bool is_full, bool is_out = false) {
@@ -199,6 +205,8 @@ public:
       --refuse_count_;
       return std::unexpected{refusal_};
     }
+    const auto& refusal = shards_.at(request.shard.raw()).append_refusal;
+    if (refusal) return std::unexpected{*refusal};
     if (is_out_ || (is_full_ && !request.frees_space))
       return fail(errc::storage_full, "the disk is full", 1000);
     if (request.activation != shards_.at(request.shard.raw()).activation) {
@@ -272,6 +280,7 @@ private:
     activation_id activation{};
     incarnation_id incarnation{1};
     bool has_failed = false;
+    std::optional<error> append_refusal;
     std::optional<error> read_refusal;
     view_rows views;
     std::map<entity_id, entity> entities;
