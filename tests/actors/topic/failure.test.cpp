@@ -5,6 +5,8 @@
 
 #include <atomic>
 #include <callboard/workflow.hpp>
+#include <chrono>
+#include <future>
 #include <random>
 
 using namespace callboard;
@@ -87,6 +89,15 @@ TEST_CASE("a failed append waits for no step and no code of a run", "[actors][wo
   REQUIRE(code.add(hanging_workflow::definition()));
   manual_clock time;
   reader_pool steps{time, 1, 10};
+  // While it has nothing to do, its thread takes the run's turns behind commits from the scheduler,
+  // and time would pass here until it comes to them: it waits here, and then in the code.
+  std::promise<void> is_held;
+  std::promise<void> may_begin;
+  REQUIRE(steps.post(reader_pool::lane::control, [&] {
+    is_held.set_value();
+    may_begin.get_future().wait();
+  }));
+  is_held.get_future().wait();
   virtual_broker broker{{}, &code, &steps};
   const auto channel = virtual_broker::topic("workflow.w");
   const auto ask = [&](control_body body) {
@@ -97,7 +108,8 @@ TEST_CASE("a failed append waits for no step and no code of a run", "[actors][wo
                                             : fail(errc::internal, "no answer");
   };
   REQUIRE(ask(start_workflow{channel, "test.hanging", "1", {}, {}}));
-  REQUIRE(callboard::testing::eventually([] { return hanging == 1; }));
+  may_begin.set_value();
+  REQUIRE(callboard::testing::eventually([] { return hanging == 1; }, std::chrono::minutes{3}));
   std::string other = "events";
   while (broker.shard_of(other) != broker.shard_of("workflow.w"))
     other += 's';
