@@ -197,12 +197,17 @@ bool is_notice(std::string_view type) {
   return std::ranges::find(known, type) != known.end();
 }
 
-/// What a delivery over a WebSocket says in members of its own, an event stream says in the id.
-std::string
-stream_line(const client::stream_event& event, const std::string& topic, bool is_pattern) {
-  // Of a pattern an event without an id of its own does not say of which topic it is.
+/// What a delivery over a WebSocket says in members of its own, an event stream says in the id; of
+/// a pattern's event without one its topic is in the event.
+std::string stream_line(
+    const client::stream_event& event,
+    const client::json_member_list& members,
+    const std::string& topic,
+    bool is_pattern) {
   if (!event.id_is_own) {
-    return line_of(is_pattern ? "" : client::json_quoted(topic), "", "", event.data);
+    const auto of = is_pattern ? std::string{client::find_member(members, "callboardtopic")}
+                               : client::json_quoted(topic);
+    return line_of(of, "", "", event.data);
   }
   if (!is_pattern) {
     // Pieces of a model's answer stand between two events: "<cursor>/<step>.<attempt>.<index>".
@@ -250,7 +255,7 @@ result<bool> follow_stream(
       }
       continue;
     }
-    run.io.out << stream_line(**event, options.topic, resume.is_pattern()) << std::endl;
+    run.io.out << stream_line(**event, *members, options.topic, resume.is_pattern()) << std::endl;
     if (options.limit != 0 && ++printed >= options.limit) return true;
   }
 }

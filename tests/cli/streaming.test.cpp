@@ -386,6 +386,24 @@ TEST_CASE("events of a stream that are not stored have no seq, and no place of o
       == line + std::string{"\n"} + R"({"topic":"a","cursor":"e:7/1.1.0","event":{"n":3}})" + "\n");
 }
 
+TEST_CASE("an event of a pattern that is not stored is printed with its topic", "[cli]") {
+  tiny_server server{[](tiny_connection& c) {
+    (void)c.read_head();
+    c.write("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n"
+            "id: a.x/e:1\nevent: t\ndata: {\"specversion\":\"1.0\"}\n\n"
+            "event: t\ndata: {\"specversion\":\"1.0\",\"callboardtopic\":\"a.y\"}\n\n");
+  }};
+  const std::string stored =
+      R"({"topic":"a.x","seq":1,"cursor":"e:1","event":{"specversion":"1.0"}})";
+  const std::string passing =
+      R"({"topic":"a.y","event":{"specversion":"1.0","callboardtopic":"a.y"}})";
+  const auto form = GENERATE("table", "json");
+  const auto done = call(
+      {"subscribe", "a.*", "--sse", "--limit", "2", "--server", server.url(), "--output", form});
+  INFO(done.err);
+  CHECK(done.out == stored + '\n' + passing + '\n');
+}
+
 TEST_CASE("close codes that refuse exit with 1 and say why", "[cli]") {
   const auto [close_frame, code] = GENERATE(
       std::pair{std::string{"\x11\x31no token"}, "unauthorized"},
