@@ -47,6 +47,10 @@ std::uint64_t order_hash(const begin_rerun& ask) {
       ask.order.without_signals ? "/without signals" : ""));
 }
 
+std::string source_id(const begin_rerun& ask) {
+  return ask.source.topic.str().substr(runtime::channel_prefix.size());
+}
+
 /// How the run came to be, in its own record: the audit.
 run_event rerun_event(const begin_rerun& ask, std::string_view how, time_ms when) {
   run_event event;
@@ -56,8 +60,7 @@ run_event rerun_event(const begin_rerun& ask, std::string_view how, time_ms when
   object data{
       {"who", ask.order.who},
       {"reason", ask.order.reason},
-      {"from",
-       {{"id", ask.source.topic.str().substr(runtime::channel_prefix.size())}, {"run", ask.run}}},
+      {"from", {{"id", source_id(ask)}, {"run", ask.run}}},
       {"events", ask.plan->events}};
   if (ask.plan->command != 0) {
     data["from"].as_object()["command"] = ask.plan->command;
@@ -153,6 +156,8 @@ void run_host::begin_copy(std::shared_ptr<const begin_rerun> ask, runtime::run_s
       start.seed,
       when.time_since_epoch().count()));
   if (is_fork) {
+    // What it was started with it shares with its source, but not what that had as its own id.
+    if (start.identity.correlation_id == source_id(*ask)) start.identity.correlation_id = id();
     start.signals.clear();
     start.parent_id.clear();
     start.parent_incarnation = 0;

@@ -103,8 +103,8 @@ public:
     REQUIRE(shown().at("status") == "completed");
   }
 
-  [[nodiscard]] boost::json::object shown() {
-    const auto answer = broker->ask_now(get_workflow{channel("w")});
+  [[nodiscard]] boost::json::object shown(const std::string& id = "w") {
+    const auto answer = broker->ask_now(get_workflow{channel(id)});
     return boost::json::parse(std::get<workflow_answer>(answer.value()).body).as_object();
   }
 
@@ -152,6 +152,32 @@ TEST_CASE("all that comes of a run has its correlation id", "[actors][workflow]"
   }
   CHECK(node.shown().at("correlation_id") == json(expected));
   CHECK(node.shown().at("result") == json(expected));
+}
+
+TEST_CASE("a fork has its own id as correlation id, or what its source was given", "[actors]") {
+  const auto* const given = GENERATE("", "c1");
+  const bool is_restarted = GENERATE(false, true);
+  related_node node;
+  node.start(given);
+  REQUIRE(node.broker->ask_now(
+      fork_workflow{node.channel("w"), node.channel("w2"), {.from = {}, .who = "ann"}}));
+  // Of a fork that has none of its own there is one, too.
+  REQUIRE(node.broker->ask_now(
+      fork_workflow{node.channel("w2"), node.channel("w3"), {.from = {}, .who = "ann"}}));
+  if (is_restarted) node.broker->crash();
+  for (const auto* id : {"w2", "w3"}) {
+    const std::string expected = *given == '\0' ? id : given;
+    INFO(id);
+    REQUIRE(node.broker->ask_now(signal_workflow{node.channel(id), "go", "1", "s"}));
+    node.broker->advance(2s);
+    const auto shown = node.shown(id);
+    CHECK(shown.at("correlation_id") == json(expected));
+    CHECK(shown.at("result") == json(expected));
+    const auto own = node.correlations("workflow." + std::string{id});
+    CHECK(std::ranges::count(own, expected) == std::ssize(own));
+    const auto out = node.correlations("out");
+    CHECK(std::ranges::count(out, expected) != 0);
+  }
 }
 
 TEST_CASE("a run that began without a correlation id goes on with its own", "[actors][workflow]") {
