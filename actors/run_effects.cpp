@@ -423,6 +423,9 @@ void run_host::on_timer(std::uint32_t command) {
   input next;
   next.event.kind = run_event_kind::timer_fired;
   next.event.command = command;
+  // The clock of its code may be behind: it is recorded what that has to show at least.
+  const auto& timer = armed->second;
+  if (timer.by_wall && timer.due > now()) next.event.due = timer.due;
   offer(std::move(next));
 }
 

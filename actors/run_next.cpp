@@ -75,6 +75,7 @@ void run_host::begin_next_run(json with) {
   if (start_->incarnation == 0) start_->incarnation = start_->seed;
   start_->seed = hash_64(fmt::format("{}/{}", engine_->seed(), start_->identity.run));
   start_->input = std::move(with);
+  start_->clock_least = engine_->clock_ahead();
   start_->build = build_of(start_->identity);
   row_->run = start_->identity.run;
   row_->first_seq = sequence{last_seq_.raw() + batch_.size() + 1};

@@ -217,8 +217,9 @@ public:
     return make<nothing>(std::move(request));
   }
 
-  /// Ends when the machine's clock shows `when`, and `now()` too. If that clock is set forward by
-  /// more than a second it ends within two, and `now()` is behind it by as much.
+  /// Ends when the machine's clock shows `when`, and `now()` too, which shows no less from then on.
+  /// If that clock is set forward by more than a second it ends within two all the same, and
+  /// `now()` shows `when` until the shard's time is past it.
   template <class Duration>
   [[nodiscard]] command<nothing> sleep_until(std::chrono::sys_time<Duration> when) const {
     detail::command_request request;
@@ -336,7 +337,8 @@ public:
     run_->set_status(to_json(std::forward<T>(state)));
   }
 
-  /// The time of the input that is being worked on: the same in every replay.
+  /// The time of the input that is being worked on, or the latest that was slept until: the same in
+  /// every replay.
   [[nodiscard]] std::chrono::sys_time<std::chrono::milliseconds> now() const { return run_->now(); }
 
   /// The same numbers in every replay of this run.

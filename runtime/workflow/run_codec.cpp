@@ -235,6 +235,11 @@ run_status status_in(std::string_view type) {
   return run_status_named(type.substr(9)).value_or(run_status::failed);
 }
 
+std::optional<time_ms> due_in(const object& data) {
+  const auto due = integer_at(data, "due_ms");
+  return due ? std::optional{time_ms{std::chrono::milliseconds{*due}}} : std::nullopt;
+}
+
 void read_members(run_event& event, const std::string& type, json data) {
   static const object none;
   const auto& from = data.is_object() ? data.get_object() : none;
@@ -247,6 +252,7 @@ void read_members(run_event& event, const std::string& type, json data) {
   if (event.kind == run_event_kind::started) {
     event.id = text_at(from, "id");
     event.is_cancelled = value_at(from, "cancelled") == json(true);
+    event.due = due_in(from);
     event.data = std::move(data);
     return;
   }
@@ -261,9 +267,7 @@ void read_members(run_event& event, const std::string& type, json data) {
   event.id = text_at(from, "id");
   event.attempt = static_cast<std::uint32_t>(integer_at(from, "attempt").value_or(0));
   event.is_deferred = value_at(from, "deferred") == json(true);
-  if (const auto due = integer_at(from, "due_ms")) {
-    event.due = time_ms{std::chrono::milliseconds{*due}};
-  }
+  event.due = due_in(from);
   if (from.contains("error")) event.why = read_failure(from.at("error"));
   if (event.kind == run_event_kind::issued) {
     event.what = command_kind_named(text_at(from, "kind")).value_or(command_kind::step);
@@ -395,6 +399,8 @@ run_event make_started(const run_start& start) {
   if (!start.identity.mirror.empty()) event.data.get_object()["mirror"] = start.identity.mirror;
   if (start.is_cancelled) event.data.get_object()["cancelled"] = true;
   event.is_cancelled = start.is_cancelled;
+  event.due = start.clock_least;
+  if (event.due) event.data.get_object()["due_ms"] = shown_ms(*event.due);
   if (!start.signals.empty()) {
     object taken;
     for (const auto& [id, said] : start.signals)
@@ -434,6 +440,7 @@ result<run_start> read_started(const run_event& event) {
   start.input = value_at(from, "input");
   start.build = text_at(from, "build");
   start.is_cancelled = value_at(from, "cancelled") == json(true);
+  start.clock_least = due_in(from);
   if (const auto* taken = from.if_contains("signals"); taken != nullptr && taken->is_object()) {
     for (const auto& one : taken->get_object())
       start.signals.emplace(one.key(), hexadecimal_at(taken->get_object(), one.key()));

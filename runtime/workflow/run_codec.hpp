@@ -60,6 +60,9 @@ struct run_start {
   std::vector<std::string> parent_above;
   /// Whoever cancelled the run that went on as this one means it, too.
   bool is_cancelled = false;
+  /// What the clock of its code shows at least, as the run that went on as this one has slept until
+  /// then.
+  std::optional<time_ms> clock_least{};
   /// What signals said, by their ids, that were taken since a run last waited for anything: those
   /// of the transition in which that one went on, and what runs have read that went on at once.
   std::map<std::string, std::uint64_t> signals{};

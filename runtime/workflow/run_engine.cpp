@@ -183,6 +183,8 @@ void run_engine::take_in(const run_event& input) {
     answer(input.command, std::unexpected{input.why.value_or(failure{})});
     break;
   case run_event_kind::timer_fired:
+    if (input.due && open_.contains(input.command))
+      shown_least_ = std::max(shown_least_, *input.due);
     answer(input.command, json{});
     break;
   case run_event_kind::attempt_failed:
@@ -227,6 +229,7 @@ void run_engine::start(const run_event& input) {
   if (is_started_) return;
   is_started_ = true;
   is_cancelling_ = input.is_cancelled;
+  if (input.due) shown_least_ = *input.due;
   if (is_agent_type(identity_.type)) input_bytes_ = size_of(input.data);
   try {
     instance_ = code_.make();
@@ -338,7 +341,7 @@ void run_engine::issue(detail::command_request request, detail::command_slot& sl
   open_command one;
   one.slot = &slot;
   if (recorded != recorded_.end()) {
-    if (watch_) watch_(index, request, now_);
+    if (watch_) watch_(index, request, shown_time());
     one.due = recorded->second.due;
     one.by_wall = recorded->second.by_wall;
   } else if (request.until) {
@@ -486,7 +489,7 @@ void run_engine::park(std::string code, std::string message, std::string details
 // -- what is answered at once --------------------------------------------------------------------
 
 std::chrono::sys_time<std::chrono::milliseconds> run_engine::now() const {
-  return std::chrono::sys_time<std::chrono::milliseconds>{now_.time_since_epoch()};
+  return std::chrono::sys_time<std::chrono::milliseconds>{shown_time().time_since_epoch()};
 }
 
 std::uint64_t run_engine::random() {

@@ -7,6 +7,7 @@
 #include "runtime/workflow/run_event.hpp"
 #include "runtime/workflow/run_limits.hpp"
 
+#include <algorithm>
 #include <callboard/context.hpp>
 #include <callboard/workflow.hpp>
 #include <cstdint>
@@ -129,6 +130,11 @@ public:
 
   [[nodiscard]] const run_identity& identity() const { return identity_; }
 
+  /// What the next run's clock has to show at least; nothing if shard time is past it.
+  [[nodiscard]] std::optional<time_ms> clock_ahead() const {
+    return shown_least_ > now_ ? std::optional{shown_least_} : std::nullopt;
+  }
+
   /// That random numbers are drawn from now: the run's, or that of the last `parted`.
   [[nodiscard]] std::uint64_t seed() const { return seed_; }
 
@@ -154,6 +160,10 @@ private:
   void issue(detail::command_request request, detail::command_slot& slot) override;
   void abandon(detail::command_slot& slot) override;
   [[nodiscard]] std::chrono::sys_time<std::chrono::milliseconds> now() const override;
+
+  /// By the clock of its code.
+  [[nodiscard]] time_ms shown_time() const { return std::max(now_, shown_least_); }
+
   [[nodiscard]] std::uint64_t random() override;
   [[nodiscard]] std::uint32_t version(const std::string& change, std::uint32_t current) override;
   void set_status(json state) override;
@@ -206,7 +216,10 @@ private:
   context context_;
   std::unique_ptr<workflow_instance> instance_;
 
+  /// By shard time, which delays count from.
   time_ms now_{};
+  /// Of the sleeps by the wall clock that ended while `now_` was behind it.
+  time_ms shown_least_{};
   /// While a history is replayed: when.
   time_ms replayed_at_{};
   std::size_t inputs_taken_ = 0;

@@ -84,7 +84,8 @@ struct run_event {
   json data;
   std::optional<failure> why;
   /// Timers: when by shard time, or by the wall clock (`is_by_wall`). `attempt_failed`: when the
-  /// next attempt is due.
+  /// next attempt is due. `timer_fired` and `started`: `time` is behind the wall clock, and the
+  /// code has slept until then; its own clock shows no less.
   std::optional<time_ms> due;
   /// Of a signal or a start, so that a repetition is known.
   std::string id;

@@ -44,6 +44,26 @@ struct waking_workflow : workflow<waking_workflow> {
   }
 };
 
+/// Sleeps until the first of these times, naps in this run and in the next, and adds to them what
+/// its clock shows before and behind each nap.
+struct looking_workflow : workflow<looking_workflow> {
+  static constexpr std::string_view type = "test.looking";
+
+  flow<json> run(context& ctx, json input) {
+    auto seen = input.as_array();
+    const auto look = [&] { seen.emplace_back(ctx.now().time_since_epoch().count()); };
+    if (seen.size() == 1) {
+      const std::chrono::milliseconds due{seen[0].as_int64()};
+      co_await ctx.sleep_until(std::chrono::sys_time{due}).required();
+    }
+    look();
+    co_await ctx.sleep(5s).required();
+    look();
+    if (seen.size() < 5) co_return ctx.continue_as_new(seen);
+    co_return seen;
+  }
+};
+
 class napping_node {
 public:
   napping_node() {
@@ -244,6 +264,38 @@ TEST_CASE("sleep_until ends early by no clock", "[actors][workflow]") {
       CHECK(told.by_code >= told.due);
     }
   }
+}
+
+TEST_CASE("a run's clock shows no less than it slept until, however the clock is set", "[actors]") {
+  // Until shard time is past it, too; at once, where the clock was set by less than a second.
+  const auto by = GENERATE(as<std::chrono::milliseconds>{}, 300ms, 1500ms, 1h);
+  const bool crashes = GENERATE(false, true);
+  INFO(by.count() << " ms, " << crashes);
+  runtime::workflow_registry code;
+  REQUIRE(code.add(looking_workflow::definition()));
+  virtual_broker broker{{}, &code};
+  const auto channel = virtual_broker::topic("workflow.w");
+  const auto due = runtime::shown_ms(broker.time.wall() + by + 5s);
+  const auto input = '[' + std::to_string(due) + ']';
+  REQUIRE(broker.ask_now(start_workflow{channel, "test.looking", input, {}, {}}));
+  broker.time.step_wall(by);
+  const auto row = [&] {
+    auto reader = broker.journal.read(broker.shard_of("workflow.w"));
+    return read_workflow_row(**reader, channel).value().value();
+  };
+  // The sleep, two naps of five seconds in each of two runs, and what may be late of each.
+  for (auto passed = 0s; passed < 30s && !row().ended; passed += 1s) {
+    broker.advance(1s);
+    if (crashes) broker.crash();
+  }
+  REQUIRE(row().ended);
+  const auto seen = boost::json::parse(row().result).as_array();
+  CAPTURE(seen);
+  REQUIRE(seen.size() == 5);
+  for (const auto& one : seen)
+    CHECK(one.as_int64() >= due);
+  // By the shard's time, which the setting does not move.
+  if (by < 1s) CHECK(seen.back().as_int64() >= due + 10'000);
 }
 
 }  // namespace callboard::testing
