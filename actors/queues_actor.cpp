@@ -99,7 +99,7 @@ void queues_actor::begin() {
 
 void queues_actor::on_request(pending_request request) {
   if (!ready_) {
-    if (early_.size() >= early_requests_max) {
+    if (early_.size() >= early_requests_max && !is_leave(request)) {
       return answer(request, fail(errc::overloaded, "the queues of the shard are being read", 500));
     }
     early_.push_back(std::move(request));

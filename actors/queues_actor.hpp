@@ -25,6 +25,11 @@
 
 namespace callboard::actors {
 
+/// Of a worker that has gone: kept and put again until it is on disk.
+[[nodiscard]] inline bool is_leave(const pending_request& request) {
+  return std::holds_alternative<leave_queue>(request.body);
+}
+
 /// A queue at work.
 struct queue_unit {
   queue_unit(

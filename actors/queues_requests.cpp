@@ -135,7 +135,7 @@ void queues_actor::with_lease(
 }
 
 void queues_actor::hold(const queue_ref& ref, queue_slot& slot, pending_request request) {
-  if (slot.waiting.size() >= queue_requests_waiting_max) {
+  if (slot.waiting.size() >= queue_requests_waiting_max && !is_leave(request)) {
     return answer(request, fail(errc::overloaded, "the queue is being read", 200));
   }
   slot.waiting.push_back(std::move(request));
@@ -204,17 +204,10 @@ void queues_actor::leave(const leave_queue& body, pending_request request) {
   if (slot != nullptr && !slot->unit && !is_at_rest(*slot)) {
     return hold(body.queue, *slot, std::move(request));
   }
-  answer(request, control_answer{actors::done{}});
-  if (slot == nullptr || !slot->unit) return;
-  auto& core = slot->unit->core;
-  switch (body.leases) {
-  case left_leases::released:
-    core.leave(body.worker, body.unseen, now());
-    break;
-  case left_leases::kept:
-    core.stop_waiting(body.worker, body.unseen);
-    break;
-  }
+  if (slot == nullptr || !slot->unit) return answer(request, control_answer{actors::done{}});
+  runtime::leave_command command{{}, body.worker, body.unseen, body.leases == left_leases::kept};
+  command.key = note(*slot->unit, std::move(request));
+  slot->unit->core.leave(command, now());
   pump(body.queue, *slot);
 }
 

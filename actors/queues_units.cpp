@@ -201,7 +201,8 @@ void queues_actor::answer_outcome(
           with = actors::done{};
         } else if constexpr (
             std::is_same_v<Outcome, runtime::task_withdrawn>
-            || std::is_same_v<Outcome, runtime::task_cancelled>) {
+            || std::is_same_v<Outcome, runtime::task_cancelled>
+            || std::is_same_v<Outcome, runtime::worker_left>) {
           with = actors::done{};
         } else {
           if constexpr (std::is_same_v<Outcome, runtime::enqueued_task>) {
@@ -251,6 +252,11 @@ void queues_actor::ask_again(
   const bool is_unwritten = may_be_offered_again(why);
   std::deque<pending_request> again;
   for (auto& [key, asked] : requests) {
+    // Whoever has gone does not ask again, and would hold its leases until they run out.
+    if (is_leave(asked.request) && why.code != errc::draining) {
+      again.push_back(std::move(asked.request));
+      continue;
+    }
     auto* lease = std::get_if<lease_tasks>(&asked.request.body);
     // Of what is done in parts some may have been done.
     const bool is_in_parts = asked.rest || std::holds_alternative<purge_queue>(asked.request.body);
@@ -284,7 +290,7 @@ void queues_actor::ask_again(
   // Ends that nobody was told of may be on disk.
   look_for_endings();
   // Read again a little later: until then nothing of what is under way may be known.
-  slot.wake_at = boot();
+  slot.wake_at = boot() + (why.code == errc::storage_full ? wake_retry : boot_time{});
   hot_.insert(ref);
   arm_tick();
 }

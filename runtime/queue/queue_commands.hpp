@@ -121,6 +121,17 @@ struct purge_command {
   std::string who;
 };
 
+/// The worker waits no longer. Of the requests `unseen` (each the `poll` of one) it never saw what
+/// they were given: no attempt ends, and all of it waits where it waited before.
+struct leave_command {
+  queue_request key{};
+  std::string worker;
+  std::vector<std::uint64_t> unseen;
+  /// It comes again, and works on; otherwise all that it holds is released: a task that has used up
+  /// an attempt before waits like one that failed, others may be leased at once.
+  bool keeps_leases = false;
+};
+
 // -- answers ----------------------------------------------------------------------------------
 
 struct enqueued_task {
@@ -167,6 +178,9 @@ struct task_withdrawn {
 
 struct task_cancelled {};
 
+/// What it held is released on disk.
+struct worker_left {};
+
 struct queue_purged {
   std::uint64_t count = 0;
 };
@@ -180,6 +194,7 @@ using queue_outcome = std::variant<
     dead_changed,
     task_withdrawn,
     task_cancelled,
+    worker_left,
     queue_purged>;
 
 struct queue_answer {

@@ -65,17 +65,10 @@ public:
   void withdraw(withdraw_command command);
   void cancel(cancel_command command);
   void purge(purge_command command);
+  void leave(const leave_command& command, queue_time now);
 
   /// Whoever enqueued these tasks knows of their ends: nothing of them is kept.
   void told(const std::vector<task_id>& tasks);
-
-  /// Ends the waiting lease requests of `worker`. Of the requests `unseen` it never saw what they
-  /// were given: no attempt ends, and all of it waits where it waited before.
-  void stop_waiting(const std::string& worker, std::span<const std::uint64_t> unseen = {});
-
-  /// The same, and releases what else `worker` holds. A task that has used up an attempt before
-  /// waits like one that failed; others may be leased at once.
-  void leave(const std::string& worker, std::span<const std::uint64_t> unseen, queue_time now);
 
   /// Leases that have run out.
   void tick(queue_time now);
@@ -255,6 +248,8 @@ private:
   [[nodiscard]] live_lease end_lease(task_id task);
   void end_attempt(live_lease lease, const attempt_end& how, queue_time now);
   void put_back(task_id task, std::optional<shared_bytes> payload);
+  void stop_waiting(const std::string& worker, std::span<const std::uint64_t> unseen);
+  void release_all(const std::string& worker, queue_time now);
   void bury(live_lease lease, task_attempt attempt);
   [[nodiscard]] time_ms backoff(std::uint32_t attempt, queue_time now);
   void set_deadline(live_lease& lease, boot_time deadline);

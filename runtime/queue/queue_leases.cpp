@@ -300,9 +300,13 @@ void queue_core::stop_waiting(const std::string& worker, std::span<const std::ui
   }
 }
 
-void queue_core::leave(
-    const std::string& worker, std::span<const std::uint64_t> unseen, queue_time now) {
-  stop_waiting(worker, unseen);
+void queue_core::leave(const leave_command& command, queue_time now) {
+  stop_waiting(command.worker, command.unseen);
+  if (!command.keeps_leases) release_all(command.worker, now);
+  hold(command.key, worker_left{});
+}
+
+void queue_core::release_all(const std::string& worker, queue_time now) {
   const auto found = workers_.find(worker);
   if (found == workers_.end()) return;
   const auto held = found->second;

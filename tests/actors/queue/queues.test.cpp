@@ -507,6 +507,38 @@ TEST_CASE_METHOD(
   CHECK(of<actors::leased_tasks>(waiting).tasks.empty());
 }
 
+TEST_CASE_METHOD(
+    queue_client,
+    "what a worker that leaves held is free once that can be written",
+    "[actors][queue]") {
+  const auto why =
+      GENERATE(errc::storage_full, errc::outcome_unknown, errc::overloaded, errc::internal);
+  push("q", "one");
+  auto long_lease = take("q", 1, 0, "gone");
+  long_lease.lease.lease_ms = 600'000;
+  REQUIRE(get<actors::leased_tasks>(long_lease).tasks.size() == 1);
+  const auto waiting = ask(take("q", 1, 500'000, "gone"));
+  settle();
+  const error refused{why, "not now", 10};
+  if (why == errc::outcome_unknown) {
+    journal.fail_next(refused);
+  } else {
+    journal.refuse_next(refused, 3);
+  }
+  const auto left = ask(actors::leave_queue{queue("q"), "gone"});
+  run();
+  CHECK_FALSE(got.answered.contains(left));
+  (void)of<actors::done>(left);
+  advance(1s);
+  // Its long poll is over, whatever there is to tell of it.
+  REQUIRE(got.answered.contains(waiting));
+  const auto& answer = got.answered.at(waiting);
+  if (answer) CHECK(std::get<actors::leased_tasks>(*answer).tasks.empty());
+  const auto again = lease("q", 1);
+  CHECK(payloads(again) == text_list{"one"});
+  CHECK(again[0].attempt == 2);
+}
+
 TEST_CASE_METHOD(queue_client, "a grant whose append failed is no lease", "[actors][queue]") {
   push("q", "one");
   journal.fail_next({errc::outcome_unknown, "the fsync failed"});

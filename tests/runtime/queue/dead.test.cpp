@@ -83,7 +83,7 @@ TEST_CASE_METHOD(
   enqueue(command);
   for (int i = 0; i < 2; ++i) {
     REQUIRE(lease("w").size() == 1);
-    core->leave("w", {}, now);
+    core->leave({next_key(), "w", {}}, now);
     run();
   }
   CHECK(lease("w").empty());

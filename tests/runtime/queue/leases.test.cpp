@@ -168,7 +168,7 @@ TEST_CASE_METHOD(leases, "numbers of leases only grow, over restarts as well", "
     REQUIRE(given.size() == 1);
     CHECK(given[0].token.number > highest);
     highest = given[0].token.number;
-    core->leave("w", {}, now);
+    core->leave({next_key(), "w", {}}, now);
     run();
     activate();
     advance(1s);
@@ -181,7 +181,7 @@ TEST_CASE_METHOD(leases, "a worker that waits no longer keeps what it has", "[ru
   REQUIRE(given.size() == 1);
   const auto waiting = next_key();
   core->lease({waiting, "w1", 3, 0, 1000}, now);
-  core->stop_waiting("w1");
+  core->leave({next_key(), "w1", {}, true}, now);
   enqueue("y");
   run();
   CHECK(take<granted_tasks>(waiting).tasks.empty());
@@ -195,8 +195,8 @@ TEST_CASE_METHOD(leases, "a worker that leaves gives everything back at once", "
   const auto given = lease("w1", 2);
   REQUIRE(given.size() == 2);
   const auto waiting = next_key();
-  core->leave("w2", {}, now);
-  core->leave("w1", {}, now);
+  core->leave({next_key(), "w2", {}}, now);
+  core->leave({next_key(), "w1", {}}, now);
   core->lease({waiting, "w2", 3, 0, 1000}, now);
   run();
   CHECK(take<granted_tasks>(waiting).tasks.size() == 3);
@@ -212,7 +212,7 @@ TEST_CASE_METHOD(
   std::int64_t least = 0;
   for (std::uint32_t attempt = 1; attempt <= 5; ++attempt) {
     REQUIRE(lease("w").size() == 1);
-    core->leave("w", {}, now);
+    core->leave({next_key(), "w", {}}, now);
     run();
     const auto left = row(made.task);
     REQUIRE(left);
@@ -244,7 +244,7 @@ TEST_CASE_METHOD(
   CHECK(answers.empty());
   enqueue("x");
   CHECK(take<granted_tasks>(first).tasks.size() == 1);
-  core->leave("w2", {}, now);
+  core->leave({next_key(), "w2", {}}, now);
   run();
   CHECK(take<granted_tasks>(second).tasks.empty());
   advance(1000ms);
@@ -339,7 +339,7 @@ TEST_CASE_METHOD(
   // What it was given before it has seen.
   const bool is_seen = GENERATE(false, true);
   if (is_seen) REQUIRE(lease("unlucky").size() == 1);
-  core->leave("unlucky", std::vector<std::uint64_t>{7, 8}, now);
+  core->leave({next_key(), "unlucky", {7, 8}}, now);
   run();
   const auto waits = row(first.task);
   REQUIRE(waits);

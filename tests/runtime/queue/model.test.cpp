@@ -130,7 +130,7 @@ public:
     } else if (action < 67) {
       extend_some();
     } else if (action < 71) {
-      core->leave(worker(), {}, now);
+      core->leave({next_key(), worker(), {}}, now);
     } else if (action < 80) {
       advance(std::chrono::milliseconds{roll(250)});
       core->tick(now);
