@@ -384,6 +384,13 @@ std::string run_host::summary(bool waits_for_nothing) const {
   }
   const auto* cancel = row.cancel_asked ? "; it is cancelled once this turn of its code ends" : "";
   if (is_replaying_) return fmt::format("its history is being replayed{}", cancel);
+  if (is_busy_ && append_refused_.why) {
+    return fmt::format(
+        "what it did is not on the disk, and is tried again until it is: {}: {}{}",
+        name_of(append_refused_.why->code),
+        append_refused_.why->detail,
+        cancel);
+  }
   if (is_busy_) {
     return fmt::format("its code is at work, or what it did is on its way to the disk{}", cancel);
   }

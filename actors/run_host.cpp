@@ -444,15 +444,16 @@ void run_host::on_appended(const runtime::publish_reply& reply) {
   if (!is_refused || (is_unmade_ && !shown_)) return abandon(why);
   if (is_settling_) return put_off_settlement();
   // Each try encodes the whole batch; a full disk is nothing that passes in a moment.
-  const auto pause = std::max(append_pause_, refused_retry);
-  if (why.code == errc::storage_full) append_pause_ = std::min(2 * pause, refused_retry_max);
+  const auto pause = std::max(append_refused_.pause, refused_retry);
+  if (why.code == errc::storage_full)
+    append_refused_ = {why, std::min(2 * pause, refused_retry_max)};
   home_.run_later(pause, [this] {
     if (!is_dead_) append_batch();
   });
 }
 
 void run_host::commit(sequence first) {
-  append_pause_ = {};
+  append_refused_ = {};
   if (takes_settlement()) return;
   last_seq_ = sequence{first.raw() + batch_.size() - 1};
   note_history(row_->history_bytes);

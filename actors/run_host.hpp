@@ -156,6 +156,9 @@ private:
   void answer_committed(const waiter& to);
   void turn_away(const waiter& from);
   void turn_away_inputs();
+  /// The end of a child or a task is told anew while what was told before still waits, or is being
+  /// written: only who told it last is answered then.
+  [[nodiscard]] bool joins_end(std::uint32_t run, const waiter& from);
   /// Joins those who wait for the same signal, if it is on its way.
   [[nodiscard]] bool joins_signal(const std::string& signal_id, const waiter& from);
   [[nodiscard]] std::uint64_t said_by(const runtime::run_event& signal) const;
@@ -521,7 +524,7 @@ private:
   std::set<std::uint32_t> accepted_;
   /// The row does not show all of them, or shows attempts as waiting that have begun.
   bool is_row_behind_ = false;
-  std::chrono::milliseconds append_pause_{};
+  append_refusal append_refused_;
   boot_time row_written_at_{};  // To be written, the last time.
   /// Calls under way whose agent has something to tell.
   std::set<std::uint32_t> woken_calls_;

@@ -9,6 +9,7 @@
 
 #include <callboard/context.hpp>
 #include <callboard/failure.hpp>
+#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -44,6 +45,12 @@ struct rerun_copy {
   /// Of what is written of it; and of what is being written.
   std::uint64_t bytes = 0;
   std::uint64_t slice_bytes = 0;
+};
+
+/// Of the transition that is being written, while the disk has no room for it.
+struct append_refusal {
+  std::optional<error> why;
+  std::chrono::milliseconds pause{};  // Before the next try.
 };
 
 /// An event of a transition, and the run that it is of.

@@ -355,6 +355,7 @@ void run_host::on_child_end(const end_child& ask, waiter from) {
   if (shown_->ended || ask.run != shown_->run || is_other) {
     return answer(from, control_answer{actors::done{}});
   }
+  if (joins_end(ask.run, from)) return;
   input next;
   next.run = ask.run;
   next.event.command = ask.command;
@@ -369,6 +370,22 @@ void run_host::on_child_end(const end_child& ask, waiter from) {
   }
   next.waiters.push_back(std::move(from));
   offer(std::move(next));
+}
+
+bool run_host::joins_end(std::uint32_t run, const waiter& from) {
+  const auto takes_over = [&](std::vector<waiter>& waiting) {
+    const auto before = std::ranges::find_if(waiting, [&](const waiter& one) {
+      return one.what == from.what && one.command == from.command;
+    });
+    if (before == waiting.end()) return false;
+    *before = from;
+    return true;
+  };
+  for (auto& one : inputs_) {
+    if (one.run == run && takes_over(one.waiters)) return true;
+  }
+  const bool is_of_run = !batch_.empty() && batch_.front().run == run;
+  return is_of_run && takes_over(batch_waiters_);
 }
 
 void run_host::await_end(waiter from) {

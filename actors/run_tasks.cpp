@@ -94,6 +94,7 @@ void run_host::on_task_end(const end_task& ask, waiter from) {
   const bool is_sent =
       std::ranges::any_of(asked_, [&](const auto& one) { return one.second == ask.who.command; });
   if (is_sent) return answer(from, fail(errc::overloaded, "its enqueue is under way", 50));
+  if (joins_end(ask.who.run, from)) return;
   input next;
   next.event.command = ask.who.command;
   next.run = ask.who.run;

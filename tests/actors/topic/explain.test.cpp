@@ -60,6 +60,11 @@ struct waiting_for_all : workflow<waiting_for_all> {
         parts.push_back(ctx.signal(name).required());
       (void)co_await all(std::move(parts));
     }
+    if (what == "children") {
+      (void)co_await all(
+          ctx.child("test.all", "sleep", {.id = "first"}),
+          ctx.child("test.all", "sleep", {.id = "second"}));
+    }
     if (what == "long") {
       std::vector<flow<json>> parts;
       parts.push_back(ctx.signal("never").required());
@@ -216,6 +221,46 @@ TEST_CASE_METHOD(explain_fixture, "a run says that it is at work", "[actors]") {
   CHECK(says("its code is at work, or what it did is on its way to the disk"));
   let_go();
   CHECK(says("it has ended as completed"));
+}
+
+TEST_CASE_METHOD(explain_fixture, "a run says that the disk has no room", "[actors]") {
+  start("publish");
+  broker->journal.refuse_next({errc::storage_full, "not now", 0}, 1'000'000);
+  (void)broker->ask(signal_workflow{broker->topic("workflow.w1"), "go", "1", ""});
+  CHECK(says("what it did is not on the disk, and is tried again until it is: storage_full: not "
+             "now"));
+  broker->journal.refuse_next({errc::storage_full, "not now", 0}, 0);
+  broker->advance(10s);
+  CHECK(says("it has ended as completed"));
+}
+
+TEST_CASE_METHOD(explain_fixture, "an end that is told again takes no more memory", "[actors]") {
+  start("children");
+  const auto end_of = [&](std::uint32_t command) {
+    end_child end;
+    end.topic = broker->topic("workflow.w1");
+    end.run = 1;
+    end.command = command;
+    end.result = std::to_string(command);
+    return end;
+  };
+  broker->journal.refuse_next({errc::storage_full, "not now", 0}, 1'000'000);
+  std::vector<std::uint64_t> told;
+  for (int i = 0; i < 5; ++i) {
+    for (const std::uint32_t child : {1, 2})
+      told.push_back(broker->ask(end_of(child)));
+    broker->settle();
+  }
+  // One is being written, the other waits for it.
+  CHECK(shown().at("inputs_waiting") == 1);
+  broker->journal.refuse_next({errc::storage_full, "not now", 0}, 0);
+  broker->advance(10s);
+  CHECK(says(R"("summary":"it has ended as completed")"));
+  // Whoever told it last knows that it is heard.
+  for (const auto last : {told.size() - 2, told.size() - 1}) {
+    REQUIRE(broker->got.answered.contains(told.at(last)));
+    CHECK(broker->got.answered.at(told.at(last)));
+  }
 }
 
 TEST_CASE_METHOD(explain_fixture, "an agent says that it waits for a message", "[actors]") {
