@@ -1,7 +1,8 @@
 """Checks that every header compiles alone, that is, includes all that it uses.
 
-A header that is the first include of a .cpp file is proved by the build of that file; only the
-others are compiled here (syntax only, in parallel). Usage: check_headers.py BUILD_FOLDER.
+A header that is the first include of a .cpp file is proved by the build of that file, unless
+precompiled headers go before; only the others are compiled here (syntax only, in parallel). Usage:
+check_headers.py BUILD_FOLDER.
 """
 import concurrent.futures
 import json
@@ -17,7 +18,13 @@ INCLUDE = re.compile(r'^\s*#\s*include\s*"([^"]+\.hpp)"', re.M)
 ANY_INCLUDE = re.compile(r"^\s*#\s*include\s*([<\"][^>\"]+[>\"])", re.M)
 
 
-def headers_and_first_includes():
+def compile_commands(build):
+    with open(os.path.join(build, "compile_commands.json"), encoding="utf-8") as file:
+        return json.load(file)
+
+
+def headers_and_first_includes(commands):
+    precompiled = {c["file"] for c in commands if "-include-pch" in c["command"]}
     headers, proved = [], set()
     for folder in FOLDERS:
         for where, _, files in os.walk(os.path.join(ROOT, folder)):
@@ -25,7 +32,7 @@ def headers_and_first_includes():
                 path = os.path.join(where, name)
                 if name.endswith(".hpp"):
                     headers.append(os.path.relpath(path, ROOT))
-                elif name.endswith(".cpp"):
+                elif name.endswith(".cpp") and path not in precompiled:
                     with open(path, encoding="utf-8") as file:
                         first = ANY_INCLUDE.search(file.read())
                     if first:
@@ -33,10 +40,8 @@ def headers_and_first_includes():
     return sorted(headers), proved
 
 
-def flags_by_module(build):
+def flags_by_module(commands):
     """Compiler and flags of some file of each module, without the file itself."""
-    with open(os.path.join(build, "compile_commands.json"), encoding="utf-8") as file:
-        commands = json.load(file)
     flags = {}
     for entry in commands:
         module = os.path.relpath(entry["file"], ROOT).split(os.sep)[0]
@@ -45,7 +50,8 @@ def flags_by_module(build):
         for word in words:
             if skip:
                 skip = False
-            elif word in ("-o", "-c", "-MF", "-MT"):
+            elif word in ("-o", "-c", "-MF", "-MT", "-Xclang"):
+                # What is passed by -Xclang is of precompiled headers.
                 skip = True
             elif word not in ("-MD", entry["file"]):
                 kept.append(word)
@@ -62,8 +68,9 @@ def compile_alone(header, flags):
 
 
 def main(build):
-    headers, proved = headers_and_first_includes()
-    flags = flags_by_module(build)
+    commands = compile_commands(build)
+    headers, proved = headers_and_first_includes(commands)
+    flags = flags_by_module(commands)
     fallback = max(flags.values(), key=len)
     open_headers = [h for h in headers if h not in proved]
     bad = 0
