@@ -261,6 +261,11 @@ struct call_agent {
   /// Whoever made its id makes no other of it: one that was heard stands for it, whatever it says.
   /// A run that computes its message anew may word it otherwise.
   bool id_suffices = false;
+  /// Whoever asks asks again until he has recorded the answer: what the agent has answered before
+  /// it does not handle again, and if it no longer knows the reply, it says so.
+  bool is_once = false;
+  /// Of an `is_once`: it may have been handed on before, then or later.
+  std::optional<time_ms> sent_since;
   /// By the router: its class is here.
   bool makes_agent = true;
 };

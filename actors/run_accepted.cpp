@@ -46,6 +46,7 @@ void run_host::forget_accepted() {
   borrowed_.clear();
   is_row_behind_ = false;
   woken_calls_.clear();
+  resent_calls_.clear();
   refused_.clear();
   lanes_.clear();
   armed_.clear();

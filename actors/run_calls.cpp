@@ -33,6 +33,17 @@ constexpr std::size_t replies_max = 4 * detail::recent_replies::replies_max;
 constexpr std::size_t replies_bytes_max = 16 * detail::recent_replies::bytes_max;
 constexpr std::uint32_t page_events = 1000;
 
+object forgotten_reply(const std::string& message) {
+  return {
+      {"id", message},
+      {"error",
+       runtime::describe_failure(
+           {failure_class::permanent,
+            "reply_forgotten",
+            "the agent may have handled the message already, and what it replied is no longer kept "
+            "(workflows.agent_events_kept); it is not handled again"})}};
+}
+
 workflow_answer reply_answer(const object& reply, bool duplicate) {
   object body{{"message", reply.at("id")}, {"duplicate", duplicate}};
   const auto* failed = reply.if_contains("error");
@@ -78,6 +89,10 @@ void run_host::on_call(const call_agent& ask, waiter from) {
   const auto open = open_messages_.find(ask.id);
   // A version that recorded no caller has heard it.
   if (open != open_messages_.end() && open->second.caller.empty()) open->second.caller = ask.caller;
+  if (open == open_messages_.end() && was_answered_once(ask)) {
+    await_answer(std::move(from));
+    return find_reply(ask.id, sequence{1});
+  }
   if (open == open_messages_.end()) {
     if (open_messages_.size() >= limits().messages_waiting_max) {
       return answer(
@@ -192,6 +207,12 @@ bool run_host::is_replied(const std::string& message) const {
   return signal_ids_.contains(message) && !open_messages_.contains(message);
 }
 
+bool run_host::was_answered_once(const call_agent& ask) const {
+  if (!ask.is_once || !start_) return false;
+  return start_->answered.contains(ask.id)
+         || (ask.sent_since && start_->answered.lacks_some_of(*ask.sent_since));
+}
+
 bool run_host::has_caller(const std::string& message) const {
   return std::ranges::any_of(result_waiters_, [&](const auto& one) {
     return one.second.what == waiter::ask::call && one.second.message == message;
@@ -215,7 +236,10 @@ bool run_host::takes_found_reply(const control_reply& reply) {
   if (!found) return false;
   const auto& [message, from] = found.mapped();
   if (!reply.outcome) {
-    if (is_retryable(reply.outcome.error().code)) {
+    if (reply.outcome.error().code == errc::cursor_expired) {
+      // What stood there has been let go meanwhile.
+      find_reply(message, sequence{1});
+    } else if (is_retryable(reply.outcome.error().code)) {
       after(retry_pause, [this, message, from] { find_reply(message, from); });
     } else {
       tell_callers(message, std::unexpected{reply.outcome.error()});
@@ -232,8 +256,10 @@ bool run_host::takes_found_reply(const control_reply& reply) {
   }
   if (page->next_from <= page->last_seq) {
     find_reply(message, page->next_from);
-  } else {
+  } else if (is_replied(message)) {
     tell_callers(message, fail(errc::corruption, "the agent's channel has no reply to it"));
+  } else {
+    tell_callers(message, control_answer{reply_answer(forgotten_reply(message), true)});
   }
   return true;
 }
@@ -283,6 +309,8 @@ void run_host::send_call(std::uint32_t command) {
   call.caller = id();
   call.wait_ms = now() - issued_at(command) < call_patience ? call_wait_ms : late_call_wait_ms;
   call.id_suffices = true;
+  call.is_once = true;
+  call.sent_since = sent_since(command);
   const auto correlation = next_correlation(command);
   auto asked = parts_.router->control({correlation, std::move(call)}, home_.run_handle());
   if (asked) return;

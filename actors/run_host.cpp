@@ -109,7 +109,7 @@ std::shared_ptr<runtime::run_engine> run_host::make_engine(const runtime::run_st
   std::shared_ptr<runtime::run_engine> made{
       new runtime::run_engine{*code, start.identity, start.seed, runtime::limits_of(limits())},
       engine_end{parts_.user_code}};
-  made->note_history(costs_.history_bytes());
+  made->note_history(costs_.history_bytes(), start.answered.written_size());
   return made;
 }
 

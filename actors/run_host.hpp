@@ -206,6 +206,8 @@ private:
   /// Keeps what the run that has ended handed on as long as the next one goes on.
   void keep_replies();
   [[nodiscard]] bool is_replied(const std::string& message) const;
+  /// It was answered by an earlier run, or may have been.
+  [[nodiscard]] bool was_answered_once(const call_agent& ask) const;
   [[nodiscard]] bool has_caller(const std::string& message) const;
   /// Reads a reply that is no longer in memory, from this seq of the channel on.
   void find_reply(const std::string& message, sequence from);
@@ -348,6 +350,8 @@ private:
   [[nodiscard]] std::string command_id(std::uint32_t command) const;
   [[nodiscard]] time_ms issued_at(std::uint32_t command) const;
   void send_again(std::uint32_t command);
+  /// Of a call that may have been sent before: when at the earliest.
+  [[nodiscard]] std::optional<time_ms> sent_since(std::uint32_t command) const;
   void send_again_later(std::uint32_t command, std::chrono::milliseconds pause);
   /// Before the command is sent again; nothing if `why` is its end.
   [[nodiscard]] std::optional<std::chrono::milliseconds>
@@ -528,8 +532,9 @@ private:
   boot_time row_written_at_{};  // To be written, the last time.
   /// Calls under way whose agent has something to tell.
   std::set<std::uint32_t> woken_calls_;
-  std::set<std::uint32_t> borrowed_;  // Of them: of children which others had started.
-  std::set<std::string> watchers_;    // Commands of others that are to be told of its end.
+  std::set<std::uint32_t> resent_calls_;  // Calls that may have been sent before.
+  std::set<std::uint32_t> borrowed_;      // Of what is accepted: children which others had started.
+  std::set<std::string> watchers_;        // Commands of others that are to be told of its end.
   /// Callers that are being woken, by correlation, with how often they were told; and how many are
   /// not awake yet.
   std::unordered_map<std::uint64_t, std::pair<topic_ref, std::uint32_t>> waking_;

@@ -5,6 +5,7 @@
 #include "actors/run_host.hpp"
 #include "base/hash.hpp"
 #include "base/log.hpp"
+#include "runtime/workflow/json_values.hpp"
 #include "runtime/workflow/run_codec.hpp"
 #include "runtime/workflow/run_limits.hpp"
 #include "runtime/workflow/workflow_registry.hpp"
@@ -45,8 +46,12 @@ void run_host::hand_on_signals(const std::vector<run_event>& unread) {
     earlier_signal_ids_.clear();
     signal_ids_.swap(earlier_signal_ids_);
   }
-  // Those of an agent that were answered are among its replies.
+  // Of an agent those that were answered are known by their replies.
   if (is_agent()) {
+    for (const auto& [event, run] : batch_) {
+      if (event.what != command_kind::reply) continue;
+      start_->answered.add(runtime::text_at(event.data.as_object(), "id"), event.time);
+    }
     earlier_signal_ids_.clear();
     return signal_ids_.clear();
   }

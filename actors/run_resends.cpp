@@ -69,6 +69,7 @@ void run_host::send_again(std::uint32_t command) {
     return look({command, target}, get_topic{target});
   }
   if (request.kind == command_kind::call) {
+    resent_calls_.insert(command);
     auto channel = runtime::agent_channel(
         runtime::text_at(request.arguments, "type"), runtime::text_at(request.arguments, "key"));
     if (!channel) return carry_out(command);
@@ -77,6 +78,11 @@ void run_host::send_again(std::uint32_t command) {
         runtime::from_time{issued_at(command) - skew_max});
   }
   carry_out(command);
+}
+
+std::optional<time_ms> run_host::sent_since(std::uint32_t command) const {
+  if (!resent_calls_.contains(command)) return std::nullopt;
+  return issued_at(command) - skew_max;
 }
 
 void run_host::send_again_later(std::uint32_t command, std::chrono::milliseconds pause) {

@@ -47,7 +47,7 @@ runtime::kept_events run_host::keeps() const {
 /// Of its current run, on disk.
 void run_host::note_history(std::uint64_t bytes) {
   costs_.note_history(bytes);
-  if (engine_) engine_->note_history(bytes);
+  if (engine_) engine_->note_history(bytes, start_->answered.written_size());
 }
 
 void run_host::note_length(std::uint32_t commands_before) {

@@ -62,6 +62,7 @@ void run_host::note(const run_event& event) {
   if (heard && event.kind != run_event_kind::issued) note_heard(*heard, event.time);
   if (event.kind == run_event_kind::issued && event.what == command_kind::reply) {
     note_reply(event.data.as_object());
+    start_->answered.add(runtime::text_at(event.data.as_object(), "id"), event.time);
   }
   if (event.kind == run_event_kind::cancel_requested) is_being_cancelled_ = true;
   if (event.command == 0) return;
@@ -77,6 +78,7 @@ void run_host::note(const run_event& event) {
   }
   if (event.kind != run_event_kind::issued && event.kind != run_event_kind::attempt_failed) {
     accepted_.erase(event.command);
+    resent_calls_.erase(event.command);
     woken_calls_.erase(event.command);
     refused_.erase(event.command);
     borrowed_.erase(event.command);

@@ -279,7 +279,8 @@ public:
   }
 
   /// Sends an agent a message and waits for its reply; the agent is made by its first message. A
-  /// call that comes back to an agent that waits for it fails at once with `agent_cycle`.
+  /// call that comes back to an agent that waits for it fails at once with `agent_cycle`. One whose
+  /// reply the agent no longer keeps fails with `reply_forgotten`: it may have been handled.
   template <class T = json, class Payload = json>
   [[nodiscard]] command<T> call(
       std::string type,

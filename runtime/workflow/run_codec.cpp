@@ -407,6 +407,7 @@ run_event make_started(const run_start& start) {
       taken[id] = fmt::format("{:016x}", said);
     event.data.get_object()["signals"] = std::move(taken);
   }
+  if (!start.answered.is_empty()) event.data.get_object()["answered"] = start.answered.write();
   if (!start.parent_id.empty()) {
     event.data.get_object()["parent"] = object{
         {"id", start.parent_id}, {"run", start.parent_run}, {"command", start.parent_command}};
@@ -444,6 +445,9 @@ result<run_start> read_started(const run_event& event) {
   if (const auto* taken = from.if_contains("signals"); taken != nullptr && taken->is_object()) {
     for (const auto& one : taken->get_object())
       start.signals.emplace(one.key(), hexadecimal_at(taken->get_object(), one.key()));
+  }
+  if (const auto* answered = from.if_contains("answered")) {
+    start.answered = answered_messages::read(*answered);
   }
   if (const auto* parent = from.if_contains("parent"); parent != nullptr && parent->is_object()) {
     const auto& of = parent->get_object();

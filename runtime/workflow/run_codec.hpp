@@ -4,6 +4,7 @@
 
 #include "base/error.hpp"
 #include "runtime/topic/event_batch.hpp"
+#include "runtime/workflow/answered_messages.hpp"
 #include "runtime/workflow/run_event.hpp"
 
 #include <callboard/context.hpp>
@@ -66,6 +67,8 @@ struct run_start {
   /// What signals said, by their ids, that were taken since a run last waited for anything: those
   /// of the transition in which that one went on, and what runs have read that went on at once.
   std::map<std::string, std::uint64_t> signals{};
+  /// Of an agent: by the runs before this one.
+  answered_messages answered{};
 };
 
 [[nodiscard]] run_event make_started(const run_start& start);

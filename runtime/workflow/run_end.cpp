@@ -108,7 +108,7 @@ bool run_engine::is_history_long(std::uint32_t handled) const {
   if (is_recorded_continued_ || is_turn_long()) return true;
   if (handled >= limits_.agent_messages) return true;
   // That much would be written again; it pays when as much goes.
-  const std::uint64_t kept = input_bytes_ + unread_bytes_;
+  const std::uint64_t kept = input_bytes_ + unread_bytes_ + handed_on_bytes_;
   const auto given_up = history_bytes_ - std::min(history_bytes_, kept);
   return given_up >= std::max<std::uint64_t>(limits_.agent_history_bytes, kept);
 }

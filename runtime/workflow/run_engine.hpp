@@ -125,8 +125,12 @@ public:
   /// Commands so far.
   [[nodiscard]] std::uint32_t commands() const { return last_index_; }
 
-  /// Bytes of the events of the run that are on disk; of a history before it is replayed.
-  void note_history(std::uint64_t bytes) { history_bytes_ = bytes; }
+  /// Bytes of the events of the run that are on disk; of a history before it is replayed. And what
+  /// an agent's next run would begin with, beside its input and what is unread.
+  void note_history(std::uint64_t bytes, std::uint64_t handed_on = 0) {
+    history_bytes_ = bytes;
+    handed_on_bytes_ = handed_on;
+  }
 
   [[nodiscard]] const run_identity& identity() const { return identity_; }
 
@@ -244,6 +248,7 @@ private:
   bool is_recorded_blocked_ = false;
   bool is_recorded_continued_ = false;
   std::uint64_t history_bytes_ = 0;
+  std::uint64_t handed_on_bytes_ = 0;
   /// Of an agent: what it began with.
   std::size_t input_bytes_ = 0;
   lazy_deque<parting> partings_;
