@@ -75,6 +75,7 @@ struct request_maker {
     call.message = std::move(from.message);
     call.payload = std::move(from.payload);
     call.id = std::move(from.id);
+    call.is_once = true;
     call.correlation_id = std::move(from.correlation_id);
     return call;
   }

@@ -1,6 +1,7 @@
 // Messages to agents that take long, or may have been handed on before. An agent knows for the next
 // hundred messages or so what it has answered, and its channel for longer: there it is looked for,
-// so that what was refused becomes a dead letter, however late, and nothing is handled twice.
+// so that what was refused becomes a dead letter, however late. For longer still it knows that it
+// has answered, so that nothing is handled twice.
 #include "actors/absence.hpp"
 #include "actors/bindings_actor.hpp"
 #include "base/hash.hpp"

@@ -175,6 +175,48 @@ TEST_CASE("a refusal is told once wherever the node dies", "[actors][binding]") 
   }
 }
 
+TEST_CASE("an event that comes back is not handled again by an agent", "[actors][binding]") {
+  // Its channel has the reply still, or has let go of it.
+  const bool is_kept = GENERATE(true, false);
+  int dead = 0;
+  for (int commits = 0; commits < 8; ++commits) {
+    INFO("kept " << is_kept << ", fails behind commit " << commits);
+    config with;
+    with.workflows.agent_messages = 10;
+    with.workflows.agent_events_kept = is_kept ? 5000 : 5;
+    with.topics.retention_check_ms = 10;
+    till_node here{with};
+    here.allow("a", 1000);
+    here.publish_data(1, R"({"to":"a"})");
+    for (int i = 0; i < commits; ++i) {
+      here.broker.run();
+      here.broker.journal.commit(1);
+    }
+    // It is on disk, but nobody is told so.
+    here.broker.run();
+    here.broker.journal.fail_next({errc::outcome_unknown, "who knows", 0}, true);
+    here.broker.settle();
+    // Before the binding asks again the agent forgets the reply.
+    for (int n = 0; n < 300; ++n) {
+      auto other = till_node::message("a", "allow", "0");
+      other.id = fmt::format("other{}", n);
+      (void)here.broker.ask(other);
+      if (n % 100 == 99) here.broker.settle();
+    }
+    for (int i = 0; i < 3; ++i) {
+      here.broker.tick(11ms);
+      here.broker.settle();
+    }
+    here.broker.advance(20s);
+    CHECK_THAT(here.shown("agent.till.a"), Catch::Contains(R"("state":999,"steps")"));
+    CHECK(here.get<group_description>(get_binding{here.binding()}).lag == 0);
+    if (here.dead().empty()) continue;
+    ++dead;
+    CHECK_THAT(here.history(1), Catch::Contains("agent_failed: reply_forgotten: "));
+  }
+  CHECK((dead == 0) == is_kept);
+}
+
 TEST_CASE("an agent that is slow holds up only its own events", "[actors][binding]") {
   till_node here;
   for (int n = 0; n < 300; ++n)
