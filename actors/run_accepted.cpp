@@ -51,18 +51,25 @@ void run_host::forget_accepted() {
   lanes_.clear();
   armed_.clear();
   row_->accepted.clear();
+  row_->unasked_models.clear();
 }
 
 /// Agents do not owe their callers anything, so calls are no part of it; nor are children of
-/// others, of which a start makes sure. While a wide fan-out comes in, its long list is not written
-/// with each transition, but when the run rests.
+/// others, of which a start makes sure. While a wide fan-out comes in, its long lists are not
+/// written with each transition, but when the run rests.
 void run_host::show_accepted() {
-  if (row_->ended) return row_->accepted.clear();
   // What code that does not fit has open is not all true.
-  if (!engine_ || engine_->blocked()) return;
+  if (!row_->ended && (!engine_ || engine_->blocked())) return;
   row_->accepted.clear();
-  is_row_behind_ = !is_settling_ && accepted_.size() > shown_at_once_max;
+  row_->unasked_models.clear();
+  if (row_->ended) return;
+  std::vector<std::uint32_t> unasked;
+  for (const auto& [command, timer] : timers_) {
+    if (is_open_model(command)) unasked.push_back(command);
+  }
+  is_row_behind_ = !is_settling_ && accepted_.size() + unasked.size() > shown_at_once_max;
   if (is_row_behind_) return;
+  row_->unasked_models = std::move(unasked);
   for (const auto command : accepted_) {
     const auto open = engine_->open().find(command);
     const bool is_owed = open != engine_->open().end()
@@ -92,8 +99,8 @@ void run_host::wait_again(std::uint32_t command) {
   const auto waits = timers_.find(command);
   if (waits == timers_.end()) return;
   if (waits->second.due <= now()) return begin_attempt(command);
-  // A version that did not let it rest has written no timer, which `needs_wake` tells.
-  if (!row_->needs_wake) return;
+  // It has a timer on disk, which a version that did not let it rest has not written.
+  if (runtime::is_unasked(*row_, command)) return;
   batch_timers_set_.push_back(waits->second);
   is_row_behind_ = true;
 }
@@ -104,6 +111,30 @@ void run_host::begin_attempt(std::uint32_t command) {
   std::erase(batch_timers_set_, waited.mapped());
   batch_timers_cleared_.push_back(waited.mapped());
   is_row_behind_ = true;
+}
+
+bool run_host::is_open_model(std::uint32_t command) const {
+  const auto open = engine_->open().find(command);
+  return open != engine_->open().end() && open->second.request.kind == command_kind::model;
+}
+
+/// What a provider is asked must not look as if it never had been, should this process be killed
+/// then. Those that are due as well have their row with it.
+void run_host::record_begun(std::uint32_t command) {
+  const auto refused_for =
+      std::chrono::ceil<std::chrono::milliseconds>(row_refused_until_ - parts_.time.boot());
+  if (refused_for > std::chrono::milliseconds{0}) {
+    return after(refused_for, [this, command] { start_model(command); });
+  }
+  std::vector<std::uint32_t> due;
+  for (const auto& [other, timer] : timers_) {
+    if (is_open_model(other) && timer.due <= now()) due.push_back(other);
+  }
+  for (const auto other : due)
+    begin_attempt(other);
+  is_busy_ = is_settling_ = true;
+  after(std::chrono::milliseconds{1}, [this, command] { start_model(command); });
+  append_row({});
 }
 
 template <class Commands>

@@ -23,6 +23,7 @@ using runtime::run_event_kind;
 constexpr std::string_view timeout_code = "timeout";
 /// What lists say of a run at work is no older.
 constexpr boot_time row_behind_max = std::chrono::seconds{1};
+constexpr boot_time refused_pause = std::chrono::seconds{1};
 
 bool is_left(const run_event& event) {
   return event.kind == run_event_kind::command_cancelled
@@ -231,8 +232,10 @@ void run_host::settle_debts() {
   }
 }
 
-/// The disk is full, or the node overloaded: what only the row is behind with can wait.
+/// The disk is full, or the node overloaded: what only the row is behind with can wait, and those
+/// who cannot do without it ask again behind the pause.
 void run_host::put_off_settlement() {
+  row_refused_until_ = parts_.time.boot() + refused_pause;
   is_settling_ = is_busy_ = false;
   is_row_behind_ = true;
   home_.run_settled();

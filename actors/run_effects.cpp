@@ -352,6 +352,7 @@ void run_host::start_model(std::uint32_t command) {
   const auto found = engine_->open().find(command);
   if (found == engine_->open().end() || found->second.request.kind != command_kind::model) return;
   begin_attempt(command);
+  if (runtime::is_unasked(*shown_, command)) return record_begun(command);
   // What is recorded outlives this process, and lets the run rest.
   const bool may_record = runtime::may_be_put_off(found->second, runtime::limits_of(limits()));
   auto begun = models_.start(
@@ -379,8 +380,7 @@ void run_host::note_interrupted() {
   for (const auto& [command, one] : engine_->open()) {
     const bool waits = one.due && *one.due > now();
     const bool is_new = std::ranges::find(batch_issued_, command) != batch_issued_.end();
-    // Nothing was at work, so nobody asked: it was to be asked again, and that is late.
-    const bool is_late = timers_.contains(command) && !row_->needs_wake;
+    const bool is_late = timers_.contains(command) && runtime::is_unasked(*row_, command);
     if (one.request.kind == command_kind::model && !waits && !is_new && !is_late) {
       models_.note_interrupted(command);
     }

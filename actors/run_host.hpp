@@ -392,6 +392,10 @@ private:
   void wait_again(std::uint32_t command);
   /// What waited for its attempt waits no more.
   void begin_attempt(std::uint32_t command);
+  /// Precondition: the code is here.
+  [[nodiscard]] bool is_open_model(std::uint32_t command) const;
+  /// An attempt that the row on disk shows as not begun; it begins once that says otherwise.
+  void record_begun(std::uint32_t command);
   /// Something is open that nothing ends unless this process works on it, but for these
   /// (ascending).
   template <class Commands>
@@ -526,7 +530,7 @@ private:
   /// Commands that whoever is to carry them out has on disk, as far as answers told: children that
   /// have begun, tasks in their queues, messages that agents have heard.
   std::set<std::uint32_t> accepted_;
-  /// The row does not show all of them, or shows attempts as waiting that have begun.
+  /// The row does not show all of them or of the attempts that wait, or shows some that have begun.
   bool is_row_behind_ = false;
   append_refusal append_refused_;
   boot_time row_written_at_{};  // To be written, the last time.
@@ -543,6 +547,7 @@ private:
   /// What is not told yet, by origin, with what is being written; and what was asked.
   std::map<std::string, untold_debt> debts_;
   std::unordered_map<std::uint64_t, std::string> telling_;
+  boot_time row_refused_until_{};
   bool is_settling_ = false;  // The row alone is being written, without debts that are told.
   bool is_settling_soon_ = false;
   std::unordered_map<std::uint64_t, std::uint32_t> asked_;

@@ -7,6 +7,7 @@
 
 #include <boost/json/serialize.hpp>
 
+#include <algorithm>
 #include <tuple>
 
 namespace callboard::runtime {
@@ -60,6 +61,7 @@ void encode(const workflow_row& row, journal::WorkflowRow& to) {
   if (row.why) to.set_error(boost::json::serialize(describe_failure(*row.why)));
   to.set_needs_wake(row.needs_wake);
   to.mutable_accepted()->Assign(row.accepted.begin(), row.accepted.end());
+  to.mutable_unasked_models()->Assign(row.unasked_models.begin(), row.unasked_models.end());
   to.set_commands(row.commands);
   to.set_history_bytes(row.history_bytes);
   if (row.owes) encode(*row.owes, *to.mutable_owes());
@@ -90,6 +92,7 @@ workflow_row decode(const journal::WorkflowRow& from) {
   }
   row.needs_wake = from.needs_wake();
   row.accepted.assign(from.accepted().begin(), from.accepted().end());
+  row.unasked_models.assign(from.unasked_models().begin(), from.unasked_models().end());
   row.commands = from.commands();
   row.history_bytes = from.history_bytes();
   if (from.has_owes()) row.owes = decode(from.owes());
@@ -168,12 +171,18 @@ bool tell_the_same(const workflow_row& one, const workflow_row& other) {
         row.why,
         row.needs_wake,
         row.accepted,
+        row.unasked_models,
         row.owes,
         row.watchers,
         row.parent_cancelled,
         row.cancel_asked);
   };
   return told(one) == told(other);
+}
+
+bool is_unasked(const workflow_row& row, std::uint32_t command) {
+  return !row.needs_wake
+         || std::ranges::find(row.unasked_models, command) != row.unasked_models.end();
 }
 
 shared_bytes encode_workflow_progress(const workflow_progress& progress) {

@@ -72,6 +72,9 @@ struct workflow_row {
   /// Commands that are open and whose receivers have them on disk and tell of their ends: children,
   /// tasks. Ascending; bound: one for each command that is open at once.
   std::vector<std::uint32_t> accepted;
+  /// Model commands whose next attempt waits for its time: nobody has been asked yet. Ascending;
+  /// bound: as `accepted`.
+  std::vector<std::uint32_t> unasked_models;
   std::uint32_t commands = 0;
   /// Of the events of its current run, as stored; 0: written by a version that did not count them.
   std::uint64_t history_bytes = 0;
@@ -96,6 +99,10 @@ struct workflow_row {
   if (!row.ended) return false;
   return row.owes ? row.owes->parent : row.needs_wake;
 }
+
+/// Whoever reads this row after a crash takes it that the command's attempt, which has waited for
+/// its time, was not begun. Earlier versions told it only where nothing else was under way.
+[[nodiscard]] bool is_unasked(const workflow_row& row, std::uint32_t command);
 
 /// Events of its current run.
 [[nodiscard]] inline std::uint64_t history_size(const workflow_row& row) {

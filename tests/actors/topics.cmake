@@ -3,6 +3,6 @@ callboard_test(actors_topic_test
   LINKS callboard_actors_topics callboard_runtime_projection callboard_storage
   LABELS unit)
 callboard_test(actors_topic_failure_test
-  SOURCES topic/census.test.cpp topic/class_versions.test.cpp topic/clock_steps.test.cpp topic/continued.test.cpp topic/dedupe.test.cpp topic/explain.test.cpp topic/failure.test.cpp topic/forgotten_replies.test.cpp topic/lanes.test.cpp topic/noted_cancels.test.cpp topic/patterns.test.cpp topic/retention.test.cpp topic/run_models.test.cpp topic/run_schedule.test.cpp topic/signalled_again.test.cpp topic/starting.test.cpp topic/unreadable.test.cpp relay/recording_output.cpp topic/send_order.test.cpp topic/correlation.test.cpp topic/resident.test.cpp
+  SOURCES topic/census.test.cpp topic/class_versions.test.cpp topic/clock_steps.test.cpp topic/continued.test.cpp topic/dedupe.test.cpp topic/explain.test.cpp topic/failure.test.cpp topic/forgotten_replies.test.cpp topic/lanes.test.cpp topic/model_calls.test.cpp topic/noted_cancels.test.cpp topic/patterns.test.cpp topic/retention.test.cpp topic/run_models.test.cpp topic/run_schedule.test.cpp topic/signalled_again.test.cpp topic/starting.test.cpp topic/unreadable.test.cpp relay/recording_output.cpp topic/send_order.test.cpp topic/correlation.test.cpp topic/resident.test.cpp
   LINKS callboard::actors_relays callboard_actors_topics callboard_runtime_projection callboard_storage
   LABELS unit)

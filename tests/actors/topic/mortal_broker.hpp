@@ -27,7 +27,8 @@ inline bool says(const std::string& text, std::string_view what) {
 
 /// A node that dies after so many commits of its journal, and starts again.
 struct mortal_broker {
-  explicit mortal_broker(std::size_t life = SIZE_MAX) : left{life} {}
+  explicit mortal_broker(std::size_t life = SIZE_MAX, model::chat_calls* models = nullptr)
+      : left{life}, broker{{}, &code, nullptr, models} {}
 
   void die() {
     left = SIZE_MAX;
@@ -150,7 +151,7 @@ struct mortal_broker {
   std::size_t left;
   bool was_killed = false;
   runtime::workflow_registry code;
-  virtual_broker broker{{}, &code};
+  virtual_broker broker;
 };
 
 }  // namespace callboard::testing

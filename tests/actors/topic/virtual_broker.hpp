@@ -106,10 +106,12 @@ public:
   explicit virtual_broker(
       config with = {},
       const runtime::workflow_registry* code = nullptr,
-      actors::reader_pool* steps = nullptr)
+      actors::reader_pool* steps = nullptr,
+      model::chat_calls* models = nullptr)
       : settings{std::move(with)} {
     set_policy();
     parts_.workflows = code;
+    parts_.models = models;
     if (code != nullptr) parts_.user_code = parts_.steps = &readers_;
     if (steps != nullptr) parts_.steps = steps;
     read();

@@ -149,6 +149,7 @@ TEST_CASE("progress comes back from its record", "[workflow]") {
   progress.row.ended = time_ms{std::chrono::milliseconds{6}};
   progress.row.why = failure{failure_class::quota, "a", "b"};
   progress.row.needs_wake = true;
+  progress.row.unasked_models = {2, 5};
   progress.set = {{time_ms{std::chrono::milliseconds{9}}, 4}};
   const auto back = decode_workflow_progress(encode_workflow_progress(progress).view());
   REQUIRE(back);
@@ -158,6 +159,7 @@ TEST_CASE("progress comes back from its record", "[workflow]") {
   CHECK(back->row.ended == progress.row.ended);
   CHECK(back->row.why == progress.row.why);
   CHECK(back->row.needs_wake);
+  CHECK(back->row.unasked_models == progress.row.unasked_models);
   CHECK(back->set == progress.set);
   // As earlier versions wrote it.
   CHECK_FALSE(back->row.owes);
