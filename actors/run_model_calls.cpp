@@ -62,6 +62,17 @@ result<void> run_model_calls::start(
       start.identity);
 }
 
+/// A command of that number that comes later is of the next run.
+void run_model_calls::cancel(std::uint32_t command) {
+  interrupted_.erase(command);
+  models_.cancel(command);
+}
+
+void run_model_calls::cancel_all() {
+  interrupted_.clear();
+  models_.cancel_all();
+}
+
 bool run_model_calls::takes_reply(const runtime::publish_reply& reply) {
   if (reply.correlation != shown_only) return false;
   if (!reply.outcome) models_.frames_lost();

@@ -43,15 +43,12 @@ public:
       std::optional<std::chrono::milliseconds> wait_max);
 
   /// Ends the call of a command, if there is one. Nothing follows.
-  void cancel(std::uint32_t command) { models_.cancel(command); }
-
-  void cancel_all() { models_.cancel_all(); }
+  void cancel(std::uint32_t command);
+  void cancel_all();
 
   /// Another process had begun the attempt that the command has come to: its text and its end are
   /// lost. Once somebody can be asked it ends with that, and the next one asks him.
   void note_interrupted(std::uint32_t command) { interrupted_.insert(command); }
-
-  void forget_interrupted() { interrupted_.clear(); }
 
   /// False: the reply is to something else.
   [[nodiscard]] bool takes_reply(const runtime::publish_reply& reply);

@@ -370,7 +370,6 @@ void run_host::leave_run(time_ms when) {
   end_work();
   asked_.clear();
   lookups_.clear();
-  models_.forget_interrupted();
   children_.clear();
   forget_accepted();
   tasks_.clear();

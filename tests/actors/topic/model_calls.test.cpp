@@ -20,13 +20,20 @@ namespace {
 class patient_models final : public model::chat_calls {
 public:
   result<model::call_id>
-  start(const model::chat_request&, model::chat_callbacks callbacks) override {
+  start(const model::chat_request& request, model::chat_callbacks callbacks) override {
+    if (auto found = find(request.provider, request.model); !found) {
+      return std::unexpected{found.error()};
+    }
     told_.push_back(std::move(callbacks));
     under_way_.insert(told_.size());
     return model::call_id{told_.size()};
   }
 
-  result<void> find(const std::string&, const std::string&) const override { return {}; }
+  result<void> find(const std::string& provider, const std::string&) const override {
+    if (provider == lost)
+      return callboard::fail(errc::not_found, "no model provider '" + lost + "'");
+    return {};
+  }
 
   void cancel(model::call_id id) override { under_way_.erase(id.raw()); }
 
@@ -57,6 +64,9 @@ public:
     why.detail = "busy";
     return why;
   }
+
+  /// A provider that the node is without.
+  std::string lost = "none";
 
 private:
   std::vector<model::chat_callbacks> told_;
@@ -114,6 +124,26 @@ struct asking_widely_workflow : workflow<asking_widely_workflow> {
   }
 };
 
+/// Asks the provider `old` until it is told to go on, and then `new`.
+struct asking_anew_workflow : workflow<asking_anew_workflow> {
+  static constexpr std::string_view type = "test.asking_anew";
+
+  static flow<json> ask(context& ctx, std::string provider) {
+    auto request = question(1000);
+    request.provider = std::move(provider);
+    co_return json((co_await ctx.model("greet", std::move(request)).required()).text);
+  }
+
+  flow<json> run(context& ctx, std::string provider) {
+    if (provider == "new") co_return co_await ask(ctx, provider);
+    std::vector<flow<json>> parts;
+    parts.push_back(ask(ctx, provider));
+    parts.push_back(ctx.signal("go").required());
+    co_await any(std::move(parts));
+    co_return ctx.continue_as_new("new");
+  }
+};
+
 struct models_holder {
   patient_models models;
 };
@@ -124,6 +154,7 @@ struct asking_node : models_holder, mortal_broker {
     REQUIRE(code.add(waiting_agent::definition()));
     REQUIRE(code.add(asking_beside_workflow::definition()));
     REQUIRE(code.add(asking_widely_workflow::definition()));
+    REQUIRE(code.add(asking_anew_workflow::definition()));
   }
 
   /// What the attempts came to, in their order.
@@ -290,6 +321,24 @@ TEST_CASE("many late attempts rest like one", "[actors][workflow][model]") {
   node.models.answer();
   node.pass(2s);
   CHECK(node.row("w").result == std::to_string(width));
+}
+
+TEST_CASE("a call of the next run is not the one that was cut", "[actors][workflow][model]") {
+  asking_node node;
+  node.begin("w", "test.asking_anew", R"("old")");
+  node.pass(2s);
+  REQUIRE(node.models.count() == 1);
+  node.models.lost = "old";
+  node.broker.crash();
+  node.pass(2s);
+  REQUIRE(node.models.count() == 1);
+  node.signal("w", "go");
+  node.pass(2s);
+  CHECK(node.models.count() == 2);
+  node.models.answer();
+  node.pass(2s);
+  CHECK(node.row("w").result == R"("ok")");
+  CHECK(node.attempts("w") == std::vector<std::string>{"completed"});
 }
 
 }  // namespace callboard::testing
