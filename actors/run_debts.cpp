@@ -210,6 +210,7 @@ void run_host::append_row(runtime::publish_request transition) {
          .payload = runtime::encode_workflow_progress(
              {channel_, *row_, batch_timers_set_, batch_timers_cleared_})});
   }
+  is_appending_ = true;
   home_.append_transition(std::move(transition));
 }
 

@@ -1,6 +1,5 @@
 #include "actors/run_host.hpp"
 
-#include "actors/armed_timers.hpp"
 #include "actors/guest_turn.hpp"
 #include "actors/router.hpp"
 #include "actors/run_census.hpp"
@@ -435,6 +434,7 @@ void run_host::on_appended(const runtime::publish_reply& reply) {
   const turn here{*this};
   if (models_.takes_reply(reply) || takes_reply_to_cancel(reply)) return;
   if (takes_reply_to_slice(reply)) return;
+  is_appending_ = false;
   if (reply.outcome) return commit(reply.outcome->first_seq);
   const auto& why = reply.outcome.error();
   if (is_dead_ || is_retired_) return abandon(why);
@@ -474,6 +474,7 @@ void run_host::commit(sequence first) {
     }
     if (std::exchange(is_of_earlier, false)) keep_replies();
     note(one.event);
+    models_.recorded(one.event.command);
     // The next attempt.
     if (one.event.kind == run_event_kind::attempt_failed) {
       batch_issued_.push_back(one.event.command);
@@ -579,22 +580,6 @@ std::chrono::milliseconds run_host::left_of(const runtime::run_timer& timer) con
   // Whom it wakes must not see it fire early: shard time is mostly a fraction of a millisecond
   // behind the wall clock, and far behind where that was set.
   return by_shard <= behind_wall_max ? std::max(by_wall, by_shard) : by_wall;
-}
-
-bool run_host::is_idle() const {
-  if (is_dead_) return true;
-  if (is_busy_ || is_checking_ || steps_running_ != 0 || async_steps_running_ != 0
-      || !inputs_.empty() || !result_waiters_.empty() || !explains_.empty() || !asked_.empty()
-      || !lookups_.empty() || wakes_open_ != 0 || owes_parent_ || has_debts()
-      || !is_rest_on_disk()) {
-    return false;
-  }
-  // What stops is looked at again when the shard starts.
-  if (!row_ || row_->ended || row_->status == run_status::blocked) return true;
-  // What would have to be begun again, or is due soon, keeps it here.
-  return !has_work_beside(accepted_) && std::ranges::all_of(timers_, [&](const auto& one) {
-    return left_of(one.second) > soon_due;
-  });
 }
 
 }  // namespace callboard::actors

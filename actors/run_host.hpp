@@ -77,10 +77,8 @@ public:
   void on_control_reply(const control_reply& reply);
   void go_on(run_continuation& rest);
 
-  /// To one relay: what the answers of models under way have told.
-  void show_so_far(std::uint64_t relay) {
-    if (!is_retired_ && !is_dead_) models_.show_so_far(relay);
-  }
+  /// To one relay: what the answers of models have told that are not recorded.
+  void show_so_far(std::uint64_t relay);
 
   /// Nothing is begun any more; a turn that its code has is waited for, steps are not: what they
   /// come back with is dropped.
@@ -548,7 +546,8 @@ private:
   std::map<std::string, untold_debt> debts_;
   std::unordered_map<std::uint64_t, std::string> telling_;
   boot_time row_refused_until_{};
-  bool is_settling_ = false;  // The row alone is being written, without debts that are told.
+  bool is_appending_ = false;  // What the batch holds, or the row, is on its way to the journal.
+  bool is_settling_ = false;   // The row alone is being written, without debts that are told.
   bool is_settling_soon_ = false;
   std::unordered_map<std::uint64_t, std::uint32_t> asked_;
   std::map<std::uint32_t, refused_asking> refused_;

@@ -79,13 +79,13 @@ bool run_model_calls::takes_reply(const runtime::publish_reply& reply) {
   return true;
 }
 
-void run_model_calls::show_so_far(std::uint64_t relay) {
+void run_model_calls::show_so_far(std::uint64_t relay, const std::set<std::uint32_t>& told) {
   runtime::publish_request frames;
   frames.correlation = shown_only;
   frames.ephemeral = true;
   frames.role = runtime::frame_role::snapshot;
   frames.only_relay = relay;
-  frames.events = models_.so_far();
+  frames.events = models_.so_far(told);
   home_.append_transition(std::move(frames));
 }
 

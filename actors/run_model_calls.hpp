@@ -53,8 +53,12 @@ public:
   /// False: the reply is to something else.
   [[nodiscard]] bool takes_reply(const runtime::publish_reply& reply);
 
-  /// To one relay: what the answers under way have told.
-  void show_so_far(std::uint64_t relay);
+  /// To one relay: what the answers have told whose end is not recorded. Behind the ends of the
+  /// commands in `told`.
+  void show_so_far(std::uint64_t relay, const std::set<std::uint32_t>& told);
+
+  /// What the command's attempt came to is on disk.
+  void recorded(std::uint32_t command) { models_.recorded(command); }
 
   /// Of a call that waits for its next request to a provider.
   [[nodiscard]] std::optional<model_feed::pause> pause_of(std::uint32_t command) const {

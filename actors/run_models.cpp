@@ -138,18 +138,29 @@ result<void> run_models::find(const model_request& question) const {
 void run_models::cancel(std::uint32_t command) {
   const auto found = open_.find(command);
   if (found == open_.end()) return;
-  calls_->cancel(found->second.id);
+  if (found->second.feed) calls_->cancel(found->second.id);
   open_.erase(found);
 }
 
 std::optional<model_feed::pause> run_models::pause_of(std::uint32_t command) const {
   const auto found = open_.find(command);
-  return found == open_.end() ? std::nullopt : found->second.feed->resting();
+  if (found == open_.end() || !found->second.feed) return std::nullopt;
+  return found->second.feed->resting();
+}
+
+bool run_models::is_under_way(std::uint32_t command) const {
+  const auto found = open_.find(command);
+  return found != open_.end() && found->second.feed && !found->second.feed->resting();
+}
+
+void run_models::recorded(std::uint32_t command) {
+  const auto found = open_.find(command);
+  if (found != open_.end() && !found->second.feed) open_.erase(found);
 }
 
 void run_models::cancel_all() {
   for (const auto& [command, one] : std::exchange(open_, {}))
-    calls_->cancel(one.id);
+    if (one.feed) calls_->cancel(one.id);
 }
 
 // -- what comes ----------------------------------------------------------------------------------
@@ -163,7 +174,7 @@ void run_models::on_news(
 /// Frames of a call that was cancelled or tried again are not looked at.
 void run_models::look_at(std::uint32_t command, const std::weak_ptr<model_feed>& of) {
   const auto found = open_.find(command);
-  if (found == open_.end() || found->second.feed != of.lock()) return;
+  if (found == open_.end() || !found->second.feed || found->second.feed != of.lock()) return;
   auto news = found->second.feed->take();
   show(found->second, news);
   if (news.outcome) end(command, std::move(*news.outcome));
@@ -194,12 +205,13 @@ void run_models::show(call& one, model_feed::taken& news) {
 }
 
 void run_models::end(std::uint32_t command, model::chat_outcome with) {
-  auto ended = std::move(open_.at(command));
-  open_.erase(command);
-  if (with) return home_.model_ended(command, ended.what.attempt, reply_of(std::move(*with)));
+  auto& ended = open_.at(command);
+  const auto attempt = ended.what.attempt;
+  ended.feed.reset();
+  if (with) return home_.model_ended(command, attempt, reply_of(std::move(*with)));
   // The node stops: the run goes on where it starts next.
-  if (with.error().kind == model::failure_kind::cancelled) return;
-  home_.model_ended(command, ended.what.attempt, std::unexpected{failure_of(with.error())});
+  if (with.error().kind == model::failure_kind::cancelled) return recorded(command);
+  home_.model_ended(command, attempt, std::unexpected{failure_of(with.error())});
 }
 
 void run_models::frames_lost() {
@@ -207,10 +219,10 @@ void run_models::frames_lost() {
     one.lost = true;
 }
 
-std::vector<runtime::encoded_event> run_models::so_far() const {
+std::vector<runtime::encoded_event> run_models::so_far(const std::set<std::uint32_t>& told) const {
   std::vector<runtime::encoded_event> events;
   for (const auto& [command, one] : open_) {
-    if (one.round == 0) continue;
+    if (one.round == 0 || (!one.feed && told.contains(command))) continue;
     const runtime::model_piece piece{command, one.what.name, one.what.attempt, one.round};
     if (one.next_index == 0) {
       events.push_back(runtime::encode_model_reset(piece, one.run));

@@ -13,6 +13,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -61,6 +62,9 @@ public:
   /// Errors: not_found: the node has no such provider, or no model for it.
   [[nodiscard]] result<void> find(const model_request& question) const;
 
+  /// What the command's attempt came to is on disk: its text is not shown any more.
+  void recorded(std::uint32_t command);
+
   /// Ends the call of a command, if there is one. Nothing follows.
   void cancel(std::uint32_t command);
   void cancel_all();
@@ -72,17 +76,18 @@ public:
   [[nodiscard]] std::optional<model_feed::pause> pause_of(std::uint32_t command) const;
 
   /// Whoever is asked has the call now.
-  [[nodiscard]] bool is_under_way(std::uint32_t command) const {
-    return open_.contains(command) && !pause_of(command);
-  }
+  [[nodiscard]] bool is_under_way(std::uint32_t command) const;
 
-  /// All text of calls under way, for somebody who has seen nothing of it.
-  [[nodiscard]] std::vector<runtime::encoded_event> so_far() const;
+  /// All text of calls whose end is not recorded, for somebody who has seen nothing of it; but of
+  /// those that have ended none of `told`, whose end comes before it.
+  [[nodiscard]] std::vector<runtime::encoded_event>
+  so_far(const std::set<std::uint32_t>& told) const;
 
 private:
   struct call {
     ask what;
     run_identity run;
+    /// Null once it has ended.
     std::shared_ptr<model_feed> feed;
     model::call_id id;
     /// What has been shown.

@@ -1,4 +1,5 @@
 // How long a run stays in memory, and how much of its channel is kept for it.
+#include "actors/armed_timers.hpp"
 #include "actors/run_host.hpp"
 #include "base/log.hpp"
 
@@ -70,6 +71,22 @@ boot_time run_host::stay() const {
   const auto replay =
       took ? boot_time{*took} : replay_per_event * static_cast<std::int64_t>(events);
   return share(std::max(leisure, replays_per_stay * replay));
+}
+
+bool run_host::is_idle() const {
+  if (is_dead_) return true;
+  if (is_busy_ || is_checking_ || steps_running_ != 0 || async_steps_running_ != 0
+      || !inputs_.empty() || !result_waiters_.empty() || !explains_.empty() || !asked_.empty()
+      || !lookups_.empty() || wakes_open_ != 0 || owes_parent_ || has_debts()
+      || !is_rest_on_disk()) {
+    return false;
+  }
+  // What stops is looked at again when the shard starts.
+  if (!row_ || row_->ended || row_->status == runtime::run_status::blocked) return true;
+  // What would have to be begun again, or is due soon, keeps it here.
+  return !has_work_beside(accepted_) && std::ranges::all_of(timers_, [&](const auto& one) {
+    return left_of(one.second) > soon_due;
+  });
 }
 
 void run_host::note_idleness() {

@@ -36,6 +36,17 @@ std::string shown_state(const json& status, std::size_t most) {
 
 }  // namespace
 
+/// What is shown now comes behind what is on its way to the journal.
+void run_host::show_so_far(std::uint64_t relay) {
+  if (is_retired_ || is_dead_) return;
+  std::set<std::uint32_t> told;
+  if (is_appending_) {
+    for (const auto& one : batch_)
+      told.insert(one.event.command);
+  }
+  models_.show_so_far(relay, told);
+}
+
 void run_host::show_state() {
   row_->state = shown_state(engine_->status(), limits().state_bytes_max);
 }

@@ -1,6 +1,7 @@
 // Model calls on a node that the test moves by hand: nobody asks a provider again without a record
 // that says so, wherever the node is killed, and what nobody was asked is not recorded.
 #include "model/chat_client.hpp"
+#include "proto/event.pb.h"
 #include "runtime/workflow/run_codec.hpp"
 
 #include "tests/actors/topic/mortal_broker.hpp"
@@ -40,6 +41,11 @@ public:
   [[nodiscard]] std::size_t count() const { return told_.size(); }
 
   [[nodiscard]] std::set<std::uint64_t> under_way() const { return under_way_; }
+
+  void say(std::uint64_t call, std::string_view text) {
+    told_[call - 1].on_attempt(1);
+    told_[call - 1].on_delta(1, 0, text);
+  }
 
   /// Those of them that are still under way.
   void end(const std::set<std::uint64_t>& calls, const model::chat_outcome& with) {
@@ -193,6 +199,50 @@ struct asking_node : models_holder, mortal_broker {
   }
 };
 
+/// A page that somebody loads: sees what comes, and asks for what it lacks.
+class page {
+public:
+  page(virtual_broker& broker, const topic_ref& channel)
+      : broker_{broker}, viewer_{broker.system->spawn([this](caf::event_based_actor* self) {
+          self->set_default_handler(caf::drop);
+          return caf::behavior{
+              [=](const boxed<relay_attached>&) {
+                self->send(
+                    caf::actor_cast<caf::actor>(self->current_sender()),
+                    box(ask_snapshot{}),
+                    caf::actor_cast<caf::actor>(self));
+              },
+              [this](boxed<deliver>& message) {
+                for (const auto& one : message->batch->events) {
+                  v1::Event event;
+                  REQUIRE(event.ParseFromString(std::string{runtime::event_proto(one.stored)}));
+                  shown.push_back(event.type());
+                }
+              }};
+        })} {
+    broker.router->attach({channel, 1000}, viewer_);
+    broker.run();
+  }
+
+  ~page() {
+    caf::anon_send_exit(viewer_, caf::exit_reason::user_shutdown);
+    viewer_ = nullptr;
+    broker_.run();
+  }
+
+  page(const page&) = delete;
+  page& operator=(const page&) = delete;
+
+  /// Types of events.
+  std::vector<std::string> shown;
+
+private:
+  virtual_broker& broker_;
+  caf::actor viewer_;
+};
+
+using types = std::vector<std::string>;
+
 }  // namespace
 
 TEST_CASE(
@@ -339,6 +389,36 @@ TEST_CASE("a call of the next run is not the one that was cut", "[actors][workfl
   node.pass(2s);
   CHECK(node.row("w").result == R"("ok")");
   CHECK(node.attempts("w") == std::vector<std::string>{"completed"});
+}
+
+TEST_CASE("who loads a page sees an answer until it is recorded", "[actors][workflow][model]") {
+  asking_node node;
+  const auto channel = mortal_broker::channel("w");
+  node.begin("w", "test.asking_late", "40000");
+  node.pass(2s);
+  node.models.say(1, "half an ans");
+  node.pass(100ms);
+  CHECK(page{node.broker, channel}.shown == types{"model.snapshot"});
+  node.broker.journal.fill_disk(true);
+  node.models.fail();
+  node.pass(10s);
+  CHECK(page{node.broker, channel}.shown == types{"model.snapshot"});
+  node.broker.journal.fill_disk(false);
+  node.pass(5s);
+  REQUIRE(node.attempts("w") == types{"overloaded"});
+  CHECK(page{node.broker, channel}.shown.empty());
+  node.broker.journal.apply();
+  node.pass(60s);
+  REQUIRE(node.models.count() == 2);
+  node.models.say(2, "an answer");
+  node.pass(100ms);
+  node.models.answer();
+  node.broker.run();
+  REQUIRE(node.broker.journal.queued() == 1);
+  // Nothing of it behind its end.
+  const page late{node.broker, channel};
+  node.pass(1s);
+  CHECK(late.shown == types{"task.completed", "workflow.completed"});
 }
 
 }  // namespace callboard::testing

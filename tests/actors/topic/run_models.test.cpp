@@ -32,22 +32,29 @@ public:
   std::vector<model::chat_callbacks> told;
 };
 
+std::vector<std::string> in_words(const std::vector<runtime::encoded_event>& events) {
+  std::vector<std::string> all;
+  for (const auto& one : events) {
+    v1::Event event;
+    REQUIRE(event.ParseFromString(std::string{runtime::event_proto(one.stored)}));
+    const auto data = boost::json::parse(event.json()).as_object();
+    auto words = event.type().substr(event.type().find('.') + 1) + ' '
+                 + std::to_string(data.at("step").to_number<int>());
+    if (const auto* index = data.if_contains("index")) {
+      words += ' ' + std::to_string(index->to_number<int>()) + ' '
+               + std::string{data.at("text").as_string()};
+    }
+    all.push_back(std::move(words));
+  }
+  return all;
+}
+
 /// Its only thread is the test's, and what is shown is kept as words.
 class watched_home final : public model_home {
 public:
   void show(std::vector<runtime::encoded_event> events) override {
-    for (const auto& one : events) {
-      v1::Event event;
-      REQUIRE(event.ParseFromString(std::string{runtime::event_proto(one.stored)}));
-      const auto data = boost::json::parse(event.json()).as_object();
-      auto words = event.type().substr(event.type().find('.') + 1) + ' '
-                   + std::to_string(data.at("step").to_number<int>());
-      if (const auto* index = data.if_contains("index")) {
-        words += ' ' + std::to_string(index->to_number<int>()) + ' '
-                 + std::string{data.at("text").as_string()};
-      }
-      shown.push_back(std::move(words));
-    }
+    for (auto& one : in_words(events))
+      shown.push_back(std::move(one));
   }
 
   void model_ended(std::uint32_t, std::uint32_t, outcome<json>) override {}
@@ -96,6 +103,29 @@ TEST_CASE("who missed frames of a model gets all of its text next", "[model]") {
   say(1, "again ");
   say(2, "tre ");
   CHECK(home.shown == words{"reset 1", "delta 1 0 again ", "snapshot 2 2 uno due tre "});
+}
+
+TEST_CASE("the text of an answer is there until it is recorded", "[model]") {
+  silent_models calls;
+  watched_home home;
+  run_models models{home, &calls};
+  const auto question = std::make_shared<const model_request>();
+  for (const std::uint32_t command : {1U, 2U}) {
+    REQUIRE(models.start({.command = command, .name = "say", .question = question}, {}));
+    calls.told.back().on_attempt(1);
+    calls.told.back().on_delta(1, 0, "half");
+  }
+  calls.told.front().on_done(model::chat_result{});
+  CHECK_FALSE(models.is_under_way(1));
+  CHECK_FALSE(models.pause_of(1));
+  CHECK(in_words(models.so_far({})) == words{"snapshot 1 0 half", "snapshot 2 0 half"});
+  // Only what has ended can have been told.
+  CHECK(in_words(models.so_far({1, 2})) == words{"snapshot 2 0 half"});
+  models.recorded(1);
+  models.recorded(2);
+  CHECK(in_words(models.so_far({})) == words{"snapshot 2 0 half"});
+  models.cancel(2);
+  CHECK(models.so_far({}).empty());
 }
 
 }  // namespace callboard::actors
