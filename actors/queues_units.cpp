@@ -159,9 +159,11 @@ void queues_actor::on_appended(
     // Of a core that was dropped. What it wrote is known only when all of it has come back.
     slot = find_slot(ref, entity);
     if (slot == nullptr || slot->unsettled == 0 || --slot->unsettled > 0) return;
-    const bool is_wanted = !slot->waiting.empty() || slot->wake_at;
-    if (is_wanted && !slot->changing && !slot->loading) load(ref, *slot);
-    return;
+    // Not at once: it would fail and be read for as long as the journal of the shard cannot go on.
+    if (!slot->waiting.empty() && !slot->wake_at) slot->wake_at = boot();
+    if (!slot->wake_at) return;
+    hot_.insert(ref);
+    return arm_tick();
   }
   --slot->unit->flying;
   if (!outcome) return fail_unit(ref, *slot, outcome.error());

@@ -539,6 +539,27 @@ TEST_CASE_METHOD(
   CHECK(again[0].attempt == 2);
 }
 
+TEST_CASE_METHOD(
+    queue_client, "a queue rests while the journal of its shard cannot go on", "[actors][queue]") {
+  push("q", "held");
+  journal.refuse_activations(error{errc::io_error, "the disk is dead", 0});
+  journal.lose_queued();
+  std::vector<std::uint64_t> asked;
+  for (const auto* payload : {"a", "b", "c"}) {
+    asked.push_back(ask(task("q", payload)));
+    run();
+  }
+  // No time passes.
+  std::size_t rounds = 0;
+  for (; rounds < 100 && journal.commit() > 0; ++rounds)
+    run();
+  CHECK(rounds < 10);
+  journal.refuse_activations(std::nullopt);
+  advance(5s);
+  for (const auto one : asked)
+    (void)of<runtime::enqueued_task>(one);
+}
+
 TEST_CASE_METHOD(queue_client, "a grant whose append failed is no lease", "[actors][queue]") {
   push("q", "one");
   journal.fail_next({errc::outcome_unknown, "the fsync failed"});
