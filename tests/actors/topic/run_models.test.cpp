@@ -70,17 +70,22 @@ public:
 
 using words = std::vector<std::string>;
 
+/// The first attempts of commands 1 and 2.
+void begin_two(run_models& models, silent_models& calls) {
+  const auto question = std::make_shared<const model_request>();
+  for (const std::uint32_t command : {1U, 2U}) {
+    REQUIRE(models.start({.command = command, .name = "say", .question = question}, {}));
+    calls.told.back().on_attempt(1);
+  }
+}
+
 }  // namespace
 
 TEST_CASE("who missed frames of a model gets all of its text next", "[model]") {
   silent_models calls;
   watched_home home;
   run_models models{home, &calls};
-  const auto question = std::make_shared<const model_request>();
-  for (const std::uint32_t command : {1U, 2U}) {
-    REQUIRE(models.start({.command = command, .name = "say", .question = question}, {}));
-    calls.told.back().on_attempt(1);
-  }
+  begin_two(models, calls);
   const auto say = [&](std::size_t call, std::string_view text) {
     calls.told.at(call - 1).on_delta(1, 0, text);
   };
@@ -109,12 +114,9 @@ TEST_CASE("the text of an answer is there until it is recorded", "[model]") {
   silent_models calls;
   watched_home home;
   run_models models{home, &calls};
-  const auto question = std::make_shared<const model_request>();
-  for (const std::uint32_t command : {1U, 2U}) {
-    REQUIRE(models.start({.command = command, .name = "say", .question = question}, {}));
-    calls.told.back().on_attempt(1);
-    calls.told.back().on_delta(1, 0, "half");
-  }
+  begin_two(models, calls);
+  for (auto& one : calls.told)
+    one.on_delta(1, 0, "half");
   calls.told.front().on_done(model::chat_result{});
   CHECK_FALSE(models.is_under_way(1));
   CHECK_FALSE(models.pause_of(1));
